@@ -1,0 +1,5 @@
+"""The root collection: the index of every command."""
+
+from invoke import Collection
+
+ns = Collection()

@@ -1,0 +1,96 @@
+"""What a run looks like on the terminal: one line a step, results on stdout, everything else on stderr."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+import threading
+from collections.abc import Iterable
+from typing import Any
+
+from .localenv.errors import LocalEnvError
+
+COLOURS = {"ok": "32", "skip": "2", "run": "36", "FAIL": "31", "warn": "33"}
+
+
+class Reporter:
+    """Hears what happens to the steps and writes it down. Safe to call from several threads."""
+
+    def __init__(self, width: int = 12) -> None:
+        self.width = width
+        self._lock = threading.Lock()
+        self._colour = sys.stderr.isatty() and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
+
+    def done(self, name: str, seconds: float, sentence: str) -> None:
+        self.line("ok", name, f"{seconds:6.2f}s  {sentence}".rstrip())
+
+    def skipped(self, name: str, reason: str) -> None:
+        self.line("skip", name, f"         {reason}")
+
+    def warn(self, name: str, text: str) -> None:
+        self.line("warn", name, text)
+
+    def progress(self, name: str, text: str) -> None:
+        """Write one line of a step's own progress, prefixed with the step's name."""
+        self._write(f"      {name:<{self.width}} | {text}")
+
+    def failed(self, name: str, error: LocalEnvError) -> None:
+        self.line("FAIL", name, error.message)
+        for line in error.evidence.splitlines():
+            self._write(f"      {'':<{self.width}} | {line}")
+        if error.hint:
+            self.line("", "hint", error.hint)
+        if os.environ.get("GITHUB_ACTIONS") == "true":
+            self._write(annotation(error.message))
+
+    def not_run(self, names: Iterable[str]) -> None:
+        listed = ", ".join(names)
+        if listed:
+            self.line("", "not run", listed)
+
+    def line(self, word: str, name: str, text: str) -> None:
+        mark = f"{word:<4}"
+        if self._colour and word in COLOURS:
+            mark = f"\x1b[{COLOURS[word]}m{mark}\x1b[0m"
+        self._write(f"{mark}  {name:<{self.width}}  {text}".rstrip())
+
+    def _write(self, text: str) -> None:
+        with self._lock:
+            print(text, file=sys.stderr, flush=True)
+
+
+def annotation(message: str) -> str:
+    """Write a failure as a GitHub Actions annotation, at its file and line when the message starts with them.
+
+    Format: GitHub docs, "Workflow commands", ::error file=,line=,col=::
+    """
+    found = re.match(r"(?P<file>[\w./-]+):(?P<line>\d+)(?::(?P<col>\d+))?: ", message)
+    place = ",".join(f"{key}={value}" for key, value in found.groupdict().items() if value) if found else ""
+    text = message.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+    return f"::error {place}::{text}" if place else f"::error::{text}"
+
+
+def envelope(command: str, data: Any, *, warnings: Iterable[str] = (), error: LocalEnvError | None = None) -> str:
+    """Write a result as JSON: schemaVersion, command, status, data, warnings, error."""
+    body = {
+        "schemaVersion": 1,
+        "command": command,
+        "status": "error" if error else "ok",
+        "data": data,
+        "warnings": list(warnings),
+        "error": error
+        and {"code": error.name, "message": error.message, "hint": error.hint, "retryable": error.retryable},
+    }
+    return json.dumps(body, indent=2, default=str, ensure_ascii=False)
+
+
+def table(rows: Iterable[Iterable[Any]], headings: Iterable[str] = ()) -> str:
+    """Align rows in columns, two spaces apart; no rows give an empty string."""
+    cells = [[("" if value is None else str(value)) for value in row] for row in rows]
+    if not cells:
+        return ""
+    cells = [list(headings), *cells] if headings else cells
+    widths = [max(len(row[column]) for row in cells) for column in range(len(cells[0]))]
+    return "\n".join("  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths)).rstrip() for row in cells)

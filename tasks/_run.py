@@ -1,0 +1,111 @@
+"""What a task body knows about the run it is part of: options, settings, and a voice."""
+
+from __future__ import annotations
+
+import difflib
+import sys
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from ._output import Reporter, envelope
+from .localenv.errors import UsageError
+
+if TYPE_CHECKING:
+    from .localenv.settings import Settings
+
+FORMATS = ("text", "json")
+
+
+@dataclass(frozen=True)
+class Options:
+    """The options that every step has; they hold for the whole run."""
+
+    target: str = "local"
+    engine: str = ""
+    plan: bool = False
+    force: bool = False
+
+    def with_plan(self) -> Options:
+        return replace(self, plan=True)
+
+
+@dataclass
+class _Once:
+    """Settings are read when first asked for, once a run."""
+
+    options: Options
+    value: Settings | None = None
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def get(self, reporter: Reporter) -> Settings:
+        with self.lock:
+            if self.value is None:
+                from .localenv.settings import read_settings
+
+                self.value = read_settings(target=self.options.target, engine=self.options.engine)
+                for warning in self.value.warnings:
+                    reporter.warn("settings", warning)
+            return self.value
+
+
+@dataclass
+class Run:
+    """One step's view of the run, given to its body and check as `c.step`.
+
+    `requested` is True for a task that was typed, or that a typed aggregate stands for. `interactive` is True when
+    the step has the terminal to itself and may ask.
+    """
+
+    name: str
+    options: Options
+    reporter: Reporter
+    arguments: dict[str, Any] = field(default_factory=dict)
+    requested: bool = True
+    interactive: bool = True
+    _settings: _Once | None = None
+
+    @classmethod
+    def shared(cls, options: Options, reporter: Reporter) -> Run:
+        return cls("", options, reporter, _settings=_Once(options))
+
+    def for_step(self, name: str, arguments: dict[str, Any], *, requested: bool, interactive: bool) -> Run:
+        may_ask = interactive and sys.stdin is not None and sys.stdin.isatty()
+        return replace(self, name=name, arguments=arguments, requested=requested, interactive=may_ask)
+
+    @property
+    def settings(self) -> Settings:
+        """Read and checked settings. Raises UsageError or NotLocal the first time, where they are wrong."""
+        if self._settings is None:
+            self._settings = _Once(self.options)
+        return self._settings.get(self.reporter)
+
+    @property
+    def force(self) -> bool:
+        return self.options.force and self.requested
+
+    def say(self, text: str) -> None:
+        """Write one line of progress to stderr, under the step's name."""
+        self.reporter.progress(self.name, text)
+
+    def emit(self, data: Any, text: str | Callable[[], str]) -> None:
+        """Print the step's result on stdout: `data` as JSON with --format json, else `text`."""
+        if self.format == "json":
+            print(envelope(self.name, data))
+        else:
+            shown = text() if callable(text) else text
+            if shown:
+                print(shown)
+
+    @property
+    def format(self) -> str:
+        """The value of --format, checked."""
+        given = str(self.arguments.get("format", "text"))
+        if given not in FORMATS:
+            near = difflib.get_close_matches(given, FORMATS, n=1, cutoff=0.3)
+            raise UsageError(
+                f"--format {given!r} is not one of {', '.join(FORMATS)}",
+                hint=f"did you mean {near[0]!r}?" if near else "",
+            )
+        return given

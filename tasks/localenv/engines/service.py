@@ -1,0 +1,91 @@
+"""Words shared by the engines: a service, what is seen of it, and the programs that provide it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+from ..errors import TimedOut
+
+ServiceName = Literal["postgres", "dynamodb", "cognito"]
+Status = Literal["running", "starting", "stopped", "failed"]
+Say = Callable[[str], None]
+"""Takes one line of progress, without a newline."""
+
+
+@dataclass(frozen=True)
+class ServiceState:
+    """What was seen of a service just now.
+
+    `address` is host:port. `version` names the program ("PostgreSQL 18.4"). `detail` is a sentence for a human:
+    why it failed, or that it was stopped uncleanly. `holder` is the process ("pid 4711") or container behind it.
+    """
+
+    service: ServiceName
+    status: Status
+    address: str
+    version: str = ""
+    detail: str = ""
+    holder: str = ""
+
+
+@dataclass
+class Deadline:
+    """A point in time that waits must not pass."""
+
+    seconds: float
+    started: float = field(default_factory=time.monotonic)
+
+    @property
+    def left_s(self) -> float:
+        return self.started + self.seconds - time.monotonic()
+
+    def check(self, waiting_for: str) -> None:
+        """Raise TimedOut when the time is over."""
+        if self.left_s <= 0:
+            raise TimedOut(f"{waiting_for} did not become ready within {self.seconds:.0f} s")
+
+
+class Component(Protocol):
+    """A program, or a group of containers, that provides one or more services.
+
+    An engine is a set of components; they are started and stopped side by side.
+    """
+
+    @property
+    def services(self) -> tuple[ServiceName, ...]:
+        """Name what it provides."""
+        ...
+
+    def look(self) -> list[ServiceState]:
+        """Report each service by a protocol probe and by whose process answers. Short, and changes nothing.
+
+        "running" means: the probe answers and the process is this project's.
+        """
+        ...
+
+    def start(self, deadline: Deadline, say: Say) -> list[ServiceState]:
+        """Start what is not running and return once all of it is ready.
+
+        Raises ServiceFailed within a second of a death (exit code, last 20 log lines as evidence, hint),
+        PreflightFailed when a port is taken (its holder named), TimedOut at the deadline.
+        """
+        ...
+
+    def stop(self, say: Say) -> None:
+        """Stop it and keep its data. Does nothing when it is not running."""
+        ...
+
+    def belongings(self) -> list[str]:
+        """Name what `destroy` would remove: folders, volumes, containers. Empty when there is nothing."""
+        ...
+
+    def destroy(self, say: Say) -> None:
+        """Stop it and remove its data and everything else that it made."""
+        ...
+
+    def logs(self, service: ServiceName, lines: int = 20) -> str:
+        """Give the last lines that the service wrote, oldest first."""
+        ...

@@ -1,0 +1,86 @@
+"""The project's lock: one run at a time changes the environment, a second one waits and says for whom."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO
+
+from .errors import LockHeld
+
+
+class ProjectLock:
+    """An flock on a file under the state folder; the kernel drops it with the process, however that ends."""
+
+    def __init__(self, state_dir: Path, wait_s: float = 600) -> None:
+        self._path = state_dir / "lock"
+        self._wait_s = wait_s
+        self._file: IO[str] | None = None
+
+    @property
+    def held(self) -> bool:
+        return self._file is not None
+
+    def acquire(self, command: str, say: Callable[[str], None]) -> bool:
+        """Take the lock; `command` is what others are told. Return whether this run had to wait.
+
+        Raises LockHeld when it is not free within the waiting time.
+        """
+        if self._file:
+            return False
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        file = self._path.open("a+")
+        waited = not _try(file)
+        if waited:
+            self._wait(file, say)
+        file.seek(0)
+        file.truncate()
+        json.dump({"pid": os.getpid(), "command": command, "since": time.time()}, file)
+        file.flush()
+        self._file = file
+        return waited
+
+    def release(self) -> None:
+        """Let the next run go on."""
+        if self._file:
+            self._file.truncate(0)
+            self._file.close()
+            self._file = None
+
+    def _wait(self, file: IO[str], say: Callable[[str], None]) -> None:
+        who = self._holder()
+        say(f"waiting for {who}")
+        end = time.monotonic() + self._wait_s
+        while not _try(file):
+            if time.monotonic() > end:
+                file.close()
+                raise LockHeld(
+                    f"the lock is still held by {who} after {self._wait_s:.0f} s",
+                    hint="wait for that run to end, or stop it, then run the same command again",
+                )
+            time.sleep(0.05)
+
+    def _holder(self) -> str:
+        try:
+            holder = json.loads(self._path.read_text())
+            return f"`{holder['command']}` (pid {holder['pid']}, started {time.time() - holder['since']:.0f} s ago)"
+        except (OSError, ValueError, KeyError):
+            return "another run of this project"
+
+
+def _try(file: IO[str]) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def command_line() -> str:
+    """Give this run as the user typed it, for others to read."""
+    return " ".join(["inv", *sys.argv[1:]])

@@ -1,0 +1,91 @@
+"""The people who play in the seeds, from one file: seeds/people.csv. Every seed refers to them by `person`."""
+
+from __future__ import annotations
+
+import csv
+import difflib
+import re
+import uuid
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from .errors import UsageError
+
+COLUMNS = ("person", "handle", "display_name", "email")
+NAMESPACE = uuid.UUID("6f1c7a5e-2f39-5c0b-9a64-0f6f0b8b1d11")
+"""Root of every derived id; a change of it would orphan what was seeded before."""
+
+
+@dataclass(frozen=True)
+class Person:
+    """Someone in the seeds.
+
+    `person` is the name by which seeds refer to them and never changes; `handle`, `display_name` and `email`
+    may be replaced by the user's own. `uuid` is derived from `person`, so a rebuild orphans nothing.
+    """
+
+    person: str
+    handle: str
+    display_name: str
+    email: str
+
+    @property
+    def uuid(self) -> uuid.UUID:
+        return derived_uuid("user", self.person)
+
+
+def derived_uuid(kind: str, *parts: str) -> uuid.UUID:
+    """Derive an id (RFC 9562, version 5) from what it stands for: the same parts give the same id for ever."""
+    return uuid.uuid5(NAMESPACE, "/".join((kind, *parts)))
+
+
+def read_people(path: Path) -> list[Person]:
+    """Read the people in the order of the file.
+
+    Raises UsageError with path:line for a missing column, an empty or doubled value, or a malformed e-mail.
+    """
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file)
+            if tuple(reader.fieldnames or ()) != COLUMNS:
+                raise UsageError(f"{path}:1: the columns are {reader.fieldnames}, wanted {', '.join(COLUMNS)}")
+            people: list[Person] = []
+            for row in reader:
+                people.append(_person(row, people, f"{path}:{reader.line_num}"))
+    except FileNotFoundError as error:
+        raise UsageError(f"{path}: no such file", hint=f"make it with the columns {','.join(COLUMNS)}") from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path}: not UTF-8: {error.reason} at byte {error.start}") from error
+    if not people:
+        raise UsageError(f"{path}: nobody is in it")
+    return people
+
+
+def find_person(people: Iterable[Person], name: str, where: str) -> Person:
+    """Find a person by name or handle. Raises UsageError that starts with `where` and suggests the nearest name."""
+    people = list(people)
+    for person in people:
+        if name in (person.person, person.handle):
+            return person
+    raise UsageError(f"{where}: nobody in seeds/people.csv is called {name!r}", hint=nearest(people, name))
+
+
+def nearest(people: Iterable[Person], name: str) -> str:
+    """Suggest the nearest known name, or list them."""
+    known = list(dict.fromkeys(name for person in people for name in (person.person, person.handle)))
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    return f"did you mean {near[0]!r}?" if near else f"use one of {', '.join(known)}"
+
+
+def _person(row: dict[str, str], before: list[Person], where: str) -> Person:
+    values = {name: (row.get(name) or "").strip() for name in COLUMNS}
+    empty = [name for name, value in values.items() if not value]
+    if empty or None in row:
+        raise UsageError(f"{where}: {'no ' + ' and no '.join(empty) if empty else 'too many columns'}")
+    if not re.fullmatch(r"[^@\s]+@[^@\s]+\.[^@\s]+", values["email"]):
+        raise UsageError(f"{where}: {values['email']!r} is not an e-mail address")
+    for name in ("person", "handle", "email"):
+        if any(getattr(other, name) == values[name] for other in before):
+            raise UsageError(f"{where}: {name} {values[name]!r} is there twice")
+    return Person(**values)

@@ -1,0 +1,255 @@
+"""Settings from the environment and .env: every name, its default and its check, in one table.
+
+The environment wins over .env, .env wins over the default, and an empty value counts as absent.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import os
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from .addresses import Endpoint, PostgresAddress, loopback_host, parse_endpoint, parse_postgres_url
+from .errors import LocalEnvError, UsageError
+
+ROOT = Path(__file__).resolve().parents[2]
+
+Target = Literal["local", "prod"]
+TARGETS = ("local", "prod")
+ENGINES = ("auto", "docker", "embedded")
+
+
+@dataclass(frozen=True)
+class Variable:
+    """An environment variable that this project reads."""
+
+    name: str
+    default: str = ""
+    parse: Callable[[str], Any] = str
+    secret: bool = False
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a run knows before it touches anything. Frozen; one a run, the same for both stores.
+
+    `postgres`, `dynamodb` and `cognito` are those of the target: an endpoint is None where AWS's own is meant.
+    """
+
+    root: Path
+    state_dir: Path
+    project_id: str
+    target: Target
+    engine: str
+    postgres: PostgresAddress
+    dynamodb: Endpoint | None
+    cognito: Endpoint | None
+    region: str
+    access_key: str
+    secret_key: str
+    message_table: str
+    user_pool_id: str
+    user_pool_client_id: str
+    dynamodb_local_jar: Path | None
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def is_local(self) -> bool:
+        return self.target == "local"
+
+    @property
+    def cognito_is_emulated(self) -> bool:
+        return self.cognito is not None
+
+
+def choice(*allowed: str) -> Callable[[str], str]:
+    """Make a check that accepts these exact words only."""
+
+    def parse(text: str) -> str:
+        if text not in allowed:
+            near = difflib.get_close_matches(text.lower(), allowed, n=1)
+            raise UsageError(
+                f"{text!r} is not one of {', '.join(allowed)}", hint=f"did you mean {near[0]!r}?" if near else ""
+            )
+        return text
+
+    return parse
+
+
+def pattern(regex: str, what: str) -> Callable[[str], str]:
+    """Make a check that accepts what the regular expression matches whole."""
+
+    def parse(text: str) -> str:
+        if not re.fullmatch(regex, text):
+            raise UsageError(f"{text!r} is not {what}")
+        return text
+
+    return parse
+
+
+def existing_file(text: str) -> Path:
+    """Accept the path of a file that exists."""
+    path = Path(text).expanduser()
+    if not path.is_file():
+        raise UsageError(f"no file at {text}")
+    return path
+
+
+VARIABLES = (
+    Variable("LOCALENV_ENGINE", "auto", choice(*ENGINES)),
+    Variable("LOCALENV_STATE_DIR", ".local"),
+    Variable(
+        "CONNECTION_URL", "postgresql://postgres:password@localhost:5432/cruddur", parse_postgres_url, secret=True
+    ),
+    Variable("PROD_CONNECTION_URL", "", parse_postgres_url, secret=True),
+    Variable("AWS_ENDPOINT_URL_DYNAMODB", "http://localhost:8000", parse_endpoint),
+    Variable("AWS_ENDPOINT_URL_COGNITO_IDENTITY_PROVIDER", "http://localhost:9229", parse_endpoint),
+    Variable("AWS_DEFAULT_REGION", "us-east-1", pattern(r"[a-z]{2}(-[a-z]+)+-\d", "an AWS region such as us-east-1")),
+    Variable("AWS_ACCESS_KEY_ID"),
+    Variable("AWS_SECRET_ACCESS_KEY", secret=True),
+    Variable(
+        "AWS_COGNITO_USER_POOL_ID", "", pattern(r"[\w-]+_[0-9a-zA-Z]+", "a user pool id such as us-east-1_AbCdEfGhI")
+    ),
+    Variable("AWS_COGNITO_USER_POOL_CLIENT_ID"),
+    Variable("DDB_MESSAGE_TABLE", "cruddur-messages", pattern(r"[A-Za-z0-9_.-]{3,255}", "a DynamoDB table name")),
+    Variable("DYNAMODB_LOCAL_JAR", "", existing_file),
+    Variable("DB_SG_ID"),
+    Variable("DB_SG_RULE_ID"),
+    Variable("GITPOD_IP"),
+)
+
+
+def read_settings(
+    *, target: str = "local", engine: str = "", root: Path = ROOT, environ: Mapping[str, str] | None = None
+) -> Settings:
+    """Read and check every setting. Side effects: none; one small file is read.
+
+    Raises UsageError with name and place of a bad value, NotLocal where the local target leaves this machine.
+    """
+    environ = os.environ if environ is None else environ
+    choice_of_target = _checked("--target", target, choice(*TARGETS))
+    dotenv = root / ".env"
+    in_file = _read_dotenv(dotenv)
+    values = {variable.name: _value(variable, environ, in_file, dotenv) for variable in VARIABLES}
+    if engine:
+        values["LOCALENV_ENGINE"] = _checked("--engine", engine, choice(*ENGINES))
+    state_dir = root / values["LOCALENV_STATE_DIR"]
+    settings = Settings(
+        root=root,
+        state_dir=state_dir,
+        project_id=project_id(root, state_dir),
+        target="local",
+        engine=values["LOCALENV_ENGINE"],
+        postgres=values["CONNECTION_URL"],
+        dynamodb=values["AWS_ENDPOINT_URL_DYNAMODB"],
+        cognito=values["AWS_ENDPOINT_URL_COGNITO_IDENTITY_PROVIDER"],
+        region=values["AWS_DEFAULT_REGION"],
+        access_key=values["AWS_ACCESS_KEY_ID"],
+        secret_key=values["AWS_SECRET_ACCESS_KEY"],
+        message_table=values["DDB_MESSAGE_TABLE"],
+        user_pool_id=values["AWS_COGNITO_USER_POOL_ID"],
+        user_pool_client_id=values["AWS_COGNITO_USER_POOL_CLIENT_ID"],
+        dynamodb_local_jar=values["DYNAMODB_LOCAL_JAR"] or None,
+        warnings=tuple(_near_misses(in_file, dotenv)),
+    )
+    return _for_prod(settings, values) if choice_of_target == "prod" else _for_local(settings, environ, in_file, dotenv)
+
+
+def project_id(root: Path, state_dir: Path) -> str:
+    """Name this checkout: its folder's name and a digest of its path, fit for Compose and for DynamoDB."""
+    slug = re.sub(r"[^a-z0-9]+", "-", root.name.lower()).strip("-")[:24] or "project"
+    where = str(root) if state_dir == root / ".local" else str(state_dir)
+    return f"{slug}-{hashlib.sha256(where.encode()).hexdigest()[:6]}"
+
+
+def emulated_pool_file(state_dir: Path) -> Path:
+    """Say where cognito.seed notes the id of the emulated pool, which .env may then repeat for the app."""
+    return state_dir / "user_pool"
+
+
+def _for_local(settings: Settings, environ: Mapping[str, str], in_file: Mapping[str, str], dotenv: Path) -> Settings:
+    def here(name: str, host: str) -> str:
+        try:
+            return loopback_host(host)
+        except LocalEnvError as error:
+            error.message = f"{name} in {_place(name, environ, in_file, dotenv)}: {error.message}"
+            error.hint = "point it at localhost, or say --target prod for the production stores"
+            raise
+
+    postgres, dynamodb, cognito = settings.postgres, settings.dynamodb, settings.cognito
+    assert dynamodb and cognito
+    note = emulated_pool_file(settings.state_dir)
+    emulated = not settings.user_pool_id or (note.is_file() and note.read_text().strip() == settings.user_pool_id)
+    return replace(
+        settings,
+        postgres=replace(postgres, host=here("CONNECTION_URL", postgres.host)),
+        dynamodb=Endpoint(here("AWS_ENDPOINT_URL_DYNAMODB", dynamodb.host), dynamodb.port),
+        cognito=Endpoint(here("AWS_ENDPOINT_URL_COGNITO_IDENTITY_PROVIDER", cognito.host), cognito.port)
+        if emulated
+        else None,
+    )
+
+
+def _for_prod(settings: Settings, values: Mapping[str, Any]) -> Settings:
+    if not values["PROD_CONNECTION_URL"]:
+        raise UsageError(
+            "--target prod needs PROD_CONNECTION_URL, which is not set", hint="set it in .env or in the environment"
+        )
+    return replace(settings, target="prod", postgres=values["PROD_CONNECTION_URL"], dynamodb=None, cognito=None)
+
+
+def _read_dotenv(path: Path) -> dict[str, str]:
+    if not path.is_file():
+        return {}
+    from dotenv import dotenv_values
+
+    try:
+        found = dotenv_values(path, interpolate=False)
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path.name} cannot be read: {error}") from error
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _value(variable: Variable, environ: Mapping[str, str], in_file: Mapping[str, str], dotenv: Path) -> Any:
+    text = environ.get(variable.name) or in_file.get(variable.name) or variable.default
+    if not text:
+        return ""
+    where = f"{variable.name} in {_place(variable.name, environ, in_file, dotenv)}"
+    return _checked(where, text.strip(), variable.parse)
+
+
+def _checked(where: str, text: str, parse: Callable[[str], Any]) -> Any:
+    try:
+        return parse(text)
+    except LocalEnvError as error:
+        error.message = f"{where}: {error.message}"
+        raise
+
+
+def _place(name: str, environ: Mapping[str, str], in_file: Mapping[str, str], dotenv: Path) -> str:
+    if environ.get(name):
+        return "the environment"
+    return f"{dotenv.name}:{_line_of(name, dotenv)}" if in_file.get(name) else "the defaults"
+
+
+def _line_of(name: str, dotenv: Path) -> int:
+    for number, line in enumerate(dotenv.read_text(errors="replace").splitlines(), 1):
+        if re.match(rf"\s*(export\s+)?{re.escape(name)}\s*=", line):
+            return number
+    return 1
+
+
+def _near_misses(in_file: Mapping[str, str], dotenv: Path) -> list[str]:
+    known = [variable.name for variable in VARIABLES]
+    found = []
+    for name in in_file:
+        near = difflib.get_close_matches(name, known, n=1, cutoff=0.85)
+        # AWS_ENDPOINT_URL is the app's own name for the DynamoDB endpoint, close to ours and right.
+        if name not in known and name != "AWS_ENDPOINT_URL" and near:
+            found.append(f"{dotenv.name}:{_line_of(name, dotenv)}: {name} is not read; did you mean {near[0]}?")
+    return found
