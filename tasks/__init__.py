@@ -2,4 +2,8 @@
 
 from invoke import Collection
 
-ns = Collection()
+from . import cognito, db, ddb, env, root
+
+ns = Collection.from_module(root)
+for module in (env, db, ddb, cognito):
+    ns.add_collection(Collection.from_module(module))

@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 from invoke import Call, Context, Executor, Exit, Local, ParserContext, Task, UnexpectedExit
 from invoke.parser import Argument
@@ -164,7 +164,8 @@ class GraphExecutor(Executor):
                 node = Node(call.task, name, arguments, requested, call.called_as or name)
                 through = requested and getattr(call.task, "aggregate", False)
                 node.before = [
-                    add(pre if isinstance(pre, Call) else Call(pre), requested=through) for pre in call.task.pre
+                    add(pre if isinstance(pre, Call) else Call(pre), requested=through)
+                    for pre in cast("list[Any]", call.task.pre)
                 ]
                 nodes[key] = node
             nodes[key].requested |= requested
@@ -256,7 +257,7 @@ class GraphRun:
             self.outcome[id(node)] = self._plan(node) if self.options.plan else self._run(node, alone=alone)
         except KeyboardInterrupt:
             raise
-        except BaseException as error:  # carried to the main thread, which sorts it out
+        except BaseException as error:  # noqa: BLE001 - carried to the main thread, which sorts it out
             self.outcome[id(node)] = "failed"
             if isinstance(error, LocalEnvError):
                 self.reporter.failed(node.name, error)

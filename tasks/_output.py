@@ -93,4 +93,6 @@ def table(rows: Iterable[Iterable[Any]], headings: Iterable[str] = ()) -> str:
         return ""
     cells = [list(headings), *cells] if headings else cells
     widths = [max(len(row[column]) for row in cells) for column in range(len(cells[0]))]
-    return "\n".join("  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths)).rstrip() for row in cells)
+    return "\n".join(
+        "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells
+    )

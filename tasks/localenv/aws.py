@@ -37,7 +37,8 @@ def client(settings: Settings, service: str) -> Any:
     endpoint = {"dynamodb": settings.dynamodb, "cognito-idp": settings.cognito}.get(service)
     if endpoint is None:
         refuse_endpoint_overrides()
-    config = Config(
+    # botocore's stubs lag behind: ignore_configured_endpoint_urls is in botocore 1.31 and later.
+    config = Config(  # type: ignore[call-arg]
         retries={"mode": "standard", "max_attempts": 5},
         connect_timeout=3,
         read_timeout=60,

@@ -33,7 +33,7 @@ def side_by_side(jobs: Sequence[Callable[[], T]], *, at_once: int = 8) -> list[T
                 except queue.Empty:
                     return
                 results[index] = jobs[index]()
-        except BaseException as error:  # handed to the caller's thread, whatever it is
+        except BaseException as error:  # noqa: BLE001 - handed to the caller's thread, whatever it is
             errors.append(error)
         finally:
             finished.put(None)
