@@ -16,10 +16,13 @@ class LocalEnvError(Exception):
     retryable = False
 
     def __init__(self, message: str, *, hint: str = "", evidence: str = "") -> None:
-        super().__init__(message)
+        super().__init__()
         self.message = message
         self.hint = hint
         self.evidence = evidence
+
+    def __str__(self) -> str:
+        return self.message
 
 
 class UsageError(LocalEnvError):

@@ -26,12 +26,17 @@ ENGINES = ("auto", "docker", "embedded")
 
 @dataclass(frozen=True)
 class Variable:
-    """An environment variable that this project reads."""
+    """An environment variable that this project reads.
+
+    `formerly` is a name that is read where the first one is absent: the app reads AWS_ENDPOINT_URL and means
+    DynamoDB alone, while every AWS SDK applies it to every service.
+    """
 
     name: str
     default: str = ""
     parse: Callable[[str], Any] = str
     secret: bool = False
+    formerly: str = ""
 
 
 @dataclass(frozen=True)
@@ -107,7 +112,7 @@ VARIABLES = (
         "CONNECTION_URL", "postgresql://postgres:password@localhost:5432/cruddur", parse_postgres_url, secret=True
     ),
     Variable("PROD_CONNECTION_URL", "", parse_postgres_url, secret=True),
-    Variable("AWS_ENDPOINT_URL_DYNAMODB", "http://localhost:8000", parse_endpoint),
+    Variable("AWS_ENDPOINT_URL_DYNAMODB", "http://localhost:8000", parse_endpoint, formerly="AWS_ENDPOINT_URL"),
     Variable("AWS_ENDPOINT_URL_COGNITO_IDENTITY_PROVIDER", "http://localhost:9229", parse_endpoint),
     Variable("AWS_DEFAULT_REGION", "us-east-1", pattern(r"[a-z]{2}(-[a-z]+)+-\d", "an AWS region such as us-east-1")),
     Variable("AWS_ACCESS_KEY_ID"),
@@ -216,11 +221,11 @@ def _read_dotenv(path: Path) -> dict[str, str]:
 
 
 def _value(variable: Variable, environ: Mapping[str, str], in_file: Mapping[str, str], dotenv: Path) -> Any:
-    text = environ.get(variable.name) or in_file.get(variable.name) or variable.default
-    if not text:
-        return ""
-    where = f"{variable.name} in {_place(variable.name, environ, in_file, dotenv)}"
-    return _checked(where, text.strip(), variable.parse)
+    for name in filter(None, (variable.name, variable.formerly)):
+        text = (environ.get(name) or in_file.get(name) or "").strip()
+        if text:
+            return _checked(f"{name} in {_place(name, environ, in_file, dotenv)}", text, variable.parse)
+    return variable.parse(variable.default) if variable.default else ""
 
 
 def _checked(where: str, text: str, parse: Callable[[str], Any]) -> Any:
@@ -245,11 +250,10 @@ def _line_of(name: str, dotenv: Path) -> int:
 
 
 def _near_misses(in_file: Mapping[str, str], dotenv: Path) -> list[str]:
-    known = [variable.name for variable in VARIABLES]
+    known = [name for variable in VARIABLES for name in (variable.name, variable.formerly) if name]
     found = []
     for name in in_file:
         near = difflib.get_close_matches(name, known, n=1, cutoff=0.85)
-        # AWS_ENDPOINT_URL is the app's own name for the DynamoDB endpoint, close to ours and right.
-        if name not in known and name != "AWS_ENDPOINT_URL" and near:
+        if name not in known and near:
             found.append(f"{dotenv.name}:{_line_of(name, dotenv)}: {name} is not read; did you mean {near[0]}?")
     return found

@@ -1,0 +1,140 @@
+"""Settings: precedence, checks with name and place, and the refusal to leave this machine."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tasks.localenv.addresses import Endpoint, PostgresAddress, parse_postgres_url
+from tasks.localenv.errors import NotLocal, UsageError
+from tasks.localenv.settings import Settings, emulated_pool_file, project_id, read_settings
+
+
+def read(root: Path, dotenv: str = "", target: str = "local", engine: str = "", **environ: str) -> Settings:
+    if dotenv:
+        (root / ".env").write_text(dotenv)
+    return read_settings(root=root, target=target, engine=engine, environ=environ)
+
+
+def test_without_any_setting_the_defaults_hold(tmp_path: Path) -> None:
+    assert read(tmp_path) == Settings(
+        root=tmp_path,
+        state_dir=tmp_path / ".local",
+        project_id=project_id(tmp_path, tmp_path / ".local"),
+        target="local",
+        engine="auto",
+        postgres=PostgresAddress("127.0.0.1", 5432, "postgres", "password", "cruddur"),
+        dynamodb=Endpoint("127.0.0.1", 8000),
+        cognito=Endpoint("127.0.0.1", 9229),
+        region="us-east-1",
+        access_key="",
+        secret_key="",
+        message_table="cruddur-messages",
+        user_pool_id="",
+        user_pool_client_id="",
+        dynamodb_local_jar=None,
+    )
+
+
+def test_the_environment_wins_over_dotenv_and_an_empty_value_counts_as_absent(tmp_path: Path) -> None:
+    dotenv = "DDB_MESSAGE_TABLE=from-file\nAWS_DEFAULT_REGION=eu-west-1\nCONNECTION_URL=\n"
+    settings = read(tmp_path, dotenv, DDB_MESSAGE_TABLE="from-environment", AWS_DEFAULT_REGION="")
+    assert (settings.message_table, settings.region, settings.postgres.host) == (
+        "from-environment",
+        "eu-west-1",
+        "127.0.0.1",
+    )
+
+
+@pytest.mark.parametrize(
+    ("dotenv", "message"),
+    [
+        ("\nLOCALENV_ENGINE=dokcer", "LOCALENV_ENGINE in .env:2: 'dokcer' is not one of auto, docker, embedded"),
+        ("AWS_DEFAULT_REGION=mars", "AWS_DEFAULT_REGION in .env:1: 'mars' is not an AWS region such as us-east-1"),
+        ("CONNECTION_URL=mysql://a@b/c", "CONNECTION_URL in .env:1: not a Postgres URL: the scheme is 'mysql', wanted"),
+        ("CONNECTION_URL=postgresql://localhost", "CONNECTION_URL in .env:1: Postgres URL without user and database"),
+        ("CONNECTION_URL=postgresql://a@localhost:x/c", "CONNECTION_URL in .env:1: not a Postgres URL: Port could"),
+        ("AWS_ENDPOINT_URL_DYNAMODB=localhost:8000", "AWS_ENDPOINT_URL_DYNAMODB in .env:1: not a local endpoint"),
+        ("export DDB_MESSAGE_TABLE=x", "DDB_MESSAGE_TABLE in .env:1: 'x' is not a DynamoDB table name"),
+        ("DYNAMODB_LOCAL_JAR=/no/such.jar", "DYNAMODB_LOCAL_JAR in .env:1: no file at /no/such.jar"),
+    ],
+)
+def test_a_bad_value_is_named_with_its_place(tmp_path: Path, dotenv: str, message: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        read(tmp_path, dotenv)
+    assert caught.value.message.startswith(message)
+
+
+def test_a_near_miss_is_suggested_for_words_and_for_names(tmp_path: Path) -> None:
+    with pytest.raises(UsageError) as caught:
+        read(tmp_path, engine="dokcer")
+    assert (caught.value.message, caught.value.hint) == (
+        "--engine: 'dokcer' is not one of auto, docker, embedded",
+        "did you mean 'docker'?",
+    )
+    assert read(tmp_path, "# mine\nCONECTION_URL=x\nMY_OWN=1\n").warnings == (
+        ".env:2: CONECTION_URL is not read; did you mean CONNECTION_URL?",
+    )
+
+
+@pytest.mark.parametrize("word", ["nonprod", "preproduction", "PROD", "production", "prod ", ""])
+def test_the_target_is_an_exact_word(tmp_path: Path, word: str) -> None:
+    with pytest.raises(UsageError, match="--target"):
+        read(tmp_path, target=word)
+
+
+@pytest.mark.parametrize("host", ["db.example.com", "10.0.0.5", "0.0.0.0", "localhost.example.com", "127.0.0.1.nip.io"])
+def test_the_local_target_refuses_other_machines(tmp_path: Path, host: str) -> None:
+    with pytest.raises(NotLocal) as caught:
+        read(tmp_path, CONNECTION_URL=f"postgresql://postgres:secret@{host}/cruddur")
+    assert caught.value.message == f"CONNECTION_URL in the environment: host '{host}' is not this machine"
+    with pytest.raises(NotLocal, match="AWS_ENDPOINT_URL_DYNAMODB"):
+        read(tmp_path, AWS_ENDPOINT_URL_DYNAMODB=f"http://{host}:8000")
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "127.0.0.5", "db", "dynamodb-local"])
+def test_the_local_target_accepts_loopback_and_the_compose_services(tmp_path: Path, host: str) -> None:
+    settings = read(tmp_path, CONNECTION_URL=f"postgresql://postgres:password@{host}/cruddur")
+    assert settings.postgres.host.startswith("127.0.0.")
+
+
+def test_the_apps_own_endpoint_name_means_dynamodb_alone(tmp_path: Path) -> None:
+    settings = read(tmp_path, AWS_ENDPOINT_URL="http://dynamodb-local:8123")
+    assert (settings.dynamodb, settings.cognito) == (Endpoint("127.0.0.1", 8123), Endpoint("127.0.0.1", 9229))
+
+
+def test_prod_switches_every_store_at_once(tmp_path: Path) -> None:
+    url = "postgresql://cruddurroot:s%40crt@db.example.com:5433/cruddur?sslmode=require"
+    settings = read(tmp_path, target="prod", PROD_CONNECTION_URL=url)
+    wanted = PostgresAddress("db.example.com", 5433, "cruddurroot", "s@crt", "cruddur", (("sslmode", "require"),))
+    assert (settings.target, settings.postgres, settings.dynamodb, settings.cognito) == ("prod", wanted, None, None)
+    with pytest.raises(UsageError, match="needs PROD_CONNECTION_URL"):
+        read(tmp_path, target="prod")
+
+
+def test_a_pool_id_means_a_real_pool_unless_it_is_the_emulated_one(tmp_path: Path) -> None:
+    pool = "us-east-1_AbCdEfGhI"
+    assert not read(tmp_path, AWS_COGNITO_USER_POOL_ID=pool).cognito_is_emulated
+    note = emulated_pool_file(tmp_path / ".local")
+    note.parent.mkdir()
+    note.write_text(pool + "\n")
+    assert read(tmp_path, AWS_COGNITO_USER_POOL_ID=pool).cognito_is_emulated
+
+
+def test_a_password_is_masked_and_survives_the_round_trip() -> None:
+    address = parse_postgres_url("postgresql://me:p%40ss%2Fword@[::1]:5433/my%20db")
+    assert (address.password, address.url(), address.url(masked=False)) == (
+        "p@ss/word",
+        "postgresql://me:***@[::1]:5433/my%20db",
+        "postgresql://me:p%40ss%2Fword@[::1]:5433/my%20db",
+    )
+    assert parse_postgres_url(address.url(masked=False)) == address
+    assert replace(address, password="").url() == "postgresql://me@[::1]:5433/my%20db"
+
+
+def test_two_checkouts_have_two_project_ids(tmp_path: Path) -> None:
+    one, two = tmp_path / "one" / "My App", tmp_path / "two" / "My App"
+    ids = {project_id(root, root / ".local") for root in (one, two)}
+    assert len(ids) == 2 and all(name.startswith("my-app-") for name in ids)
