@@ -1,0 +1,340 @@
+"""The graph executor: order, skipping, side by side, plan, force, failure, Ctrl-C and the lock."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from invoke import Collection, Config, Executor, Exit
+
+from tasks._graph import GraphExecutor, StepContext, step
+from tasks.localenv.errors import ConfirmationNeeded, LocalEnvError
+from tasks.localenv.lock import ProjectLock
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+class Stage:
+    """A small collection of steps that note what ran."""
+
+    def __init__(self) -> None:
+        self.ran: list[str] = []
+        self.tasks: dict[str, Any] = {}
+
+    def add(self, name: str, *before: str, body: Callable[[StepContext], Any] | None = None, **options: Any) -> None:
+        def run(c: StepContext) -> Any:
+            self.ran.append(name)
+            return body(c) if body else f"did {name}"
+
+        run.__name__ = name
+        self.tasks[name] = step(pre=[self.tasks[b] for b in before], **options)(run)
+
+    def run(
+        self, *names: str | tuple[str, dict[str, Any]], executor: type[Executor] = GraphExecutor, **run: Any
+    ) -> None:
+        overrides = {"run": run}
+        executor(Collection(**self.tasks), Config(overrides=overrides)).execute(*names)
+
+
+@pytest.fixture
+def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stage:
+    monkeypatch.setenv("LOCALENV_STATE_DIR", str(tmp_path))
+    return Stage()
+
+
+def shown(text: str) -> list[str]:
+    """Give the lines with their seconds taken out and their spaces folded."""
+    return [re.sub(r"\s+", " ", re.sub(r"\d+\.\d\ds", "", line)).strip() for line in text.splitlines()]
+
+
+def diamond(stage: Stage) -> None:
+    stage.add("up")
+    stage.add("left", "up")
+    stage.add("right", "up")
+    stage.add("top", "left", "right")
+
+
+def test_each_step_runs_once_after_what_it_needs(stage: Stage, capsys: pytest.CaptureFixture[str]) -> None:
+    diamond(stage)
+    stage.run("top")
+    assert (stage.ran[0], sorted(stage.ran[1:3]), stage.ran[3]) == ("up", ["left", "right"], "top")
+    lines = shown(capsys.readouterr().err)
+    assert (lines[0], sorted(lines[1:3]), lines[3]) == (
+        "ok up did up",
+        ["ok left did left", "ok right did right"],
+        "ok top did top",
+    )
+
+
+def test_independent_steps_run_side_by_side(stage: Stage) -> None:
+    meeting = threading.Barrier(2, timeout=5)  # passes only when both are inside at once
+    stage.add("left", body=lambda c: meeting.wait() and None)
+    stage.add("right", body=lambda c: meeting.wait() and None)
+    stage.add("top", "left", "right")
+    stage.run("top")
+    assert stage.ran[-1] == "top"
+
+
+def test_a_step_alone_has_the_main_thread_and_the_terminal(stage: Stage) -> None:
+    seen: dict[str, Any] = {}
+    stage.add("up", body=lambda c: seen.update(thread=threading.current_thread(), stream=c.config.run.in_stream))
+    stage.run("up")
+    assert seen == {"thread": threading.main_thread(), "stream": None}
+
+
+def test_steps_side_by_side_have_an_empty_stdin_and_prefixed_lines(
+    stage: Stage, capsys: pytest.CaptureFixture[str]
+) -> None:
+    meeting = threading.Barrier(2, timeout=5)
+
+    def body(c: StepContext) -> None:
+        meeting.wait()
+        c.run("cat; echo hello from $0")
+
+    stage.add("left", body=body)
+    stage.add("right", body=body)
+    stage.add("top", "left", "right", body=lambda c: None)
+    stage.run("top")
+    out = shown(capsys.readouterr().err)
+    assert sum(re.match(r"(left|right) \| hello from ", line) is not None for line in out) == 2
+
+
+def test_a_step_whose_check_gives_a_reason_is_skipped(stage: Stage, capsys: pytest.CaptureFixture[str]) -> None:
+    stage.add("up", check=lambda c: "already running")
+    stage.add("seed", "up", check=lambda c: None)
+    stage.run("seed")
+    assert stage.ran == ["seed"]
+    assert shown(capsys.readouterr().err) == ["skip up already running", "ok seed did seed"]
+
+
+def test_force_runs_what_was_typed_and_not_what_it_needs(stage: Stage) -> None:
+    stage.add("up", check=lambda c: "already running")
+    stage.add("seed", "up", check=lambda c: "unchanged")
+    stage.run(("seed", {"force": True}))
+    assert stage.ran == ["seed"]
+
+
+def test_force_on_an_aggregate_reaches_the_steps_that_it_stands_for(stage: Stage) -> None:
+    stage.add("seed", check=lambda c: "unchanged")
+    stage.add("setup", "seed", aggregate=True)
+    stage.run(("setup", {"force": True}))
+    assert stage.ran == ["seed", "setup"]
+
+
+@pytest.mark.parametrize("dry", [True, False])
+def test_a_plan_changes_nothing_and_asks_checks_only_where_nothing_runs_before(
+    stage: Stage, capsys: pytest.CaptureFixture[str], *, dry: bool
+) -> None:
+    asked: list[str] = []
+    stage.add("up", check=lambda c: "already running")
+    stage.add("tables", "up", check=lambda c: asked.append("tables"), plan=lambda c: ["+ table messages"])
+    stage.add("seed", "tables", check=lambda c: asked.append("seed"))
+    stage.run(("seed", {} if dry else {"plan": True}), dry=dry)
+    assert (stage.ran, asked) == ([], ["tables"])
+    assert shown(capsys.readouterr().out) == [
+        "skip up already running",
+        "run tables",
+        "+ table messages",
+        "run seed after tables",
+    ]
+
+
+def test_a_failure_lets_running_branches_end_and_starts_nothing_new(
+    stage: Stage, capsys: pytest.CaptureFixture[str]
+) -> None:
+    failed = threading.Event()
+
+    def fail(c: StepContext) -> None:
+        failed.set()
+        raise ConfirmationNeeded("the seed changed", hint="run `inv db.setup`", evidence="sql/a.sql\n^")
+
+    stage.add("left", body=fail)
+    stage.add("right", body=lambda c: failed.wait(5) and "ended")
+    stage.add("after", "right")
+    stage.add("top", "left", "after")
+    with pytest.raises(Exit) as caught:
+        stage.run("top")
+    lines = shown(capsys.readouterr().err)
+    assert caught.value.code == 3
+    assert sorted(stage.ran[:2]) == ["left", "right"] and "top" not in stage.ran
+    assert lines[:4] == ["FAIL left the seed changed", "| sql/a.sql", "| ^", "hint run `inv db.setup`"]
+    assert lines[4] == "ok right ended"
+    assert lines[-1] in ("not run after, top", "not run top", "not run top, after")
+
+
+def test_a_programming_error_keeps_its_traceback(stage: Stage) -> None:
+    stage.add("bad", body=lambda c: 1 // 0)
+    with pytest.raises(ZeroDivisionError):
+        stage.run("bad")
+
+
+def test_a_failing_command_keeps_its_own_exit_code(stage: Stage) -> None:
+    from invoke import UnexpectedExit
+
+    stage.add("bad", body=lambda c: c.run("exit 7", hide=True, in_stream=io.StringIO()))
+    with pytest.raises(UnexpectedExit) as caught:
+        stage.run("bad")
+    assert caught.value.result.exited == 7
+
+
+def test_tasks_on_one_command_line_keep_their_order(stage: Stage) -> None:
+    stage.add("up")
+    stage.add("drop", "up")
+    stage.add("create", "up")
+    stage.run("drop", "create")
+    assert stage.ran == ["up", "drop", "create"]
+
+
+def test_a_call_equal_to_a_needed_one_runs_once(stage: Stage) -> None:
+    stage.add("up")
+    stage.add("seed", "up")
+    stage.run("seed", ("up", {"plan": False}))
+    assert stage.ran == ["up", "seed"]
+
+
+def test_tasks_with_different_options_on_one_line_are_refused(stage: Stage, capsys: pytest.CaptureFixture[str]) -> None:
+    stage.add("db")
+    stage.add("ddb")
+    with pytest.raises(Exit) as caught:
+        stage.run(("db", {"target": "prod"}), "ddb")
+    assert (caught.value.code, stage.ran) == (2, [])
+    assert "different options" in capsys.readouterr().err
+
+
+def test_a_local_step_does_not_exist_for_prod(stage: Stage, capsys: pytest.CaptureFixture[str]) -> None:
+    stage.add("drop", local_only=True)
+    with pytest.raises(Exit) as caught:
+        stage.run(("drop", {"target": "prod"}))
+    assert (caught.value.code, stage.ran) == (2, [])
+    assert "drop does not exist for --target prod" in capsys.readouterr().err
+
+
+def test_the_same_tasks_run_one_by_one_under_invokes_own_executor(stage: Stage) -> None:
+    diamond(stage)
+    stage.run("top", executor=Executor)
+    assert stage.ran == ["up", "left", "right", "top"]
+
+
+def test_a_run_that_waited_for_the_lock_asks_its_check_again(stage: Stage, tmp_path: Path) -> None:
+    other = ProjectLock(tmp_path)
+    other.acquire("inv initial-setup", lambda line: None)
+    answers = iter([None, "unchanged"])
+
+    def check(c: StepContext) -> str | None:
+        answer = next(answers)
+        if answer is None:
+            threading.Timer(0.1, other.release).start()
+        return answer
+
+    stage.add("seed", check=check)
+    stage.run("seed")
+    assert stage.ran == []
+
+
+def test_a_step_that_reads_takes_no_lock(stage: Stage, tmp_path: Path) -> None:
+    other = ProjectLock(tmp_path)
+    other.acquire("inv initial-setup", lambda line: None)
+    stage.add("scan", reads=True, body=lambda c: None)
+    stage.run("scan")
+    other.release()
+    assert stage.ran == ["scan"]
+
+
+def test_json_output_has_an_envelope_for_errors_too(stage: Stage, capsys: pytest.CaptureFixture[str]) -> None:
+    def scan(c: StepContext, format: str = "text") -> None:
+        if c.step.format == "json":
+            raise LocalEnvError("table gone", hint="run `inv ddb.schema-load`")
+
+    stage.tasks["scan"] = step(reads=True)(scan)
+    with pytest.raises(Exit):
+        stage.run(("scan", {"format": "json"}))
+    assert json.loads(capsys.readouterr().out) == {
+        "schemaVersion": 1,
+        "command": "scan",
+        "status": "error",
+        "data": None,
+        "warnings": [],
+        "error": {
+            "code": "failure",
+            "message": "table gone",
+            "hint": "run `inv ddb.schema-load`",
+            "retryable": False,
+        },
+    }
+    with pytest.raises(Exit):
+        stage.run(("scan", {"format": "jsn"}))
+    assert "did you mean 'json'?" in capsys.readouterr().err
+
+
+def test_a_failing_line_becomes_an_annotation_on_github(
+    stage: Stage, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def body(c: StepContext) -> None:
+        raise LocalEnvError("seeds/sql/users.sql:14:9: null value\nin column")
+
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    stage.add("seed", body=body)
+    with pytest.raises(Exit):
+        stage.run("seed")
+    assert capsys.readouterr().err.splitlines()[-1] == (
+        "::error file=seeds/sql/users.sql,line=14,col=9::seeds/sql/users.sql:14:9: null value%0Ain column"
+    )
+
+
+@pytest.mark.parametrize("branches", [1, 2])
+def test_ctrl_c_ends_at_once_with_130_and_says_what_did_not_run(tmp_path: Path, branches: int) -> None:
+    script = textwrap.dedent(
+        f"""
+        import sys, time
+        from invoke import Collection, Config, Program
+        from tasks._graph import GraphExecutor, step
+
+        @step
+        def one(c):
+            sys.stdout.write("started\\n"); sys.stdout.flush()
+            time.sleep(30)
+
+        @step
+        def two(c):
+            sys.stdout.write("started\\n"); sys.stdout.flush()
+            time.sleep(30)
+
+        @step(pre=[one, two][:{branches}])
+        def top(c):
+            pass
+
+        class Settings(Config):
+            @staticmethod
+            def global_defaults():
+                defaults = Config.global_defaults()
+                defaults["tasks"]["executor_class"] = "tasks._graph.GraphExecutor"
+                return defaults
+
+        Program(namespace=Collection(one, two, top), config_class=Settings).run("inv top")
+        """
+    )
+    environ = {**os.environ, "LOCALENV_STATE_DIR": str(tmp_path), "PYTHONPATH": str(ROOT)}
+    child = subprocess.Popen(
+        [sys.executable, "-c", script], env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert child.stdout is not None
+    for _ in range(branches):
+        assert child.stdout.readline() == "started\n"
+    child.send_signal(signal.SIGINT)
+    _, err = child.communicate(timeout=10)
+    assert child.returncode == 130
+    assert shown(err)[-2:] == [
+        f"not run {'one, ' if branches == 1 else 'one, two, '}top",
+        "FAIL interrupted run the same command again to go on",
+    ]
