@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any, cast, overload
 
 from invoke import Call, Context, Executor, Exit, Local, ParserContext, Task, UnexpectedExit
 from invoke.parser import Argument
@@ -85,6 +85,10 @@ class StepContext(Context):
         self._set(step=run)
 
 
+@overload
+def step(body: Callable[..., Any], /) -> Step: ...
+@overload
+def step(**kwargs: Any) -> Callable[[Callable[..., Any]], Step]: ...
 def step(*args: Any, **kwargs: Any) -> Any:
     """Mark a function as a step: `@step`, or `@step(pre=[…], check=…)`."""
     if args and callable(args[0]) and not kwargs:

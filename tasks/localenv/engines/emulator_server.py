@@ -1,0 +1,188 @@
+"""The program that runs as the emulator: ministack's AWS APIs on ports of the loopback address, saved as they change.
+
+Run by its path, in a process of its own; it imports nothing of this project. ministack's own start is not used: it
+looks for Docker containers to remove, runs scripts it finds under /etc, and saves at a clean stop alone.
+Here the state is saved about a second after a write, by a forked child, which has a frozen copy of the memory: the
+server does not pause, and a killed server loses the writes of about a second.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import sys
+import time
+from collections.abc import Awaitable, Callable, MutableMapping
+from pathlib import Path
+from typing import Any
+
+SAVE_AFTER_S = 1.0
+PAUSE_PER_SAVING = 4
+"""A save that took n seconds is followed by a pause of 4 n at least: at most a fifth of one core goes into saving."""
+RUNNING = "running"
+"""A file that exists while the server runs; one that is there before says that the last stop was not clean."""
+
+STATES = {
+    "DynamoDB": "dynamodb",
+    "DynamoDBStreams": "dynamodb",
+    "AWSCognitoIdentityProviderService": "cognito",
+}
+"""The service in X-Amz-Target, without version, and the state file it changes. What has no target is S3."""
+READING = ("Get", "List", "Describe", "Query", "Scan", "BatchGet", "TransactGet")
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Any]]
+Send = Callable[[Any], Awaitable[None]]
+
+
+def main() -> None:
+    """Serve until SIGTERM. Exits with 1 and a line on stderr when the saved state cannot be read."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--state", type=Path, required=True)
+    parser.add_argument("--bind", action="append", required=True)
+    given = parser.parse_args()
+    own_folder = str(Path(__file__).resolve().parent)
+    sys.path[:] = [folder for folder in sys.path if folder != own_folder]  # its neighbours are not top-level modules
+
+    from hypercorn.asyncio import serve
+    from hypercorn.config import Config
+    from ministack.app import app
+
+    config = Config()
+    config.bind = given.bind
+    config.keep_alive_timeout = 75
+    config.graceful_timeout = 1
+    config.loglevel = "WARNING"
+    asyncio.run(serve(Server(app, given.state), config))  # type: ignore[arg-type]
+
+
+class Server:
+    """An ASGI application around ministack's, which restores the state, notes writes and saves them."""
+
+    def __init__(self, app: Callable[[Scope, Receive, Send], Awaitable[None]], state_dir: Path) -> None:
+        self.app = app
+        self.store = Store(state_dir)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._live(receive, send)
+        elif scope["type"] == "http" and not scope["path"].startswith("/_"):
+            await self.app(scope, receive, send)
+            changed = changed_state(scope)
+            if changed:
+                self.store.note(changed)
+        elif scope["type"] == "http":  # ministack's own door, through which any local program could wipe everything
+            await send({"type": "http.response.start", "status": 404, "headers": []})
+            await send({"type": "http.response.body", "body": b""})
+
+    async def _live(self, receive: Receive, send: Send) -> None:
+        await receive()
+        self.store.restore()
+        saving = asyncio.create_task(self.store.save_changes())
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        saving.cancel()
+        self.store.close()
+        await send({"type": "lifespan.shutdown.complete"})
+
+
+class Store:
+    """The state files: one JSON document a service, replaced whole."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.changed: set[str] = set()
+        self._woken = asyncio.Event()
+
+    def note(self, name: str) -> None:
+        self.changed.add(name)
+        self._woken.set()
+
+    def restore(self) -> None:
+        """Load what was saved. A file that cannot be read is put aside and named, never overwritten."""
+        from ministack.app import _get_module
+        from ministack.core.persistence import load_state
+
+        for path in sorted(self.folder.glob("*.json")):
+            data = load_state(path.stem)
+            if data is None:
+                aside = path.with_name(f"{path.name}.unreadable-{time.time():.0f}")
+                path.replace(aside)
+                print(f"the saved state {path.name} cannot be read; it was put aside as {aside.name}", file=sys.stderr)
+            else:
+                _get_module(path.stem).load_persisted_state(data)
+        for name in {*STATES.values()}:
+            _get_module(name)
+        (self.folder / RUNNING).write_text(str(os.getpid()))
+
+    async def save_changes(self) -> None:
+        """Save a second after a write, for as long as the server lives. Ends it when its folder is gone."""
+        while True:
+            try:
+                await asyncio.wait_for(self._woken.wait(), timeout=SAVE_AFTER_S)
+            except asyncio.TimeoutError:
+                if not (self.folder / RUNNING).exists():
+                    os._exit(3)
+                continue
+            await asyncio.sleep(SAVE_AFTER_S)
+            self._woken.clear()
+            names, self.changed = self.changed, set()
+            started = time.monotonic()
+            if not await self._save_in_child(names):
+                for name in names:
+                    self.note(name)
+            await asyncio.sleep(PAUSE_PER_SAVING * (time.monotonic() - started))
+
+    async def _save_in_child(self, names: set[str]) -> bool:
+        child = os.fork()
+        if child == 0:
+            code = 1
+            try:
+                code = 0 if self.save(names) else 1
+            finally:
+                os._exit(code)
+        while True:
+            ended, status = os.waitpid(child, os.WNOHANG)
+            if ended:
+                return status == 0
+            await asyncio.sleep(0.02)
+
+    def save(self, names: set[str]) -> bool:
+        """Write the state of these services; tell whether all of it is on disk (ministack only logs a failure)."""
+        from ministack.app import _get_module
+        from ministack.core.persistence import save_state
+
+        good = True
+        for name in sorted(names):
+            path = self.folder / f"{name}.json"
+            before = _identity(path)
+            save_state(name, _get_module(name).get_state())
+            good = good and _identity(path) != before
+        return good
+
+    def close(self) -> None:
+        """Save what is not saved yet and mark the stop as clean."""
+        if self.save(self.changed):
+            (self.folder / RUNNING).unlink(missing_ok=True)
+
+
+def changed_state(scope: Scope) -> str:
+    """Name the state that a request may have changed; empty for a request that reads."""
+    target = next((value for name, value in scope["headers"] if name.lower() == b"x-amz-target"), b"").decode("latin-1")
+    service, _, operation = target.partition(".")
+    if operation:
+        return "" if operation.startswith(READING) else STATES.get(service.split("_")[0], "")
+    return "" if scope["method"] in ("GET", "HEAD", "OPTIONS") else "s3"
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    try:
+        found = path.stat()
+    except OSError:
+        return 0, 0
+    return found.st_ino, found.st_mtime_ns
+
+
+if __name__ == "__main__":
+    main()

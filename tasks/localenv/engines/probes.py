@@ -1,0 +1,63 @@
+"""Protocol probes: the least that proves a server speaks its protocol and takes work. No client library is loaded."""
+
+from __future__ import annotations
+
+import socket
+import struct
+from contextlib import closing
+
+from ..addresses import Endpoint, PostgresAddress
+
+TIMEOUT_S = 2.0
+
+
+def postgres_accepts(address: PostgresAddress, *, timeout_s: float = TIMEOUT_S) -> bool:
+    """Tell whether a Postgres server lets sessions begin, as pg_isready does.
+
+    The startup packet is answered by R (authentication) when it does; a server that starts, stops or recovers answers
+    E with 57P03 before it asks who we are. Source: PostgreSQL docs, "Message Formats" and "Start-up".
+    """
+    pairs = f"user\0{address.user}\0database\0postgres\0\0".encode()
+    packet = struct.pack("!II", len(pairs) + 8, 196608) + pairs  # 196608 is protocol 3.0
+    answer = _exchange(address.host, address.port, packet, timeout_s)
+    return answer[:1] == b"R" or (answer[:1] == b"E" and b"C57P03\0" not in answer)
+
+
+def dynamodb_answers(endpoint: Endpoint, region: str, *, timeout_s: float = TIMEOUT_S) -> bool:
+    """Tell whether ListTables is answered."""
+    return _aws_answers(endpoint, region, "dynamodb", "DynamoDB_20120810.ListTables", "{}", "1.0", timeout_s)
+
+
+def cognito_answers(endpoint: Endpoint, region: str, *, timeout_s: float = TIMEOUT_S) -> bool:
+    """Tell whether ListUserPools is answered."""
+    target = "AWSCognitoIdentityProviderService.ListUserPools"
+    return _aws_answers(endpoint, region, "cognito-idp", target, '{"MaxResults":1}', "1.1", timeout_s)
+
+
+def _aws_answers(
+    endpoint: Endpoint, region: str, service: str, target: str, body: str, json_version: str, timeout_s: float
+) -> bool:
+    # The local engines route by the credential's scope and check no signature.
+    credential = f"local/20260101/{region}/{service}/aws4_request"
+    request = (
+        "POST / HTTP/1.1\r\n"
+        f"Host: {endpoint}\r\n"
+        f"Content-Type: application/x-amz-json-{json_version}\r\n"
+        f"X-Amz-Target: {target}\r\n"
+        "X-Amz-Date: 20260101T000000Z\r\n"
+        f"Authorization: AWS4-HMAC-SHA256 Credential={credential}, SignedHeaders=host;x-amz-date, Signature=0\r\n"
+        f"Content-Length: {len(body)}\r\n"
+        f"Connection: close\r\n\r\n{body}"
+    )
+    answer = _exchange(endpoint.host, endpoint.port, request.encode(), timeout_s)
+    return answer.startswith((b"HTTP/1.1 200", b"HTTP/1.0 200"))
+
+
+def _exchange(host: str, port: int, request: bytes, timeout_s: float) -> bytes:
+    """Send a request and give the first bytes of the answer; nothing when nobody answers in time."""
+    try:
+        with closing(socket.create_connection((host, port), timeout=timeout_s)) as connection:
+            connection.sendall(request)
+            return connection.recv(1024)
+    except OSError:
+        return b""

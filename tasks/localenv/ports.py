@@ -1,0 +1,152 @@
+"""Ports of this machine: is one free, and if not, who holds it. Reads only; stops nobody."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+
+from . import shell
+from .errors import LocalEnvError, PreflightFailed
+
+LISTEN = "0A"
+"""Linux, include/net/tcp_states.h: TCP_LISTEN, as /proc/net/tcp writes it."""
+
+
+@dataclass(frozen=True)
+class Holder:
+    """Who listens on a port: a process, or a container that publishes it. Empty fields are unknown."""
+
+    pid: int = 0
+    command: str = ""
+    container: str = ""
+    project: str = ""
+
+    def __str__(self) -> str:
+        if self.container:
+            return f"container {self.container}" + (f" of Compose project {self.project}" if self.project else "")
+        if self.pid:
+            return f"pid {self.pid}" + (f" ({self.command})" if self.command else "")
+        return "a process of another user" if not self.command else self.command
+
+
+def is_free(host: str, port: int) -> bool:
+    """Tell whether a server could listen there: by binding, and by connecting.
+
+    Both, because macOS lets an address be bound while another process listens on all addresses.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except PermissionError as error:
+            raise PreflightFailed(
+                f"port {port} may not be used by this user", hint="choose a port above 1023 in .env"
+            ) from error
+        except OSError:
+            return False
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.settimeout(1)
+        return probe.connect_ex((host, port)) != 0
+
+
+def require_free(host: str, port: int, *, service: str, variable: str) -> None:
+    """Raise PreflightFailed, with the port's holder and the way out, when the port is taken.
+
+    `variable` is the setting that holds the port.
+    """
+    if is_free(host, port):
+        return
+    holder = find_holder(port)
+    stop = f"`docker stop {holder.container}`" if holder.container else "stop it"
+    raise PreflightFailed(
+        f"port {port}, wanted for {service}, is taken by {holder}",
+        hint=f"{stop}, or give {variable} another port in .env",
+    )
+
+
+def find_free() -> int:
+    """Ask the system for a TCP port of 127.0.0.1 that is free now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def find_holder(port: int) -> Holder:
+    """Name the process that listens on a port, or the container that publishes it."""
+    holder = _from_proc(port) if Path("/proc/net/tcp").exists() else _from_lsof(port)
+    if not holder.pid or "docker" in holder.command or "rootlessport" in holder.command:
+        return _container(port) or holder
+    return holder
+
+
+def command_of(pid: int) -> str:
+    """Give the command line of a process, or an empty string when it is gone."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
+    except OSError:
+        pass
+    if Path("/proc/self/cmdline").exists():
+        return ""
+    return shell.run(["ps", "-o", "command=", "-p", str(pid)], timeout_s=5).stdout.strip()
+
+
+def _from_proc(port: int) -> Holder:
+    sockets = _listening_sockets(port)
+    for pid in (int(name) for name in os.listdir("/proc") if name.isdigit()):  # noqa: PTH208 - names, and fast
+        if any(link in sockets for link in _open_files(pid)):
+            return Holder(pid, _shortened(command_of(pid)))
+    return Holder()
+
+
+def _listening_sockets(port: int) -> set[str]:
+    """Collect the sockets that listen on a port, as the links of /proc/PID/fd show them. Source: proc(5)."""
+    found = set()
+    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+        try:
+            lines = Path(table).read_text().splitlines()[1:]
+        except OSError:
+            continue
+        for fields in (line.split() for line in lines):
+            if fields[3] == LISTEN and int(fields[1].rsplit(":", 1)[1], 16) == port:
+                found.add(f"socket:[{fields[9]}]")
+    return found
+
+
+def _open_files(pid: int) -> list[str]:
+    folder = f"/proc/{pid}/fd"
+    links = []
+    try:
+        for name in os.listdir(folder):  # noqa: PTH208 - thousands of them
+            links.append(os.readlink(f"{folder}/{name}"))  # noqa: PTH115
+    except OSError:
+        pass
+    return links
+
+
+def _from_lsof(port: int) -> Holder:
+    if not shutil.which("lsof"):
+        return Holder()
+    found = shell.run(["lsof", "-nP", "-t", f"-iTCP:{port}", "-sTCP:LISTEN"], timeout_s=5).stdout.split()
+    return Holder(int(found[0]), _shortened(command_of(int(found[0])))) if found else Holder()
+
+
+def _container(port: int) -> Holder | None:
+    if not shutil.which("docker"):
+        return None
+    label = '{{.Names}}\t{{.Label "com.docker.compose.project"}}'
+    try:
+        done = shell.run(["docker", "ps", "--filter", f"publish={port}", "--format", label], timeout_s=5)
+    except LocalEnvError:
+        return None
+    if done.code or not done.stdout.strip():
+        return None
+    name, _, project = done.stdout.splitlines()[0].partition("\t")
+    return Holder(container=name, project=project)
+
+
+def _shortened(command: str) -> str:
+    return command if len(command) <= 100 else f"{command[:97]}..."

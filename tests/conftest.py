@@ -1,0 +1,125 @@
+"""Fixtures for tests against real servers: one embedded environment a test process, on ports of its own.
+
+Nothing leaves this machine: a connection to anything but loopback fails the test.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tasks.localenv import engines
+from tasks.localenv.settings import Settings, read_settings
+from tests.environments import Finished, environment, inv
+
+JAR = os.environ.get("DYNAMODB_LOCAL_JAR", "")
+
+
+Cli = Callable[..., Finished]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if not JAR:
+        skip = pytest.mark.skip(reason="DYNAMODB_LOCAL_JAR does not name Amazon's DynamoDBLocal.jar")
+        for item in items:
+            if item.get_closest_marker("jar"):
+                item.add_marker(skip)
+
+
+@pytest.fixture(autouse=True)
+def _only_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
+    connect = socket.socket.connect
+
+    def guarded(self: socket.socket, address: Any) -> None:
+        if self.family in (socket.AF_INET, socket.AF_INET6) and address[0] not in ("127.0.0.1", "::1", "localhost"):
+            pytest.fail(f"the test connects to {address[0]}, which is not loopback")
+        connect(self, address)
+
+    monkeypatch.setattr(socket.socket, "connect", guarded)
+
+
+@pytest.fixture(autouse=True)
+def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hide the developer's own AWS and Cruddur variables from the tests."""
+    for name in list(os.environ):
+        if name.startswith(("AWS_", "LOCALENV_", "DDB_", "DB_SG")) or name.endswith("CONNECTION_URL"):
+            monkeypatch.delenv(name)
+
+
+def reachable(folder: Path) -> Path:
+    """Let every user pass through pytest's own folder: as root, PostgreSQL runs as another user."""
+    if os.geteuid() == 0:
+        for part in (folder, *folder.parents):
+            if part.name.startswith("pytest-of-") or part.parent.name.startswith("pytest-of-"):
+                part.chmod(0o711)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def live_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """The variables of a running embedded environment; it ends with the test process."""
+    environ = environment(reachable(tmp_path_factory.mktemp("live")) / "state")
+    settings = read_settings(environ=environ)
+    engines.up(settings, print)
+    yield environ
+    engines.destroy(settings, print)
+
+
+@pytest.fixture(scope="session")
+def live(live_environment: dict[str, str]) -> Settings:
+    """The settings of a running embedded environment."""
+    return read_settings(environ=live_environment)
+
+
+@pytest.fixture
+def database(live: Settings) -> Iterator[Settings]:
+    """`live` with a database name of its own; the database does not exist yet, and is gone afterwards."""
+    from tasks.localenv.postgres.connection import connect
+
+    name = f"t_{uuid.uuid4().hex[:12]}"
+    yield replace(live, postgres=replace(live.postgres, database=name))
+    with connect(live.postgres, database="postgres", autocommit=True) as connection:
+        found = connection.execute(
+            "SELECT datname FROM pg_database WHERE datname = %s OR starts_with(datname, %s)", (name, f"{name}_")
+        )
+        for (database,) in found.fetchall():
+            connection.execute(f'DROP DATABASE IF EXISTS "{database}" WITH (FORCE)'.encode())
+
+
+@pytest.fixture
+def fresh(live: Settings) -> Iterator[Settings]:
+    """`live` with a message table of its own; the table does not exist yet, and is gone afterwards."""
+    from tasks.localenv.aws import client
+
+    settings = replace(live, message_table=f"t-{uuid.uuid4().hex[:12]}")
+    yield settings
+    dynamodb = client(settings, "dynamodb")
+    if settings.message_table in dynamodb.list_tables()["TableNames"]:
+        dynamodb.update_table(TableName=settings.message_table, DeletionProtectionEnabled=False)
+        dynamodb.delete_table(TableName=settings.message_table)
+
+
+@pytest.fixture
+def table_name(fresh: Settings) -> str:
+    """The name of a message table that does not exist yet, and is gone afterwards."""
+    return fresh.message_table
+
+
+@pytest.fixture
+def cli(live_environment: dict[str, str], tmp_path: Path) -> Cli:
+    """Run `inv` with these words in a process of its own, against `live`.
+
+    Keywords are further variables of its environment: cli("db.seed", "--plan", DDB_MESSAGE_TABLE=name).
+    """
+
+    def run(*words: str, **environ: str) -> Finished:
+        return inv(*words, environ={**live_environment, **environ}, cwd=tmp_path)
+
+    return run

@@ -1,0 +1,47 @@
+"""Environments for tests: the variables that describe one, and the command line run against it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from tasks.localenv.ports import find_free
+from tasks.localenv.settings import ROOT
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What a command did: its exit code and what it wrote."""
+
+    code: int
+    stdout: str
+    stderr: str
+
+
+def environment(state_dir: Path) -> dict[str, str]:
+    """Give the variables of an embedded environment in `state_dir` on free ports."""
+    return {
+        "LOCALENV_STATE_DIR": str(state_dir),
+        "LOCALENV_ENGINE": "embedded",
+        "CONNECTION_URL": f"postgresql://postgres:password@localhost:{find_free()}/cruddur",
+        "AWS_ENDPOINT_URL_DYNAMODB": f"http://localhost:{find_free()}",
+        "AWS_ENDPOINT_URL_COGNITO_IDENTITY_PROVIDER": f"http://localhost:{find_free()}",
+    }
+
+
+def inv(*words: str, environ: dict[str, str], cwd: Path = ROOT, text: str = "") -> Finished:
+    """Run `inv` on this project from any folder, with `environ` over a bare environment."""
+    done = subprocess.run(
+        [sys.executable, "-m", "invoke", "--search-root", str(ROOT), *words],
+        env={"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/"), "NO_COLOR": "1", **environ},
+        cwd=cwd,
+        input=text,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    return Finished(done.returncode, done.stdout, done.stderr)
