@@ -34,9 +34,8 @@ def main() -> int:
         finally:
             inv(environ, "env.destroy", "--yes")
     for name, figure, target, unit, detail in rows:
-        print(
-            f"{'ok  ' if figure <= target else 'OVER'}  {name:<10}  {figure:6.2f} {unit}  target {target} {unit}  {detail}"
-        )
+        word = "ok" if figure <= target else "OVER"
+        print(f"{word:<4}  {name:<10}  {figure:6.2f} {unit}  target {target} {unit}  {detail}")
     return int(any(figure > target for _, figure, target, _, _ in rows))
 
 
