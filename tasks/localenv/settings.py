@@ -61,6 +61,7 @@ class Settings:
     user_pool_id: str
     user_pool_client_id: str
     dynamodb_local_jar: Path | None
+    session_token: str = ""
     warnings: tuple[str, ...] = ()
 
     @property
@@ -117,6 +118,7 @@ VARIABLES = (
     Variable("AWS_DEFAULT_REGION", "us-east-1", pattern(r"[a-z]{2}(-[a-z]+)+-\d", "an AWS region such as us-east-1")),
     Variable("AWS_ACCESS_KEY_ID"),
     Variable("AWS_SECRET_ACCESS_KEY", secret=True),
+    Variable("AWS_SESSION_TOKEN", secret=True),
     Variable(
         "AWS_COGNITO_USER_POOL_ID", "", pattern(r"[\w-]+_[0-9a-zA-Z]+", "a user pool id such as us-east-1_AbCdEfGhI")
     ),
@@ -156,6 +158,7 @@ def read_settings(
         region=values["AWS_DEFAULT_REGION"],
         access_key=values["AWS_ACCESS_KEY_ID"],
         secret_key=values["AWS_SECRET_ACCESS_KEY"],
+        session_token=values["AWS_SESSION_TOKEN"],
         message_table=values["DDB_MESSAGE_TABLE"],
         user_pool_id=values["AWS_COGNITO_USER_POOL_ID"],
         user_pool_client_id=values["AWS_COGNITO_USER_POOL_CLIENT_ID"],
@@ -173,7 +176,10 @@ def project_id(root: Path, state_dir: Path) -> str:
 
 
 def emulated_pool_file(state_dir: Path) -> Path:
-    """Say where cognito.seed notes the id of the emulated pool, which .env may then repeat for the app."""
+    """Say where cognito.seed notes the id of the emulated pool, and below it those of the pools that it replaced.
+
+    .env may repeat the id for the app; an outdated one there must not be taken for a real pool.
+    """
     return state_dir / "user_pool"
 
 
@@ -189,7 +195,7 @@ def _for_local(settings: Settings, environ: Mapping[str, str], in_file: Mapping[
     postgres, dynamodb, cognito = settings.postgres, settings.dynamodb, settings.cognito
     assert dynamodb and cognito
     note = emulated_pool_file(settings.state_dir)
-    emulated = not settings.user_pool_id or (note.is_file() and note.read_text().strip() == settings.user_pool_id)
+    emulated = not settings.user_pool_id or (note.is_file() and settings.user_pool_id in note.read_text().split())
     return replace(
         settings,
         postgres=replace(postgres, host=here("CONNECTION_URL", postgres.host)),
