@@ -55,6 +55,7 @@ BEGIN
 END $$;
 
 -- SHA-1 by FIPS 180-4, section 6.1; the server itself has SHA-2 and MD5 only. A word is a bigint below 2^32.
+-- All operators but the arithmetic ones have one precedence in PostgreSQL, hence the parentheses.
 CREATE FUNCTION uuid_generate_v5(namespace uuid, name text) RETURNS uuid
   LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE
 AS $$
@@ -76,17 +77,17 @@ BEGIN
     END LOOP;
     FOR i IN 16 .. 79 LOOP
       x := w[i - 3] # w[i - 8] # w[i - 14] # w[i - 16];
-      w[i] := (x << 1 | x >> 31) & mask;
+      w[i] := ((x << 1) | (x >> 31)) & mask;
     END LOOP;
     a := state[1]; b := state[2]; c := state[3]; d := state[4]; e := state[5];
     FOR i IN 0 .. 79 LOOP
-      IF i < 20 THEN f := (b & c) | (~b & mask & d); k := 1518500249;
+      IF i < 20 THEN f := (b & c) | ((b # mask) & d); k := 1518500249;
       ELSIF i < 40 THEN f := b # c # d; k := 1859775393;
       ELSIF i < 60 THEN f := (b & c) | (b & d) | (c & d); k := 2400959708;
       ELSE f := b # c # d; k := 3395469782;
       END IF;
-      x := ((a << 5 | a >> 27) & mask) + f + e + k + w[i] & mask;
-      e := d; d := c; c := (b << 30 | b >> 2) & mask; b := a; a := x;
+      x := (((a << 5) | (a >> 27)) & mask) + f + e + k + w[i] & mask;
+      e := d; d := c; c := ((b << 30) | (b >> 2)) & mask; b := a; a := x;
     END LOOP;
     state := ARRAY[state[1] + a & mask, state[2] + b & mask, state[3] + c & mask, state[4] + d & mask,
                    state[5] + e & mask];
