@@ -1,0 +1,145 @@
+"""The layers, read from the imports: tasks, use cases, stores and engines, adapters, values. Imports run downward."""
+
+from __future__ import annotations
+
+import ast
+import graphlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+LIBRARY = "tasks.localenv"
+VALUES = ("errors", "addresses", "people", "settings", "parallel")
+ADAPTERS = ("shell", "lock", "ports", "aws", "wire")
+STORES = ("postgres", "dynamodb", "cognito")
+CONNECTION = f"{LIBRARY}.postgres.connection"
+"""The one module of a store that others use: it connects, and knows nothing of what is in there."""
+
+EMULATOR = f"{LIBRARY}.engines.emulator_server"
+"""Not part of a command: the program that the emulator's process runs. Its stderr is its log."""
+
+HEAVY = (
+    "boto3",
+    "botocore",
+    "psycopg",
+    "docker",
+    "requests",
+    "urllib3",
+    "rich",
+    "moto",
+    "ministack",
+    "hypercorn",
+    "yaml",
+)
+
+
+def modules() -> dict[str, Path]:
+    """Every module of the project that commands or the app import, by its dotted name."""
+    found = {}
+    for top in ("tasks", "ddb"):
+        for path in sorted((ROOT / top).rglob("*.py")):
+            parts = path.relative_to(ROOT).with_suffix("").parts
+            found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return found
+
+
+MODULES = modules()
+
+
+def imports(name: str, *, at_start: bool = False) -> set[str]:
+    """Name what a module imports, in dotted names of modules; `at_start`: only what is imported when it is."""
+    path = MODULES[name]
+    package = name if path.name == "__init__.py" else name.rpartition(".")[0]
+    found: set[str] = set()
+    for node in _statements(ast.parse(path.read_text()), at_start=at_start):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            above = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
+            source = ".".join([*above, *([node.module] if node.module else [])])
+            deeper = {f"{source}.{alias.name}" for alias in node.names}
+            found |= {inner for inner in deeper if inner in MODULES} or {source}
+    return found
+
+
+def _statements(node: ast.AST, *, at_start: bool) -> Iterator[ast.AST]:
+    for child in ast.iter_child_nodes(node):
+        if at_start and isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef):
+            continue
+        if at_start and isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test):
+            continue
+        yield child
+        yield from _statements(child, at_start=at_start)
+
+
+def calls(name: str) -> list[tuple[int, str]]:
+    """List the line and the function, as written, of every call in a module."""
+    nodes = [node for node in ast.walk(ast.parse(MODULES[name].read_text())) if isinstance(node, ast.Call)]
+    return [(node.lineno, ast.unparse(node.func)) for node in nodes]
+
+
+def is_in(name: str, *packages: str) -> bool:
+    return any(name == package or name.startswith(f"{package}.") for package in packages)
+
+
+def strays(name: str, *forbidden: str, but: tuple[str, ...] = ()) -> list[str]:
+    return sorted(found for found in imports(name) if is_in(found, *forbidden) and not is_in(found, *but))
+
+
+def in_library(*names: str) -> list[str]:
+    packages = [f"{LIBRARY}.{name}" for name in names]
+    return [name for name in MODULES if is_in(name, *packages)]
+
+
+@pytest.mark.parametrize("name", [name for name in MODULES if is_in(name, LIBRARY)])
+def test_the_library_knows_nothing_of_invoke_the_tasks_or_the_app(name: str) -> None:
+    assert strays(name, "invoke", "tasks", "ddb", but=(LIBRARY,)) == []
+
+
+@pytest.mark.parametrize("name", in_library(*VALUES))
+def test_values_import_only_values(name: str) -> None:
+    assert strays(name, "tasks", but=tuple(f"{LIBRARY}.{value}" for value in VALUES)) == []
+
+
+@pytest.mark.parametrize("name", in_library(*ADAPTERS))
+def test_adapters_import_only_values_and_adapters(name: str) -> None:
+    allowed = tuple(f"{LIBRARY}.{module}" for module in (*VALUES, *ADAPTERS))
+    assert strays(name, "tasks", but=allowed) == []
+
+
+@pytest.mark.parametrize("name", in_library(*STORES, "engines"))
+def test_stores_and_engines_do_not_know_each_other(name: str) -> None:
+    own = ".".join(name.split(".")[:3])
+    others = [f"{LIBRARY}.{other}" for other in (*STORES, "engines") if f"{LIBRARY}.{other}" != own]
+    assert strays(name, *others, but=(CONNECTION,)) == []
+
+
+@pytest.mark.parametrize("name", [name for name in MODULES if is_in(name, "ddb")] or ["ddb"])
+def test_the_apps_own_modules_know_nothing_of_this_tool(name: str) -> None:
+    assert name not in MODULES or strays(name, "invoke", "tasks") == []
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_nothing_heavy_is_imported_at_the_top_of_a_module(name: str) -> None:
+    assert sorted(found for found in imports(name, at_start=True) if is_in(found, *HEAVY)) == []
+
+
+@pytest.mark.parametrize("name", [name for name in MODULES if is_in(name, LIBRARY)])
+def test_the_library_never_prints(name: str) -> None:
+    found = [line for line, function in calls(name) if function in ("print", "sys.stdout.write")]
+    assert found == [] or name == EMULATOR
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_other_programs_are_run_through_one_door(name: str) -> None:
+    doors = ("subprocess.", "os.system", "os.popen", "os.exec", "os.spawn", "os.fork")
+    found = [line for line, function in calls(name) if function.startswith(doors)]
+    assert found == [] or name in (f"{LIBRARY}.shell", EMULATOR)
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    graph = {name: imports(name, at_start=True) & MODULES.keys() for name in MODULES}
+    order = list(graphlib.TopologicalSorter(graph).static_order())
+    assert set(order) >= set(MODULES)
