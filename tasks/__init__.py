@@ -2,8 +2,10 @@
 
 from invoke import Collection
 
-from . import cognito, db, ddb, env, root
+from . import cognito, db, ddb, dev, env, root
 
 ns = Collection.from_module(root)
 for module in (env, db, ddb, cognito):
     ns.add_collection(Collection.from_module(module))
+for task in (dev.run_tests, dev.lint):
+    ns.add_task(task)

@@ -81,6 +81,6 @@ def spawn(
         )
 
 
-def attach(command: Sequence[str | Path], *, env: Mapping[str, str] | None = None) -> int:
-    """Run a program with this terminal as its own (psql, pgcli) and return its exit code."""
-    return subprocess.call([str(part) for part in command], env=None if env is None else dict(env))
+def attach(command: Sequence[str | Path], *, env: Mapping[str, str] | None = None, cwd: Path | None = None) -> int:
+    """Run a program with this terminal as its own (psql, pgcli, pytest) and return its exit code."""
+    return subprocess.call([str(part) for part in command], env=None if env is None else dict(env), cwd=cwd)

@@ -1,0 +1,84 @@
+"""test and lint: for those who change this project. They need requirements-dev.txt, which ./inv installs for them.
+
+Plain Invoke tasks: they neither read the settings nor take part in the graph.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import shlex
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+from invoke import Context, Exit, Task, task
+
+ROOT = Path(__file__).resolve().parents[1]
+PREFLIGHT = 6
+
+LINTERS = (
+    ("ruff", "check", "."),
+    ("ruff", "format", "--check", "."),
+    ("mypy",),
+)
+
+
+class Aside(Task[Any]):
+    """A task that changes nothing that the project's lock guards: it neither waits for a run nor holds one up."""
+
+    reads = True
+
+
+@task(name="test", klass=Aside, auto_shortflags=False, help={"only": "tests whose name matches this, as for pytest -k"})
+def run_tests(c: Context, only: str = "") -> None:
+    """Run the tests; pytest's own options follow --."""
+    from .localenv import shell
+
+    _require("pytest")
+    words = shlex.split(c.remainder or "")
+    command = [sys.executable, "-m", "pytest", "-rs", *_workers(words), *(["-k", only] if only else []), *words]
+    code = shell.attach(command, cwd=ROOT)
+    if code:
+        raise Exit(code=code)
+
+
+@task(klass=Aside, auto_shortflags=False)
+def lint(c: Context) -> None:
+    """Check style, format and types, and the shell scripts."""
+    from .localenv import shell
+
+    _require("ruff", "mypy")
+    commands: list[list[str]] = [[sys.executable, "-m", *words] for words in LINTERS]
+    shellcheck = _program("shellcheck")
+    if shellcheck:
+        commands.append([shellcheck, *_scripts()])
+    else:
+        print("no shellcheck here: the shell scripts are not checked", file=sys.stderr)
+    failed = [command for command in commands if shell.attach(command, cwd=ROOT)]
+    if failed:
+        raise Exit(code=1)
+
+
+def _workers(words: list[str]) -> list[str]:
+    """Run tests side by side, unless a debugger or the caller's own -n says otherwise."""
+    own = ("-n", "--numprocesses", "--pdb", "-s", "--capture=no", "-p")
+    return [] if any(word.startswith(own) for word in words) else ["-n", "auto"]
+
+
+def _require(*modules: str) -> None:
+    missing = [name for name in modules if importlib.util.find_spec(name) is None]
+    if missing:
+        raise Exit(f"{' and '.join(missing)} not installed: pip install -r requirements-dev.txt", code=PREFLIGHT)
+
+
+def _program(name: str) -> str | None:
+    beside = Path(sys.executable).with_name(name)
+    return str(beside) if beside.is_file() else shutil.which(name)
+
+
+def _scripts() -> list[str]:
+    """List the shell scripts: files at known places whose first line names a shell."""
+    places: list[Any] = [ROOT / "inv", *sorted((ROOT / ".ci").glob("*")), *sorted(ROOT.rglob("*.sh"))]
+    inside = [path for path in places if path.is_file() and ".venv" not in path.parts and ".local" not in path.parts]
+    return [str(path.relative_to(ROOT)) for path in inside if path.read_bytes()[:60].split(b"\n")[0].endswith(b"sh")]
