@@ -111,6 +111,7 @@ class Node:
     name: str
     arguments: dict[str, Any]
     requested: bool
+    typed: bool = False
     called_as: str | None = None
     before: list[Node] = field(default_factory=list)
 
@@ -165,7 +166,7 @@ class GraphExecutor(Executor):
             name = names.get(call.task, call.task.name)
             key = (name, repr(sorted(arguments.items())))
             if key not in nodes:
-                node = Node(call.task, name, arguments, requested, call.called_as or name)
+                node = Node(call.task, name, arguments, requested, called_as=call.called_as or name)
                 through = requested and getattr(call.task, "aggregate", False)
                 node.before = [
                     add(pre if isinstance(pre, Call) else Call(pre), requested=through)
@@ -178,6 +179,7 @@ class GraphExecutor(Executor):
         previous: Node | None = None
         for call in calls:
             node = add(call, requested=True)
+            node.typed = True
             if previous is not None and node is not previous and not reaches(previous, node):
                 node.before.append(previous)  # the order of the command line is a wish too
             previous = node
@@ -269,7 +271,7 @@ class GraphRun:
         self.finished.put(node)
 
     def _run(self, node: Node, *, alone: bool) -> str:
-        run = self.shared.for_step(node.name, node.arguments, requested=node.requested, interactive=alone)
+        run = self._view(node, interactive=alone)
         c = self.context_for(node, run, alone=alone)
         reason = self._reason_to_skip(node, c)
         if reason is None and not node.reads and self._take_lock(run):
@@ -286,8 +288,13 @@ class GraphRun:
             self.reporter.done(node.name, time.monotonic() - started, sentence or "")
         return "ran"
 
+    def _view(self, node: Node, *, interactive: bool) -> Run:
+        return self.shared.for_step(
+            node.name, node.arguments, requested=node.requested, typed=node.typed, interactive=interactive
+        )
+
     def _plan(self, node: Node) -> str:
-        run = self.shared.for_step(node.name, node.arguments, requested=node.requested, interactive=False)
+        run = self._view(node, interactive=False)
         c = self.context_for(node, run, alone=False)
         blocked = [b.name for b in node.before if self.outcome.get(id(b)) == "ran"]
         reason = None if blocked else self._reason_to_skip(node, c)

@@ -54,8 +54,8 @@ class _Once:
 class Run:
     """One step's view of the run, given to its body and check as `c.step`.
 
-    `requested` is True for a task that was typed, or that a typed aggregate stands for. `interactive` is True when
-    the step has the terminal to itself and may ask.
+    `typed` is True for a task that the user named on the command line, `requested` also for one that a typed
+    aggregate stands for. `interactive` is True when the step has the terminal to itself and may ask.
     """
 
     name: str
@@ -63,6 +63,7 @@ class Run:
     reporter: Reporter
     arguments: dict[str, Any] = field(default_factory=dict)
     requested: bool = True
+    typed: bool = True
     interactive: bool = True
     _settings: _Once | None = None
 
@@ -70,9 +71,9 @@ class Run:
     def shared(cls, options: Options, reporter: Reporter) -> Run:
         return cls("", options, reporter, _settings=_Once(options))
 
-    def for_step(self, name: str, arguments: dict[str, Any], *, requested: bool, interactive: bool) -> Run:
+    def for_step(self, name: str, arguments: dict[str, Any], *, requested: bool, typed: bool, interactive: bool) -> Run:
         may_ask = interactive and sys.stdin is not None and sys.stdin.isatty()
-        return replace(self, name=name, arguments=arguments, requested=requested, interactive=may_ask)
+        return replace(self, name=name, arguments=arguments, requested=requested, typed=typed, interactive=may_ask)
 
     @property
     def settings(self) -> Settings:
