@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO
 
+from .disk import disk_errors
 from .errors import LockHeld
 
 
@@ -33,15 +34,16 @@ class ProjectLock:
         """
         if self._file:
             return False
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        file = self._path.open("a+")
+        with disk_errors(self._path.parent):
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            file = self._path.open("a+")
         waited = not _try(file)
         if waited:
             self._wait(file, say)
-        file.seek(0)
-        file.truncate()
-        json.dump({"pid": os.getpid(), "command": command, "since": time.time()}, file)
-        file.flush()
+        with disk_errors(self._path.parent):
+            file.truncate(0)
+            file.write(json.dumps({"pid": os.getpid(), "command": command, "since": time.time()}))
+            file.flush()
         self._file = file
         return waited
 

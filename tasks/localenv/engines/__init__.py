@@ -7,11 +7,12 @@ import importlib.util
 from types import SimpleNamespace
 from typing import Any
 
+from ..disk import disk_errors
 from ..errors import ConfirmationNeeded, PreflightFailed
 from ..parallel import side_by_side
 from ..settings import Settings
 from .service import Component, Deadline, Say, ServiceName, ServiceState
-from .state import Choice, EngineName, disk_errors, forget_choice, keep_choice, read_choice
+from .state import Choice, EngineName, forget_choice, keep_choice, read_choice
 
 ENGINES: tuple[EngineName, ...] = ("docker", "embedded")
 

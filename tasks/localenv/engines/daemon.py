@@ -18,14 +18,12 @@ from pathlib import Path
 from typing import IO
 
 from .. import shell
+from ..disk import FULL, no_space
 from ..errors import LocalEnvError, ServiceFailed
-from ..ports import command_of
+from ..ports import command_of, find_holder, is_free
 from .service import Deadline
 
 STEP_S = 0.01
-LOG_BYTES = 1_000_000
-"""A log longer than this is put aside as .1 at the next start; the one before that is dropped."""
-
 # The child notes its own pid, so that there is no moment at which it runs and nobody knows it.
 WITH_PID = 'echo $$ >&0 && exec "$@"'
 
@@ -40,6 +38,14 @@ class Account:
 
     user: int
     group: int
+
+
+@dataclass(frozen=True)
+class Wait:
+    """How long to wait for a start, and what to advise when it fails."""
+
+    deadline: Deadline
+    hint: str
 
 
 @dataclass(frozen=True)
@@ -87,16 +93,15 @@ class Daemon:
         self,
         command: Sequence[str | Path],
         *,
-        deadline: Deadline,
         env: Mapping[str, str] | None = None,
         cwd: Path | None = None,
         account: Account | None = None,
     ) -> subprocess.Popen[bytes]:
-        """Start the program. What an earlier one left behind is waited for, then ended."""
+        """Start the program. An earlier one must have ended: see `stop`."""
         self.lease.parent.mkdir(parents=True, exist_ok=True)
         self.log.parent.mkdir(parents=True, exist_ok=True)
         with self.lease.open("a+") as lease:
-            self._take(lease, deadline)
+            self._take(lease)
             lease.truncate(0)
             self._put_log_aside()
             process = shell.spawn(
@@ -111,15 +116,24 @@ class Daemon:
         _children.append(process)
         return process
 
-    def wait_ready(
-        self, process: subprocess.Popen[bytes], is_ready: Callable[[], bool], deadline: Deadline, hint: str
-    ) -> None:
-        """Wait until the program is ready. Raises ServiceFailed when it ends, TimedOut at the deadline."""
+    def runs(self, command: Sequence[str | Path]) -> bool:
+        """Tell whether the running program was started by this very command: same ports, same folders."""
+        pid = self.pid
+        arguments = " ".join(
+            str(part) for part in command[1:]
+        ).strip()  # some Pythons replace the first word by their own
+        return bool(pid) and command_of(pid).endswith(arguments)
+
+    def wait_ready(self, process: subprocess.Popen[bytes] | None, is_ready: Callable[[], bool], wait: Wait) -> None:
+        """Wait until the program is ready; without `process`, one that another command started.
+
+        Raises ServiceFailed when it ends, PreflightFailed when the disk is full, TimedOut at the deadline.
+        """
         while not is_ready():
-            code = process.poll()
+            code = process.poll() if process else None if self.is_alive else 0
             if code is not None:
-                raise ServiceFailed(f"{self.name} {_ended(code)} while it started", evidence=self.tail(), hint=hint)
-            deadline.check(self.name)
+                raise self._death(code, wait.hint)
+            wait.deadline.check(self.name)
             time.sleep(STEP_S)
 
     def mark_ready(self, version: str) -> None:
@@ -130,26 +144,35 @@ class Daemon:
         os.utime(self.lease, (since, since))
 
     def stop(self, gently: signal.Signals, *, within_s: float = 30) -> None:
-        """End the program: by `gently`, and by force when it is not gone in time. Returns once all of it is gone."""
-        end = time.monotonic() + within_s
+        """End the program: by `gently`, and by force when it is not gone in time. Returns once all of it is gone.
+
+        What a dead program left behind (a session in the middle of a query) gets a second to end by itself.
+        """
+        started = time.monotonic()
         asked = 0
         while self.is_alive:
-            pid = self.pid
-            late = time.monotonic() > end
-            if pid and (late or pid != asked):
-                _signal(pid, signal.SIGKILL if late else gently)
+            pid, waited_s = self.pid, time.monotonic() - started
+            if pid and pid != asked:
+                _signal(pid, gently)
                 asked = pid
-            if late:
-                self.end_leftovers()
-                if time.monotonic() > end + 10:
-                    raise LocalEnvError(f"{self.name} (pid {pid}) does not end", hint="end it by hand")
+            elif waited_s > (within_s if pid else 1):
+                self._kill_all()
+            if waited_s > within_s + 10:
+                raise LocalEnvError(f"{self.name} (pid {pid or 'unknown'}) does not end", hint="end it by hand")
             time.sleep(STEP_S)
         _children[:] = [child for child in _children if child.poll() is None]
 
-    def end_leftovers(self) -> None:
-        """End what a dead program left behind: every process whose stdin is our lease. Linux only; others wait."""
-        for pid in lease_holders(self.lease):
-            _signal(pid, signal.SIGKILL)
+    def end_lost(self, host: str, port: int, gently: signal.Signals) -> None:
+        """End a program of ours that holds the port though its lease is gone: somebody removed the state folder."""
+        pid = 0 if is_free(host, port) else find_holder(port).pid
+        if not pid or self.marker not in command_of(pid):
+            return
+        started = time.monotonic()
+        _signal(pid, gently)
+        while self.marker in command_of(pid):
+            if time.monotonic() - started > 5:
+                _signal(pid, signal.SIGKILL)
+            time.sleep(STEP_S)
 
     def tail(self, lines: int = 20) -> str:
         """Give the last lines of the log, oldest first."""
@@ -160,13 +183,24 @@ class Daemon:
         except OSError:
             return ""
 
-    def _take(self, lease: IO[str], deadline: Deadline) -> None:
-        grace_s = time.monotonic() + 2
+    def _take(self, lease: IO[str]) -> None:
+        end = time.monotonic() + 5
         while not _lock(lease):
-            if time.monotonic() > grace_s:
-                self.end_leftovers()
-            deadline.check(f"the end of an earlier {self.name}")
+            if time.monotonic() > end:
+                raise ServiceFailed(
+                    f"another {self.name} of this project is being started", hint="run `inv env.status`"
+                )
             time.sleep(STEP_S)
+
+    def _kill_all(self) -> None:
+        for pid in {self.pid, *lease_holders(self.lease)} - {0}:
+            _signal(pid, signal.SIGKILL)
+
+    def _death(self, code: int, hint: str) -> LocalEnvError:
+        evidence = self.tail()
+        if FULL in evidence:
+            return no_space(self.lease.parent, evidence)
+        return ServiceFailed(f"{self.name} {_ended(code)} while it started", evidence=evidence, hint=hint)
 
     def _line(self, number: int) -> str:
         try:
@@ -175,7 +209,8 @@ class Daemon:
             return ""
 
     def _put_log_aside(self) -> None:
-        if self.log.exists() and self.log.stat().st_size > LOG_BYTES:
+        """Begin a new log, so that what is shown of it is of this run; the one before stays, older ones go."""
+        if self.log.exists():
             self.log.replace(self.log.with_suffix(".log.1"))
 
 

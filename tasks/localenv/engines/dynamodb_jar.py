@@ -8,7 +8,9 @@ from __future__ import annotations
 import re
 import shutil
 import signal
+import subprocess
 from dataclasses import dataclass
+from pathlib import Path
 
 from .. import shell
 from ..addresses import Endpoint
@@ -16,8 +18,8 @@ from ..errors import PreflightFailed
 from ..ports import require_free
 from ..settings import Settings
 from . import probes
-from .daemon import Daemon
-from .service import Deadline, Say, ServiceName, ServiceState
+from .daemon import Daemon, Wait
+from .service import Deadline, Say, ServiceName, ServiceState, Status
 
 OLDEST_JAVA = 17
 """DynamoDB Local 2.x and later; AWS docs, "Deploying DynamoDB locally on your computer"."""
@@ -45,23 +47,30 @@ class DynamoDBLocal:
 
     def look(self) -> list[ServiceState]:
         alive = self.daemon.is_alive
-        ready = alive and self._answers()
+        wanted = alive and self.daemon.runs(self._arguments())
+        status: Status = "stopped" if not alive else "failed" if not wanted else "starting"
         return [
             ServiceState(
                 "dynamodb",
-                "running" if ready else "starting" if alive else "stopped",
+                "running" if wanted and self._answers() else status,
                 str(self.endpoint),
                 version=self.daemon.version,
+                detail="it runs with other settings than .env has now; `inv env.up` restarts it"
+                if status == "failed"
+                else "",
                 holder=f"pid {self.daemon.pid}" if alive else "",
                 since=self.daemon.since if alive else 0,
             )
         ]
 
     def start(self, deadline: Deadline, say: Say) -> list[ServiceState]:
-        if self.daemon.is_alive and self.daemon.pid and not self._answers():
-            self.daemon.stop(signal.SIGTERM)  # it serves another port than is wanted now
-        if not (self.daemon.is_alive and self.daemon.pid):
-            self._start(deadline)
+        if self.daemon.is_alive and not self.daemon.runs(self._arguments()):
+            say("DynamoDB Local restarts with the settings that .env has now")
+            self.daemon.stop(signal.SIGTERM)
+        process = None if self.daemon.is_alive else self._launch()
+        self.daemon.wait_ready(process, self._answers, Wait(deadline, HINT))
+        if not self.daemon.version:
+            self.daemon.mark_ready("DynamoDB Local")
         return self.look()
 
     def stop(self, say: Say) -> None:
@@ -84,20 +93,18 @@ class DynamoDBLocal:
     def _answers(self) -> bool:
         return probes.dynamodb_answers(self.endpoint, self.settings.region)
 
-    def _start(self, deadline: Deadline) -> None:
+    def _launch(self) -> subprocess.Popen[bytes]:
         java = require_java()
+        self.daemon.end_lost(self.endpoint.host, self.endpoint.port, signal.SIGTERM)
         require_free(self.endpoint.host, self.endpoint.port, service="dynamodb", variable="AWS_ENDPOINT_URL_DYNAMODB")
         self.folder.mkdir(parents=True, exist_ok=True)
-        process = self.daemon.start(
-            [
-                *(java, f"-Djava.library.path={self.jar.parent / 'DynamoDBLocal_lib'}", "-jar", self.jar),
-                *("-port", str(self.endpoint.port), "-sharedDb", "-dbPath", self.folder, "-disableTelemetry"),
-            ],
-            deadline=deadline,
-            cwd=self.folder,
-        )
-        self.daemon.wait_ready(process, self._answers, deadline, HINT)
-        self.daemon.mark_ready("DynamoDB Local")
+        return self.daemon.start([java, *self._arguments()[1:]], cwd=self.folder)
+
+    def _arguments(self) -> list[str | Path]:
+        return [
+            *("java", f"-Djava.library.path={self.jar.parent / 'DynamoDBLocal_lib'}", "-jar", self.jar),
+            *("-port", str(self.endpoint.port), "-sharedDb", "-dbPath", self.folder, "-disableTelemetry"),
+        ]
 
 
 def require_java() -> str:

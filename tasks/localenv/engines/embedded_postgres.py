@@ -8,28 +8,31 @@ from __future__ import annotations
 
 import hashlib
 import importlib
-import os
 import shutil
 import signal
+import subprocess
 import threading
-import time
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 from .. import shell
 from ..addresses import PostgresAddress
-from ..errors import LocalEnvError, PreflightFailed, ServiceFailed
+from ..disk import FULL, no_space
+from ..errors import LocalEnvError, ServiceFailed
 from ..ports import require_free
 from ..postgres.connection import connect
 from ..settings import Settings
 from . import probes
-from .daemon import Daemon
+from .daemon import Daemon, Wait
 from .postgres_home import Home, find_belongings, find_home
-from .service import Deadline, Say, ServiceName, ServiceState
+from .service import Deadline, Say, ServiceName, ServiceState, Status
 
 HINT = "run `inv env.up` again; if it fails again, `inv env.destroy` makes room for a new database server"
 EXTENSION = Path(__file__).with_name("extension")
+
+PLAIN = {"PATH": "/usr/bin:/bin", "LC_ALL": "C", "TZ": "UTC"}
+"""The environment of the server: nothing of the user's own (PGDATA, PGOPTIONS, LANG)."""
 
 SERVER_SETTINGS = {
     "unix_socket_directories": "",
@@ -37,6 +40,7 @@ SERVER_SETTINGS = {
     "timezone": "UTC",
     "log_timezone": "UTC",
     "lc_messages": "C",
+    "log_checkpoints": "off",
     "log_line_prefix": "%m [%p] ",
 }
 
@@ -59,15 +63,16 @@ class EmbeddedPostgres:
         )
 
     def look(self) -> list[ServiceState]:
-        alive = self.daemon.is_alive
-        ready = alive and probes.postgres_accepts(self.address)
+        home = find_home(self.settings)
+        status, detail = self._status(home)
+        alive = status != "stopped"
         return [
             ServiceState(
                 "postgres",
-                "running" if ready else "starting" if alive else "stopped",
+                status,
                 f"{self.address.host}:{self.address.port}",
                 version=self.daemon.version,
-                detail="" if alive or not self._was_killed else "it was ended uncleanly; the next start recovers",
+                detail=detail,
                 holder=f"pid {self.daemon.pid}" if alive else "",
                 since=self.daemon.since if alive else 0,
             )
@@ -75,14 +80,13 @@ class EmbeddedPostgres:
 
     def start(self, deadline: Deadline, say: Say) -> list[ServiceState]:
         home = find_home(self.settings)
-        if self.daemon.is_alive and self.daemon.pid and not home.has_credentials(self._credentials):
-            say("PostgreSQL restarts, because the user or password of CONNECTION_URL changed")
+        if self.daemon.is_alive and not self._is_as_wanted(home):
+            say("PostgreSQL restarts with the settings that .env has now")
             self.daemon.stop(signal.SIGINT)
-        if not (self.daemon.is_alive and self.daemon.pid):
-            self._start(home, deadline, say)
-        while not probes.postgres_accepts(self.address):
-            deadline.check("PostgreSQL")
-            time.sleep(0.01)
+        process = None if self.daemon.is_alive else self._launch(home, deadline, say)
+        self.daemon.wait_ready(process, lambda: probes.postgres_accepts(self.address), Wait(deadline, HINT))
+        if not self.daemon.version:
+            self.daemon.mark_ready(_select_version(self.address))
         return self.look()
 
     def stop(self, say: Say) -> None:
@@ -103,14 +107,23 @@ class EmbeddedPostgres:
         return self.daemon.tail(lines)
 
     @property
-    def _was_killed(self) -> bool:
-        return (find_home(self.settings).data / "postmaster.pid").exists()
-
-    @property
     def _credentials(self) -> str:
         return hashlib.sha256(f"{self.address.user}\0{self.address.password}".encode()).hexdigest()
 
-    def _start(self, home: Home, deadline: Deadline, say: Say) -> None:
+    def _status(self, home: Home) -> tuple[Status, str]:
+        if not self.daemon.is_alive:
+            return "stopped", "it was ended uncleanly; the next start recovers" if home.was_killed else ""
+        if not self.daemon.pid:
+            return "failed", "it was ended uncleanly, and sessions of it still end"
+        if not self._is_as_wanted(home):
+            return "failed", "it runs with other settings than .env has now; `inv env.up` restarts it"
+        return ("running" if probes.postgres_accepts(self.address) else "starting"), ""
+
+    def _is_as_wanted(self, home: Home) -> bool:
+        return self.daemon.runs(self._command(home)) and home.has_credentials(self._credentials)
+
+    def _launch(self, home: Home, deadline: Deadline, say: Say) -> subprocess.Popen[bytes]:
+        self.daemon.end_lost(self.address.host, self.address.port, signal.SIGINT)
         require_free(self.address.host, self.address.port, service="Postgres", variable="CONNECTION_URL")
         threading.Thread(target=lambda: importlib.import_module("psycopg"), daemon=True).start()  # while we wait
         home.prepare(EXTENSION)
@@ -118,18 +131,13 @@ class EmbeddedPostgres:
             self._create(home, deadline)
         elif not home.has_credentials(self._credentials):
             self._adopt_credentials(home)
-        if self._was_killed:
-            say("PostgreSQL was ended uncleanly; it recovers what was committed")
+        if home.was_killed:
+            say("PostgreSQL was ended uncleanly; it recovers all that was committed")
         home.write_hba(trusting=not self.address.password)
-        process = self.daemon.start(
-            [home.program("postgres"), "-D", home.data, *self._options(home)],
-            deadline=deadline,
-            env={"PATH": os.environ.get("PATH", ""), "LC_ALL": "C", "TZ": "UTC"},
-            cwd=home.data,
-            account=home.account,
-        )
-        self.daemon.wait_ready(process, lambda: probes.postgres_accepts(self.address), deadline, HINT)
-        self.daemon.mark_ready(_select_version(self.address))
+        return self.daemon.start(self._command(home), env=PLAIN, cwd=home.data, account=home.account)
+
+    def _command(self, home: Home) -> list[str | Path]:
+        return [home.program("postgres"), "-D", home.data, *self._options(home)]
 
     def _options(self, home: Home) -> list[str]:
         options = {
@@ -154,7 +162,7 @@ class EmbeddedPostgres:
                 *("--encoding", "UTF8", "--locale", "C", "--locale-provider", "builtin", "--builtin-locale", "C.UTF-8"),
                 *("--no-sync", "--no-instructions"),
             ],
-            env={"PATH": os.environ.get("PATH", ""), "LC_ALL": "C", "TZ": "UTC"},
+            env=PLAIN,
             cwd=fresh,
             timeout_s=max(1, deadline.left_s),
             user=home.account.user if home.account else None,
@@ -201,8 +209,8 @@ def _select_version(address: PostgresAddress) -> str:
 
 def _creation_failed(home: Home, done: shell.Completed) -> LocalEnvError:
     evidence = "\n".join((done.stdout + done.stderr).splitlines()[-20:])
-    if "No space left on device" in done.stderr:
-        return PreflightFailed(f"no space left for the database server in {home.data.parent}", evidence=evidence)
+    if FULL in evidence:
+        return no_space(home.base, evidence)
     return ServiceFailed(f"initdb ended with exit code {done.code}", evidence=evidence, hint=HINT)
 
 

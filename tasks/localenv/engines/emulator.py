@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +14,8 @@ from ..addresses import Endpoint
 from ..ports import require_free
 from ..settings import Settings
 from . import probes
-from .daemon import Daemon
-from .service import Deadline, Say, ServiceName, ServiceState
+from .daemon import Daemon, Wait
+from .service import Deadline, Say, ServiceName, ServiceState, Status
 
 PROGRAM = Path(__file__).with_name("emulator_server.py")
 HINT = "run `inv env.up` again; `inv env.logs` shows more"
@@ -44,26 +45,28 @@ class Emulator:
 
     def look(self) -> list[ServiceState]:
         alive = self.daemon.is_alive
-        holder = f"pid {self.daemon.pid}" if alive else ""
-        detail = "" if alive or not self._was_killed else "it was ended uncleanly; writes of its last second are gone"
+        status, detail = self._status(alive)
         return [
             ServiceState(
                 service,
-                "running" if alive and self._answers(service) else "starting" if alive else "stopped",
+                "starting" if status == "running" and not self._answers(service) else status,
                 str(self._endpoint(service)),
                 version=self.daemon.version,
                 detail=detail,
-                holder=holder,
+                holder=f"pid {self.daemon.pid}" if alive else "",
                 since=self.daemon.since if alive else 0,
             )
             for service in self.services
         ]
 
     def start(self, deadline: Deadline, say: Say) -> list[ServiceState]:
-        if self.daemon.is_alive and self.daemon.pid and not self._serves_all():
-            self.daemon.stop(signal.SIGTERM)  # it serves other ports or APIs than are wanted now
-        if not (self.daemon.is_alive and self.daemon.pid):
-            self._start(deadline, say)
+        if self.daemon.is_alive and not self.daemon.runs(self._command()):
+            say("the AWS emulator restarts with the settings that .env has now")
+            self.daemon.stop(signal.SIGTERM, within_s=60)
+        process = None if self.daemon.is_alive else self._launch(say)
+        self.daemon.wait_ready(process, lambda: all(map(self._answers, self.services)), Wait(deadline, HINT))
+        if not self.daemon.version:
+            self.daemon.mark_ready(f"ministack {_version()}")
         return self.look()
 
     def stop(self, say: Say) -> None:
@@ -87,8 +90,16 @@ class Emulator:
     def _was_killed(self) -> bool:
         return (self.folder / "running").exists()
 
-    def _serves_all(self) -> bool:
-        return all(self._answers(service) for service in self.services)
+    def _status(self, alive: bool) -> tuple[Status, str]:
+        if not alive:
+            return "stopped", "it was ended uncleanly; writes of its last second are gone" if self._was_killed else ""
+        if not self.daemon.runs(self._command()):
+            return "failed", "it runs with other settings than .env has now; `inv env.up` restarts it"
+        return "running", "its data could not be saved; is the disk full?" if self._save_failed else ""
+
+    @property
+    def _save_failed(self) -> bool:
+        return (self.folder / "unsaved").exists()
 
     def _answers(self, service: ServiceName) -> bool:
         probe = probes.dynamodb_answers if service == "dynamodb" else probes.cognito_answers
@@ -99,41 +110,29 @@ class Emulator:
         assert endpoint, f"{service} is not local"
         return endpoint
 
-    def _start(self, deadline: Deadline, say: Say) -> None:
+    def _launch(self, say: Say) -> subprocess.Popen[bytes]:
         for service in self.services:
             endpoint = self._endpoint(service)
+            self.daemon.end_lost(endpoint.host, endpoint.port, signal.SIGKILL)  # it has no folder to save to
             require_free(endpoint.host, endpoint.port, service=service, variable=VARIABLES[service])
         if self._was_killed:
-            say("the emulator was ended uncleanly; writes of its last second are gone, and the steps repeat them")
+            say("the AWS emulator was ended uncleanly; writes of its last second are gone, and the steps repeat theirs")
         (self.folder / "tmp").mkdir(parents=True, exist_ok=True)
+        return self.daemon.start(self._command(), env=self._environment(), cwd=self.folder)
+
+    def _command(self) -> list[str | Path]:
+        apis = ",".join(["sts", *(APIS[service] for service in self.services)])
         binds = [part for service in self.services for part in ("--bind", str(self._endpoint(service)))]
-        process = self.daemon.start(
-            [sys.executable, PROGRAM, "--state", self.folder, *binds],
-            deadline=deadline,
-            env=self._environment(),
-            cwd=self.folder,
-        )
-        self.daemon.wait_ready(process, self._serves_all, deadline, HINT)
-        self.daemon.mark_ready(f"ministack {_version()}")
+        return [sys.executable, PROGRAM, "--state", self.folder, "--apis", apis, *binds]
 
     def _environment(self) -> dict[str, str]:
-        """Keep what Python needs of the environment; of AWS's variables only ours count."""
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "PYTHONDONTWRITE"))}
+        """Give what Python needs of our environment; nothing in it may change how the emulator behaves."""
+        names = ("PATH", "HOME", "PYTHONPATH", "PYTHONUSERBASE", "VIRTUAL_ENV", "LD_LIBRARY_PATH")
+        kept = {name: os.environ[name] for name in names if name in os.environ}
         return {
             **kept,
-            "SERVICES": ",".join(["sts", *(APIS[service] for service in self.services)]),
             "MINISTACK_REGION": self.settings.region,
-            "GATEWAY_PORT": str(self._endpoint(self.services[-1]).port),
-            "BIND_HOST": "127.0.0.1",
-            "PERSIST_STATE": "1",
-            "STATE_DIR": str(self.folder),
-            "S3_PERSIST": "1",
-            "S3_DATA_DIR": str(self.folder / "s3"),
             "TMPDIR": str(self.folder / "tmp"),
-            "LOG_LEVEL": "WARNING",
-            "IOT_MTLS_ENABLED": "0",
-            "SFTP_ENABLED": "0",
-            "DOCKER_HOST": "unix:///nonexistent/no-docker-for-the-emulator",
         }
 
 

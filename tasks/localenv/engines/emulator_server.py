@@ -40,8 +40,10 @@ def main() -> None:
     """Serve until SIGTERM. Exits with 1 and a line on stderr when the saved state cannot be read."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--state", type=Path, required=True)
-    parser.add_argument("--bind", action="append", required=True)
+    parser.add_argument("--apis", required=True, help="as ministack names them, with commas")
+    parser.add_argument("--bind", action="append", required=True, help="host:port")
     given = parser.parse_args()
+    os.environ.update(ministack_settings(given.state, given.apis, given.bind))
     own_folder = str(Path(__file__).resolve().parent)
     sys.path[:] = [folder for folder in sys.path if folder != own_folder]  # its neighbours are not top-level modules
 
@@ -55,6 +57,22 @@ def main() -> None:
     config.graceful_timeout = 1
     config.loglevel = "WARNING"
     asyncio.run(serve(Server(app, given.state), config))  # type: ignore[arg-type]
+
+
+def ministack_settings(state: Path, apis: str, binds: list[str]) -> dict[str, str]:
+    """Give the variables that ministack reads when it is imported."""
+    return {
+        "SERVICES": apis,
+        "GATEWAY_PORT": binds[-1].rpartition(":")[2],  # a part of the issuer in Cognito's tokens
+        "PERSIST_STATE": "1",
+        "STATE_DIR": str(state),
+        "S3_PERSIST": "1",
+        "S3_DATA_DIR": str(state / "s3"),
+        "LOG_LEVEL": "WARNING",
+        "IOT_MTLS_ENABLED": "0",
+        "SFTP_ENABLED": "0",
+        "DOCKER_HOST": "unix:///nonexistent/the-emulator-uses-no-docker",
+    }
 
 
 class Server:

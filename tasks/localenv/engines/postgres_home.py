@@ -45,6 +45,11 @@ class Home:
     def hba(self) -> Path:
         return self.base / "hba.conf"
 
+    @property
+    def was_killed(self) -> bool:
+        """Tell whether the last server left its pid file behind. Only meaningful while none runs."""
+        return (self.data / "postmaster.pid").exists()
+
     def program(self, name: str) -> Path:
         return self.install / "bin" / name
 

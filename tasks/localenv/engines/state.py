@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import errno
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal, cast
-
-from ..errors import PreflightFailed
 
 EngineName = Literal["docker", "embedded"]
 
@@ -41,20 +36,3 @@ def keep_choice(state_dir: Path, choice: Choice) -> None:
 
 def forget_choice(state_dir: Path) -> None:
     (state_dir / "engine").unlink(missing_ok=True)
-
-
-@contextmanager
-def disk_errors(folder: Path) -> Iterator[None]:
-    """Turn what the file system refuses into PreflightFailed."""
-    try:
-        yield
-    except OSError as error:
-        where = error.filename or folder
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise PreflightFailed(f"no space left for {where}", hint="free some disk space and run it again") from error
-        if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
-            raise PreflightFailed(
-                f"{where} cannot be written: {error.strerror}",
-                hint="run the command as the owner of the folder, or set LOCALENV_STATE_DIR to a folder of yours",
-            ) from error
-        raise

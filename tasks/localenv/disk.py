@@ -1,0 +1,39 @@
+"""What the file system refuses, as errors of ours."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from .errors import PreflightFailed
+
+FULL = "No space left on device"
+"""strerror(ENOSPC), as other programs print it in the C locale."""
+
+
+@contextmanager
+def disk_errors(folder: Path) -> Iterator[None]:
+    """Turn a full disk, a read-only file system and missing rights into PreflightFailed."""
+    try:
+        yield
+    except OSError as error:
+        where = error.filename or folder
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise no_space(folder) from error
+        if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
+            raise PreflightFailed(
+                f"{where}: {(error.strerror or 'not permitted').lower()}",
+                hint="run the command as the owner of that folder, or set LOCALENV_STATE_DIR to a folder of yours",
+            ) from error
+        raise
+
+
+def no_space(folder: Path, evidence: str = "") -> PreflightFailed:
+    """Make the error for a full disk."""
+    return PreflightFailed(
+        f"no space left on the disk of {folder}",
+        hint="free some space, then run the same command again",
+        evidence=evidence,
+    )
