@@ -53,12 +53,14 @@ class Daemon:
     """A detached program of this project.
 
     `marker` is a part of its command line that no other project's program has: a path of this state folder.
+    `leftover_s` is what its children may take to end when it is dead.
     """
 
     name: str
     lease: Path
     log: Path
     marker: str
+    leftover_s: float = 1
 
     @property
     def is_alive(self) -> bool:
@@ -75,6 +77,12 @@ class Daemon:
         noted = self._line(0)
         pid = int(noted) if noted.isdigit() else 0
         return pid if pid and self.marker in command_of(pid) else 0
+
+    @property
+    def holder(self) -> str:
+        """Name the process for a human; empty when its main process is gone."""
+        pid = self.pid
+        return f"pid {pid}" if pid and self.is_alive else ""
 
     @property
     def version(self) -> str:
@@ -146,7 +154,7 @@ class Daemon:
     def stop(self, gently: signal.Signals, *, within_s: float = 30) -> None:
         """End the program: by `gently`, and by force when it is not gone in time. Returns once all of it is gone.
 
-        What a dead program left behind (a session in the middle of a query) gets a second to end by itself.
+        What a dead program left behind (a session in the middle of a query) gets `leftover_s` to end by itself.
         """
         started = time.monotonic()
         asked = 0
@@ -155,7 +163,7 @@ class Daemon:
             if pid and pid != asked:
                 _signal(pid, gently)
                 asked = pid
-            elif waited_s > (within_s if pid else 1):
+            elif waited_s > (within_s if pid else self.leftover_s):
                 self._kill_all()
             if waited_s > within_s + 10:
                 raise LocalEnvError(f"{self.name} (pid {pid or 'unknown'}) does not end", hint="end it by hand")

@@ -58,7 +58,7 @@ class DynamoDBLocal:
                 detail="it runs with other settings than .env has now; `inv env.up` restarts it"
                 if status == "failed"
                 else "",
-                holder=f"pid {self.daemon.pid}" if alive else "",
+                holder=self.daemon.holder,
                 since=self.daemon.since if alive else 0,
             )
         ]

@@ -73,7 +73,7 @@ class EmbeddedPostgres:
                 f"{self.address.host}:{self.address.port}",
                 version=self.daemon.version,
                 detail=detail,
-                holder=f"pid {self.daemon.pid}" if alive else "",
+                holder=self.daemon.holder,
                 since=self.daemon.since if alive else 0,
             )
         ]
@@ -81,7 +81,8 @@ class EmbeddedPostgres:
     def start(self, deadline: Deadline, say: Say) -> list[ServiceState]:
         home = find_home(self.settings)
         if self.daemon.is_alive and not self._is_as_wanted(home):
-            say("PostgreSQL restarts with the settings that .env has now")
+            if self.daemon.pid:
+                say("PostgreSQL restarts with the settings that .env has now")
             self.daemon.stop(signal.SIGINT)
         process = None if self.daemon.is_alive else self._launch(home, deadline, say)
         self.daemon.wait_ready(process, lambda: probes.postgres_accepts(self.address), Wait(deadline, HINT))

@@ -41,6 +41,7 @@ class Emulator:
             lease=self.settings.state_dir / "run" / "emulator",
             log=self.settings.state_dir / "logs" / "emulator.log",
             marker=str(self.folder),
+            leftover_s=30,  # a child of it may still be saving
         )
 
     def look(self) -> list[ServiceState]:
@@ -53,7 +54,7 @@ class Emulator:
                 str(self._endpoint(service)),
                 version=self.daemon.version,
                 detail=detail,
-                holder=f"pid {self.daemon.pid}" if alive else "",
+                holder=self.daemon.holder,
                 since=self.daemon.since if alive else 0,
             )
             for service in self.services
@@ -61,7 +62,8 @@ class Emulator:
 
     def start(self, deadline: Deadline, say: Say) -> list[ServiceState]:
         if self.daemon.is_alive and not self.daemon.runs(self._command()):
-            say("the AWS emulator restarts with the settings that .env has now")
+            if self.daemon.pid:
+                say("the AWS emulator restarts with the settings that .env has now")
             self.daemon.stop(signal.SIGTERM, within_s=60)
         process = None if self.daemon.is_alive else self._launch(say)
         self.daemon.wait_ready(process, lambda: all(map(self._answers, self.services)), Wait(deadline, HINT))
@@ -93,6 +95,8 @@ class Emulator:
     def _status(self, alive: bool) -> tuple[Status, str]:
         if not alive:
             return "stopped", "it was ended uncleanly; writes of its last second are gone" if self._was_killed else ""
+        if not self.daemon.pid:
+            return "failed", "it was ended uncleanly, and still saves"
         if not self.daemon.runs(self._command()):
             return "failed", "it runs with other settings than .env has now; `inv env.up` restarts it"
         return "running", "its data could not be saved; is the disk full?" if self._save_failed else ""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import os
 import sys
 import time
@@ -18,8 +19,10 @@ from pathlib import Path
 from typing import Any
 
 SAVE_AFTER_S = 1.0
-PAUSE_PER_SAVING = 4
-"""A save that took n seconds is followed by a pause of 4 n at least: at most a fifth of one core goes into saving."""
+PAUSE_PER_SAVING = 3
+"""A save that took n seconds is followed by a pause of 3 n at least: at most a quarter of one core goes into saving."""
+UNSAVED = "unsaved"
+"""A file that exists while the last attempt to save failed."""
 RUNNING = "running"
 """A file that exists while the server runs; one that is there before says that the last stop was not clean."""
 
@@ -147,26 +150,38 @@ class Store:
             self._woken.clear()
             names, self.changed = self.changed, set()
             started = time.monotonic()
-            if not await self._save_in_child(names):
-                for name in names:
-                    self.note(name)
+            if await self._save_in_child(names):
+                (self.folder / UNSAVED).unlink(missing_ok=True)
+            else:
+                self._note_failure(names)
             await asyncio.sleep(PAUSE_PER_SAVING * (time.monotonic() - started))
 
+    def _note_failure(self, names: set[str]) -> None:
+        for name in names:
+            self.note(name)
+        with contextlib.suppress(OSError):  # the disk is full, most likely
+            (self.folder / UNSAVED).touch()
+
     async def _save_in_child(self, names: set[str]) -> bool:
-        child = os.fork()
-        if child == 0:
-            code = 1
-            try:
-                code = 0 if self.save(names) else 1
-            finally:
-                os._exit(code)
+        child = self._fork_to_save(names)
         while True:
             ended, status = os.waitpid(child, os.WNOHANG)
             if ended:
                 return status == 0
             await asyncio.sleep(0.02)
 
-    def save(self, names: set[str]) -> bool:
+    def _fork_to_save(self, names: set[str]) -> int:
+        child = os.fork()
+        if child:
+            return child
+        code = 1
+        try:
+            hasten_saving()
+            code = 0 if self._save(names) else 1
+        finally:
+            os._exit(code)
+
+    def _save(self, names: set[str]) -> bool:
         """Write the state of these services; tell whether all of it is on disk (ministack only logs a failure)."""
         from ministack.app import _get_module
         from ministack.core.persistence import save_state
@@ -181,8 +196,22 @@ class Store:
 
     def close(self) -> None:
         """Save what is not saved yet and mark the stop as clean."""
-        if self.save(self.changed):
+        saved = not self.changed or os.waitpid(self._fork_to_save(self.changed), 0)[1] == 0
+        if saved:
+            (self.folder / UNSAVED).unlink(missing_ok=True)
             (self.folder / RUNNING).unlink(missing_ok=True)
+
+
+def hasten_saving() -> None:
+    """Drop what a saving child does not need: copies of data that nobody else changes, and JSON piece by piece."""
+    import copy
+    import json
+
+    def dump(value: Any, file: Any, *, default: Callable[[Any], Any]) -> None:
+        file.write(json.dumps(value, default=default))  # the C encoder; json.dump has none
+
+    copy.deepcopy = lambda value, *_: value  # type: ignore[assignment]
+    json.dump = dump
 
 
 def changed_state(scope: Scope) -> str:
