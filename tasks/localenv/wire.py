@@ -1,0 +1,142 @@
+"""AWS's JSON protocol as one function, `api(settings, service)`: call it with an operation and its parameters.
+
+A local engine is called straight over http.client: loading an SDK costs more than a whole run that changes nothing.
+AWS itself is called through boto3, which signs. Values are what the protocol carries: binary as base64 text and
+times as epoch seconds locally, bytes and datetime from boto3.
+"""
+
+from __future__ import annotations
+
+import json
+from http.client import HTTPConnection, HTTPException
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+from .errors import LocalEnvError, ServiceFailed
+
+if TYPE_CHECKING:
+    from .addresses import Endpoint
+    from .settings import Settings
+
+Service = Literal["dynamodb", "cognito-idp"]
+TARGETS = {"dynamodb": "DynamoDB_20120810", "cognito-idp": "AWSCognitoIdentityProviderService"}
+JSON_VERSIONS = {"dynamodb": "1.0", "cognito-idp": "1.1"}
+TIMEOUT_S = 60.0
+
+
+class AwsError(LocalEnvError):
+    """An AWS API refused a call. `aws_code` is its name for the reason: ResourceNotFoundException and so on."""
+
+    def __init__(self, subject: str, aws_code: str, text: str, *, hint: str = "") -> None:
+        super().__init__(f"{subject}: {aws_code}: {text}", hint=hint)
+        self.aws_code = aws_code
+
+
+class Api(Protocol):
+    """Calls one operation of one AWS service. Safe to share among threads."""
+
+    def __call__(self, operation: str, /, **parameters: Any) -> dict[str, Any]:
+        """Return the answer's body.
+
+        Raises AwsError when the service refuses, ServiceFailed when nobody answers.
+        """
+        ...
+
+
+def api(settings: Settings, service: Service) -> Api:
+    """Give the API of the target: the local engine's where there is one, else AWS's own."""
+    endpoint = {"dynamodb": settings.dynamodb, "cognito-idp": settings.cognito}[service]
+    return LocalApi(endpoint, settings.region, service) if endpoint else _AwsApi(settings, service)
+
+
+class LocalApi:
+    """The API of a local engine, over connections that are kept for the next call."""
+
+    def __init__(self, endpoint: Endpoint, region: str, service: Service) -> None:
+        self._endpoint = endpoint
+        self._service = service
+        # The engines route by the credential's scope and check no signature; DynamoDB Local wants the fields there.
+        scope = f"local/20260101/{region}/{service}/aws4_request"
+        self._headers = {
+            "Content-Type": f"application/x-amz-json-{JSON_VERSIONS[service]}",
+            "X-Amz-Date": "20260101T000000Z",
+            "Authorization": f"AWS4-HMAC-SHA256 Credential={scope}, SignedHeaders=host;x-amz-date, Signature=0",
+        }
+        self._idle: list[HTTPConnection] = []
+
+    def __del__(self) -> None:
+        while self._idle:
+            self._idle.pop().close()
+
+    def __call__(self, operation: str, /, **parameters: Any) -> dict[str, Any]:
+        status, text = self._exchange(operation, json.dumps(parameters).encode())
+        try:
+            body: dict[str, Any] = json.loads(text or b"{}")
+        except ValueError as error:
+            raise ServiceFailed(
+                f"{self._service} at {self._endpoint}: {operation} was answered {status} and no JSON",
+                hint="run `inv env.status` to see who listens there",
+                evidence=text[:400].decode(errors="replace"),
+            ) from error
+        if status != 200:
+            code = str(body.get("__type", status)).rpartition("#")[2]
+            detail = body.get("message") or body.get("Message") or ""
+            raise AwsError(f"{self._service} {operation}", code, detail)
+        return body
+
+    def _exchange(self, operation: str, body: bytes) -> tuple[int, bytes]:
+        headers = {**self._headers, "X-Amz-Target": f"{TARGETS[self._service]}.{operation}"}
+        try:
+            kept = self._idle.pop()
+        except IndexError:
+            return self._send(self._open(), headers, body)
+        try:
+            return self._send(kept, headers, body)
+        except ServiceFailed:  # the engine closes a connection that was idle for long
+            return self._send(self._open(), headers, body)
+
+    def _open(self) -> HTTPConnection:
+        return HTTPConnection(self._endpoint.host, self._endpoint.port, timeout=TIMEOUT_S)
+
+    def _send(self, connection: HTTPConnection, headers: dict[str, str], body: bytes) -> tuple[int, bytes]:
+        try:
+            connection.request("POST", "/", body, headers)
+            answer = connection.getresponse()
+            text = answer.read()
+        except (OSError, HTTPException) as error:
+            connection.close()
+            raise ServiceFailed(
+                f"{self._service}: nothing answers at {self._endpoint.url} ({error or type(error).__name__})",
+                hint="run `inv env.up`",
+            ) from error
+        if answer.will_close:
+            connection.close()
+        else:
+            self._idle.append(connection)
+        return answer.status, text
+
+
+class _AwsApi:
+    """AWS's own API, through a boto3 client."""
+
+    def __init__(self, settings: Settings, service: Service) -> None:
+        from .aws import client
+
+        # One overload a service is for callers that know which; here it is a value.
+        make: Any = client
+        self._client: Any = make(settings, service)
+        self._service = service
+
+    def __call__(self, operation: str, /, **parameters: Any) -> dict[str, Any]:
+        from botocore import xform_name
+        from botocore.exceptions import ClientError
+
+        from .aws import aws_errors
+
+        with aws_errors(f"{self._service} {operation}"):
+            try:
+                answer: dict[str, Any] = getattr(self._client, xform_name(operation))(**parameters)
+            except ClientError as error:
+                detail = error.response.get("Error", {})
+                code, text = detail.get("Code", "error"), detail.get("Message", str(error))
+                raise AwsError(f"{self._service} {operation}", code, text) from error
+        return answer
