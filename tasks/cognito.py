@@ -1,0 +1,107 @@
+"""cognito: the user pool, and its link to the users in the database."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from . import _output, env
+from ._graph import StepContext, step
+
+if TYPE_CHECKING:
+    from .localenv.cognito.seed import Seeded
+    from .localenv.cognito.sync import Comparison, Queries
+    from .localenv.cognito.users import PoolUser
+    from .localenv.people import Person
+
+
+def _people(c: StepContext) -> list[Person]:
+    from .localenv.people import read_people
+
+    return read_people(c.step.settings.root / "seeds" / "people.csv")
+
+
+def queries(c: StepContext) -> Queries:
+    """Name the app's queries that read and write the link."""
+    from .localenv.cognito.sync import Queries
+
+    folder = c.step.settings.root / "sql" / "users"
+    return Queries(read=folder / "cognito_ids.sql", write=folder / "set_cognito_user_ids.sql")
+
+
+def _examine(c: StepContext) -> Seeded:
+    from .localenv.cognito import seed as seeding
+
+    return seeding.examine(c.step.settings, _people(c))
+
+
+def _is_seeded(c: StepContext) -> str | None:
+    settings = c.step.settings
+    if not settings.is_local:
+        return "target prod: the users of a real pool are its own"
+    if not settings.cognito_is_emulated:
+        return f"AWS_COGNITO_USER_POOL_ID names a real pool: {settings.user_pool_id}"
+    found = _examine(c)
+    return found.sentence if found.is_complete else None
+
+
+@step(pre=[env.up], check=_is_seeded, plan=lambda c: _examine(c).plan())
+def seed(c: StepContext) -> str:
+    """Put the people of the seeds into the emulated user pool."""
+    from .localenv.cognito import seed as seeding
+
+    reason = None if c.step.settings.cognito_is_emulated else _is_seeded(c)
+    return reason or seeding.apply(c.step.settings, _people(c))
+
+
+@step(reads=True, pre=[seed], help={"format": "text or json"})
+def list_users(c: StepContext, format: str = "text") -> None:
+    """List every user of the pool, with and without a handle."""
+    from .localenv.cognito.users import list_users
+
+    users = sorted(
+        list_users(c.step.settings), key=lambda user: (user.handle is None, user.handle or "", user.username)
+    )
+    c.step.emit(
+        [vars(user) for user in users],
+        lambda: _output.table(map(_row, users), HEADINGS) or "nobody is in the pool",
+    )
+
+
+HEADINGS = ("HANDLE", "NAME", "E-MAIL", "SUB", "USERNAME", "STATUS")
+
+
+def _row(user: PoolUser) -> tuple[str, ...]:
+    status = user.status if user.enabled else f"{user.status}, disabled"
+    return user.handle or "-", user.name or "-", user.email or "-", user.sub, user.username, status
+
+
+def _compare(c: StepContext) -> Comparison:
+    from .localenv.cognito import sync
+
+    return sync.compare(c.step.settings, queries(c))
+
+
+def _is_synced(c: StepContext) -> str | None:
+    found = _compare(c)
+    left = found.match.users and c.step.typed  # whoever asks is told why
+    return found.sentence if found.match.pairs and not found.match.changes and not left else None
+
+
+@step(
+    pre=[seed],
+    check=_is_synced,
+    plan=lambda c: _compare(c).lines(),
+    help={"confirm": "name of the database to write to, for --target prod"},
+)
+def sync_ids(c: StepContext, confirm: str = "") -> str:
+    """Give each user in the database the id (sub) of their pool user."""
+    from .localenv import guard
+    from .localenv.cognito import sync
+
+    settings, ask = c.step.settings, input if c.step.interactive else None
+    guard.allow_write(settings, name=settings.postgres.database, confirm=confirm, ask=ask, say=c.step.say)
+    comparison = _compare(c)
+    for line in comparison.lines():
+        c.step.say(line)
+    changed = sync.apply(settings, queries(c), comparison)
+    return f"{len(comparison.match.pairs)} of {comparison.users} users have their sub, {changed} changed"

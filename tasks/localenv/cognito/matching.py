@@ -1,0 +1,153 @@
+"""Decides which pool user belongs to which row of the database, and says why the others do not. Values only.
+
+The link is preferred_username = handle, to the letter. An equal e-mail address is evidence for the hint and no more:
+addresses can be claimed, and the app looks its users up by handle. Two rows or two enabled pool users with one handle
+are named, never guessed; a disabled pool user gives way to an enabled one, since nobody can sign in with it.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import TypeVar
+
+from .users import PoolUser
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class DatabaseUser:
+    """A row of the users table. `sub` is the pool user's id that the row carries, or a placeholder."""
+
+    uuid: str
+    handle: str
+    email: str
+    sub: str
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A row and the pool user that it belongs to."""
+
+    user: DatabaseUser
+    pool_user: PoolUser
+
+    @property
+    def is_set(self) -> bool:
+        return self.user.sub == self.pool_user.sub
+
+
+@dataclass(frozen=True)
+class Unmatched:
+    """Someone on one side without a counterpart: who, why, and what to do about it (empty: nothing need be done)."""
+
+    who: str
+    reason: str
+    fix: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.who}: {self.reason}" + (f"; {self.fix}" if self.fix else "")
+
+
+@dataclass(frozen=True)
+class Match:
+    """The outcome: pairs in the order of the rows, and who is left on either side."""
+
+    pairs: tuple[Pair, ...]
+    users: tuple[Unmatched, ...]
+    pool_users: tuple[Unmatched, ...]
+
+    @property
+    def changes(self) -> tuple[Pair, ...]:
+        return tuple(pair for pair in self.pairs if not pair.is_set)
+
+
+def match(
+    users: Iterable[DatabaseUser], pool_users: Iterable[PoolUser], *, set_handle: Callable[[PoolUser, str], str]
+) -> Match:
+    """Match rows with pool users. `set_handle` writes the command that gives a pool user a preferred_username."""
+    rows = group(users, lambda user: user.handle)
+    pool = group(pool_users, lambda user: user.handle or "")
+    pairs = {}
+    for handle, here in rows.items():
+        there = _candidates(pool.get(handle, []))
+        if handle and len(here) == len(there) == 1:
+            pairs[handle] = Pair(here[0], there[0])
+    matched = {pair.pool_user.sub for pair in pairs.values()}
+    free = [user for there in pool.values() for user in there if user.sub not in matched]
+    hints = _Hints(rows, pool, free, set_handle)
+    return Match(
+        tuple(pairs.values()),
+        tuple(hints.about_row(handle, here) for handle, here in rows.items() if handle not in pairs),
+        tuple(hints.about_pool_user(user) for user in free),
+    )
+
+
+def group(values: Iterable[T], key: Callable[[T], str]) -> dict[str, list[T]]:
+    """Collect values under their key, in the order in which keys are first seen."""
+    found: dict[str, list[T]] = defaultdict(list)
+    for value in values:
+        found[key(value)].append(value)
+    return dict(found)
+
+
+def _candidates(users: list[PoolUser]) -> list[PoolUser]:
+    return [user for user in users if user.enabled] or users
+
+
+class _Hints:
+    """Says why someone has no counterpart, from what both sides hold."""
+
+    def __init__(
+        self,
+        rows: Mapping[str, list[DatabaseUser]],
+        pool: Mapping[str, list[PoolUser]],
+        free: list[PoolUser],
+        set_handle: Callable[[PoolUser, str], str],
+    ) -> None:
+        self._rows = rows
+        self._pool = pool
+        self._set_handle = set_handle
+        self._free_handles = [user.handle for user in free if user.handle and user.handle not in rows]
+        self._by_email = group(free, lambda user: (user.email or "").lower())
+        self._by_folded = group((user for user in free if user.handle), lambda user: str(user.handle).casefold())
+        self._rows_by_folded = {handle.casefold(): handle for handle in rows}
+        self._rows_by_email = {row.email.lower(): row for here in rows.values() for row in here}
+
+    def about_row(self, handle: str, rows: list[DatabaseUser]) -> Unmatched:
+        """Say why the rows of a handle have no pool user."""
+        row = rows[0]
+        who = f"{handle} (id in the database: {row.sub})"
+        same = _candidates(self._pool.get(handle, []))
+        if len(rows) > 1:
+            return Unmatched(who, f"{len(rows)} rows have this handle", "remove all but one, or run `inv db.setup`")
+        if len(same) > 1:
+            named = ", ".join(f"{user} {user.sub}" for user in same)
+            return Unmatched(who, f"{len(same)} pool users have this preferred_username: {named}", "change all but one")
+        for user in self._by_folded.get(handle.casefold(), []):
+            reason = f"pool user {user} has preferred_username {user.handle!r}, which differs by case"
+            return Unmatched(who, reason, self._set_handle(user, handle))
+        for user in self._by_email.get(row.email.lower(), []) if row.email else []:
+            has = "no preferred_username" if user.handle is None else f"preferred_username {user.handle!r}"
+            return Unmatched(
+                who, f"pool user {user} has the same e-mail address and {has}", self._set_handle(user, handle)
+            )
+        near = difflib.get_close_matches(handle, self._free_handles, n=1)
+        return Unmatched(who, "no pool user has this preferred_username", f"did you mean {near[0]!r}?" if near else "")
+
+    def about_pool_user(self, user: PoolUser) -> Unmatched:
+        """Say why a pool user has no row."""
+        who = f"{user}{'' if user.enabled else ', disabled'}"
+        if user.handle is None:
+            row = self._rows_by_email.get(user.email.lower()) if user.email else None
+            also = f", but the e-mail address of {row.handle}" if row else ""
+            return Unmatched(who, f"no preferred_username{also}", self._set_handle(user, row.handle) if row else "")
+        if user.handle in self._rows:
+            return Unmatched(who, f"shares preferred_username {user.handle!r} with another pool user or several rows")
+        differing = self._rows_by_folded.get(user.handle.casefold())
+        if differing:
+            return Unmatched(who, f"preferred_username {user.handle!r} differs by case from {differing!r}")
+        return Unmatched(who, f"nobody in the database has the handle {user.handle!r}")

@@ -1,0 +1,141 @@
+"""The users of a pool, and the pool's id. Nothing here changes a pool."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ..errors import LocalEnvError, ServiceFailed, UsageError
+from ..settings import emulated_pool_file
+from ..wire import Api, AwsError, api
+
+if TYPE_CHECKING:
+    from ..settings import Settings
+
+PAGE = 60
+"""Users a page. Source: Amazon Cognito API reference, ListUsers: Limit is at most 60."""
+
+
+@dataclass(frozen=True)
+class PoolUser:
+    """A user of the pool. `handle` is preferred_username, which users may lack, as any attribute but `sub`."""
+
+    sub: str
+    username: str
+    handle: str | None
+    name: str | None
+    email: str | None
+    email_verified: bool
+    status: str
+    enabled: bool
+
+    def __str__(self) -> str:
+        return self.username if self.email is None else f"{self.username} ({self.email})"
+
+
+@dataclass(frozen=True)
+class Pool:
+    """A user pool of the target, and the API that it is reached by."""
+
+    id: str
+    call: Api
+
+    def users(self) -> Iterator[PoolUser]:
+        """Give every user, page by page, in the pool's order. Raises LocalEnvError when the pool is not there."""
+        try:
+            for answer in pages(self.call, "ListUsers", "PaginationToken", UserPoolId=self.id, Limit=PAGE):
+                yield from (_pool_user(user) for user in answer.get("Users", ()))
+        except AwsError as error:
+            if error.aws_code != "ResourceNotFoundException":
+                raise
+            raise LocalEnvError(
+                f"user pool {self.id} does not exist",
+                hint="correct AWS_COGNITO_USER_POOL_ID or AWS_DEFAULT_REGION, or unset the former for an emulated pool",
+            ) from error
+
+
+def find_pool(settings: Settings) -> Pool:
+    """Find the pool of the target. Raises LocalEnvError when the emulated one was not made yet."""
+    found = look_for_pool(settings)
+    if found is None:
+        raise LocalEnvError(
+            f"no user pool called {settings.project_id} in the emulator at {settings.cognito}",
+            hint="run `inv cognito.seed`",
+        )
+    return found
+
+
+def look_for_pool(settings: Settings) -> Pool | None:
+    """Find the pool of the target: the real one by its id, the emulated one by the project's name.
+
+    None when the emulator has no such pool. Raises UsageError when a real pool is needed and not named.
+    """
+    if not settings.cognito_is_emulated:
+        return Pool(_real_pool_id(settings), api(settings, "cognito-idp"))
+    call = api(settings, "cognito-idp")
+    known = [
+        pool["Id"]
+        for answer in pages(call, "ListUserPools", "NextToken", MaxResults=PAGE)
+        for pool in answer.get("UserPools", ())
+        if pool["Name"] == settings.project_id
+    ]
+    noted = noted_pools(settings)[:1]
+    wanted = [pool_id for pool_id in noted if pool_id in known] or known
+    return Pool(wanted[0], call) if wanted else None
+
+
+def list_users(settings: Settings) -> Iterator[PoolUser]:
+    """Give every user of the target's pool."""
+    return find_pool(settings).users()
+
+
+def noted_pools(settings: Settings) -> list[str]:
+    """Give the ids of this project's emulated pools: the newest first, then those that it replaced."""
+    try:
+        return emulated_pool_file(settings.state_dir).read_text().split()
+    except FileNotFoundError:
+        return []
+
+
+def pages(call: Api, operation: str, token_name: str, **parameters: Any) -> Iterator[dict[str, Any]]:
+    """Call an operation until it gives no further token. A page may be empty and still have a successor."""
+    token = None
+    while True:
+        answer = call(operation, **parameters, **({token_name: token} if token else {}))
+        yield answer
+        before, token = token, answer.get(token_name)
+        if not token:
+            return
+        if token == before:
+            raise ServiceFailed(f"{operation} gives the same page again and again", hint="run `inv env.restart`")
+
+
+def _real_pool_id(settings: Settings) -> str:
+    if not settings.user_pool_id:
+        raise UsageError(
+            f"--target {settings.target} needs AWS_COGNITO_USER_POOL_ID, which is not set",
+            hint="set it in .env or in the environment",
+        )
+    if settings.user_pool_id in noted_pools(settings):
+        raise UsageError(
+            f"AWS_COGNITO_USER_POOL_ID names the emulated pool {settings.user_pool_id}",
+            hint=f"set it to the real pool for --target {settings.target}",
+        )
+    return settings.user_pool_id
+
+
+def _pool_user(user: Mapping[str, Any]) -> PoolUser:
+    attributes = {attribute["Name"]: attribute.get("Value", "") for attribute in user.get("Attributes", ())}
+    username = user["Username"]
+    return PoolUser(
+        # ListUsers always has `sub`, among the attributes; where it is missing the username is the sub.
+        sub=attributes.get("sub", username),
+        username=username,
+        handle=attributes.get("preferred_username") or None,
+        name=attributes.get("name") or None,
+        email=attributes.get("email") or None,
+        email_verified=attributes.get("email_verified") == "true",
+        status=user.get("UserStatus", "UNKNOWN"),
+        enabled=user.get("Enabled", True),
+    )

@@ -1,0 +1,121 @@
+"""Which pool user belongs to which row, decided as values."""
+
+from __future__ import annotations
+
+from tasks.localenv.cognito.matching import DatabaseUser, Match, Unmatched, match
+from tasks.localenv.cognito.users import PoolUser
+
+
+def row(handle: str, sub: str = "MOCK", *, email: str = "", uuid: str = "1") -> DatabaseUser:
+    return DatabaseUser(uuid, handle, email or f"{handle}@example.com", sub)
+
+
+def pool_user(handle: str | None, sub: str, *, email: str | None = None, enabled: bool = True) -> PoolUser:
+    return PoolUser(sub, f"u-{sub}", handle, None, email, True, "CONFIRMED", enabled)
+
+
+def matched(rows: list[DatabaseUser], pool_users: list[PoolUser]) -> Match:
+    return match(rows, pool_users, set_handle=lambda user, handle: f"set {user.username} to {handle}")
+
+
+def pairs(found: Match) -> list[tuple[str, str, bool]]:
+    return [(pair.user.handle, pair.pool_user.sub, pair.is_set) for pair in found.pairs]
+
+
+def test_handles_match_to_the_letter_and_a_right_id_is_kept() -> None:
+    found = matched([row("ann"), row("bob", "s2")], [pool_user("bob", "s2"), pool_user("ann", "s1")])
+    assert pairs(found) == [("ann", "s1", False), ("bob", "s2", True)]
+    assert [pair.user.handle for pair in found.changes] == ["ann"]
+    assert found.users == found.pool_users == ()
+
+
+def test_a_difference_of_case_is_said_and_not_matched() -> None:
+    found = matched([row("ann")], [pool_user("Ann", "s1", email="x@example.com")])
+    assert pairs(found) == []
+    assert found.users == (
+        Unmatched(
+            "ann (id in the database: MOCK)",
+            "pool user u-s1 (x@example.com) has preferred_username 'Ann', which differs by case",
+            "set u-s1 to ann",
+        ),
+    )
+    assert found.pool_users == (
+        Unmatched("u-s1 (x@example.com)", "preferred_username 'Ann' differs by case from 'ann'"),
+    )
+
+
+def test_an_equal_address_is_a_hint_and_not_a_match() -> None:
+    found = matched([row("ann")], [pool_user(None, "s1", email="ANN@example.com")])
+    assert pairs(found) == []
+    assert found.users == (
+        Unmatched(
+            "ann (id in the database: MOCK)",
+            "pool user u-s1 (ANN@example.com) has the same e-mail address and no preferred_username",
+            "set u-s1 to ann",
+        ),
+    )
+    assert found.pool_users == (
+        Unmatched("u-s1 (ANN@example.com)", "no preferred_username, but the e-mail address of ann", "set u-s1 to ann"),
+    )
+
+
+def test_the_hint_leaves_a_pool_user_alone_who_belongs_to_somebody_else() -> None:
+    found = matched(
+        [row("ann"), row("Ann", email="ann@example.com")], [pool_user("ann", "s1", email="ann@example.com")]
+    )
+    assert pairs(found) == [("ann", "s1", False)]
+    assert found.users == (Unmatched("Ann (id in the database: MOCK)", "no pool user has this preferred_username"),)
+
+
+def test_two_pool_users_with_one_handle_are_named_and_not_guessed() -> None:
+    found = matched([row("ann")], [pool_user("ann", "s1"), pool_user("ann", "s2", email="a@example.com")])
+    assert pairs(found) == []
+    assert found.users == (
+        Unmatched(
+            "ann (id in the database: MOCK)",
+            "2 pool users have this preferred_username: u-s1 s1, u-s2 (a@example.com) s2",
+            "change all but one",
+        ),
+    )
+    assert [user.who for user in found.pool_users] == ["u-s1", "u-s2 (a@example.com)"]
+
+
+def test_a_disabled_pool_user_gives_way_to_an_enabled_one() -> None:
+    found = matched([row("ann")], [pool_user("ann", "s1", enabled=False), pool_user("ann", "s2")])
+    assert pairs(found) == [("ann", "s2", False)]
+    assert found.pool_users == (
+        Unmatched("u-s1, disabled", "shares preferred_username 'ann' with another pool user or several rows"),
+    )
+
+
+def test_a_disabled_pool_user_alone_still_matches() -> None:
+    assert pairs(matched([row("ann")], [pool_user("ann", "s1", enabled=False)])) == [("ann", "s1", False)]
+
+
+def test_two_rows_with_one_handle_are_named_and_not_guessed() -> None:
+    found = matched([row("ann", uuid="1"), row("ann", uuid="2")], [pool_user("ann", "s1")])
+    assert pairs(found) == []
+    assert found.users == (
+        Unmatched(
+            "ann (id in the database: MOCK)",
+            "2 rows have this handle",
+            "remove all but one, or run `inv db.setup`",
+        ),
+    )
+
+
+def test_a_near_handle_is_suggested() -> None:
+    found = matched([row("londo")], [pool_user("londom", "s1")])
+    assert found.users == (
+        Unmatched(
+            "londo (id in the database: MOCK)", "no pool user has this preferred_username", "did you mean 'londom'?"
+        ),
+    )
+    assert found.pool_users == (Unmatched("u-s1", "nobody in the database has the handle 'londom'"),)
+
+
+def test_pool_users_and_rows_without_anything_are_named_too() -> None:
+    found = matched([row("", email="")], [pool_user(None, "s1")])
+    assert pairs(found) == []
+    assert found.users == (Unmatched(" (id in the database: MOCK)", "no pool user has this preferred_username"),)
+    assert found.pool_users == (Unmatched("u-s1", "no preferred_username"),)
