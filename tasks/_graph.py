@@ -37,7 +37,8 @@ class Step(Task[Any]):
 
     `check(c)` returns a reason to skip, or None; it only reads. `plan(c)` returns lines that say what the body
     would change. `reads` marks a task that changes nothing: it takes no lock. `aggregate` marks a task that stands
-    for its `pre`: --force means them too. `local_only` refuses --target prod.
+    for its `pre`: --force means them too. `local_only` refuses --target prod, and is
+    skipped there as the `pre` of others.
     """
 
     def __init__(
@@ -309,6 +310,8 @@ class GraphRun:
 
     def _reason_to_skip(self, node: Node, c: StepContext) -> str | None:
         if self.options.target == "prod" and getattr(node.task, "local_only", False):
+            if not node.requested:
+                return "target prod: only done on local data"
             raise UsageError(f"{node.name} does not exist for --target prod", hint="run it without --target")
         if node.check is None or (self.options.force and node.requested):
             return None

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import queue
+import threading
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from ..errors import LocalEnvError, ServiceFailed
+from ..addresses import loopback_host
+from ..errors import LocalEnvError, NotLocal, ServiceFailed, TimedOut
 
 if TYPE_CHECKING:
     import psycopg
@@ -13,6 +18,21 @@ if TYPE_CHECKING:
 
 APPLICATION = "localenv"
 """application_name of our own sessions, so that db.sessions can tell them apart."""
+CONNECT_S = 5
+LOCK_S = 10
+"""How long a statement of ours waits for another session's lock."""
+
+
+class DatabaseMissing(LocalEnvError):
+    """The server is there, the database is not."""
+
+    name = "database-missing"
+
+
+class SqlRefused(LocalEnvError):
+    """Postgres refused a statement that does not come from a file."""
+
+    name = "sql"
 
 
 def connect(
@@ -20,16 +40,104 @@ def connect(
 ) -> psycopg.Connection[tuple[Any, ...]]:
     """Open a connection to the address's database, or to another one on the same server.
 
-    Raises ServiceFailed when nobody answers within 5 s, LocalEnvError when the server refuses.
+    Raises ServiceFailed or TimedOut when nobody answers within 5 s, DatabaseMissing, LocalEnvError when the server
+    refuses the user.
     """
     import psycopg
 
-    keywords: dict[str, Any] = {"connect_timeout": 5, "application_name": APPLICATION, **address.keywords(database)}
-    try:
+    defaults: dict[str, Any] = {
+        "connect_timeout": CONNECT_S,
+        "application_name": APPLICATION,
+        "client_encoding": "UTF8",
+        "prepare_threshold": None,  # a file may DEALLOCATE ALL, and a pooler in between may lose them
+    }
+    keywords: dict[str, Any] = {**defaults, **address.keywords(database)}
+    where = f"postgres {address.host}:{address.port}/{keywords['dbname']}"
+
+    def open_it() -> psycopg.Connection[tuple[Any, ...]]:
         return psycopg.connect(autocommit=autocommit, **keywords)
+
+    try:
+        return open_it() if _is_loopback(address.host) else _within(CONNECT_S, open_it, where)
     except psycopg.OperationalError as error:
-        where = f"{address.host}:{address.port}/{keywords['dbname']}"
-        text = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
-        if "does not exist" in text:
-            raise LocalEnvError(f"postgres {where}: {text}", hint="run `inv db.setup`") from error
-        raise ServiceFailed(f"postgres {where}: {text}", hint="run `inv env.up`, or `inv doctor`") from error
+        raise _refusal(error, where) from error
+    except psycopg.ProgrammingError as error:  # an option of the URL that libpq does not know
+        raise LocalEnvError(f"{where}: {_reason(error)}", hint="correct the connection URL") from error
+
+
+@contextlib.contextmanager
+def server_errors(what: str) -> Iterator[None]:
+    """Turn psycopg's errors into ours; `what` is the subject of the message: a file, a command."""
+    import psycopg
+
+    try:
+        yield
+    except psycopg.Error as error:
+        raise server_error(error, what) from error
+
+
+def server_error(error: psycopg.Error, what: str) -> LocalEnvError:
+    """Make one of our errors of psycopg's: the server's words, its detail as evidence, its hint as hint."""
+    diagnostic = error.diag
+    if error.sqlstate is None or error.sqlstate.startswith(("57P", "08")):
+        return ServiceFailed(f"{what}: {_reason(error)}", hint="look with `inv env.status`, then run it again")
+    text = diagnostic.message_primary or _reason(error)
+    hint = diagnostic.message_hint or ""
+    if error.sqlstate == "55P03":
+        hint = "another session holds a lock: look with `inv db.sessions`, end it with `inv db.sessions --kill`"
+    if error.sqlstate == "25006":
+        hint = "it ran read-only"
+    return SqlRefused(f"{what}: {text}", hint=hint, evidence=diagnostic.message_detail or "")
+
+
+def _refusal(error: psycopg.OperationalError, where: str) -> LocalEnvError:
+    """Sort out why a connection failed; libpq gives no SQLSTATE here, only the text of each attempt."""
+    text = _reason(error)
+    if "database" in text and "does not exist" in text:
+        return DatabaseMissing(f"{where}: {text}", hint="run `inv db.setup`")
+    if "password" in text or "authentication" in text or "role" in text:
+        return LocalEnvError(f"{where}: {text}", hint="correct user and password in the connection URL")
+    if "starting up" in text or "recovery" in text or "shutting down" in text or "not yet accepting" in text:
+        return ServiceFailed(f"{where}: {text}", hint="wait a moment, then run it again; `inv env.logs` says why")
+    if "translate host name" in text or "resolve host" in text or "Name or service not known" in text:
+        return ServiceFailed(f"{where}: {text}", hint="correct the host in the connection URL")
+    return ServiceFailed(f"{where}: {text}", hint="run `inv env.up`, or `inv doctor`")
+
+
+def _reason(error: Exception) -> str:
+    """Cut libpq's text down to its reason: the first line of the last attempt, without what `where` says already."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    attempts = [line for line in lines if " failed: " in line or line.startswith("- host")] or lines[:1]
+    if not attempts:
+        return type(error).__name__
+    text = attempts[-1].rsplit(" failed: ", 1)[-1]
+    return text.removeprefix("FATAL:").removeprefix("ERROR:").strip()
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        loopback_host(host)
+    except NotLocal:
+        return False
+    return True
+
+
+def _within(seconds: float, open_it: Any, where: str) -> psycopg.Connection[tuple[Any, ...]]:
+    """Open a connection within a time for all of it: libpq's own limit is per address, and not for name look-ups."""
+    answer: queue.SimpleQueue[Any] = queue.SimpleQueue()
+
+    def work() -> None:
+        try:
+            answer.put(open_it())
+        except BaseException as error:  # noqa: BLE001 - handed to the caller's thread, whatever it is
+            answer.put(error)
+
+    threading.Thread(target=work, daemon=True).start()
+    try:
+        found = answer.get(timeout=seconds)
+    except queue.Empty:
+        raise TimedOut(f"{where}: no answer within {seconds:.0f} s", hint="check host, port and firewall") from None
+    if isinstance(found, BaseException):
+        raise found
+    conn: psycopg.Connection[tuple[Any, ...]] = found
+    return conn

@@ -1,0 +1,143 @@
+"""Databases as a whole: create, drop, rename, and whose sessions are in the way."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ..parallel import side_by_side
+from .connection import connect, server_errors
+
+if TYPE_CHECKING:
+    import psycopg
+
+    from ..addresses import PostgresAddress
+
+NAME_BYTES = 63
+"""PostgreSQL cuts longer names off (NAMEDATALEN - 1)."""
+TERMINATE_MS = 2000
+
+
+@dataclass(frozen=True)
+class Session:
+    """A connection to a database: who holds it, from where, and what it last ran."""
+
+    pid: int
+    application: str
+    user: str
+    client: str
+    state: str
+    age_s: float
+    query: str
+
+    def __str__(self) -> str:
+        return f"{self.application or 'unnamed'} (pid {self.pid}, {self.user}@{self.client}, {self.state})"
+
+
+def maintenance(address: PostgresAddress) -> psycopg.Connection[Any]:
+    """Connect to a database other than the address's own, in which statements about databases can run."""
+    return connect(address, database="template1" if address.database == "postgres" else "postgres", autocommit=True)
+
+
+def beside(name: str, role: str) -> str:
+    """Name a database that goes with another: cruddur → cruddur__undo. Long names are cut and get a digest."""
+    full = f"{name}__{role}"
+    if len(full.encode()) <= NAME_BYTES:
+        return full
+    digest = hashlib.sha256(name.encode()).hexdigest()[:8]
+    room = NAME_BYTES - len(f"_{digest}__{role}")
+    return f"{name.encode()[:room].decode(errors='ignore')}_{digest}__{role}"
+
+
+def exists(conn: psycopg.Connection[Any], name: str) -> bool:
+    """Tell whether the server has a database of this name."""
+    with server_errors(f"database {name}"):
+        return conn.execute("SELECT FROM pg_database WHERE datname = %s", (name,)).fetchone() is not None
+
+
+def create(conn: psycopg.Connection[Any], name: str) -> None:
+    """Create an empty database. template0 is as initdb made it, and nobody can be connected to it."""
+    _about(conn, name, "CREATE DATABASE {} TEMPLATE template0 ENCODING 'UTF8'")
+
+
+def drop(conn: psycopg.Connection[Any], name: str) -> list[Session]:
+    """Drop a database if it is there, and end its sessions. Return whose they were."""
+    ended = sessions(conn, name)
+    _about(conn, name, "DROP DATABASE IF EXISTS {} WITH (FORCE)")
+    return ended
+
+
+def rename(conn: psycopg.Connection[Any], address: PostgresAddress, pairs: Sequence[tuple[str, str]]) -> list[Session]:
+    """Rename databases one after the other, all or none, and end the sessions in them. Return whose they were.
+
+    RENAME locks the database against new connections, then waits up to 5 s for the old ones to go
+    (PostgreSQL 18, dbcommands.c); whoever got in before the lock is ended meanwhile from a second connection.
+    """
+    from psycopg import sql
+
+    names = [old for old, _ in pairs]
+    done = threading.Event()
+    ended = terminate(conn, names)
+
+    def swap() -> list[Session]:
+        try:
+            with server_errors(f"database {names[0]}"), conn.transaction():
+                for old, new in pairs:
+                    text = sql.SQL("ALTER DATABASE {} RENAME TO {}")
+                    conn.execute(text.format(sql.Identifier(old), sql.Identifier(new)))
+        finally:
+            done.set()
+        return []
+
+    def clear_the_way() -> list[Session]:
+        late: list[Session] = []
+        while not done.wait(0.05):
+            with maintenance(address) as other:
+                late += terminate(other, names)
+        return late
+
+    return ended + [session for found in side_by_side([swap, clear_the_way]) for session in found]
+
+
+def sessions(conn: psycopg.Connection[Any], *names: str) -> list[Session]:
+    """List the sessions in these databases, but for this one; the oldest first."""
+    with server_errors("sessions"):
+        rows = conn.execute(
+            "SELECT pid, coalesce(application_name, ''), coalesce(usename, ''), coalesce(host(client_addr), 'socket'),"
+            " coalesce(state, 'unknown'), coalesce(extract(epoch FROM clock_timestamp() - state_change), 0)::float8,"
+            " coalesce(query, '')"
+            " FROM pg_stat_activity WHERE datname = ANY(%s) AND pid <> pg_backend_pid()"
+            " AND backend_type = 'client backend' ORDER BY backend_start",
+            (list(names),),
+        ).fetchall()
+    return [Session(*row) for row in rows]
+
+
+def terminate(conn: psycopg.Connection[Any], names: Iterable[str]) -> list[Session]:
+    """End the sessions in these databases and wait until they are gone. Return whose they were."""
+    ended = sessions(conn, *names)
+    if ended:
+        with server_errors("sessions"):
+            conn.execute(
+                "SELECT pg_terminate_backend(pid, %s) FROM unnest(%s::int[]) AS pid",
+                (TERMINATE_MS, [session.pid for session in ended]),
+            )
+    return ended
+
+
+def ended_sentence(ended: Sequence[Session]) -> str:
+    """Say whose sessions were ended, in a few words; nothing when there were none."""
+    if not ended:
+        return ""
+    owners = ", ".join(str(session) for session in ended[:3]) + (", …" if len(ended) > 3 else "")
+    return f"; ended {len(ended)} session{'s' if len(ended) > 1 else ''}: {owners}"
+
+
+def _about(conn: psycopg.Connection[Any], name: str, statement: Any) -> None:
+    from psycopg import sql
+
+    with server_errors(f"database {name}"):
+        conn.execute(sql.SQL(statement).format(sql.Identifier(name)))

@@ -1,0 +1,155 @@
+"""What Postgres says of a failing SQL file, turned into a place in that file and a hint. Pure: no connection here."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING
+
+from .lexer import Statement
+from .sqlfile import SqlError, SqlFile, caret_line
+
+if TYPE_CHECKING:
+    import psycopg
+
+IN_TRANSACTION = "25001"
+SYNTAX = "42601"
+NOBODY = "LE001"
+"""SQLSTATE of our own: pg_temp.person() was asked for somebody who is not in the seeds' people."""
+SHELL = re.compile(rb"#!|\$ |\./|(?:cd|psql|createdb|dropdb|export|sudo|chmod|source|docker|bash|sh|python3?|inv)\s")
+HINTS = {
+    IN_TRANSACTION: "run this statement by itself in `inv db.connect`: each file runs as one transaction",
+    "55P03": "another session holds a lock: look with `inv db.sessions`, end it with `inv db.sessions --kill`",
+    "42501": "the user of the connection URL may not do this: use the owner's",
+}
+_INNER = re.compile(r"^PL/pgSQL function (?P<name>\S+?)(?:\(.*\))? line (?P<line>\d+)\b", re.MULTILINE)
+_COPY = re.compile(r"^COPY .+?, line (?P<line>\d+)", re.MULTILINE)
+_BODY_OF_DO = re.compile(rb"\$\w*\$|\bdo\s+E?'", re.IGNORECASE)
+_BODY_OF_ROUTINE = re.compile(rb"\bas\s+(?:\$\w*\$|E?')", re.IGNORECASE)
+_INDENT = re.compile(rb"[ \t]*")
+_ROUTINE = re.compile(rb"(?:function|procedure)\s+(?:\"?\w+\"?\.)?\"?(?P<name>\w+)\"?", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """The fields of an error message that are read here (PostgreSQL 18, "Error and Notice Message Fields")."""
+
+    sqlstate: str | None = None
+    message_primary: str | None = None
+    message_detail: str | None = None
+    message_hint: str | None = None
+    statement_position: str | None = None
+    internal_position: str | None = None
+    internal_query: str | None = None
+    context: str | None = None
+
+    @classmethod
+    def of(cls, diagnostic: psycopg.errors.Diagnostic) -> Diagnosis:
+        return cls(**{field.name: getattr(diagnostic, field.name) for field in fields(cls)})
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Statements of a file that went to the server as one query."""
+
+    file: SqlFile
+    statements: Sequence[Statement]
+
+    @property
+    def start(self) -> int:
+        return self.statements[0].start
+
+    @property
+    def text(self) -> bytes:
+        return self.file.text[self.start : self.statements[-1].end]
+
+    def at(self, completed: int) -> Statement:
+        """Give the statement that fails after `completed` ones succeeded."""
+        return self.statements[min(completed, len(self.statements) - 1)]
+
+
+def sql_error(batch: Batch, diagnosis: Diagnosis, completed: int) -> SqlError:
+    """Say where and why a batch failed; `completed` counts the statements of it that had succeeded."""
+    statement = batch.at(completed)
+    where = find_offset(batch, statement, diagnosis)
+    error = batch.file.error(where, diagnosis.message_primary or "failed")
+    error.sqlstate = diagnosis.sqlstate or ""
+    if error.sqlstate == NOBODY:
+        error.unknown_person = diagnosis.message_detail or ""
+        return error
+    error.hint = diagnosis.message_hint or _hint(batch, where, diagnosis)
+    more = [
+        f"detail: {diagnosis.message_detail}" if diagnosis.message_detail else "",
+        _inner_query(diagnosis),
+        *_frames(batch.file, statement, diagnosis),
+    ]
+    error.evidence = "\n".join(line for line in (error.evidence, *more) if line)
+    return error
+
+
+def find_offset(batch: Batch, statement: Statement, diagnosis: Diagnosis) -> int:
+    """Find the byte offset that an error is about: the server's own position, else a line it names, else the start."""
+    if diagnosis.sqlstate == NOBODY and diagnosis.message_detail:
+        named = batch.file.text.find(f"'{diagnosis.message_detail}'".encode(), statement.start, statement.end)
+        return named if named >= 0 else statement.start
+    if diagnosis.statement_position:
+        characters = int(diagnosis.statement_position) - 1
+        text = batch.text
+        # Positions count characters; where all bytes before are ASCII the two are the same.
+        return batch.start + (
+            characters if text[: characters + 1].isascii() else len(text.decode(errors="replace")[:characters].encode())
+        )
+    context = diagnosis.context or ""
+    if statement.data and (copy := _COPY.search(context)):
+        return batch.file.offset_of_line(int(copy["line"]) - 1, statement.data[0])
+    if statement.words[:1] == ("do",) and (frames := list(_INNER.finditer(context))):
+        body = _BODY_OF_DO.search(batch.file.text, statement.start, statement.end)
+        return _body_line(batch.file, body.end() if body else statement.start, int(frames[-1]["line"]))
+    return statement.start
+
+
+def _body_line(file: SqlFile, body: int, line: int) -> int:
+    """Find a line of a quoted body: PL/pgSQL counts from the line of the opening quote, as 1."""
+    offset = body if line == 1 else file.offset_of_line(line - 1, body)
+    blank = _INDENT.match(file.text, offset)
+    return blank.end() if blank else offset
+
+
+def _frames(file: SqlFile, failing: Statement, diagnosis: Diagnosis) -> list[str]:
+    """Give the server's context, with the place of every routine that this file itself creates."""
+    lines = (diagnosis.context or "").splitlines()
+    if diagnosis.statement_position and not diagnosis.internal_query:
+        return []
+    return [line + _where_created(file, failing, line) for line in lines]
+
+
+def _where_created(file: SqlFile, failing: Statement, line: str) -> str:
+    frame = _INNER.match(line)
+    if not frame or frame["name"] == "inline_code_block":
+        return ""
+    name = frame["name"].split(".")[-1].strip('"').encode()
+    for found in _ROUTINE.finditer(file.text, 0, failing.start):
+        body = _BODY_OF_ROUTINE.search(file.text, found.end(), failing.start)
+        if body and found["name"].lower() == name.lower():
+            return f" ({file.place(_body_line(file, body.end(), int(frame['line'])))})"
+    return ""
+
+
+def _inner_query(diagnosis: Diagnosis) -> str:
+    if not (diagnosis.internal_query and diagnosis.internal_position):
+        return ""
+    before = diagnosis.internal_query[: int(diagnosis.internal_position) - 1]
+    line = diagnosis.internal_query.splitlines()[before.count("\n")]
+    return caret_line(line, len(before) - before.rfind("\n") - 1)
+
+
+def _hint(batch: Batch, where: int, diagnosis: Diagnosis) -> str:
+    known = HINTS.get(diagnosis.sqlstate or "", "")
+    if known or diagnosis.sqlstate != SYNTAX:
+        return known
+    if batch.file.text[where : where + 1] == b":":
+        return "write the value itself: variables of psql (:name) are not replaced here"
+    if SHELL.match(batch.file.text, batch.file.offset_of_line(0, where)):
+        return "remove the line: it looks like a command for the shell"
+    return ""

@@ -1,0 +1,210 @@
+"""What was applied to a database, written down in that database: schema `localenv`, apart from the app's own.
+
+`marker` says which project a database belongs to, `applied` which files it was made from. Both go with the
+database: into a copy, into a dump, away with a drop.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from .. import VERSION
+from ..people import Person
+from .connection import DatabaseMissing, connect, server_errors
+from .sqlfile import SqlFile
+
+if TYPE_CHECKING:
+    import psycopg
+
+    from ..addresses import PostgresAddress
+    from ..settings import Settings
+
+Step = Literal["schema", "seed"]
+
+_TABLES = """
+CREATE SCHEMA IF NOT EXISTS localenv;
+COMMENT ON SCHEMA localenv IS 'what the project''s own tool applied to this database';
+CREATE TABLE IF NOT EXISTS localenv.marker (
+    project_id text PRIMARY KEY,
+    made_at timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+CREATE TABLE IF NOT EXISTS localenv.applied (
+    step text NOT NULL,
+    path text NOT NULL,
+    sha256 text NOT NULL,
+    inputs text NOT NULL,
+    objects int NOT NULL,
+    tool_version text NOT NULL,
+    applied_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    PRIMARY KEY (step, path)
+);
+"""
+# Tables, views and routines; what extensions bring along is not the app's content.
+_OBJECTS = """
+SELECT count(*)::int FROM (
+    SELECT oid, 'pg_class'::regclass AS kind, relnamespace AS schema FROM pg_catalog.pg_class
+     WHERE relkind IN ('r', 'p', 'v', 'm', 'f')
+    UNION ALL
+    SELECT oid, 'pg_proc'::regclass, pronamespace FROM pg_catalog.pg_proc
+) AS object
+  JOIN pg_catalog.pg_namespace AS n ON n.oid = object.schema
+ WHERE n.nspname NOT LIKE 'pg\\_%' AND n.nspname NOT IN ('information_schema', 'localenv')
+   AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend AS d
+                    WHERE d.classid = object.kind AND d.objid = object.oid AND d.deptype = 'e')
+"""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A file to apply. `sha256` is that of its bytes, `inputs` that of what else went in: people, whose database."""
+
+    step: Step
+    path: str
+    sha256: str
+    inputs: str
+
+    @property
+    def fingerprint(self) -> str:
+        """Give the seven digits that are shown to people."""
+        return hashlib.sha256(f"{self.sha256} {self.inputs}".encode()).hexdigest()[:7]
+
+
+@dataclass(frozen=True)
+class Applied(Entry):
+    """A file that was applied, how many objects the database had then, and how long ago that was."""
+
+    objects: int
+    age_s: float
+
+
+@dataclass(frozen=True)
+class Observed:
+    """What a database looks like: its marker, its ledger, and how many tables, views and routines the app has in it."""
+
+    exists: bool
+    project_id: str | None = None
+    applied: tuple[Applied, ...] = ()
+    objects: int = 0
+
+    @property
+    def is_empty(self) -> bool:
+        """Tell whether there is nothing of the app's in it: it never had a table, or has lost them all."""
+        return not self.objects and not (self.applied and all(row.objects == 0 for row in self.applied))
+
+    @property
+    def lost(self) -> int:
+        """Count the tables, views and routines that the schema made and that are not there any more."""
+        made = max((row.objects for row in self.applied if row.step == "schema"), default=0)
+        return max(0, made - self.objects)
+
+    def find(self, entry: Entry) -> Applied | None:
+        """Find what was applied from the same file, changed or not."""
+        return next((row for row in self.applied if (row.step, row.path) == (entry.step, entry.path)), None)
+
+    def has(self, entry: Entry) -> bool:
+        """Tell whether exactly this was applied."""
+        found = self.find(entry)
+        return found is not None and (found.sha256, found.inputs) == (entry.sha256, entry.inputs)
+
+
+def entry_for(step: Step, file: SqlFile, settings: Settings, people: Iterable[Person] = ()) -> Entry:
+    """Take the fingerprint of a file with everything that goes into what it does."""
+    identity = f"{settings.target}/{settings.postgres.database}"
+    values = [(p.person, p.handle, p.display_name, p.email) for p in people]
+    return Entry(step, file.name, file.sha256, hashlib.sha256(repr((identity, values)).encode()).hexdigest())
+
+
+def observe(address: PostgresAddress, *, database: str | None = None) -> Observed:
+    """Look at a database, without changing it. One that does not exist is an answer, not an error."""
+    try:
+        conn = connect(address, database=database, autocommit=True)
+    except DatabaseMissing:
+        return Observed(exists=False)
+    with conn:
+        return read(conn)
+
+
+def read(conn: psycopg.Connection[Any]) -> Observed:
+    """Read marker and ledger over an open connection."""
+    with server_errors("ledger"):
+        found = conn.execute(f"SELECT to_regclass('localenv.applied') IS NOT NULL, ({_OBJECTS})").fetchone()
+        has_ledger, objects = found or (False, 0)
+        if not has_ledger:
+            return Observed(exists=True, objects=objects)
+        rows = conn.execute(
+            "SELECT step, path, sha256, inputs, objects, extract(epoch FROM clock_timestamp() - applied_at)::float8"
+            " FROM localenv.applied ORDER BY applied_at"
+        ).fetchall()
+        marker = conn.execute("SELECT project_id FROM localenv.marker ORDER BY made_at DESC LIMIT 1").fetchone()
+    return Observed(True, marker[0] if marker else None, tuple(Applied(*row) for row in rows), objects)
+
+
+def prepare(conn: psycopg.Connection[Any], project_id: str) -> None:
+    """Make the ledger where there is none, and mark the database as this project's."""
+    conn.execute("SET LOCAL client_min_messages = error")
+    conn.execute(_TABLES)
+    conn.execute("DELETE FROM localenv.marker WHERE project_id <> %s", (project_id,))
+    conn.execute("INSERT INTO localenv.marker (project_id) VALUES (%s) ON CONFLICT DO NOTHING", (project_id,))
+
+
+def record(conn: psycopg.Connection[Any], entry: Entry) -> None:
+    """Write down, in the transaction of the file itself, that it was applied."""
+    conn.execute(
+        "INSERT INTO localenv.applied (step, path, sha256, inputs, objects, tool_version)"
+        f" VALUES (%s, %s, %s, %s, ({_OBJECTS.replace('%', '%%')}), %s)"
+        " ON CONFLICT (step, path) DO UPDATE SET sha256 = excluded.sha256, inputs = excluded.inputs,"
+        " objects = excluded.objects, tool_version = excluded.tool_version, applied_at = clock_timestamp()",
+        (entry.step, entry.path, entry.sha256, entry.inputs, VERSION),
+    )
+
+
+def clear(conn: psycopg.Connection[Any]) -> None:
+    """Forget what was applied, in the transaction that removes it."""
+    conn.execute("DELETE FROM localenv.applied")
+
+
+def differences(wanted: Sequence[Entry], observed: Observed, people_path: str, seeds_prefix: str) -> list[str]:
+    """Say in what the files differ from what was applied; nothing when they are the same."""
+    found: list[str] = []
+    people_changed = False
+    for entry in wanted:
+        row = observed.find(entry)
+        if row is None:
+            found.append(f"{entry.path} is not applied")
+        elif row.sha256 != entry.sha256:
+            found.append(f"{entry.path} changed since")
+        elif row.inputs != entry.inputs and entry.step == "schema":
+            found.append(f"{entry.path} was applied under another name or target")
+        elif row.inputs != entry.inputs:
+            people_changed = True
+    known = {(entry.step, entry.path) for entry in wanted}
+    for row in observed.applied:
+        if row.step == "seed" and row.path.startswith(seeds_prefix) and (row.step, row.path) not in known:
+            found.append(f"{row.path} is gone since")
+    if people_changed:
+        found.append(f"{people_path} changed since")
+    if observed.lost:
+        found.append(f"{observed.lost} of its tables, views or routines gone")
+    return found
+
+
+def unchanged(entries: Sequence[Entry], observed: Observed) -> str | None:
+    """Say "unchanged (a1b2c3d, 3 h ago)" when every entry was applied as it is now; None when one was not."""
+    if not entries or observed.lost or not all(observed.has(entry) for entry in entries):
+        return None
+    digest = entries[0].fingerprint
+    if len(entries) > 1:
+        digest = hashlib.sha256("".join(entry.fingerprint for entry in entries).encode()).hexdigest()[:7]
+    age_s = min(row.age_s for entry in entries if (row := observed.find(entry)))
+    return f"unchanged ({digest}, {ago(age_s)})"
+
+
+def ago(seconds: float) -> str:
+    """Write an age the short way: 12 s ago, 3 h ago."""
+    for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= size:
+            return f"{seconds // size:.0f} {unit} ago"
+    return f"{max(seconds, 0):.0f} s ago"

@@ -1,0 +1,229 @@
+"""Where the statements of an SQL script begin and end, as psql sees them. Works on bytes; runs nothing.
+
+The rules are those of psql's own scanner (PostgreSQL 18, psqlscan.l): a semicolon ends a statement outside of
+quotes, comments, parentheses and the body of a `BEGIN ATOMIC` routine; a backslash outside of them starts a
+meta-command that goes to the end of the line; the data of `COPY … FROM stdin` starts on the next line.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from mmap import mmap
+from typing import Literal, cast
+
+Text = bytes | mmap
+Kind = Literal["sql", "copy", "begin", "commit", "rollback", "prepare", "meta"]
+
+BOM = b"\xef\xbb\xbf"
+
+_BLANK = re.compile(rb"(?:[ \t\r\n\f\v]+|--[^\r\n]*)+")
+_WORD = re.compile(rb"[A-Za-z_\x80-\xff][A-Za-z0-9_$\x80-\xff]*")
+_NAME_PART = re.compile(rb"[A-Za-z0-9_$\x80-\xff]+")
+_HEAD = re.compile(rb"[A-Za-z_]+")
+_DOLLAR = re.compile(rb"\$(?:[A-Za-z_\x80-\xff][A-Za-z0-9_\x80-\xff]*)?\$")
+_LINE = re.compile(rb"[^\n]*")
+_ESCAPED = re.compile(rb"(?:[^'\\]|\\.|'')*'", re.DOTALL)
+_COMMENT_EDGE = re.compile(rb"/\*|\*/")
+_QUOTED = re.compile(rb"'[^']*'|\"[^\"]*\"|--[^\r\n]*|/\*.*?\*/", re.DOTALL)
+_FROM_STDIN = re.compile(rb"\bfrom\s+stdin\b", re.IGNORECASE)
+_TRANSACTION = re.compile(
+    rb"""(?:
+    (?P<begin>(?:begin|start\s+transaction)
+        (?:\s+(?:work|transaction|isolation|level|serializable|repeatable|read|committed|uncommitted|write|only
+            |not|deferrable)|\s*,)*)
+    |(?P<commit>(?:commit|end)(?:\s+(?:work|transaction))?(?:\s+and\s+(?:no\s+)?chain)?)
+    |(?P<rollback>(?:rollback|abort)(?:\s+(?:work|transaction))?(?:\s+and\s+(?:no\s+)?chain)?)
+    |(?P<prepare>prepare\s+transaction)
+    )\s*;?""",
+    re.IGNORECASE | re.VERBOSE,
+)
+# A run of text that cannot end a statement, taken whole for speed. The bound keeps the matcher's stack small.
+_RUN = re.compile(rb"(?:[^'\"$;\\/-]+|(?<![eE])'[^'\\]*'|\"[^\"]*\"|-(?!-)|/(?!\*)){1,1000}")
+# The same for CREATE, where words and parentheses count.
+_RUN_IN_CREATE = re.compile(
+    rb"(?:[^'\"$;\\/()A-Za-z_\x80-\xff-]+|(?<![eE])'[^'\\]*'|\"[^\"]*\"|-(?!-)|/(?!\*)){1,1000}"
+)
+
+
+@dataclass(frozen=True)
+class Statement:
+    """One statement, or a meta-command, as byte offsets into the script.
+
+    `start` is its first byte after blanks and comments, `end` the byte after its semicolon. `words` are the first
+    words in lower case, five at most. `data` is the span of the rows that follow a `COPY … FROM stdin`.
+    """
+
+    start: int
+    end: int
+    kind: Kind
+    words: tuple[str, ...] = ()
+    data: tuple[int, int] | None = None
+
+
+def statements(text: Text) -> Iterator[Statement]:
+    """Yield the statements in order. Empty ones (`;;`, comments alone) are left out, as the server leaves them out.
+
+    What is open at the end of the text (a quote, a comment) ends with it: the server says what is wrong with it.
+    """
+    position = len(BOM) if text[:3] == BOM else 0
+    while True:
+        position = _skip_blank(text, position)
+        if position >= len(text):
+            return
+        if text[position : position + 1] == b";":
+            position += 1
+            continue
+        statement = _read(text, position)
+        yield statement
+        position = statement.data[1] if statement.data else statement.end
+        if statement.data:
+            position = _LINE.match(text, position).end() + 1  # type: ignore[union-attr]
+
+
+def _read(text: Text, start: int) -> Statement:
+    if text[start : start + 1] == b"\\":
+        end = _LINE.match(text, start).end()  # type: ignore[union-attr]
+        return Statement(start, end, "meta", tuple(text[start:end].decode(errors="replace").split()[:5]))
+    words = _words(text, start)
+    end, meta = _find_end(text, start, words)
+    if meta is not None:
+        return Statement(meta, _LINE.match(text, meta).end(), "meta")  # type: ignore[union-attr]
+    kind = _kind(text, start, end, words)
+    data = _find_data(text, end) if kind == "copy" else None
+    return Statement(start, end, kind, words, data)
+
+
+def _words(text: Text, start: int) -> tuple[str, ...]:
+    words: list[str] = []
+    position = start
+    while len(words) < 5 and (found := _HEAD.match(text, position)):
+        words.append(found.group().decode().lower())
+        position = _skip_blank(text, found.end())
+    return tuple(words)
+
+
+def _kind(text: Text, start: int, end: int, words: tuple[str, ...]) -> Kind:
+    first = words[0] if words else ""
+    if first not in ("copy", "begin", "start", "commit", "end", "rollback", "abort", "prepare"):
+        return "sql"
+    bare = _QUOTED.sub(b" ", text[start:end])
+    if first == "copy":
+        return "copy" if _FROM_STDIN.search(bare) else "sql"
+    found = _TRANSACTION.fullmatch(bare)
+    return cast("Kind", found.lastgroup) if found else "sql"
+
+
+def _find_end(text: Text, position: int, words: tuple[str, ...]) -> tuple[int, int | None]:
+    """Find the end of the statement, or the backslash of a meta-command within it."""
+    in_create = words[:1] == ("create",)
+    # psql looks for BEGIN in CREATE [OR REPLACE] FUNCTION|PROCEDURE only.
+    has_body = in_create and bool({"function", "procedure"} & set(words[1:4]))
+    run = _RUN_IN_CREATE if in_create else _RUN
+    parentheses = depth = 0
+    while position < len(text):
+        if found := run.match(text, position):
+            position = found.end()
+            continue
+        char = text[position : position + 1]
+        if char == b";" and not parentheses and not depth:
+            return position + 1, None
+        if char == b"\\":
+            return position, position
+        if in_create and char in b"()":
+            parentheses = max(0, parentheses + (1 if char == b"(" else -1))
+        if in_create and (word := _WORD.match(text, position)):
+            if has_body and not parentheses:
+                depth = _body_depth(depth, word.group().lower())
+            position = _after_word(text, word.end())
+            continue
+        position = _after(text, position, char)
+    return len(text), None
+
+
+def _body_depth(depth: int, word: bytes) -> int:
+    if word == b"begin" or (word == b"case" and depth):
+        return depth + 1
+    return depth - 1 if word == b"end" and depth else depth
+
+
+def _after_word(text: Text, end: int) -> int:
+    """Go past a word, and past the string that it introduces: E'…' has backslash escapes."""
+    if text[end : end + 1] == b"'" and _introduces_escapes(text, end):
+        return _after_escaped(text, end)
+    return end
+
+
+def _after(text: Text, position: int, char: bytes) -> int:
+    """Go past the token at `position` that no run covers."""
+    if char == b"'":
+        if _introduces_escapes(text, position):
+            return _after_escaped(text, position)
+        return _past(text, text.find(b"'", position + 1), 1)
+    if char == b'"':
+        return _past(text, text.find(b'"', position + 1), 1)
+    if char == b"$":
+        return _after_dollar(text, position)
+    if char == b"-" or text[position : position + 2] == b"/*":
+        return max(position + 1, _skip_blank(text, position))
+    return position + 1
+
+
+def _introduces_escapes(text: Text, quote: int) -> bool:
+    before = text[max(0, quote - 2) : quote]
+    return before[-1:] in (b"e", b"E") and not _NAME_PART.match(before[:-1])
+
+
+def _after_escaped(text: Text, quote: int) -> int:
+    found = _ESCAPED.match(text, quote + 1)
+    return found.end() if found else len(text)
+
+
+def _after_dollar(text: Text, position: int) -> int:
+    if position and _NAME_PART.match(text, position - 1):  # the dollar belongs to a name
+        return _NAME_PART.match(text, position).end()  # type: ignore[union-attr]
+    tag = _DOLLAR.match(text, position)
+    if not tag:
+        return position + 1
+    return _past(text, text.find(tag.group(), tag.end()), len(tag.group()))
+
+
+def _past(text: Text, found: int, length: int) -> int:
+    return len(text) if found < 0 else found + length
+
+
+def _skip_blank(text: Text, position: int) -> int:
+    """Skip blanks and comments; block comments nest."""
+    while True:
+        if found := _BLANK.match(text, position):
+            position = found.end()
+        if text[position : position + 2] != b"/*":
+            return position
+        position = _after_block_comment(text, position)
+
+
+def _after_block_comment(text: Text, position: int) -> int:
+    depth = 0
+    for edge in _COMMENT_EDGE.finditer(text, position):
+        depth += 1 if edge.group() == b"/*" else -1
+        if not depth:
+            return edge.end()
+    return len(text)
+
+
+def _find_data(text: Text, end: int) -> tuple[int, int]:
+    r"""Find the rows that follow a COPY: from the next line to a line `\.`, or to the end of the text."""
+    newline = text.find(b"\n", end)
+    if newline < 0:
+        return len(text), len(text)
+    start = position = newline + 1
+    while True:
+        found = text.find(b"\\.", position)
+        if found < 0:
+            return start, len(text)
+        if found in (start, 0) or text[found - 1 : found] == b"\n":
+            line_end = found + 2 + (text[found + 2 : found + 3] == b"\r")
+            if line_end >= len(text) or text[line_end : line_end + 1] == b"\n":
+                return start, found
+        position = found + 2

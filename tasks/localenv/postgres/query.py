@@ -1,0 +1,170 @@
+"""One statement and its rows: streamed, read-only unless told otherwise, shown as a table or as JSON."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import UsageError
+from .connection import connect, server_error
+from .faults import Batch, Diagnosis, sql_error
+from .lexer import Statement, statements
+from .sqlfile import SqlFile, read_sql
+
+if TYPE_CHECKING:
+    import psycopg
+
+    from ..settings import Settings
+
+FETCH_ROWS = 1000
+"""Rows that come over at once; the widths of a table's columns are those of the first so many."""
+_QUERIES = (("select",), ("with",), ("values",), ("table",))
+_DECLARE = b"DECLARE localenv_query NO SCROLL CURSOR FOR "
+_FETCH = f"FETCH FORWARD {FETCH_ROWS} FROM localenv_query"
+_PARAMETER = re.compile(r"%\((\w+)\)[sbt]")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The columns of a result and its rows, which come as they are asked for. `columns` is empty for a command."""
+
+    columns: tuple[str, ...]
+    rows: Iterator[Sequence[Any]]
+    status: str = ""
+
+    def objects(self) -> Iterator[dict[str, Any]]:
+        """Give each row as a dict; a second column of the same name becomes name_2."""
+        names = _distinct(self.columns)
+        for row in self.rows:
+            yield dict(zip(names, row, strict=True))
+
+
+def read_statement(settings: Settings, text: str, path: str) -> SqlFile:
+    """Take the statement from the command line or from a file. Raises UsageError unless it is one statement."""
+    if bool(text) == bool(path):
+        raise UsageError(
+            "db.query wants one statement, as text or as --file",
+            hint="for example `inv db.query --sql 'select * from users'`",
+        )
+    file = read_sql(Path(path).expanduser(), settings.root) if path else SqlFile("query", text.encode())
+    found = list(statements(file.text))
+    if len(found) != 1 or found[0].kind != "sql" or found[0].words[:1] == ("copy",):
+        what = f"{len(found)} statements" if len(found) != 1 else " ".join(found[0].words[:1])
+        raise UsageError(f"{file.name}: {what}, wanted one query", hint="`inv db.connect` takes all that psql takes")
+    return file
+
+
+def parse_parameters(given: Iterable[str], file: SqlFile) -> dict[str, str]:
+    """Read name=value pairs and hold them against the %(name)s in the statement. Raises UsageError."""
+    pairs = [pair.partition("=") for pair in given]
+    wanted = list(dict.fromkeys(_PARAMETER.findall(bytes(file.text).decode())))
+    for name, equals, _ in pairs:
+        if not equals or name not in wanted:
+            raise UsageError(
+                f"--param {name!r} is not in {file.name}" if equals else f"--param {name!r} has no value",
+                hint=f"it takes {', '.join(f'{each}=…' for each in wanted) or 'no parameters'}",
+            )
+    values = {name: value for name, _, value in pairs}
+    missing = [name for name in wanted if name not in values]
+    if missing:
+        hint = "say " + " ".join(f"--param {name}=…" for name in missing)
+        raise UsageError(f"{file.name} needs a value for {', '.join(missing)}", hint=hint)
+    return values
+
+
+@contextlib.contextmanager
+def run(settings: Settings, file: SqlFile, parameters: Mapping[str, str], *, write: bool = False) -> Iterator[Rows]:
+    """Run the statement in a transaction, read-only unless `write`, and give its rows while they arrive.
+
+    A query is read through a cursor on the server, a thousand rows at a time, so that no table is too large.
+    The transaction is committed at the end of the block. Raises SqlError or SqlRefused.
+    """
+    streamed = not write and next(statements(file.text)).words[:1] in _QUERIES
+    declare = _DECLARE if streamed else b""
+    with connect(settings.postgres) as conn:
+        conn.read_only = not write
+        cursor = conn.cursor()
+        with _placed(file, declare, parameters):
+            cursor.execute(declare + bytes(file.text), parameters or None)
+            if streamed:
+                cursor.execute(_FETCH)
+            first: Iterable[Sequence[Any]] = cursor.fetchall() if cursor.description else []
+            columns = tuple(column.name for column in cursor.description or ())
+            rest = _placed_rows(file, _fetch(cursor), declare, parameters) if streamed else iter(())
+            yield Rows(columns, itertools.chain(first, rest), cursor.statusmessage or "")
+
+
+def as_table(rows: Rows) -> Iterator[str]:
+    """Give the lines of a table, as the rows arrive: columns are as wide as the first thousand rows need."""
+    if not rows.columns:
+        yield rows.status
+        return
+    head = [_cells(row) for row in itertools.islice(rows.rows, FETCH_ROWS)]
+    widths = [max(map(len, column)) for column in zip(rows.columns, *head, strict=True)]
+    for cells in itertools.chain([rows.columns, ["-" * width for width in widths]], head, map(_cells, rows.rows)):
+        yield "  ".join(f"{cell:<{width}}" for cell, width in zip(cells, widths, strict=True)).rstrip()
+
+
+def as_json(rows: Rows, command: str) -> Iterator[str]:
+    """Give the lines of the JSON envelope, one row a line, as the rows arrive."""
+    yield f'{{"schemaVersion": 1, "command": {json.dumps(command)}, "status": "ok", "data": ['
+    before = ""
+    for row in rows.objects():
+        if before:
+            yield f"{before},"
+        before = f"  {json.dumps(row, default=str, ensure_ascii=False)}"
+    if before:
+        yield before
+    yield '], "warnings": [], "error": null}'
+
+
+def _fetch(cursor: psycopg.Cursor[Any]) -> Iterator[Sequence[Any]]:
+    while cursor.execute(_FETCH).rowcount:
+        yield from cursor
+
+
+def _placed_rows(
+    file: SqlFile, rows: Iterable[Sequence[Any]], declare: bytes, parameters: Mapping[str, str]
+) -> Iterator[Sequence[Any]]:
+    with _placed(file, declare, parameters):
+        yield from rows
+
+
+@contextlib.contextmanager
+def _placed(file: SqlFile, declare: bytes, parameters: Mapping[str, str]) -> Iterator[None]:
+    """Turn psycopg's errors into ours, at their place in the statement where the server knows it."""
+    import psycopg
+
+    try:
+        yield
+    except psycopg.Error as error:
+        position = int(error.diag.statement_position or 0) - len(declare)
+        if position <= 0 or parameters:  # of a parameter the server saw $1, so it counts in another text
+            raise server_error(error, file.name) from error
+        diagnosis = replace(Diagnosis.of(error.diag), statement_position=str(position))
+        raise sql_error(Batch(file, [Statement(0, len(file.text), "sql")]), diagnosis, 0) from error
+
+
+def _distinct(names: Sequence[str]) -> list[str]:
+    seen: dict[str, int] = {}
+    distinct = []
+    for name in names:
+        seen[name] = seen.get(name, 0) + 1
+        distinct.append(name if seen[name] == 1 else f"{name}_{seen[name]}")
+    return distinct
+
+
+def _cells(row: Sequence[Any]) -> list[str]:
+    """Write the values of a row on one line: a control character would break the table, or drive the terminal."""
+    return [_CONTROL.sub(_escape, "" if value is None else str(value)) for value in row]
+
+
+def _escape(found: re.Match[str]) -> str:
+    return found.group().encode("unicode_escape").decode()

@@ -1,0 +1,93 @@
+"""The session in which a file runs: fresh like one of its own, and with the people of the seeds at hand.
+
+People live in the session's temporary schema and go with it; nothing of them stays in the database.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from ..people import Person
+from .connection import LOCK_S, server_errors
+from .faults import NOBODY
+
+if TYPE_CHECKING:
+    import psycopg
+
+# A file of its own session, as psql would give it: what one file SETs must not reach the next.
+_FRESH = f"""
+RESET SESSION AUTHORIZATION;
+RESET ALL;
+SET lock_timeout = '{LOCK_S}s';
+DEALLOCATE ALL;
+DISCARD TEMP;
+"""
+# The temporary schema comes last in the path, so that an app may have a table `people` of its own.
+_PEOPLE = """
+CREATE TEMPORARY TABLE people (
+    person text PRIMARY KEY, handle text NOT NULL, display_name text NOT NULL, email text NOT NULL, uuid uuid NOT NULL
+);
+SELECT set_config('search_path', current_setting('search_path') || ', pg_temp', false);
+CREATE FUNCTION pg_temp.person(name text) RETURNS uuid LANGUAGE plpgsql STABLE AS $$
+DECLARE
+    found uuid;
+BEGIN
+    SELECT p.uuid INTO found FROM pg_temp.people AS p
+     WHERE name IN (p.person, p.handle) ORDER BY p.person = name DESC LIMIT 1;
+    IF found IS NULL THEN
+        RAISE EXCEPTION USING ERRCODE = {code}, DETAIL = name,
+            MESSAGE = format('nobody in {source} is called %L', name);
+    END IF;
+    RETURN found;
+END $$;
+"""
+
+
+def fresh(conn: psycopg.Connection[Any]) -> None:
+    """Undo what earlier files SET, prepared or made temporary, inside the open transaction."""
+    with server_errors("session"):
+        conn.execute(_FRESH)
+
+
+def settle(conn: psycopg.Connection[Any], file: str) -> None:
+    """Check now what constraints defer to the commit, so that a violation is told of the file that made it."""
+    with server_errors(file):
+        conn.execute("SET CONSTRAINTS ALL IMMEDIATE; SET CONSTRAINTS ALL DEFERRED")
+
+
+def empty(conn: psycopg.Connection[Any]) -> None:
+    """Drop every schema of the app and make `public` as initdb makes it (PostgreSQL 15 changed its owner)."""
+    from psycopg import sql
+
+    schemas = conn.execute(
+        "SELECT nspname FROM pg_namespace"
+        " WHERE nspname NOT LIKE 'pg\\_%' AND nspname NOT IN ('information_schema', 'localenv')"
+    ).fetchall()
+    for (name,) in schemas:
+        conn.execute(sql.SQL("DROP SCHEMA {} CASCADE").format(sql.Identifier(name)))
+    since_15 = conn.info.server_version >= 150000
+    owner, grant = ("AUTHORIZATION pg_database_owner", "USAGE") if since_15 else ("", "ALL")
+    conn.execute(f"CREATE SCHEMA public {owner}; GRANT {grant} ON SCHEMA public TO PUBLIC")
+
+
+def provide(conn: psycopg.Connection[Any], people: Sequence[Person], source: str) -> None:
+    """Make pg_temp.people (person, handle, display_name, email, uuid) and pg_temp.person(name) → uuid.
+
+    `source` is the name of the people's file, for messages.
+    """
+    from psycopg import sql
+
+    with server_errors(source):
+        text = _PEOPLE.replace("{source}", source.replace("'", "").replace("%", "%%"))
+        conn.execute(text.replace("{code}", f"'{NOBODY}'"))
+        columns: list[list[str]] = [
+            [str(getattr(person, name)) for person in people]
+            for name in ("person", "handle", "display_name", "email", "uuid")
+        ]
+        conn.execute(
+            sql.SQL(
+                "INSERT INTO pg_temp.people SELECT * FROM unnest({}::text[], {}::text[], {}::text[], {}::text[],"
+            ).format(*map(sql.Literal, columns[:4]))
+            + sql.SQL(" {}::uuid[])").format(sql.Literal(columns[4]))
+        )

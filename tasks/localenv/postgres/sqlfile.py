@@ -1,0 +1,155 @@
+"""An SQL file as read from disk: its bytes, what it is called, and where in it an offset lies. Runs nothing."""
+
+from __future__ import annotations
+
+import codecs
+import hashlib
+import itertools
+import mmap
+import os
+import unicodedata
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import LocalEnvError, UsageError
+from .lexer import BOM, Text
+
+IN_MEMORY_BYTES = 64 << 20
+"""Larger files are mapped rather than read; smaller ones are read, so that an editor may truncate them meanwhile."""
+WINDOW = 110
+"""Characters of a long line that are shown around its caret."""
+
+
+class SqlError(LocalEnvError):
+    """An SQL file that cannot be run as it is. The message starts with path:line:column.
+
+    `sqlstate` is Postgres's own code, where it was Postgres that refused; `unknown_person` the name that
+    pg_temp.person() did not find, if that is the trouble.
+    """
+
+    name = "sql"
+    sqlstate = ""
+    unknown_person = ""
+
+
+@dataclass(frozen=True)
+class SqlFile:
+    """A readable SQL file. `name` is its path as messages and the ledger write it: relative to the project."""
+
+    name: str
+    text: Text
+
+    @property
+    def sha256(self) -> str:
+        return hashlib.sha256(self.text).hexdigest()
+
+    def line_at(self, offset: int) -> int:
+        """Count lines up to a byte offset; the first line is 1."""
+        return 1 + sum(chunk.count(b"\n") for chunk in _chunks(self.text, 0, offset))
+
+    def offset_of_line(self, line: int, start: int = 0) -> int:
+        """Give the offset of the `line`-th line after the one that holds `start` (0 is that line itself)."""
+        offset = self.text.rfind(b"\n", 0, start) + 1
+        for _ in range(line):
+            found = self.text.find(b"\n", offset)
+            if found < 0:
+                break
+            offset = found + 1
+        return offset
+
+    def place(self, offset: int) -> str:
+        """Write a byte offset as path:line:column; columns count characters from 1."""
+        start = self._line_start(offset)
+        column = len(self.text[start:offset].decode(errors="replace")) + 1
+        return f"{self.name}:{self.line_at(offset)}:{column}"
+
+    def caret(self, offset: int) -> str:
+        """Show the line at a byte offset, with a caret under the offset."""
+        start = self._line_start(offset)
+        end = self.text.find(b"\n", offset)
+        line = self.text[start : len(self.text) if end < 0 else end].decode(errors="replace").rstrip("\r")
+        return caret_line(line, len(self.text[start:offset].decode(errors="replace")))
+
+    def error(self, offset: int, message: str, *, hint: str = "", evidence: str = "") -> SqlError:
+        """Make an error that names a place in this file and shows it."""
+        shown = "\n".join(part for part in (self.caret(offset), evidence) if part)
+        return SqlError(f"{self.place(offset)}: {message}", hint=hint, evidence=shown)
+
+    def _line_start(self, offset: int) -> int:
+        start = self.text.rfind(b"\n", 0, offset) + 1
+        return len(BOM) if start == 0 and self.text[:3] == BOM else start
+
+
+def read_sql(path: Path, root: Path) -> SqlFile:
+    """Read a file and check that it is UTF-8 text without NUL bytes.
+
+    Raises UsageError when it cannot be read, SqlError with the place of the first byte that is no text.
+    """
+    name = display_name(path, root)
+    try:
+        with path.open("rb") as opened:
+            size = path.stat().st_size
+            text: Text = (
+                opened.read() if size <= IN_MEMORY_BYTES else mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ)
+            )
+    except FileNotFoundError as error:
+        raise UsageError(f"{name}: no such file") from error
+    except OSError as error:
+        raise UsageError(f"{name}: {(error.strerror or 'cannot be read').lower()}") from error
+    file = SqlFile(name, text)
+    _check_text(file)
+    return file
+
+
+def display_name(path: Path, root: Path) -> str:
+    """Give a path relative to the project, or as it is when it lies elsewhere."""
+    absolute = Path(os.path.abspath(path))  # noqa: PTH100 - resolve() would follow links out of the project
+    return str(absolute.relative_to(root)) if absolute.is_relative_to(root) else str(absolute)
+
+
+def caret_line(line: str, index: int) -> str:
+    """Show a line with a caret under its `index`-th character; a long line is cut around it."""
+    first = max(0, min(index - WINDOW // 2, len(line) - WINDOW))
+    shown = line[first : first + WINDOW]
+    before = "".join("\t" if char == "\t" else " " * _cells(char) for char in line[first:index])
+    cut = "…" if first else ""
+    more = "…" if first + WINDOW < len(line) else ""
+    return f"{cut}{shown}{more}\n{' ' * len(cut)}{before}^"
+
+
+def _cells(char: str) -> int:
+    if unicodedata.combining(char):
+        return 0
+    return 2 if unicodedata.east_asian_width(char) in "WF" else 1
+
+
+def _check_text(file: SqlFile) -> None:
+    if file.text[:5] == b"PGDMP":
+        raise UsageError(
+            f"{file.name}: an archive of pg_dump, not SQL",
+            hint=f"write it out as SQL first: `pg_restore --file=dump.sql {file.name}`",
+        )
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    offset = 0
+    for chunk in itertools.chain(_chunks(file.text, 0, len(file.text)), [b""]):
+        pending = len(decoder.getstate()[0])
+        try:
+            decoder.decode(chunk, final=not chunk)
+        except UnicodeDecodeError as error:
+            bad = offset - pending + error.start
+            raise SqlError(
+                f"{file.place(bad)}: byte 0x{file.text[bad : bad + 1].hex()} is not UTF-8",
+                hint="save the file as UTF-8; for a dump, `pg_dump --encoding=UTF8`",
+            ) from error
+        offset += len(chunk)
+    nul = file.text.find(b"\0")
+    if nul >= 0:
+        raise SqlError(
+            f"{file.place(nul)}: a NUL byte", hint="remove it: text in PostgreSQL cannot hold it, so it is no SQL"
+        )
+
+
+def _chunks(text: Text, start: int, end: int, size: int = 1 << 20) -> Iterator[bytes]:
+    for offset in range(start, end, size):
+        yield text[offset : min(offset + size, end)]
