@@ -19,6 +19,7 @@ import pytest
 from invoke import Collection, Config, Executor, Exit
 
 from tasks._graph import GraphExecutor, StepContext, step
+from tasks._output import Reporter
 from tasks.localenv.errors import ConfirmationNeeded, LocalEnvError
 from tasks.localenv.lock import ProjectLock
 
@@ -338,3 +339,11 @@ def test_ctrl_c_ends_at_once_with_130_and_says_what_did_not_run(tmp_path: Path, 
         f"not run {'one, ' if branches == 1 else 'one, two, '}top",
         "FAIL interrupted run the same command again to go on",
     ]
+
+
+def test_a_hint_shows_the_command_as_the_user_types_it(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LOCALENV_INV", "../inv")
+    Reporter().failed("db.seed", LocalEnvError("no database", hint="run `inv db.setup`"))
+    assert shown(capsys.readouterr().err) == ["FAIL db.seed no database", "hint run `../inv db.setup`"]
