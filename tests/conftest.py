@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import socket
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,8 @@ from tasks.localenv.settings import Settings, read_settings
 from tests.environments import Finished, environment, inv
 
 JAR = os.environ.get("DYNAMODB_LOCAL_JAR", "")
+REQUIRED = tuple(filter(None, os.environ.get("LOCALENV_REQUIRE", "").split(",")))
+"""Markers whose tests must run: where one would be skipped (no Docker, no jar) it fails instead. For CI."""
 
 
 Cli = Callable[..., Finished]
@@ -31,6 +33,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for item in items:
             if item.get_closest_marker("jar"):
                 item.add_marker(skip)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    if report.skipped and isinstance(report.longrepr, tuple) and any(map(item.get_closest_marker, REQUIRED)):
+        report.outcome = "failed"
+        report.longrepr = f"LOCALENV_REQUIRE={','.join(REQUIRED)}, but this test was skipped: {report.longrepr[2]}"
+    return report
 
 
 @pytest.fixture(autouse=True)
