@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import socket
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +14,9 @@ from .errors import LocalEnvError, PreflightFailed
 
 LISTEN = "0A"
 """Linux, include/net/tcp_states.h: TCP_LISTEN, as /proc/net/tcp writes it."""
+
+
+UNKNOWN = "a process of another user"
 
 
 @dataclass(frozen=True)
@@ -29,7 +33,7 @@ class Holder:
             return f"container {self.container}" + (f" of Compose project {self.project}" if self.project else "")
         if self.pid:
             return f"pid {self.pid}" + (f" ({self.command})" if self.command else "")
-        return "a process of another user" if not self.command else self.command
+        return UNKNOWN
 
 
 def is_free(host: str, port: int) -> bool:
@@ -58,9 +62,14 @@ def require_free(host: str, port: int, *, service: str, variable: str) -> None:
 
     `variable` is the setting that holds the port.
     """
-    if is_free(host, port):
-        return
-    holder = find_holder(port)
+    holder = Holder()
+    for _ in range(10):
+        if is_free(host, port):
+            return
+        holder = find_holder(port)
+        if str(holder) != UNKNOWN:
+            break
+        time.sleep(0.1)  # a program that is ending still holds its port, and has no name any more
     stop = f"`docker stop {holder.container}`" if holder.container else "stop it"
     raise PreflightFailed(
         f"port {port}, wanted for {service}, is taken by {holder}",

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import shutil
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -86,12 +88,13 @@ def down(settings: Settings, say: Say) -> None:
 
 def belongings(settings: Settings) -> list[str]:
     """Name what `destroy` would remove, of both engines."""
-    return [
+    found = [
         thing
         for engine in _engines_in_question(settings, all_known=True)
         for part in _components(engine, settings)
         for thing in part.belongings()
     ]
+    return list(dict.fromkeys([*found, *map(str, _traces(settings))]))
 
 
 def destroy(settings: Settings, say: Say) -> None:
@@ -100,6 +103,8 @@ def destroy(settings: Settings, say: Say) -> None:
         for engine in _engines_in_question(settings, all_known=True):
             for part in _components(engine, settings):
                 part.destroy(say)
+        for folder in _traces(settings):
+            shutil.rmtree(folder)
         forget_choice(settings.state_dir)
 
 
@@ -130,7 +135,12 @@ def _engines_in_question(settings: Settings, *, all_known: bool = False) -> list
     kept = read_choice(settings.state_dir)
     if kept and not all_known:
         return [kept.engine]
-    return ["docker", "embedded"] if _docker_preflight(settings).ok else ["embedded"]
+    known: list[EngineName] = ["embedded", "docker"] if _docker_preflight(settings).ok else ["embedded"]
+    return sorted(known, key=lambda engine: not kept or engine != kept.engine)
+
+
+def _traces(settings: Settings) -> list[Path]:
+    return [path for path in (settings.state_dir / "logs", settings.state_dir / "run") if path.exists()]
 
 
 def _stop_all(parts: list[Component], say: Say) -> None:

@@ -127,9 +127,7 @@ class Daemon:
     def runs(self, command: Sequence[str | Path]) -> bool:
         """Tell whether the running program was started by this very command: same ports, same folders."""
         pid = self.pid
-        arguments = " ".join(
-            str(part) for part in command[1:]
-        ).strip()  # some Pythons replace the first word by their own
+        arguments = " ".join(str(part) for part in command[1:]).strip()  # Pythons may replace the first word
         return bool(pid) and command_of(pid).endswith(arguments)
 
     def wait_ready(self, process: subprocess.Popen[bytes] | None, is_ready: Callable[[], bool], wait: Wait) -> None:
@@ -195,9 +193,7 @@ class Daemon:
         end = time.monotonic() + 5
         while not _lock(lease):
             if time.monotonic() > end:
-                raise ServiceFailed(
-                    f"another {self.name} of this project is being started", hint="run `inv env.status`"
-                )
+                raise ServiceFailed(f"{self.name} is being started by another command", hint="run `inv env.status`")
             time.sleep(STEP_S)
 
     def _kill_all(self) -> None:

@@ -25,7 +25,7 @@ from ..postgres.connection import connect
 from ..settings import Settings
 from . import probes
 from .daemon import Daemon, Wait
-from .postgres_home import Home, find_belongings, find_home
+from .postgres_home import Home, find_belongings, find_home, require_user_name
 from .service import Deadline, Say, ServiceName, ServiceState, Status
 
 HINT = "run `inv env.up` again; if it fails again, `inv env.destroy` makes room for a new database server"
@@ -153,6 +153,7 @@ class EmbeddedPostgres:
 
     def _create(self, home: Home, deadline: Deadline) -> None:
         """Make the cluster beside its place and move it there whole: a killed initdb leaves nothing half made."""
+        require_user_name(home.account)
         fresh = home.make_room()
         secret = fresh.with_suffix(".password")
         home.write(secret, self.address.password or "unused")

