@@ -89,6 +89,20 @@ def envelope(command: str, data: Any, *, warnings: Iterable[str] = (), error: Lo
     return json.dumps(body, indent=2, default=str, ensure_ascii=False)
 
 
+def stream(lines: Iterable[str]) -> int | None:
+    """Print lines as they come and count them; None when the reader had enough (`| head`), which is no error."""
+    count = 0
+    try:
+        for count, line in enumerate(lines, 1):  # noqa: B007 - counted for the return
+            print(line)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # What is still in the buffer must not be tried again at exit (Python docs, "Note on SIGPIPE").
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return None
+    return count
+
+
 def table(rows: Iterable[Iterable[Any]], headings: Iterable[str] = ()) -> str:
     """Align rows in columns, two spaces apart; no rows give an empty string."""
     cells = [[("" if value is None else str(value)) for value in row] for row in rows]

@@ -1,0 +1,1 @@
+"""The app's DynamoDB: table definitions (tables/), and item shapes with their access patterns (messages.py)."""

@@ -1,0 +1,53 @@
+"""The DynamoDB client of a run: boto3's method names, over whatever reaches the target's endpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, cast
+
+from ..errors import LocalEnvError
+from ..wire import Api, AwsError, api
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+    from ..settings import Settings
+
+
+class TableMissing(LocalEnvError):
+    """There is no table of that name."""
+
+    name = "table-missing"
+
+    def __init__(self, table: str) -> None:
+        super().__init__(
+            f"table {table} does not exist", hint="run `inv ddb.schema-load`, or `inv ddb.list-tables` to see which do"
+        )
+
+
+def connect(settings: Settings) -> DynamoDBClient:
+    """Give a client for the target, to be shared among threads.
+
+    Its methods raise TableMissing, AwsError where DynamoDB refuses something else, ServiceFailed where nobody answers.
+    """
+    return cast("DynamoDBClient", _Client(api(settings, "dynamodb")))
+
+
+class _Client:
+    """Makes `client.describe_table(TableName=…)` the operation DescribeTable."""
+
+    def __init__(self, call: Api) -> None:
+        self._call = call
+
+    def __getattr__(self, method: str) -> Callable[..., dict[str, Any]]:
+        operation = "".join(word.capitalize() for word in method.split("_"))
+
+        def call(**parameters: Any) -> dict[str, Any]:
+            try:
+                return self._call(operation, **parameters)
+            except AwsError as error:
+                if error.aws_code != "ResourceNotFoundException" or operation == "BatchWriteItem":
+                    raise
+                raise TableMissing(parameters.get("TableName", "")) from error
+
+        return call

@@ -1,0 +1,153 @@
+"""Conversation files: who talks to whom, and a line for each message. Read and checked; nothing connects here.
+
+    # group: 5ae290ed-55d1-47a0-bc6d-fe2bc2700399
+    # Person 1: the one who starts
+    # Person 2: the other
+    Person 1: Hello!
+    Person 2: Hello to you.
+
+The three headers come first, in any order. Other lines that start with # are comments, blank lines mean nothing,
+a message is one line. UTF-8, with or without byte order mark, any line ends.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from ..errors import UsageError
+from ..people import Person, find_person
+from ..settings import Settings
+from .tables import shown
+
+SPEAKERS = ("Person 1", "Person 2")
+HEADERS = ("group", *SPEAKERS)
+HEADER = re.compile(rf"#\s*({'|'.join(HEADERS)})\s*:(.*)", re.IGNORECASE)
+MESSAGE = re.compile(rf"({'|'.join(SPEAKERS)})\s*:(.*)", re.IGNORECASE)
+UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+
+
+class Line(NamedTuple):
+    """A message: its line in the file, who says it (0 or 1), and the text."""
+
+    number: int
+    speaker: int
+    text: str
+
+
+@dataclass(frozen=True)
+class Conversation:
+    """A conversation between two people. `shown` is the file's path as messages give it."""
+
+    shown: str
+    group: str
+    people: tuple[Person, Person]
+    places: tuple[str, str]
+    lines: Sequence[Line]
+
+
+class _Header(NamedTuple):
+    value: str
+    place: str
+
+
+def read_conversations(settings: Settings, people: Sequence[Person], given: str = "") -> list[Conversation]:
+    """Read the conversations of a folder, or of one file; by default those of seeds/conversations.
+
+    Raises UsageError with path:line:column for the first thing that is wrong.
+    """
+    start = Path(given).expanduser() if given else settings.root / "seeds" / "conversations"
+    paths = sorted(start.glob("*.txt")) if start.is_dir() else [start]
+    if not paths:
+        raise UsageError(f"{given or 'seeds/conversations'}: no *.txt in it", hint="write a conversation there")
+    found: dict[str, Conversation] = {}
+    for path in paths:
+        conversation = read_conversation(path, shown(path, settings.root), people)
+        other = found.setdefault(conversation.group, conversation)
+        if other is not conversation:
+            raise UsageError(
+                f"{conversation.shown}: group {conversation.group} is that of {other.shown} too",
+                hint="give each conversation a group uuid of its own",
+            )
+    return list(found.values())
+
+
+def read_conversation(path: Path, shown_as: str, people: Sequence[Person]) -> Conversation:
+    """Read one conversation file."""
+    headers: dict[str, _Header] = {}
+    lines: list[Line] = []
+    try:
+        with path.open(encoding="utf-8-sig", errors="surrogateescape") as file:
+            for number, text in enumerate(file, 1):
+                _read_line(f"{shown_as}:{number}", text, number, headers, lines)
+    except OSError as error:
+        raise UsageError(f"{shown_as}: {(error.strerror or str(error)).lower()}") from error
+    for name in HEADERS:
+        if name not in headers:
+            raise UsageError(f"{shown_as}:1: no header for {name!r}", hint=_how_to_write(name))
+    if not lines:
+        raise UsageError(f"{shown_as}: nobody says anything", hint="add a line such as `Person 1: Hello!`")
+    first, second = (find_person(people, headers[name].value, headers[name].place) for name in SPEAKERS)
+    if first == second:
+        raise UsageError(f"{headers[SPEAKERS[1]].place}: {first.person!r} talks to nobody else")
+    places = (headers[SPEAKERS[0]].place, headers[SPEAKERS[1]].place)
+    return Conversation(shown_as, _group(headers["group"]), (first, second), places, lines)
+
+
+def _read_line(place: str, text: str, number: int, headers: dict[str, _Header], lines: list[Line]) -> None:
+    text = text.rstrip("\n")
+    stray = re.search(r"[\udc80-\udcff]", text)
+    if stray:
+        raise UsageError(f"{place}:{stray.start() + 1}: not UTF-8", hint="save the file as UTF-8")
+    if not text.strip():
+        return
+    if text.startswith("#"):
+        header = HEADER.match(text)
+        if header:
+            _add_header(headers, header, place, late=bool(lines))
+        return
+    message = MESSAGE.match(text)
+    if not message:
+        raise UsageError(f"{place}:1: neither 'Person 1:' nor 'Person 2:'", hint=_nearest_speaker(text))
+    said = message.group(2).strip()
+    if not said:
+        raise UsageError(f"{place}:{message.start(2) + 1}: {_named(message.group(1), SPEAKERS)} says nothing")
+    lines.append(Line(number, SPEAKERS.index(_named(message.group(1), SPEAKERS)), said))
+
+
+def _add_header(headers: dict[str, _Header], header: re.Match[str], place: str, *, late: bool) -> None:
+    name = _named(header.group(1), HEADERS)
+    value = header.group(2).strip()
+    column = header.start(2) + 1 + len(header.group(2)) - len(header.group(2).lstrip())
+    if name in headers:
+        raise UsageError(f"{place}:1: a second header for {name!r}", hint="keep one of them")
+    if late:
+        raise UsageError(f"{place}:1: the header for {name!r} comes after the first message", hint="put it at the top")
+    if not value:
+        raise UsageError(f"{place}:{column}: nothing behind {name!r}", hint=_how_to_write(name))
+    headers[name] = _Header(value, f"{place}:{column}")
+
+
+def _group(header: _Header) -> str:
+    if not UUID.fullmatch(header.value):
+        raise UsageError(f"{header.place}: {header.value!r} is not a uuid", hint=_how_to_write("group"))
+    return header.value.lower()
+
+
+def _how_to_write(name: str) -> str:
+    value = "5ae290ed-55d1-47a0-bc6d-fe2bc2700399" if name == "group" else "<a person of seeds/people.csv>"
+    return f"write a line such as `# {name}: {value}` before the first message"
+
+
+def _nearest_speaker(text: str) -> str:
+    before, colon, _ = text.partition(":")
+    near = difflib.get_close_matches(before.strip().title(), SPEAKERS, n=1, cutoff=0.7) if colon else []
+    return f"did you mean '{near[0]}:'?" if near else "a message is one line; start a comment with #"
+
+
+def _named(text: str, names: Sequence[str]) -> str:
+    return next(name for name in names if name.lower() == text.lower())

@@ -1,0 +1,131 @@
+"""Items in bulk: batches of 25, several at once, and what DynamoDB did not take tried again.
+
+Source: Amazon DynamoDB API Reference, BatchWriteItem: a call may succeed and still give items back as
+UnprocessedItems, to be sent again after a pause that grows.
+"""
+
+from __future__ import annotations
+
+import itertools
+import random
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from ..errors import TimedOut
+from ..parallel import side_by_side
+from ..wire import AwsError
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+BATCH_SIZE = 25
+BATCHES_AT_ONCE = 4
+STALLED_S = 60.0
+FIRST_PAUSE_S = 0.05
+LONGEST_PAUSE_S = 5.0
+THROTTLED = ("ProvisionedThroughputExceededException", "ThrottlingException", "RequestLimitExceeded")
+
+Request = dict[str, Any]
+"""A write request of BatchWriteItem: {"PutRequest": {"Item": …}} or {"DeleteRequest": {"Key": …}}."""
+
+
+def puts(items: Iterable[Any]) -> Iterator[Request]:
+    """Ask for these items (DynamoDB JSON) to be written."""
+    return ({"PutRequest": {"Item": item}} for item in items)
+
+
+def deletes(keys: Iterable[Any]) -> Iterator[Request]:
+    """Ask for the items with these keys (DynamoDB JSON) to be deleted."""
+    return ({"DeleteRequest": {"Key": key}} for key in keys)
+
+
+def write(
+    client: DynamoDBClient,
+    table: str,
+    requests: Iterable[Request],
+    *,
+    on_written: Callable[[int], None] = lambda count: None,
+    stalled_s: float = STALLED_S,
+    sleep: Callable[[float], None] = time.sleep,
+) -> int:
+    """Write every request and return how many there were. No two of them may have the same key.
+
+    Takes the requests as they come, four batches at once, so that any number fits in memory. `on_written` hears how
+    many went through so far, from several threads. Raises TimedOut when nothing of a batch is taken for `stalled_s`.
+    """
+    waiting = _Batches(requests)
+    counting = threading.Lock()
+    written = 0
+
+    def work() -> None:
+        nonlocal written
+        for batch in waiting:
+            _write_batch(client, table, batch, stalled_s, sleep)
+            with counting:
+                written += len(batch)
+                on_written(written)
+
+    try:
+        side_by_side([work] * BATCHES_AT_ONCE)
+    finally:
+        waiting.close()
+    return written
+
+
+class _Batches:
+    """Deals out batches to several threads; after `close` there are none left."""
+
+    def __init__(self, requests: Iterable[Request]) -> None:
+        self._requests = iter(requests)
+        self._dealing = threading.Lock()
+        self._closed = False
+
+    def __iter__(self) -> Iterator[list[Request]]:
+        try:
+            while batch := self._next():
+                yield batch
+        except BaseException:
+            self.close()
+            raise
+
+    def _next(self) -> list[Request]:
+        with self._dealing:
+            return [] if self._closed else list(itertools.islice(self._requests, BATCH_SIZE))
+
+    def close(self) -> None:
+        self._closed = True
+
+
+def _write_batch(
+    client: DynamoDBClient, table: str, batch: list[Request], stalled_s: float, sleep: Callable[[float], None]
+) -> None:
+    left = batch
+    moved = time.monotonic()
+    pause_s = FIRST_PAUSE_S
+    while rest := _send(client, table, left):
+        if len(rest) < len(left):
+            moved, pause_s = time.monotonic(), FIRST_PAUSE_S
+        left = rest
+        if time.monotonic() - moved > stalled_s:
+            raise TimedOut(
+                f"table {table} took no further item for {stalled_s:.0f} s: its write capacity is used up",
+                hint="run the same command again, or give the table more write capacity",
+            )
+        # Full jitter: any pause up to the bound, so that parallel batches do not knock again together.
+        sleep(random.uniform(0, pause_s))
+        pause_s = min(pause_s * 2, LONGEST_PAUSE_S)
+
+
+def _send(client: DynamoDBClient, table: str, batch: list[Request]) -> list[Request]:
+    """Send a batch and return what was not taken of it."""
+    requests: Any = {table: batch}
+    try:
+        answer: Any = client.batch_write_item(RequestItems=requests)
+    except AwsError as error:
+        if error.aws_code in THROTTLED:
+            return batch
+        raise
+    rest: list[Request] = answer.get("UnprocessedItems", {}).get(table, [])
+    return rest

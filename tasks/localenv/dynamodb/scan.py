@@ -1,0 +1,88 @@
+"""All items of a table, a page at a time, and how they are written for people and programs."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterator
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+
+def scan(client: DynamoDBClient, table: str, *, limit: int = 0) -> Iterator[dict[str, Any]]:
+    """Give every item (DynamoDB JSON), or the first `limit` of them. Holds one page of 1 MB in memory.
+
+    Raises TableMissing.
+    """
+    query: dict[str, Any] = {"TableName": table}
+    left = limit
+    while True:
+        if limit:
+            query["Limit"] = left
+        answer: Any = client.scan(**query)
+        yield from answer["Items"]
+        left -= len(answer["Items"])
+        if not answer.get("LastEvaluatedKey") or (limit and left <= 0):
+            return
+        query["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
+
+
+def plain(value: dict[str, Any]) -> Any:
+    """Give an attribute value as JSON has it.
+
+    Binary becomes base64 text, a set a sorted list, and a number that JSON's readers would round becomes text.
+    """
+    ((kind, content),) = value.items()
+    if kind == "N":
+        return _number(content)
+    if kind == "B":
+        return _binary(content)
+    if kind == "NULL":
+        return None
+    if kind == "M":
+        return plain_item(content)
+    if kind == "L":
+        return [plain(entry) for entry in content]
+    if kind in ("SS", "NS", "BS"):
+        return [plain({kind[0]: entry}) for entry in sorted(content)]
+    return content
+
+
+def plain_item(item: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """Give an item as JSON has it, its attributes in the order of their names."""
+    return {name: plain(item[name]) for name in sorted(item)}
+
+
+def as_json_line(item: dict[str, dict[str, Any]]) -> str:
+    """Write an item as one line of JSON."""
+    return json.dumps(plain_item(item), ensure_ascii=False)
+
+
+def as_text(item: dict[str, dict[str, Any]], key: tuple[str, ...]) -> str:
+    """Write an item for people: its key on the first line, the other attributes aligned below it."""
+    shown = {name: _shown(plain(value)) for name, value in sorted(item.items())}
+    width = max((len(name) for name in shown if name not in key), default=0)
+    head = "  ".join(shown.get(name, "-") for name in key)
+    return "\n".join([head, *(f"  {name:<{width}}  {text}" for name, text in shown.items() if name not in key)])
+
+
+def _shown(value: Any) -> str:
+    """Write a value on one line that does nothing to a terminal."""
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else json.dumps(char)[1:-1] for char in text)
+
+
+def _number(text: str) -> int | float | str:
+    exact = Decimal(text)
+    if exact == exact.to_integral_value() and abs(exact.adjusted()) < 38:
+        return int(exact)
+    return float(text) if Decimal(repr(float(text))) == exact else text
+
+
+def _binary(content: bytes | str) -> str:
+    return base64.b64encode(content).decode() if isinstance(content, bytes) else content

@@ -1,0 +1,210 @@
+"""What makes a table file wrong, found before any call. Each finding names its place as path:line:column."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable
+from typing import Any
+
+from .jsonfile import JsonFile, Steps
+
+REQUIRED = ("TableName", "AttributeDefinitions", "KeySchema")
+OPTIONAL = (
+    "BillingMode",
+    "ProvisionedThroughput",
+    "GlobalSecondaryIndexes",
+    "LocalSecondaryIndexes",
+    "StreamSpecification",
+    "DeletionProtectionEnabled",
+)
+LATER = (
+    "ContributorInsightsSpecification",
+    "ImportSourceSpecification",
+    "KinesisStreamSpecification",
+    "OnDemandThroughput",
+    "PointInTimeRecoverySpecification",
+    "ResourcePolicy",
+    "SSESpecification",
+    "TableClass",
+    "Tags",
+    "TimeToLiveSpecification",
+    "WarmThroughput",
+)
+"""CloudFormation's, and not handled here: said, never ignored."""
+
+TYPES = ("S", "N", "B")
+BILLING = ("PROVISIONED", "PAY_PER_REQUEST")
+PROJECTIONS = ("ALL", "KEYS_ONLY", "INCLUDE")
+STREAMS = ("KEYS_ONLY", "NEW_IMAGE", "OLD_IMAGE", "NEW_AND_OLD_IMAGES")
+INDEXES = ("GlobalSecondaryIndexes", "LocalSecondaryIndexes")
+
+
+def check_properties(file: JsonFile) -> None:
+    """Check a table's properties. Raises UsageError for the first thing that is wrong."""
+    check = _Check(file)
+    table = check.object((), REQUIRED, (*OPTIONAL, *LATER))
+    for name in table:
+        if name in LATER:
+            raise file.error((name,), f"{name} is not handled by this tool", hint="leave it out, or apply it yourself")
+    check.name(("TableName",))
+    defined = check.definitions()
+    used = check.key(("KeySchema",), defined)
+    provisioned = check.word(("BillingMode",), BILLING, default="PROVISIONED") == "PROVISIONED"
+    check.throughput((), table, needed=provisioned)
+    for kind in INDEXES:
+        used |= check.indexes(kind, defined, provisioned=provisioned and kind == "GlobalSecondaryIndexes")
+    check.stray(defined, used)
+    if "StreamSpecification" in table:
+        check.stream()
+    check.kind(("DeletionProtectionEnabled",), bool, "true or false", optional=True)
+
+
+class _Check:
+    """The checks of one file; each takes the steps to the value that it looks at."""
+
+    def __init__(self, file: JsonFile) -> None:
+        self.file = file
+
+    def at(self, steps: Steps) -> Any:
+        value = self.file.data
+        for step in steps:
+            value = value[step] if isinstance(step, int) else value.get(step)
+        return value
+
+    def kind(self, steps: Steps, kind: type, called: str, *, optional: bool = False) -> Any:
+        value = self.at(steps)
+        if (value is None and optional) or (isinstance(value, kind) and not (kind is int and value is True)):
+            return value
+        raise self.file.error(steps, f"{steps[-1] if steps else 'the file'} must be {called}")
+
+    def object(self, steps: Steps, required: Iterable[str], optional: Iterable[str] = ()) -> dict[str, Any]:
+        value: dict[str, Any] = self.kind(steps, dict, "an object")
+        known = [*required, *optional]
+        for name in value:
+            if name not in known:
+                near = difflib.get_close_matches(name, known, n=1)
+                hint = f"did you mean {near[0]!r}?" if near else f"known here: {', '.join(known)}"
+                raise self.file.error((*steps, name), f"unknown property {name!r}", hint=hint)
+        for name in required:
+            if name not in value:
+                raise self.file.error(steps, f"no {name}", hint=f"add {name!r} here")
+        return value
+
+    def list(self, steps: Steps, *, at_most: int = 20) -> range:
+        value = self.kind(steps, list, "a list")
+        if not 1 <= len(value) <= at_most:
+            raise self.file.error(steps, f"{steps[-1]} must have 1 to {at_most} entries, not {len(value)}")
+        return range(len(value))
+
+    def word(self, steps: Steps, allowed: tuple[str, ...], *, default: str = "") -> str:
+        value = self.at(steps)
+        if value is None and default:
+            return default
+        if value not in allowed:
+            near = difflib.get_close_matches(str(value).upper(), allowed, n=1)
+            raise self.file.error(
+                steps,
+                f"{steps[-1]} is {value!r}, not one of {', '.join(allowed)}",
+                hint=f"did you mean {near[0]!r}?" if near else "",
+            )
+        return str(value)
+
+    def name(self, steps: Steps) -> str:
+        value: str = self.kind(steps, str, "a string")
+        if not re.fullmatch(r"[A-Za-z0-9_.-]{3,255}", value):
+            raise self.file.error(steps, f"{steps[-1]} {value!r} is not 3 to 255 of letters, digits and _.-")
+        return value
+
+    def definitions(self) -> dict[str, int]:
+        """Give the defined attributes with the number of their entry."""
+        found: dict[str, int] = {}
+        for number in self.list(("AttributeDefinitions",), at_most=100):
+            entry = ("AttributeDefinitions", number)
+            self.object(entry, ("AttributeName", "AttributeType"))
+            name = self.kind((*entry, "AttributeName"), str, "a string")
+            self.word((*entry, "AttributeType"), TYPES)
+            if name in found:
+                raise self.file.error((*entry, "AttributeName"), f"attribute {name!r} is defined twice")
+            found[name] = number
+        return found
+
+    def key(self, steps: Steps, defined: dict[str, int]) -> set[str]:
+        """Check a KeySchema; give the attributes in it."""
+        names = []
+        for number in self.list(steps, at_most=2):
+            entry = (*steps, number)
+            self.object(entry, ("AttributeName", "KeyType"))
+            self.word((*entry, "KeyType"), (("HASH", "RANGE")[number],))
+            name = self.kind((*entry, "AttributeName"), str, "a string")
+            if name not in defined:
+                near = difflib.get_close_matches(name, defined, n=1)
+                raise self.file.error(
+                    (*entry, "AttributeName"),
+                    f"attribute {name!r} is not in AttributeDefinitions",
+                    hint=f"did you mean {near[0]!r}?" if near else "define it with its type there",
+                )
+            names.append(name)
+        if len(names) != len(set(names)):
+            raise self.file.error(steps, f"attribute {names[0]!r} is in the key twice")
+        return set(names)
+
+    def throughput(self, steps: Steps, value: dict[str, Any], *, needed: bool) -> None:
+        there = "ProvisionedThroughput" in value
+        if needed and not there:
+            raise self.file.error(steps, "no ProvisionedThroughput", hint="add it, or set BillingMode PAY_PER_REQUEST")
+        if there and not needed:
+            raise self.file.error(
+                (*steps, "ProvisionedThroughput"),
+                "ProvisionedThroughput where nothing is provisioned",
+                hint="remove it",
+            )
+        if there:
+            units = (*steps, "ProvisionedThroughput")
+            for name in self.object(units, ("ReadCapacityUnits", "WriteCapacityUnits")):
+                if self.kind((*units, name), int, "a whole number") < 1:
+                    raise self.file.error((*units, name), f"{name} must be 1 or more")
+
+    def indexes(self, kind: str, defined: dict[str, int], *, provisioned: bool) -> set[str]:
+        """Check the indexes of a kind; give the attributes in their keys."""
+        used: set[str] = set()
+        seen: set[str] = set()
+        if kind not in self.file.data:
+            return used
+        for number in self.list((kind,)):
+            steps = (kind, number)
+            index = self.object(steps, ("IndexName", "KeySchema", "Projection"), ("ProvisionedThroughput",))
+            name = self.name((*steps, "IndexName"))
+            if name in seen:
+                raise self.file.error((*steps, "IndexName"), f"index {name} is there twice")
+            seen.add(name)
+            used |= self.key((*steps, "KeySchema"), defined)
+            self.projection((*steps, "Projection"))
+            self.throughput(steps, index, needed=provisioned)
+        return used
+
+    def projection(self, steps: Steps) -> None:
+        projection = self.object(steps, ("ProjectionType",), ("NonKeyAttributes",))
+        includes = self.word((*steps, "ProjectionType"), PROJECTIONS) == "INCLUDE"
+        if includes != bool(projection.get("NonKeyAttributes")):
+            raise self.file.error(steps, "NonKeyAttributes go with ProjectionType INCLUDE, and only with it")
+
+    def stray(self, defined: dict[str, int], used: set[str]) -> None:
+        for name, number in defined.items():
+            if name not in used:
+                raise self.file.error(
+                    ("AttributeDefinitions", number, "AttributeName"),
+                    f"attribute {name!r} is defined and in no key",
+                    hint="remove it: DynamoDB wants the types of key attributes only",
+                )
+
+    def stream(self) -> None:
+        steps = ("StreamSpecification",)
+        if "StreamEnabled" in self.kind(steps, dict, "an object"):
+            raise self.file.error(
+                (*steps, "StreamEnabled"),
+                "StreamEnabled is not known to CloudFormation",
+                hint="remove it: StreamViewType alone turns the stream on",
+            )
+        self.object(steps, ("StreamViewType",))
+        self.word((*steps, "StreamViewType"), STREAMS)

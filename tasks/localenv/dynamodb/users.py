@@ -1,0 +1,74 @@
+"""The people of the seeds as the database has them: the uuid and the display name behind each handle."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..errors import LocalEnvError
+from ..postgres.connection import connect, server_errors
+
+if TYPE_CHECKING:
+    from ..settings import Settings
+    from .conversation import Conversation
+
+
+@dataclass(frozen=True)
+class User:
+    """A user's row."""
+
+    uuid: str
+    handle: str
+    display_name: str
+
+
+@dataclass(frozen=True)
+class Lookup:
+    """The app's queries for users: `by_handles` (handles → uuid, handle, display_name), `handles` (all of them)."""
+
+    by_handles: Path
+    handles: Path
+
+
+def fetch_users(
+    settings: Settings, lookup: Lookup, conversations: Sequence[Conversation], say: Callable[[str], None]
+) -> dict[str, User]:
+    """Look up everybody who talks, in one query, by handle.
+
+    Where two users share a handle the first row counts, and `say` hears of it. Raises LocalEnvError at the place of
+    the person whom the database does not know, with the nearest handle that it does.
+    """
+    wanted = {
+        person.handle: place
+        for conversation in conversations
+        for person, place in zip(conversation.people, conversation.places, strict=True)
+    }
+    found: dict[str, User] = {}
+    with connect(settings.postgres) as connection, server_errors(lookup.by_handles.name):
+        rows = connection.execute(_query(lookup.by_handles), {"handles": list(wanted)}).fetchall()
+        for uuid, handle, display_name in rows:
+            if handle in found:
+                say(f"two users have the handle {handle!r}; {found[handle].uuid} counts")
+            found.setdefault(handle, User(str(uuid), handle, display_name))
+        missing = [handle for handle in wanted if handle not in found]
+        if missing:
+            known = [handle for (handle,) in connection.execute(_query(lookup.handles)).fetchall()]
+            raise LocalEnvError(
+                f"{wanted[missing[0]]}: no user has the handle {missing[0]!r} in database {settings.postgres.database}",
+                hint=_way_out(missing[0], known),
+            )
+    return found
+
+
+def _query(path: Path) -> bytes:
+    return path.read_bytes()
+
+
+def _way_out(handle: str, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(handle, list(known), n=1, cutoff=0.5)
+    if near:
+        return f"did you mean {near[0]!r}? then correct seeds/people.csv; or add the user and run `inv db.seed`"
+    return "run `inv db.seed`, or correct the handle in seeds/people.csv"
