@@ -12,7 +12,7 @@ import queue
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast, overload
 
@@ -38,7 +38,8 @@ class Step(Task[Any]):
     `check(c)` returns a reason to skip, or None; it only reads. `plan(c)` returns lines that say what the body
     would change. `reads` marks a task that changes nothing: it takes no lock. `aggregate` marks a task that stands
     for its `pre`: --force means them too. `local_only` refuses --target prod, and is
-    skipped there as the `pre` of others.
+    skipped there as the `pre` of others. `after` names steps that it waits for where they are part of the run,
+    without needing them.
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class Step(Task[Any]):
         reads: bool = False,
         aggregate: bool = False,
         local_only: bool = False,
+        after: Sequence[Task[Any]] = (),
         **kwargs: Any,
     ) -> None:
         kwargs.setdefault("auto_shortflags", False)
@@ -59,6 +61,7 @@ class Step(Task[Any]):
         self.reads = reads
         self.aggregate = aggregate
         self.local_only = local_only
+        self.after = tuple(after)
 
     def get_arguments(self, ignore_unknown_help: bool | None = None) -> list[Argument]:
         common = [
@@ -184,6 +187,10 @@ class GraphExecutor(Executor):
             if previous is not None and node is not previous and not reaches(previous, node):
                 node.before.append(previous)  # the order of the command line is a wish too
             previous = node
+        for node in nodes.values():
+            for other in nodes.values():
+                if other.task in getattr(node.task, "after", ()) and not reaches(other, node):
+                    node.before.append(other)
         return list(nodes.values()), options[0] if options else Options()
 
 

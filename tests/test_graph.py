@@ -111,6 +111,21 @@ def test_steps_side_by_side_have_an_empty_stdin_and_prefixed_lines(
     assert sum(re.match(r"(left|right) \| hello from ", line) is not None for line in out) == 2
 
 
+def test_a_step_waits_for_what_it_names_and_does_not_bring_it(stage: Stage) -> None:
+    stage.add("up")
+    stage.add("seed", "up")
+    stage.add("check", "up", after=[stage.tasks["seed"]])
+    stage.add("top", "check", "seed")
+    stage.run("top")
+    assert stage.ran == ["up", "seed", "check", "top"]
+    stage.ran.clear()
+    stage.run("check")
+    assert stage.ran == ["up", "check"]
+    stage.ran.clear()
+    stage.run("check", "seed")
+    assert stage.ran == ["up", "check", "seed"]
+
+
 def test_a_step_whose_check_gives_a_reason_is_skipped(stage: Stage, capsys: pytest.CaptureFixture[str]) -> None:
     stage.add("up", check=lambda c: "already running")
     stage.add("seed", "up", check=lambda c: None)
