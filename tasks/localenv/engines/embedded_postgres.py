@@ -128,11 +128,13 @@ class EmbeddedPostgres:
         require_free(self.address.host, self.address.port, service="Postgres", variable="CONNECTION_URL")
         threading.Thread(target=lambda: importlib.import_module("psycopg"), daemon=True).start()  # while we wait
         home.prepare(EXTENSION)
+        was_killed = home.was_killed
+        home.forget_dead_server()
         if not home.data.exists():
             self._create(home, deadline)
         elif not home.has_credentials(self._credentials):
             self._adopt_credentials(home)
-        if home.was_killed:
+        if was_killed:
             say("PostgreSQL was ended uncleanly; it recovers all that was committed")
         home.write_hba(trusting=not self.address.password)
         return self.daemon.start(self._command(home), env=PLAIN, cwd=home.data, account=home.account)

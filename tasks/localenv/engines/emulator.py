@@ -94,7 +94,10 @@ class Emulator:
 
     def _status(self, alive: bool) -> tuple[Status, str]:
         if not alive:
-            return "stopped", "it was ended uncleanly; writes of its last second are gone" if self._was_killed else ""
+            return (
+                "stopped",
+                "it was ended uncleanly; writes of its last second may be lost" if self._was_killed else "",
+            )
         if not self.daemon.pid:
             return "failed", "it was ended uncleanly, and still saves"
         if not self.daemon.runs(self._command()):
@@ -120,7 +123,7 @@ class Emulator:
             self.daemon.end_lost(endpoint.host, endpoint.port, signal.SIGKILL)  # it has no folder to save to
             require_free(endpoint.host, endpoint.port, service=service, variable=VARIABLES[service])
         if self._was_killed:
-            say("the AWS emulator was ended uncleanly; writes of its last second are gone, and the steps repeat theirs")
+            say("the AWS emulator was ended uncleanly; writes of its last second may be lost, the steps repeat theirs")
         (self.folder / "tmp").mkdir(parents=True, exist_ok=True)
         return self.daemon.start(self._command(), env=self._environment(), cwd=self.folder)
 

@@ -11,10 +11,12 @@ import importlib.util
 import os
 import shutil
 import stat
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import PreflightFailed
+from ..ports import command_of
 from ..settings import Settings
 from .daemon import Account
 
@@ -51,12 +53,28 @@ class Home:
         """Tell whether the last server left its pid file behind. Only meaningful while none runs."""
         return (self.data / "postmaster.pid").exists()
 
+    def forget_dead_server(self) -> None:
+        """Remove the pid file of a server that is gone.
+
+        PostgreSQL takes any process with that pid for its server: one that got the same number since, or the dead
+        one itself where nobody collects dead processes (a container whose first process is no init).
+        """
+        file = self.data / "postmaster.pid"
+        try:
+            noted = file.read_text().split()
+        except FileNotFoundError:
+            return
+        if not (noted and noted[0].isdigit() and str(self.data) in command_of(int(noted[0]))):
+            file.unlink()
+
     def program(self, name: str) -> Path:
         return self.install / "bin" / name
 
     def prepare(self, extension: Path) -> None:
         """Make the folders, fetch the programs where the user cannot reach them, and lay out our extension."""
         self.base.mkdir(parents=True, exist_ok=True)
+        for left in self.base.glob("new-*"):  # by a killed command
+            shutil.rmtree(left, ignore_errors=True) if left.is_dir() else left.unlink(missing_ok=True)
         source = installed_programs()
         if self.install != source and not self.install.exists():
             _copy_programs(source, self.install)
@@ -71,10 +89,8 @@ class Home:
             folder.chmod(0o755)
 
     def make_room(self) -> Path:
-        """Give an empty folder for a new cluster; what a killed attempt left there goes."""
-        fresh = self.base / "data.new"
-        shutil.rmtree(fresh, ignore_errors=True)
-        fresh.mkdir(mode=0o700)
+        """Give an empty folder for a new cluster, with a name of its own: a killed command's initdb may still work."""
+        fresh = Path(tempfile.mkdtemp(prefix="new-", dir=self.base))
         self._hand_over(fresh)
         return fresh
 
