@@ -170,4 +170,4 @@ def _is_derived(identifier: str) -> bool:
 
 
 def _sorted(items: list[Item]) -> list[Item]:
-    return sorted(items, key=repr)
+    return sorted(items, key=lambda item: repr(sorted(item.items())))  # engines differ in the order of attributes
