@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
+import atexit
+import contextlib
+import functools
+import os
+import queue
+import signal
 import subprocess
-from collections.abc import Mapping, Sequence
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -79,6 +87,79 @@ def spawn(
             group=group,
             extra_groups=None if user is None else [],
         )
+
+
+def follow(
+    command: Sequence[str | Path],
+    *,
+    on_line: Callable[[str], None],
+    on_tick: Callable[[], None] = lambda: None,
+    tick_s: float = 0.2,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+) -> int:
+    """Run a program, hear each line as it is written, look around every `tick_s`, and return the exit code.
+
+    The program has a process group of its own. What a callback raises ends it, as Ctrl-C and our own end do: by
+    SIGINT, so that it can put things in order.
+    """
+    process = subprocess.Popen(
+        [str(part) for part in command],
+        env=None if env is None else dict(env),
+        cwd=cwd,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        start_new_session=True,
+    )
+    end = functools.partial(_interrupt, process)
+    atexit.register(end)  # a step in a daemon thread ends with the program, unasked
+    lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+    threading.Thread(target=_read_lines, args=(process, lines), daemon=True).start()
+    try:
+        _hear(lines, on_line, on_tick, tick_s)
+        return process.wait()
+    finally:
+        end()
+        atexit.unregister(end)
+
+
+def _hear(
+    lines: queue.SimpleQueue[str | None], on_line: Callable[[str], None], on_tick: Callable[[], None], tick_s: float
+) -> None:
+    """Call back for each line until there is none left, and in between every `tick_s`."""
+    due = time.monotonic() + tick_s
+    while True:
+        try:
+            line = lines.get(timeout=max(0.0, due - time.monotonic()))
+        except queue.Empty:
+            on_tick()
+            due = time.monotonic() + tick_s
+            continue
+        if line is None:
+            return
+        on_line(line)
+
+
+def _read_lines(process: subprocess.Popen[str], lines: queue.SimpleQueue[str | None]) -> None:
+    assert process.stdout
+    with process.stdout:
+        for line in process.stdout:
+            lines.put(line.rstrip("\n"))
+    lines.put(None)
+
+
+def _interrupt(process: subprocess.Popen[str], within_s: float = 5) -> None:
+    """End a program and its children; by force when it does not end in time."""
+    for number in (signal.SIGINT, signal.SIGKILL):
+        if process.poll() is not None:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, number)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(within_s)
 
 
 def attach(command: Sequence[str | Path], *, env: Mapping[str, str] | None = None, cwd: Path | None = None) -> int:

@@ -1,0 +1,136 @@
+"""Compose's own program: the one way in which containers, networks and volumes are changed.
+
+Only `up` and `config` read docker-compose.yml; the others go by labels, and work with a broken file or none.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from .. import shell
+from ..settings import Settings
+from .docker_messages import clean, explain
+from .docker_preflight import DockerTools, find_docker
+
+FILES = ("docker-compose.yml", "docker-compose.override.yml", "docker-compose.override.yaml")
+NOT_OURS = ("COMPOSE_FILE", "COMPOSE_PATH_SEPARATOR", "COMPOSE_PROJECT_NAME", "DOCKER_CONTEXT")
+"""Variables that would lead Compose to other files, another project or another engine than we look at."""
+NO_FILE_THERE = Path("/")
+
+
+@dataclass(frozen=True)
+class Compose:
+    """Compose for this project: its command, and the variables that docker-compose.yml takes."""
+
+    tools: DockerTools
+    settings: Settings
+
+    def up(self, on_line: Callable[[str], None], on_tick: Callable[[], None]) -> int:
+        """Make and start what is not there or outdated; do not wait for it. Return the exit code, which proves little.
+
+        Images are pulled where they are missing, and only then.
+        """
+        up = ("up", "--detach", "--pull", "missing")
+        return shell.follow(
+            self._command(*self._files, "--progress", "plain", *up),
+            on_line=lambda line: on_line(clean(line)),
+            on_tick=on_tick,
+            env=self._environment,
+            cwd=self.settings.root,
+        )
+
+    def stop(self) -> None:
+        """Stop the project's containers, paused ones too, and keep them."""
+        self._change("stop")
+
+    def unpause(self, services: Iterable[str]) -> None:
+        """Let paused services go on; Compose refuses when one of them is not paused."""
+        self._change("unpause", *services)
+
+    def down(self) -> None:
+        """Remove the project's containers, networks and volumes, whatever file they were made from."""
+        self._change("down", "--volumes", "--remove-orphans", "--timeout", "3")
+
+    def hashes(self) -> dict[str, str]:
+        """Give the configuration's hash of each service, which its container bears as a label when it is up to date.
+
+        Raises UsageError where the file is wrong.
+        """
+        return dict(line.split()[:2] for line in self._config("--hash", "*"))
+
+    def images(self) -> list[str]:
+        """Name the images of all services. Raises as `hashes` does."""
+        return self._config("--images")
+
+    def _config(self, *words: str) -> list[str]:
+        command = self._command(*self._files, "config", *words)
+        done = shell.run(command, env=self._environment, cwd=self.settings.root, timeout_s=30)
+        if done.code:
+            raise explain(done.stderr.splitlines(), doing="docker compose config")
+        return done.stdout.splitlines()
+
+    def _change(self, *words: str) -> None:
+        lines: list[str] = []
+        command = self._command("--progress", "plain", *words)
+        if shell.follow(command, on_line=lines.append, env=self._environment, cwd=NO_FILE_THERE):
+            raise explain([clean(line) for line in lines], doing=f"docker compose {words[0]}")
+
+    def _command(self, *words: str) -> list[str]:
+        return [*self.tools.compose, "--project-name", self.settings.project_id, "--ansi", "never", *words]
+
+    @property
+    def _files(self) -> list[str]:
+        found = [
+            self.settings.root / name for name in FILES if name == FILES[0] or (self.settings.root / name).is_file()
+        ]
+        return ["--project-directory", str(self.settings.root), *(p for file in found for p in ("--file", str(file)))]
+
+    @property
+    def _environment(self) -> dict[str, str]:
+        kept = {name: value for name, value in os.environ.items() if name not in NOT_OURS}
+        return {**kept, "DOCKER_HOST": self.tools.endpoint.url, **variables(self.settings)}
+
+
+def variables(settings: Settings) -> dict[str, str]:
+    """Give the variables that docker-compose.yml takes, from the settings."""
+    assert settings.dynamodb
+    return {
+        "POSTGRES_USER": settings.postgres.user,
+        "POSTGRES_PASSWORD": settings.postgres.password,
+        "POSTGRES_PORT": str(settings.postgres.port),
+        "DYNAMODB_PORT": str(settings.dynamodb.port),
+    }
+
+
+def wanted_hashes(settings: Settings) -> dict[str, str]:
+    """Give `Compose.hashes`, from a note as long as nothing that goes into them has changed.
+
+    Asking Compose costs 0.1 s, and this is asked at every look. Raises as `Compose.hashes` and `find_docker` do.
+    """
+    note = settings.state_dir / "compose.json"
+    fingerprint = _fingerprint(settings)
+    try:
+        noted = json.loads(note.read_bytes())
+        if noted["fingerprint"] == fingerprint:
+            return dict(noted["hashes"])
+    except (OSError, ValueError, KeyError, TypeError):
+        pass
+    hashes = Compose(find_docker(), settings).hashes()
+    if settings.state_dir.is_dir():
+        note.write_text(json.dumps({"fingerprint": fingerprint, "hashes": hashes}))
+    return hashes
+
+
+def _fingerprint(settings: Settings) -> str:
+    """Digest all that goes into the hashes: the files, the variables, and .env, which Compose reads too."""
+    digest = hashlib.sha256(json.dumps(variables(settings)).encode())
+    for name in (*FILES, ".env"):
+        path = settings.root / name
+        digest.update(name.encode())
+        digest.update(path.read_bytes() if path.is_file() else b"\0")
+    return digest.hexdigest()

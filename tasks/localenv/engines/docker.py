@@ -1,0 +1,196 @@
+"""The docker engine: Postgres and DynamoDB as containers of docker-compose.yml, Cognito as a process beside them.
+
+Looking goes through the engine's API, changing through Compose, and success is the state read afterwards. Everything
+goes by Compose's labels of our own project; other projects' containers are only ever named.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ..errors import LocalEnvError, PreflightFailed, ServiceFailed, UsageError
+from ..settings import Settings
+from . import docker_sdk
+from .compose import Compose, wanted_hashes
+from .docker_api import Container, DockerApi, EngineAway, epoch_s, read_container
+from .docker_endpoint import find_endpoint
+from .docker_postgres import DatabaseServer
+from .docker_preflight import Preflight, find_docker, preflight, require_docker
+from .docker_start import SERVICES, Start, answers_now, current, port_of
+from .service import Component, Deadline, Say, ServiceName, ServiceState, Status
+
+STOPPED = (0, 130, 143)
+"""Exit codes of programs that were asked to stop."""
+
+
+def components(settings: Settings) -> list[Component]:
+    """List the parts of this engine: the containers, and the emulator when Cognito is emulated."""
+    from .emulator import Emulator
+
+    containers = ComposeServices(settings)
+    return [containers, Emulator(settings, ("cognito",))] if settings.cognito_is_emulated else [containers]
+
+
+@dataclass
+class ComposeServices:
+    """The containers of docker-compose.yml."""
+
+    settings: Settings
+    services: tuple[ServiceName, ...] = tuple(SERVICES)
+
+    def look(self) -> list[ServiceState]:
+        try:
+            api = DockerApi(find_endpoint())
+            now = current(self._ours(api))
+            outdated = self._outdated(now)
+            return [self._look_at(api, service, now.get(service), outdated.get(service)) for service in self.services]
+        except EngineAway as error:
+            return [self._state(service, "stopped", detail=error.message) for service in self.services]
+        except LocalEnvError as error:
+            return [self._state(service, "failed", detail=error.message) for service in self.services]
+
+    def start(self, deadline: Deadline, say: Say) -> list[ServiceState]:
+        seen = self.look()
+        if all(state.status == "running" for state in seen):
+            return seen
+        tools = require_docker(self.settings)
+        api = DockerApi(tools.endpoint)
+        self.settings.state_dir.mkdir(parents=True, exist_ok=True)
+        server = DatabaseServer(self.settings, api, say)
+        server.before_start(current(self._ours(api)).get("postgres"))
+        start = Start(self.settings, api, Compose(tools, self.settings), deadline, say, server.require_login)
+        try:
+            start.go()
+        except ServiceFailed:
+            if not server.remove_half_made(current(self._ours(api)).get("postgres")):
+                raise
+            start.go()
+        return self.look()
+
+    def stop(self, say: Say) -> None:
+        try:
+            api = DockerApi(find_docker().endpoint)
+        except EngineAway:
+            return  # without an engine there is no container that runs
+        if not any(container.is_alive for container in self._ours(api)):
+            return
+        Compose(find_docker(), self.settings).stop()
+        left = [container.name for container in self._ours(api) if container.is_alive]
+        if left:
+            raise ServiceFailed(f"still running: {', '.join(left)}", hint=f"run `docker stop {' '.join(left)}`")
+        say(f"{' and '.join(self.services)} stopped; their containers and volumes are kept")
+
+    def belongings(self) -> list[str]:
+        try:
+            api = DockerApi(find_endpoint())
+            return self._everything(api)
+        except PreflightFailed:
+            return []  # who cannot ask the engine cannot remove anything of it either
+
+    def destroy(self, say: Say) -> None:
+        tools = find_docker()
+        api = DockerApi(tools.endpoint)
+        things = self._everything(api)
+        if things:
+            Compose(tools, self.settings).down()
+            left = self._everything(api)
+            if left:
+                raise self._in_use(api, left)
+            for thing in things:
+                say(f"removed {thing}")
+        for name in ("compose.json", "postgres.new"):
+            (self.settings.state_dir / name).unlink(missing_ok=True)
+
+    def logs(self, service: ServiceName, lines: int = 20) -> str:
+        api = DockerApi(find_endpoint())
+        container = current(self._ours(api)).get(service)
+        return docker_sdk.read_log(api.endpoint, container.id, lines) if container else ""
+
+    def _ours(self, api: DockerApi) -> list[Container]:
+        """List our project's containers. Raises PreflightFailed when another checkout has made some of them."""
+        containers = api.containers(self.settings.project_id)
+        for container in containers:
+            where = container.label("project.working_dir")
+            if where and where != str(self.settings.root):
+                raise PreflightFailed(
+                    f"container {container.name} of our name belongs to the checkout in {where}",
+                    hint=f"run `inv env.down` there, or `docker compose -p {self.settings.project_id} down`",
+                )
+        return containers
+
+    def _everything(self, api: DockerApi) -> list[str]:
+        project = self.settings.project_id
+        return [
+            *(f"container {container.name}" for container in self._ours(api)),
+            *(f"volume {name}" for name in api.names("volumes", project)),
+            *(f"network {name}" for name in api.names("networks", project)),
+        ]
+
+    def _look_at(
+        self, api: DockerApi, service: ServiceName, container: Container | None, outdated: str | None
+    ) -> ServiceState:
+        """Judge one container: the probe alone does not say whose server answers."""
+        if container is None:
+            return self._state(service, "stopped")
+        if not container.is_running:
+            stuck = container.state in ("paused", "restarting")
+            detail = "" if container.exit_code in STOPPED or container.state == "created" else container.status
+            return self._state(service, "failed" if stuck else "stopped", container, detail=detail)
+        since = epoch_s(api.get(f"/containers/{container.id}/json")["State"]["StartedAt"])
+        if outdated:
+            return self._state(service, "starting", container, detail=outdated, since=since)
+        answers = answers_now(self.settings, service)
+        return self._state(service, "running" if answers else "starting", container, since=since)
+
+    def _outdated(self, now: Mapping[ServiceName, Container]) -> dict[ServiceName, str]:
+        """Say which containers that run are not those that docker-compose.yml and the settings describe now."""
+        running = {service: container for service, container in now.items() if container.is_running}
+        if not running:
+            return {}
+        try:
+            wanted = wanted_hashes(self.settings)
+        except UsageError as error:
+            return dict.fromkeys(running, error.message)
+        return {
+            service: "it runs with former settings; the next start replaces the container and keeps the data"
+            for service, container in running.items()
+            if container.label("config-hash") != wanted.get(SERVICES[service])
+        }
+
+    def _state(
+        self,
+        service: ServiceName,
+        status: Status,
+        container: Container | None = None,
+        *,
+        detail: str = "",
+        since: float = 0,
+    ) -> ServiceState:
+        return ServiceState(
+            service,
+            status,
+            f"127.0.0.1:{port_of(self.settings, service)}",
+            version=container.version if container else "",
+            detail=detail,
+            holder=f"container {container.name}" if container else "",
+            since=since,
+        )
+
+    def _in_use(self, api: DockerApi, left: list[str]) -> ServiceFailed:
+        """Say who uses a volume that Docker did not remove; Compose's exit code is 0 then."""
+        users = [
+            read_container(row).name
+            for name in api.names("volumes", self.settings.project_id)
+            for row in api.get("/containers/json", all="1", filters=json.dumps({"volume": [name]}))
+        ]
+        return ServiceFailed(
+            f"not removed: {', '.join(left)}{', in use by ' + ', '.join(users) if users else ''}",
+            hint=f"run `docker rm -f {' '.join(users)}`, then `inv env.destroy` again"
+            if users
+            else "run `inv env.destroy` again",
+        )
+
+
+__all__ = ["ComposeServices", "Preflight", "components", "preflight"]

@@ -1,0 +1,102 @@
+"""What the Postgres image leaves to us: a changed user or password, and a server that was left half made.
+
+The image makes the server in the volume once, as the environment says then; a volume keeps what it was made with.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..errors import LocalEnvError, ServiceFailed
+from ..postgres.connection import DatabaseMissing, connect
+from ..settings import Settings
+from . import docker_sdk
+from .docker_api import Container, DockerApi
+from .service import Say
+
+FIRST_USER = "postgres"
+VOLUME = "db"
+ADOPT = 'printf "%s" "$STATEMENTS" | psql --quiet --no-psqlrc -v ON_ERROR_STOP=1 -d postgres -U "$AS_USER"'
+
+
+@dataclass
+class DatabaseServer:
+    """The server in the volume, through one start of its container."""
+
+    settings: Settings
+    api: DockerApi
+    say: Say
+    former_user: str = FIRST_USER
+    may_be_half_made: bool = False
+    has_refused: bool = False
+
+    def __post_init__(self) -> None:
+        self._unproven = self.settings.state_dir / "postgres.new"
+        """Exists from before the volume is made until the first login, and so beside a server left half made."""
+
+    def before_start(self, container: Container | None) -> None:
+        """Note what the start will change: whether the volume is there, and who the superuser was."""
+        if f"{self.settings.project_id}_{VOLUME}" in self.api.names("volumes", self.settings.project_id):
+            self.may_be_half_made = self._unproven.exists()
+        else:
+            self._unproven.touch()
+        if container:
+            environment: list[str] = self.api.get(f"/containers/{container.id}/json")["Config"]["Env"] or []
+            self.former_user = dict(line.partition("=")[::2] for line in environment).get("POSTGRES_USER", FIRST_USER)
+
+    def require_login(self, container: Container) -> None:
+        """Log in as CONNECTION_URL says; where the server knows others, give it that user and password.
+
+        Raises ServiceFailed when none of the known superusers is in the server.
+        """
+        self.has_refused = True
+        try:
+            self._log_in()
+        except LocalEnvError as refusal:
+            if "authentication failed" not in refusal.message and "role" not in refusal.message:
+                raise ServiceFailed(refusal.message, hint=refusal.hint) from refusal
+            self._adopt_login(container, refusal)
+            self._log_in()
+        self.has_refused = False
+        self._unproven.unlink(missing_ok=True)
+
+    def remove_half_made(self, container: Container | None) -> bool:
+        """Remove a server that an earlier start made, that no start has ever logged in to, and that has just failed.
+
+        Returns whether it did, so that another start makes sense.
+        """
+        if not (self.may_be_half_made and container and (self.has_refused or container.exit_code)):
+            return False
+        self.may_be_half_made = False
+        self.say("an earlier start was interrupted while it made the database server; making it anew")
+        docker_sdk.remove_with_volumes(self.api.endpoint, container.id)
+        return True
+
+    def _log_in(self) -> None:
+        try:
+            connect(self.settings.postgres, database="postgres").close()
+        except DatabaseMissing:  # somebody dropped it, which is no reason not to start; a server half made lacks it too
+            if self.may_be_half_made:
+                raise
+
+    def _adopt_login(self, container: Container, refusal: LocalEnvError) -> None:
+        """Set user and password through the container's own socket, which the image's pg_hba.conf trusts."""
+        user, password = self.settings.postgres.user, self.settings.postgres.password
+        for known in dict.fromkeys((self.former_user, user, FIRST_USER)):
+            environment = {"STATEMENTS": adoption(user, password), "AS_USER": known}
+            code, _ = docker_sdk.run_inside(self.api.endpoint, container.id, ["sh", "-c", ADOPT], environment)
+            if code == 0:
+                self.say(f"the database server was made with another user or password; {user} can log in now")
+                return
+        raise ServiceFailed(
+            f"{refusal.message}: the data was made with another user or password",
+            hint="put the former ones into CONNECTION_URL, or run `inv env.destroy` to start with empty data",
+        ) from refusal
+
+
+def adoption(user: str, password: str) -> str:
+    """Write the statements, for psql, that make `user` a superuser with this password."""
+    role = '"' + user.replace('"', '""') + '"'
+    name, create, secret = ("'" + text.replace("'", "''") + "'" for text in (user, f"CREATE ROLE {role}", password))
+    missing = f"NOT EXISTS (SELECT FROM pg_roles WHERE rolname = {name})"
+    return f"SELECT {create} WHERE {missing} \\gexec\nALTER ROLE {role} SUPERUSER LOGIN PASSWORD {secret};\n"

@@ -1,0 +1,98 @@
+"""What needs Docker's own SDK: a container's full state and log, a command inside it. Loaded where that is needed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from ..errors import LocalEnvError
+from .docker_api import LABEL, away, epoch_s
+from .docker_endpoint import DockerEndpoint
+from .docker_messages import Ending, clean
+
+if TYPE_CHECKING:
+    from docker import DockerClient
+
+TIMEOUT_S = 10
+
+
+@contextmanager
+def open_sdk(endpoint: DockerEndpoint) -> Iterator[DockerClient]:
+    """Open the SDK's client; its errors become ours."""
+    import docker
+    import requests
+
+    try:
+        client = docker.DockerClient(base_url=endpoint.url, timeout=TIMEOUT_S)
+        try:
+            yield client
+        finally:
+            client.close()
+    except docker.errors.NotFound as error:
+        raise LocalEnvError(f"Docker: {error.explanation}", hint="run `inv env.up` again") from error
+    except docker.errors.APIError as error:
+        raise LocalEnvError(f"Docker: {error.explanation or error}", hint="run `inv doctor`") from error
+    except (docker.errors.DockerException, requests.RequestException) as error:
+        raise away(endpoint, _innermost(error)) from error
+
+
+def read_ending(endpoint: DockerEndpoint, container_id: str, lines: int) -> Ending:
+    """Ask why a container does not run, and for the last lines that it wrote since its last start."""
+    with open_sdk(endpoint) as client:
+        container = client.containers.get(container_id)
+        state = container.attrs["State"]
+        log = container.logs(tail=lines, since=int(epoch_s(state["StartedAt"])))
+    return Ending(
+        error=state["Error"],
+        exit_code=state["ExitCode"],
+        oom_killed=state["OOMKilled"],
+        restarts=container.attrs["RestartCount"],
+        log=log.decode(errors="replace"),
+    )
+
+
+def read_log(endpoint: DockerEndpoint, container_id: str, lines: int) -> str:
+    """Give the last lines that a container wrote, running or not, oldest first."""
+    with open_sdk(endpoint) as client:
+        text = client.containers.get(container_id).logs(tail=lines).decode(errors="replace")
+    return "\n".join(clean(line) for line in text.splitlines())
+
+
+def run_inside(
+    endpoint: DockerEndpoint, container_id: str, command: Sequence[str], environment: Mapping[str, str]
+) -> tuple[int, str]:
+    """Run a command in a running container. Return its exit code and what it said."""
+    with open_sdk(endpoint) as client:
+        done = client.containers.get(container_id).exec_run(list(command), environment=dict(environment))
+    output = done.output if isinstance(done.output, bytes) else b""
+    return done.exit_code or 0, output.decode(errors="replace").strip()
+
+
+def remove_with_volumes(endpoint: DockerEndpoint, container_id: str) -> None:
+    """Remove a container and the volumes that it has."""
+    with open_sdk(endpoint) as client:
+        container = client.containers.get(container_id)
+        volumes = [mount["Name"] for mount in container.attrs["Mounts"] if mount["Type"] == "volume"]
+        container.remove(force=True)
+        for name in volumes:
+            client.volumes.get(name).remove()
+
+
+def remove_surplus_networks(endpoint: DockerEndpoint, project: str) -> None:
+    """Remove networks of the project that nobody uses: two runs of Compose at once make two of one name."""
+    import docker
+
+    with open_sdk(endpoint) as client:
+        for network in client.networks.list(filters={"label": f"{LABEL}project={project}"}):
+            try:
+                network.remove()
+            except docker.errors.APIError:
+                continue  # it is in use, or gone already
+
+
+def _innermost(error: BaseException) -> Exception:
+    """Find the OSError at the bottom, which says what the SDK's own text hides."""
+    while error.__context__ is not None:
+        error = error.__context__
+    return error if isinstance(error, Exception) else Exception(str(error))

@@ -1,0 +1,239 @@
+"""One start of the containers: Compose makes them, probes say when they are ready, a death ends the wait at once."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+
+from ..errors import LocalEnvError, PreflightFailed, ServiceFailed, TimedOut
+from ..ports import require_free
+from ..settings import Settings
+from . import docker_sdk, probes
+from .compose import Compose
+from .docker_api import Container, DockerApi
+from .docker_messages import (
+    LINES,
+    Conflict,
+    MissingImage,
+    PortTaken,
+    ended,
+    explain,
+    explain_state_error,
+    is_pull,
+    progress,
+)
+from .service import Deadline, Say, ServiceName
+
+SERVICES: Mapping[ServiceName, str] = {"postgres": "db", "dynamodb": "dynamodb-local"}
+"""Our services, and what docker-compose.yml calls them."""
+PORTS: Mapping[ServiceName, str] = {"postgres": "CONNECTION_URL", "dynamodb": "AWS_ENDPOINT_URL_DYNAMODB"}
+"""The setting that holds the port of each."""
+TRIES = 3
+LOOK_EVERY_S = 0.2
+PROBE_EVERY_S = 0.02
+PROBE_S = 1.0
+PULL_S = 1800.0
+AGAIN = "run `inv env.up` again; `inv env.logs` shows more"
+
+
+@dataclass
+class Start:
+    """What one start knows: whom it looks at, until when, and what it has seen."""
+
+    settings: Settings
+    api: DockerApi
+    compose: Compose
+    deadline: Deadline
+    say: Say
+    on_postgres: Callable[[Container], None]
+    before: list[Container] = field(default_factory=list)
+    seen_running: set[str] = field(default_factory=set)
+    said: list[str] = field(default_factory=list)
+    pulling_since: float = 0
+
+    def go(self) -> None:
+        """Make, start and await the containers. Raises as Component.start does."""
+        self.before = self._containers()
+        paused = [container.service for container in self.before if container.state == "paused"]
+        if paused:
+            self.say(f"paused: {', '.join(paused)}; going on")
+            self.compose.unpause(paused)
+        self._require_ports()
+        for attempt in range(TRIES):
+            if self._up(last=attempt == TRIES - 1):
+                break
+            docker_sdk.remove_surplus_networks(self.api.endpoint, self.settings.project_id)
+        self._await()
+
+    def _up(self, *, last: bool) -> bool:
+        """Run `compose up` once; False asks for another try."""
+        self.said.clear()
+        code = self.compose.up(self._hear, self._look_for_deaths)
+        self._end_of_pull()
+        if code == 0:
+            return True
+        error = explain(self.said)
+        if isinstance(error, Conflict) and not last:
+            return False
+        now = self._current()
+        if all(service in now and now[service].is_running for service in SERVICES):
+            self.say(f"compose: {error.message}")  # our services run; something else in the file does not
+            return True
+        raise self._why_compose_failed(error)
+
+    def _await(self) -> None:
+        """Wait for the probes, and look for deaths meanwhile."""
+        pending = list(SERVICES)
+        now: Mapping[ServiceName, Container] = {}
+        due = 0.0
+        while pending:
+            if time.monotonic() >= due:
+                now = self._current()
+                self._require_alive(now)
+                due = time.monotonic() + LOOK_EVERY_S
+            for service in [service for service in pending if answers_now(self.settings, service)]:
+                pending.remove(service)
+                if service == "postgres":
+                    self.on_postgres(now[service])
+            if pending and self.deadline.left_s <= 0:
+                raise self._late(pending[0], now[pending[0]])
+            if pending:
+                time.sleep(PROBE_EVERY_S)
+        self._require_alive(self._current())
+
+    def _containers(self) -> list[Container]:
+        return self.api.containers(self.settings.project_id)
+
+    def _current(self) -> dict[ServiceName, Container]:
+        return current(self._containers())
+
+    def _require_ports(self) -> None:
+        """Name who holds a port that we need, before Compose has made half of what it should."""
+        held = {port for container in self.before if container.is_alive for port in container.ports}
+        for service in SERVICES:
+            if port_of(self.settings, service) not in held:
+                self._require_port(service)
+
+    def _require_port(self, service: ServiceName) -> None:
+        name = "Postgres" if service == "postgres" else "DynamoDB"
+        require_free("127.0.0.1", port_of(self.settings, service), service=name, variable=PORTS[service])
+
+    def _hear(self, line: str) -> None:
+        self.said.append(line)
+        if is_pull(line) and not self.pulling_since:
+            self.pulling_since = time.monotonic()
+        text = progress(line)
+        if text:
+            self.say(text)
+
+    def _end_of_pull(self) -> None:
+        """Give the services the time that the download of their images took."""
+        if self.pulling_since:
+            self.deadline.seconds += time.monotonic() - self.pulling_since
+            self.pulling_since = 0
+
+    def _look_for_deaths(self) -> None:
+        """While Compose works: end it when a container that it has just started ends.
+
+        Containers that ran before may end, since Compose replaces outdated ones.
+        """
+        self._check_time()
+        alive_before = {container.id for container in self.before if container.is_alive}
+        for container in current(self._containers()).values():
+            if container.is_running:
+                self.seen_running.add(container.id)
+            elif container.id in self.seen_running - alive_before and container.state in ("exited", "dead"):
+                raise self._death(container)
+
+    def _check_time(self) -> None:
+        if self.pulling_since and time.monotonic() - self.pulling_since > PULL_S:
+            raise TimedOut(
+                f"the images were not pulled within {PULL_S:.0f} s", hint="run `docker compose pull` by itself"
+            )
+        if not self.pulling_since:
+            self.deadline.check("Compose")
+
+    def _require_alive(self, now: Mapping[ServiceName, Container]) -> None:
+        for service, name in SERVICES.items():
+            if service not in now:
+                raise ServiceFailed(f"the container of {name} was removed while it started", hint=AGAIN)
+            if not now[service].is_running:
+                raise self._death(now[service])
+
+    def _death(self, container: Container) -> LocalEnvError:
+        if container.state == "paused":
+            return ServiceFailed(f"container {container.name} was paused while it started", hint=AGAIN)
+        last = self.said[-1].strip() if self.said else "Compose did not say why"
+        return self._why_not_running(container) or ServiceFailed(
+            f"container {container.name} was not started: {last}", hint=AGAIN
+        )
+
+    def _why_not_running(self, container: Container) -> LocalEnvError | None:
+        """Ask the engine first, then the container's own log."""
+        ending = docker_sdk.read_ending(self.api.endpoint, container.id, LINES)
+        if ending.error:
+            error = explain_state_error(container.name, ending.error)
+            return self._port_holder(error) if isinstance(error, PortTaken) else error
+        if container.state == "created":
+            return None
+        if container.exit_code is not None:  # State.ExitCode is 0 again while a restart is under way
+            ending = replace(ending, exit_code=container.exit_code)
+        return ended(container.name, ending)
+
+    def _why_compose_failed(self, error: LocalEnvError) -> LocalEnvError:
+        """Find the cause behind what Compose said, where there is a better one."""
+        if isinstance(error, PortTaken):
+            return self._port_holder(error)
+        if isinstance(error, MissingImage):
+            missing = [name for name in dict.fromkeys(self.compose.images()) if not self.api.has_image(name)]
+            return MissingImage(missing, error.said)
+        if type(error) is not ServiceFailed:
+            return error
+        old = {container.id for container in self.before if not container.is_alive}
+        new = [c for c in self._current().values() if not c.is_alive and (c.id not in old or c.state == "created")]
+        return next(filter(None, map(self._why_not_running, new)), error)
+
+    def _port_holder(self, error: PortTaken) -> LocalEnvError:
+        """Name who holds the port, when it is one of ours and is still held."""
+        for service in SERVICES:
+            if port_of(self.settings, service) == error.port:
+                try:
+                    self._require_port(service)
+                except PreflightFailed as named:
+                    named.evidence = error.message
+                    return named
+        return error
+
+    def _late(self, service: ServiceName, container: Container) -> LocalEnvError:
+        port, seconds = port_of(self.settings, service), self.deadline.seconds
+        if container.is_healthy:
+            return TimedOut(
+                f"container {container.name} is healthy, but nothing answers on port {port} of this machine",
+                hint="use --engine embedded: this Docker engine seems to run outside this machine or container",
+            )
+        return TimedOut(
+            f"container {container.name} did not become ready within {seconds:.0f} s ({container.status})",
+            hint=AGAIN,
+            evidence=docker_sdk.read_log(self.api.endpoint, container.id, LINES),
+        )
+
+
+def current(containers: Iterable[Container]) -> dict[ServiceName, Container]:
+    """Give the newest container of each service; `containers` come oldest first."""
+    by_name = {container.service: container for container in containers}
+    return {service: by_name[name] for service, name in SERVICES.items() if name in by_name}
+
+
+def port_of(settings: Settings, service: ServiceName) -> int:
+    """Give the port of this machine on which the service is wanted."""
+    assert settings.dynamodb
+    return settings.postgres.port if service == "postgres" else settings.dynamodb.port
+
+
+def answers_now(settings: Settings, service: ServiceName) -> bool:
+    """Tell whether a server speaks the service's protocol on its port."""
+    if service == "postgres":
+        return probes.postgres_accepts(settings.postgres, timeout_s=PROBE_S)
+    assert settings.dynamodb
+    return probes.dynamodb_answers(settings.dynamodb, settings.region, timeout_s=PROBE_S)
