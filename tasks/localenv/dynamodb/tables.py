@@ -132,7 +132,7 @@ def differences(wanted: TableShape, found: TableShape) -> list[str]:
     found_indexes = {index.name: index for index in found.indexes}
     for name in sorted({*wanted_indexes, *found_indexes}):
         here, there = wanted_indexes.get(name), found_indexes.get(name)
-        told.append((f"index {name} with", describe_index(here), describe_index(there)))
+        told.append((f"index {name}:", _shown(here), _shown(there)))
     return [f"table {wanted.name}: wanted {what} {one}, found {other}" for what, one, other in told if one != other]
 
 
@@ -141,12 +141,14 @@ def describe_key(key: Key) -> str:
     return ", ".join(f"{name} ({kind})" for name, kind in key)
 
 
-def describe_index(index: Index | None) -> str:
+def describe_index(index: Index) -> str:
     """Write an index: key, projection and throughput."""
-    if index is None:
-        return "no such index"
     units = f", throughput {index.throughput}" if index.throughput else ""
     return f"key {describe_key(index.key)}, projection {index.projection}{units}"
+
+
+def _shown(index: Index | None) -> str:
+    return describe_index(index) if index else "none"
 
 
 def _parameters(file: JsonFile, names: Mapping[str, str]) -> dict[str, Any]:

@@ -1,0 +1,272 @@
+"""Table files: what they mean, what is wrong with them and where, and how two tables differ."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tasks.localenv.dynamodb.jsonfile import read_json
+from tasks.localenv.dynamodb.tables import Index, TableShape, Throughput, differences, read_table, read_tables, shape_of
+from tasks.localenv.errors import UsageError
+from tasks.localenv.settings import ROOT, read_settings
+
+MESSAGES = TableShape(
+    name="cruddur-messages",
+    key=(("pk", "S"), ("sk", "S")),
+    indexes=(Index("message-group-sk-index", (("message_group_uuid", "S"), ("sk", "S")), "ALL", Throughput(5, 5)),),
+    throughput=Throughput(5, 5),
+    stream="NEW_IMAGE",
+    deletion_protection=False,
+)
+UNITS = {"ReadCapacityUnits": 1, "WriteCapacityUnits": 1}
+
+
+def properties() -> dict[str, Any]:
+    """The smallest table."""
+    return {
+        "TableName": "things",
+        "AttributeDefinitions": [{"AttributeName": "id", "AttributeType": "S"}],
+        "KeySchema": [{"AttributeName": "id", "KeyType": "HASH"}],
+        "ProvisionedThroughput": dict(UNITS),
+    }
+
+
+def index(**changes: Any) -> dict[str, Any]:
+    return {
+        "IndexName": "by-id",
+        "KeySchema": [{"AttributeName": "id", "KeyType": "HASH"}],
+        "Projection": {"ProjectionType": "ALL"},
+        "ProvisionedThroughput": dict(UNITS),
+        **changes,
+    }
+
+
+def error_of(path: Path, text: str) -> UsageError:
+    path.write_text(text)
+    with pytest.raises(UsageError) as caught:
+        read_table(path, path.name, {})
+    return caught.value
+
+
+def test_the_shipped_file_is_the_apps_table() -> None:
+    (file,) = read_tables(read_settings(environ={}))
+    assert (file.shown, file.shape) == ("ddb/tables/cruddur-messages.json", MESSAGES)
+
+
+def test_the_shipped_file_is_cloudformations_and_not_the_apis() -> None:
+    table = json.loads((ROOT / "ddb/tables/cruddur-messages.json").read_text())
+    assert table["StreamSpecification"] == {"StreamViewType": "NEW_IMAGE"}
+
+
+def test_what_is_sent_to_the_api_turns_the_stream_on() -> None:
+    (file,) = read_tables(read_settings(environ={}))
+    assert file.parameters["StreamSpecification"] == {"StreamEnabled": True, "StreamViewType": "NEW_IMAGE"}
+
+
+def test_ddb_message_table_renames_the_message_table_and_no_other(tmp_path: Path) -> None:
+    other = tmp_path / "a.json"
+    other.write_text(json.dumps(properties()))
+    (tmp_path / "b.json").write_text((ROOT / "ddb/tables/cruddur-messages.json").read_text())
+    settings = read_settings(environ={"DDB_MESSAGE_TABLE": "my-own"})
+    files = read_tables(settings, str(tmp_path))
+    assert [(file.name, file.parameters["TableName"]) for file in files] == [("things", "things"), ("my-own", "my-own")]
+
+
+def test_one_file_may_be_given(tmp_path: Path) -> None:
+    path = tmp_path / "things.json"
+    path.write_text(json.dumps(properties()))
+    (file,) = read_tables(read_settings(environ={}), str(path))
+    assert file.shape == TableShape("things", (("id", "S"),), (), Throughput(1, 1), "", deletion_protection=False)
+
+
+def test_an_empty_folder_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"no \*\.json in it"):
+        read_tables(read_settings(environ={}), str(tmp_path))
+
+
+def test_two_files_with_one_table_are_an_error(tmp_path: Path) -> None:
+    for name in ("a.json", "b.json"):
+        (tmp_path / name).write_text(json.dumps(properties()))
+    with pytest.raises(UsageError, match="table things is defined twice"):
+        read_tables(read_settings(environ={}), str(tmp_path))
+
+
+def test_a_file_that_is_not_there_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"nosuch\.json: no such file or directory"):
+        read_tables(read_settings(environ={}), str(tmp_path / "nosuch.json"))
+
+
+def test_what_is_no_json_is_shown_with_its_place(tmp_path: Path) -> None:
+    error = error_of(tmp_path / "t.json", '{\n  "TableName": "x",\n  oops\n}')
+    assert error.message == "t.json:3:3: not JSON: expecting property name enclosed in double quotes"
+
+
+def test_what_is_no_utf8_is_said(tmp_path: Path) -> None:
+    path = tmp_path / "t.json"
+    path.write_bytes(b'{"TableName": "\xe4"}')
+    with pytest.raises(UsageError, match=r"t\.json: not UTF-8: invalid continuation byte at byte 15"):
+        read_table(path, path.name, {})
+
+
+def test_a_byte_order_mark_and_crlf_do_not_matter(tmp_path: Path) -> None:
+    path = tmp_path / "t.json"
+    path.write_bytes(b"\xef\xbb\xbf" + json.dumps(properties(), indent=2).replace("\n", "\r\n").encode())
+    assert read_table(path, path.name, {}).name == "things"
+
+
+def test_every_value_knows_its_place(tmp_path: Path) -> None:
+    path = tmp_path / "t.json"
+    path.write_text('{"a": [1,\n  {"b\\"c": "x, }]", "d": [] , "e": {}}],\n "f": true}')
+    file = read_json(path, "t.json")
+    steps: list[tuple[Any, ...]] = [(), ("a",), ("a", 1), ("a", 1, 'b"c'), ("a", 1, "e"), ("f",), ("f", "missing")]
+    assert [file.place(step) for step in steps] == [
+        "t.json:1:1",
+        "t.json:1:7",
+        "t.json:2:3",
+        "t.json:2:12",
+        "t.json:2:36",
+        "t.json:3:7",
+        "t.json:3:7",
+    ]
+
+
+def without(name: str) -> Callable[[dict[str, Any]], None]:
+    return lambda table: table.pop(name)
+
+
+def with_(**changes: Any) -> Callable[[dict[str, Any]], None]:
+    return lambda table: table.update(changes)
+
+
+WRONG: list[tuple[Callable[[dict[str, Any]], None], str]] = [
+    (without("TableName"), "t.json:1:1: no TableName"),
+    (without("KeySchema"), "t.json:1:1: no KeySchema"),
+    (without("ProvisionedThroughput"), "t.json:1:1: no ProvisionedThroughput"),
+    (with_(TableName="x y"), "t.json:2:16: TableName 'x y' is not 3 to 255 of letters, digits and _.-"),
+    (with_(TableName=7), "t.json:2:16: TableName must be a string"),
+    (with_(KeySchema=[]), "t.json:9:16: KeySchema must have 1 to 2 entries, not 0"),
+    (with_(KeySchema={}), "t.json:9:16: KeySchema must be a list"),
+    (with_(Colour="red"), "t.json:19:13: unknown property 'Colour'"),
+    (with_(Tags=[]), "t.json:19:11: Tags is not handled by this tool"),
+    (
+        with_(BillingMode="PROVISONED"),
+        "t.json:19:18: BillingMode is 'PROVISONED', not one of PROVISIONED, PAY_PER_REQUEST",
+    ),
+    (with_(BillingMode="PAY_PER_REQUEST"), "t.json:15:28: ProvisionedThroughput where nothing is provisioned"),
+    (with_(DeletionProtectionEnabled="yes"), "t.json:19:32: DeletionProtectionEnabled must be true or false"),
+    (
+        with_(StreamSpecification={"StreamEnabled": True, "StreamViewType": "NEW_IMAGE"}),
+        "t.json:20:22: StreamEnabled is not known to CloudFormation",
+    ),
+    (
+        with_(StreamSpecification={"StreamViewType": "new_image"}),
+        "t.json:20:23: StreamViewType is 'new_image', not one of KEYS_ONLY, NEW_IMAGE, OLD_IMAGE, NEW_AND_OLD_IMAGES",
+    ),
+    (
+        with_(ProvisionedThroughput={"ReadCapacityUnits": 0, "WriteCapacityUnits": 1}),
+        "t.json:16:26: ReadCapacityUnits must be 1 or more",
+    ),
+    (
+        with_(ProvisionedThroughput={"ReadCapacityUnits": "5", "WriteCapacityUnits": 1}),
+        "t.json:16:26: ReadCapacityUnits must be a whole number",
+    ),
+    (
+        with_(KeySchema=[{"AttributeName": "Id", "KeyType": "HASH"}]),
+        "t.json:11:24: attribute 'Id' is not in AttributeDefinitions",
+    ),
+    (
+        with_(KeySchema=[{"AttributeName": "id", "KeyType": "RANGE"}]),
+        "t.json:12:18: KeyType is 'RANGE', not one of HASH",
+    ),
+    (
+        with_(AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "String"}]),
+        "t.json:6:24: AttributeType is 'String', not one of S, N, B",
+    ),
+    (
+        with_(GlobalSecondaryIndexes=[index(), index()]),
+        "t.json:37:20: index by-id is there twice",
+    ),
+    (
+        with_(GlobalSecondaryIndexes=[index(Projection={"ProjectionType": "INCLUDE"})]),
+        "t.json:28:21: NonKeyAttributes go with ProjectionType INCLUDE, and only with it",
+    ),
+]
+
+
+@pytest.mark.parametrize(("change", "message"), WRONG, ids=[message for _, message in WRONG])
+def test_a_wrong_file_is_an_error_at_its_place(
+    tmp_path: Path, change: Callable[[dict[str, Any]], None], message: str
+) -> None:
+    table = properties()
+    change(table)
+    assert error_of(tmp_path / "t.json", json.dumps(table, indent=2)).message == message
+
+
+def test_a_stray_attribute_is_an_error(tmp_path: Path) -> None:
+    table = properties()
+    table["AttributeDefinitions"].append({"AttributeName": "text", "AttributeType": "S"})
+    error = error_of(tmp_path / "t.json", json.dumps(table, indent=2))
+    assert (error.message, error.hint) == (
+        "t.json:9:24: attribute 'text' is defined and in no key",
+        "remove it: DynamoDB wants the types of key attributes only",
+    )
+
+
+def test_an_attribute_defined_twice_is_an_error(tmp_path: Path) -> None:
+    table = properties()
+    table["AttributeDefinitions"] *= 2
+    assert error_of(tmp_path / "t.json", json.dumps(table)).message.endswith("attribute 'id' is defined twice")
+
+
+def test_a_near_miss_is_suggested(tmp_path: Path) -> None:
+    table = properties()
+    table["KeyScheme"] = table.pop("KeySchema")
+    assert error_of(tmp_path / "t.json", json.dumps(table)).hint == "did you mean 'KeySchema'?"
+
+
+def test_what_is_no_object_is_an_error(tmp_path: Path) -> None:
+    assert error_of(tmp_path / "t.json", "[]").message == "t.json:1:1: the file must be an object"
+
+
+def test_equal_tables_have_no_differences() -> None:
+    assert differences(MESSAGES, MESSAGES) == []
+
+
+def test_every_difference_is_told_wanted_first() -> None:
+    (wanted_index,) = MESSAGES.indexes
+    found = replace(
+        MESSAGES,
+        key=(("pk", "S"),),
+        throughput=None,
+        stream="",
+        deletion_protection=True,
+        indexes=(replace(wanted_index, projection="INCLUDE a, b"), replace(wanted_index, name="other")),
+    )
+    key = "key message_group_uuid (S), sk (S)"
+    assert differences(MESSAGES, found) == [
+        "table cruddur-messages: wanted key pk (S), sk (S), found pk (S)",
+        "table cruddur-messages: wanted throughput 5/5, found on demand",
+        "table cruddur-messages: wanted stream NEW_IMAGE, found none",
+        "table cruddur-messages: wanted deletion protection off, found on",
+        f"table cruddur-messages: wanted index message-group-sk-index: {key}, projection ALL, throughput 5/5, "
+        f"found {key}, projection INCLUDE a, b, throughput 5/5",
+        f"table cruddur-messages: wanted index other: none, found {key}, projection ALL, throughput 5/5",
+    ]
+
+
+def test_a_table_on_demand_has_no_throughput_of_its_own() -> None:
+    description = {
+        **properties(),
+        "BillingModeSummary": {"BillingMode": "PAY_PER_REQUEST"},
+        "ProvisionedThroughput": {"ReadCapacityUnits": 0, "WriteCapacityUnits": 0, "NumberOfDecreasesToday": 0},
+    }
+    assert shape_of(description) == TableShape("things", (("id", "S"),), (), None, "", deletion_protection=False)
+
+
+def test_a_stream_that_was_turned_off_is_none() -> None:
+    assert shape_of({**properties(), "StreamSpecification": {"StreamEnabled": False}}).stream == ""
