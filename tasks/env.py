@@ -75,8 +75,7 @@ def restart(c: StepContext) -> str:
 
     if not c.step.settings.is_local:
         return NOTHING_LOCAL
-    engines.down(c.step.settings, c.step.say)
-    return _listed(engines.up(c.step.settings, c.step.say))
+    return _listed(engines.restart(c.step.settings, c.step.say))
 
 
 @step(reads=True, help={"format": "text or json"})

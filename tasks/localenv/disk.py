@@ -15,14 +15,14 @@ FULL = "No space left on device"
 
 @contextmanager
 def disk_errors(folder: Path) -> Iterator[None]:
-    """Turn a full disk, a read-only file system and missing rights into PreflightFailed."""
+    """Turn a full disk, a read-only file system, missing rights and a file in the way into PreflightFailed."""
     try:
         yield
     except OSError as error:
         where = error.filename or folder
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise no_space(folder) from error
-        if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
+        if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST):
             raise PreflightFailed(
                 f"{where}: {(error.strerror or 'not permitted').lower()}",
                 hint="run the command as the owner of that folder, or set LOCALENV_STATE_DIR to a folder of yours",

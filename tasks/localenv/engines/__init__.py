@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import shutil
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,6 +14,7 @@ from ..disk import disk_errors
 from ..errors import ConfirmationNeeded, PreflightFailed
 from ..parallel import side_by_side
 from ..settings import Settings
+from .embedded import make_way
 from .service import Component, Deadline, Say, ServiceName, ServiceState
 from .state import Choice, EngineName, forget_choice, keep_choice, read_choice
 
@@ -54,7 +56,8 @@ def up(settings: Settings, say: Say, *, timeout_s: float = 120) -> list[ServiceS
         keep_choice(settings.state_dir, choice)
         deadline = Deadline(timeout_s)
         parts = _components(choice.engine, settings)
-        return _flat(side_by_side([lambda part=part: part.start(deadline, say) for part in parts]))  # type: ignore[misc]
+        make_way(settings, parts, say)
+        return _flat(side_by_side([partial(part.start, deadline, say) for part in parts]))
 
 
 def look(settings: Settings) -> list[ServiceState]:
@@ -82,8 +85,18 @@ def down(settings: Settings, say: Say) -> None:
     """Stop every service and keep its data; forget the choice of the engine."""
     with disk_errors(settings.state_dir):
         for engine in _engines_in_question(settings):
-            _stop_all(_components(engine, settings), say)
+            side_by_side([partial(part.stop, say) for part in _components(engine, settings)])
+        make_way(settings, [], say)
         forget_choice(settings.state_dir)
+
+
+def restart(settings: Settings, say: Say) -> list[ServiceState]:
+    """Stop every service and start it again under the same engine."""
+    kept = read_choice(settings.state_dir)
+    down(settings, say)
+    if kept:
+        keep_choice(settings.state_dir, kept)
+    return up(settings, say)
 
 
 def belongings(settings: Settings) -> list[str]:
@@ -103,6 +116,7 @@ def destroy(settings: Settings, say: Say) -> None:
         for engine in _engines_in_question(settings, all_known=True):
             for part in _components(engine, settings):
                 part.destroy(say)
+        make_way(settings, [], say)
         for folder in _traces(settings):
             shutil.rmtree(folder)
         forget_choice(settings.state_dir)
@@ -140,11 +154,9 @@ def _engines_in_question(settings: Settings, *, all_known: bool = False) -> list
 
 
 def _traces(settings: Settings) -> list[Path]:
-    return [path for path in (settings.state_dir / "logs", settings.state_dir / "run") if path.exists()]
-
-
-def _stop_all(parts: list[Component], say: Say) -> None:
-    side_by_side([lambda part=part: part.stop(say) for part in parts])  # type: ignore[misc]
+    """List what no single program answers for: logs, leases, and the data of one that is not wanted any more."""
+    names = ("emulator", "dynamodb", "logs", "run")
+    return [path for path in (settings.state_dir / name for name in names) if path.exists()]
 
 
 def _flat(states: list[list[ServiceState]]) -> list[ServiceState]:
@@ -152,4 +164,4 @@ def _flat(states: list[list[ServiceState]]) -> list[ServiceState]:
     return sorted((state for group in states for state in group), key=lambda state: order.index(state.service))
 
 
-__all__ = ["Choice", "belongings", "choose", "destroy", "down", "is_down", "is_up", "logs", "look", "up"]
+__all__ = ["Choice", "belongings", "choose", "destroy", "down", "is_down", "is_up", "logs", "look", "restart", "up"]

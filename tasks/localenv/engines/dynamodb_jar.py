@@ -1,6 +1,7 @@
 """Amazon's own DynamoDB Local, where DYNAMODB_LOCAL_JAR names its jar and a Java 17 or later is installed.
 
 The jar is the user's: its licence forbids passing it on, so this project neither brings nor fetches it.
+It has no option for the address to listen on: it takes connections on all addresses of the machine.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import re
 import shutil
 import signal
 import subprocess
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,13 +39,8 @@ class DynamoDBLocal:
         assert self.settings.dynamodb and self.settings.dynamodb_local_jar
         self.endpoint: Endpoint = self.settings.dynamodb
         self.jar = self.settings.dynamodb_local_jar.resolve()
-        self.folder = self.settings.state_dir / "dynamodb"
-        self.daemon = Daemon(
-            name="DynamoDB Local",
-            lease=self.settings.state_dir / "run" / "dynamodb",
-            log=self.settings.state_dir / "logs" / "dynamodb.log",
-            marker=str(self.folder),
-        )
+        self.folder = data_folder(self.settings)
+        self.daemon = make_daemon(self.settings)
 
     def look(self) -> list[ServiceState]:
         alive = self.daemon.is_alive
@@ -63,14 +60,18 @@ class DynamoDBLocal:
             )
         ]
 
-    def start(self, deadline: Deadline, say: Say) -> list[ServiceState]:
+    def make_way(self, say: Say) -> None:
+        """Stop a server that runs with other settings than are wanted now."""
         if self.daemon.is_alive and not self.daemon.runs(self._arguments()):
             say("DynamoDB Local restarts with the settings that .env has now")
             self.daemon.stop(signal.SIGTERM)
-        process = None if self.daemon.is_alive else self._launch()
+
+    def start(self, deadline: Deadline, say: Say) -> list[ServiceState]:
+        self.make_way(say)
+        process = None if self.daemon.is_alive else self._launch(say)
         self.daemon.wait_ready(process, self._answers, Wait(deadline, HINT))
         if not self.daemon.version:
-            self.daemon.mark_ready("DynamoDB Local")
+            self.daemon.mark_ready(f"DynamoDB Local {_version(self.jar)}".strip())
         return self.look()
 
     def stop(self, say: Say) -> None:
@@ -93,11 +94,12 @@ class DynamoDBLocal:
     def _answers(self) -> bool:
         return probes.dynamodb_answers(self.endpoint, self.settings.region)
 
-    def _launch(self) -> subprocess.Popen[bytes]:
+    def _launch(self, say: Say) -> subprocess.Popen[bytes]:
         java = require_java()
         self.daemon.end_lost(self.endpoint.host, self.endpoint.port, signal.SIGTERM)
         require_free(self.endpoint.host, self.endpoint.port, service="dynamodb", variable="AWS_ENDPOINT_URL_DYNAMODB")
         self.folder.mkdir(parents=True, exist_ok=True)
+        say(f"DynamoDB Local will listen on port {self.endpoint.port} of all addresses; it has no option for less")
         return self.daemon.start([java, *self._arguments()[1:]], cwd=self.folder)
 
     def _arguments(self) -> list[str | Path]:
@@ -105,6 +107,30 @@ class DynamoDBLocal:
             *("java", f"-Djava.library.path={self.jar.parent / 'DynamoDBLocal_lib'}", "-jar", self.jar),
             *("-port", str(self.endpoint.port), "-sharedDb", "-dbPath", self.folder, "-disableTelemetry"),
         ]
+
+
+def data_folder(settings: Settings) -> Path:
+    return settings.state_dir / "dynamodb"
+
+
+def make_daemon(settings: Settings) -> Daemon:
+    """Describe the program, whether or not it is wanted now."""
+    return Daemon(
+        name="DynamoDB Local",
+        lease=settings.state_dir / "run" / "dynamodb",
+        log=settings.state_dir / "logs" / "dynamodb.log",
+        marker=str(data_folder(settings)),
+    )
+
+
+def _version(jar: Path) -> str:
+    try:
+        with zipfile.ZipFile(jar) as archive:
+            properties = archive.read("META-INF/maven/software/amazon/dynamodb/DynamoDBLocal/pom.properties").decode()
+    except (OSError, KeyError, zipfile.BadZipFile):
+        return ""
+    found = re.search(r"^version=(\S+)", properties, re.MULTILINE)
+    return found[1] if found else ""
 
 
 def require_java() -> str:

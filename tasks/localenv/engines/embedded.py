@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import signal
+from collections.abc import Sequence
+
 from ..settings import Settings
+from . import dynamodb_jar, embedded_postgres, emulator
 from .dynamodb_jar import DynamoDBLocal
 from .embedded_postgres import EmbeddedPostgres
 from .emulator import Emulator
-from .service import Component, ServiceName
+from .service import Component, Say, ServiceName
 
 
 def components(settings: Settings) -> list[Component]:
@@ -20,3 +24,18 @@ def components(settings: Settings) -> list[Component]:
     if settings.cognito_is_emulated:
         emulated.append("cognito")
     return [*found, Emulator(settings, tuple(emulated))] if emulated else found
+
+
+def make_way(settings: Settings, parts: Sequence[Component], say: Say) -> None:
+    """Stop what runs but is not wanted any more, such as the jar after DYNAMODB_LOCAL_JAR was unset.
+
+    Before anything starts: the port of one may be wanted by another.
+    """
+    wanted = [part for part in parts if isinstance(part, (EmbeddedPostgres, Emulator, DynamoDBLocal))]
+    for part in wanted:
+        part.make_way(say)
+    for module in (embedded_postgres, emulator, dynamodb_jar):
+        daemon = module.make_daemon(settings)
+        if daemon.lease not in [part.daemon.lease for part in wanted] and daemon.is_alive:
+            daemon.stop(signal.SIGINT if module is embedded_postgres else signal.SIGTERM, within_s=60)
+            say(f"{daemon.name} stopped: it is not part of the settings that .env has now")

@@ -55,12 +55,7 @@ class EmbeddedPostgres:
 
     def __post_init__(self) -> None:
         self.address = self.settings.postgres
-        self.daemon = Daemon(
-            name="PostgreSQL",
-            lease=self.settings.state_dir / "run" / "postgres",
-            log=self.settings.state_dir / "logs" / "postgres.log",
-            marker=f"cluster_name={self.settings.project_id}",
-        )
+        self.daemon = make_daemon(self.settings)
 
     def look(self) -> list[ServiceState]:
         home = find_home(self.settings)
@@ -78,13 +73,16 @@ class EmbeddedPostgres:
             )
         ]
 
-    def start(self, deadline: Deadline, say: Say) -> list[ServiceState]:
-        home = find_home(self.settings)
-        if self.daemon.is_alive and not self._is_as_wanted(home):
+    def make_way(self, say: Say) -> None:
+        """Stop a server that runs with another port, user or password than are wanted now."""
+        if self.daemon.is_alive and not self._is_as_wanted(find_home(self.settings)):
             if self.daemon.pid:
                 say("PostgreSQL restarts with the settings that .env has now")
             self.daemon.stop(signal.SIGINT)
-        process = None if self.daemon.is_alive else self._launch(home, deadline, say)
+
+    def start(self, deadline: Deadline, say: Say) -> list[ServiceState]:
+        self.make_way(say)
+        process = None if self.daemon.is_alive else self._launch(find_home(self.settings), deadline, say)
         self.daemon.wait_ready(process, lambda: probes.postgres_accepts(self.address), Wait(deadline, HINT))
         if not self.daemon.version:
             self.daemon.mark_ready(_select_version(self.address))
@@ -201,6 +199,16 @@ class EmbeddedPostgres:
                 hint=HINT,
             )
         home.note_credentials(home.data, self._credentials)
+
+
+def make_daemon(settings: Settings) -> Daemon:
+    """Describe the program, whether or not it is wanted now."""
+    return Daemon(
+        name="PostgreSQL",
+        lease=settings.state_dir / "run" / "postgres",
+        log=settings.state_dir / "logs" / "postgres.log",
+        marker=f"cluster_name={settings.project_id}",
+    )
 
 
 def _select_version(address: PostgresAddress) -> str:

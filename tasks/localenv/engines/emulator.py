@@ -35,14 +35,8 @@ class Emulator:
     services: tuple[ServiceName, ...] = ("dynamodb", "cognito")
 
     def __post_init__(self) -> None:
-        self.folder = self.settings.state_dir / "emulator"
-        self.daemon = Daemon(
-            name="the AWS emulator",
-            lease=self.settings.state_dir / "run" / "emulator",
-            log=self.settings.state_dir / "logs" / "emulator.log",
-            marker=str(self.folder),
-            leftover_s=30,  # a child of it may still be saving
-        )
+        self.folder = data_folder(self.settings)
+        self.daemon = make_daemon(self.settings)
 
     def look(self) -> list[ServiceState]:
         alive = self.daemon.is_alive
@@ -60,11 +54,15 @@ class Emulator:
             for service in self.services
         ]
 
-    def start(self, deadline: Deadline, say: Say) -> list[ServiceState]:
+    def make_way(self, say: Say) -> None:
+        """Stop an emulator that serves other ports or APIs than are wanted now."""
         if self.daemon.is_alive and not self.daemon.runs(self._command()):
             if self.daemon.pid:
                 say("the AWS emulator restarts with the settings that .env has now")
             self.daemon.stop(signal.SIGTERM, within_s=60)
+
+    def start(self, deadline: Deadline, say: Say) -> list[ServiceState]:
+        self.make_way(say)
         process = None if self.daemon.is_alive else self._launch(say)
         self.daemon.wait_ready(process, lambda: all(map(self._answers, self.services)), Wait(deadline, HINT))
         if not self.daemon.version:
@@ -141,6 +139,21 @@ class Emulator:
             "MINISTACK_REGION": self.settings.region,
             "TMPDIR": str(self.folder / "tmp"),
         }
+
+
+def data_folder(settings: Settings) -> Path:
+    return settings.state_dir / "emulator"
+
+
+def make_daemon(settings: Settings) -> Daemon:
+    """Describe the program, whether or not it is wanted now."""
+    return Daemon(
+        name="the AWS emulator",
+        lease=settings.state_dir / "run" / "emulator",
+        log=settings.state_dir / "logs" / "emulator.log",
+        marker=str(data_folder(settings)),
+        leftover_s=30,  # a child of it may still be saving
+    )
 
 
 def _version() -> str:

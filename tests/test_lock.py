@@ -1,0 +1,93 @@
+"""The project's lock: one writer at a time, and a second one knows for whom it waits."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from tasks.localenv.errors import LockHeld, PreflightFailed
+from tasks.localenv.lock import ProjectLock
+
+HOLD = """
+import sys
+from pathlib import Path
+from tasks.localenv.lock import ProjectLock
+lock = ProjectLock(Path(sys.argv[1]))
+lock.acquire("inv db.seed", print)
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+def hold_elsewhere(folder: Path) -> subprocess.Popen[str]:
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(folder)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert holder.stdout and holder.stdout.readline() == "held\n"
+    return holder
+
+
+def test_a_free_lock_is_taken_at_once(tmp_path: Path) -> None:
+    said: list[str] = []
+    lock = ProjectLock(tmp_path)
+    assert (lock.acquire("inv db.seed", said.append), lock.held, said) == (False, True, [])
+    lock.release()
+    assert not lock.held
+
+
+def test_a_lock_that_this_run_has_is_not_waited_for(tmp_path: Path) -> None:
+    lock = ProjectLock(tmp_path)
+    lock.acquire("inv db.seed", print)
+    assert lock.acquire("inv db.seed", print) is False
+    lock.release()
+
+
+def test_a_second_run_says_for_whom_it_waits_and_goes_on_when_the_first_ends(tmp_path: Path) -> None:
+    said: list[str] = []
+    with hold_elsewhere(tmp_path) as holder:
+        assert holder.stdin
+        threading.Timer(0.2, holder.stdin.close).start()
+        second = ProjectLock(tmp_path)
+        assert second.acquire("inv check", said.append) is True
+        second.release()
+    assert said == [f"waiting for `inv db.seed` (pid {holder.pid}, started 0 s ago)"]
+
+
+def test_a_killed_run_holds_no_lock(tmp_path: Path) -> None:
+    with hold_elsewhere(tmp_path) as holder:
+        holder.kill()
+    said: list[str] = []
+    lock = ProjectLock(tmp_path)
+    assert (lock.acquire("inv db.seed", said.append), said) == (False, [])
+    lock.release()
+
+
+def test_a_wait_that_is_over_names_the_holder(tmp_path: Path) -> None:
+    with hold_elsewhere(tmp_path) as holder:
+        with pytest.raises(LockHeld, match=rf"`inv db.seed` \(pid {holder.pid}"):
+            ProjectLock(tmp_path, wait_s=0.1).acquire("inv check", lambda _: None)
+        holder.kill()
+
+
+def test_a_file_in_place_of_the_folder_is_a_preflight_failure(tmp_path: Path) -> None:
+    (tmp_path / "state").touch()
+    with pytest.raises(PreflightFailed, match="state: file exists"):
+        ProjectLock(tmp_path / "state").acquire("inv db.seed", print)
+
+
+def test_a_folder_that_may_not_be_made_is_a_preflight_failure(tmp_path: Path) -> None:
+    closed = tmp_path
+    closed.chmod(0o500)
+    if os.geteuid() == 0:
+        closed = Path("/sys")  # no mode stops root, but this file system does
+        if not closed.is_dir():
+            pytest.skip("root may write everywhere here")
+    with pytest.raises(PreflightFailed) as caught:
+        ProjectLock(closed / "state").acquire("inv db.seed", print)
+    assert caught.value.message in (f"{closed}/state: permission denied", f"{closed}/state: operation not permitted")
+    assert "LOCALENV_STATE_DIR" in caught.value.hint
