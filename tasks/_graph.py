@@ -6,6 +6,7 @@ Without the line in invoke.yaml the same tasks run one after the other under Inv
 
 from __future__ import annotations
 
+import copy
 import graphlib
 import io
 import queue
@@ -30,6 +31,14 @@ OPTION_HELP = {
     "plan": "show what would be done and why, and change nothing",
     "force": "do it even where the check says that it is done",
 }
+
+
+class Option(Argument):
+    """An option that every step has."""
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Option:
+        """Copy the surface alone: Invoke copies every argument of every task at each start, most of them these."""
+        return copy.copy(self)
 
 
 class Step(Task[Any]):
@@ -65,7 +74,7 @@ class Step(Task[Any]):
 
     def get_arguments(self, ignore_unknown_help: bool | None = None) -> list[Argument]:
         common = [
-            Argument(names=(name,), kind=bool if name in ("plan", "force") else str, help=text)
+            Option(names=(name,), kind=bool if name in ("plan", "force") else str, help=text)
             for name, text in OPTION_HELP.items()
         ]
         return super().get_arguments(ignore_unknown_help) + common
