@@ -145,6 +145,8 @@ def _how_to_write(name: str) -> str:
 
 def _nearest_speaker(text: str) -> str:
     before, colon, _ = text.partition(":")
+    if colon and re.fullmatch(r"\s*person\s*\d+\s*", before, re.IGNORECASE):
+        return "a conversation has two people, and their names start the line"
     near = difflib.get_close_matches(before.strip().title(), SPEAKERS, n=1, cutoff=0.7) if colon else []
     return f"did you mean '{near[0]}:'?" if near else "a message is one line; start a comment with #"
 
