@@ -18,7 +18,6 @@ HEAVY = {
     "moto",
     "ministack",
     "dotenv",
-    "yaml",
     "hypercorn",
 }
 """Libraries that take 30 ms and more to import, each of them (figures in pyproject.toml).

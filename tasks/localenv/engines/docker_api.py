@@ -83,6 +83,9 @@ class DockerApi:
         self.endpoint = endpoint
         self._connection = _Connection(endpoint, timeout_s)
 
+    def __del__(self) -> None:
+        self._connection.close()
+
     def ping(self) -> None:
         """Raise EngineAway when no engine answers, PreflightFailed when this user may not ask it."""
         self.get("/version")

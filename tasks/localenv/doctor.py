@@ -1,0 +1,302 @@
+"""What this machine has and lacks for this project, each thing with its remedy. Looks only; repairs nothing."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import platform
+import re
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from .errors import LocalEnvError
+from .parallel import side_by_side
+from .settings import ROOT
+
+if TYPE_CHECKING:
+    from .settings import Settings
+
+Level = Literal["ok", "warn", "FAIL"]
+
+OLDEST_PYTHON = (3, 10)
+DISK_NEEDED_BYTES = 300 * 1024**2
+"""A new environment takes 160 MB: a PostgreSQL cluster and, for root, a copy of its programs; then logs and WAL."""
+DISK_WARN_BYTES = 1024**3
+SLOW_WITHOUT_BYTECODE = ("invoke", "botocore", "psycopg")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing looked at. `FAIL` blocks the local environment; `hint` says what to do about a warn or FAIL."""
+
+    subject: str
+    level: Level
+    text: str
+    hint: str = ""
+
+    @classmethod
+    def of(cls, subject: str, error: LocalEnvError) -> Finding:
+        return cls(subject, "FAIL", error.message, error.hint)
+
+    def as_dict(self) -> dict[str, str]:
+        return asdict(self)
+
+
+def examine(settings: Settings) -> list[Finding]:
+    """Look at everything that the target and the engine of these settings need. Takes about a second.
+
+    For --target prod the credentials and the database are tried over the network, without writing.
+    """
+    parts = [("settings", _settings), ("folder", _folder), ("disk", _disk)]
+    parts += [("engine", _engine), ("ports", _ports), ("java", _java)] if settings.is_local else []
+    parts += [("aws", _aws), *([("database", _database)] if not settings.is_local else [])]
+    jobs = [_guarded(subject, part, settings) for subject, part in parts]
+    return [*examine_python(), *(finding for found in side_by_side(jobs) for finding in found)]
+
+
+def examine_unsettled(error: LocalEnvError) -> list[Finding]:
+    """Look at what can be looked at when the settings cannot be read, for the reason given."""
+    hint = error.hint or "correct it in .env or in the environment"
+    return [*examine_python(), Finding("settings", "FAIL", error.message, hint)]
+
+
+def examine_python(root: Path = ROOT) -> list[Finding]:
+    """Look at Python and at the installed packages, for which no settings are needed."""
+    return [*_python(), *_packages(root / "requirements.txt"), *_bytecode()]
+
+
+def blocks(findings: list[Finding]) -> bool:
+    """Tell whether one of them stands in the way."""
+    return any(finding.level == "FAIL" for finding in findings)
+
+
+def _guarded(
+    subject: str, part: Callable[[Settings], Iterator[Finding]], settings: Settings
+) -> Callable[[], list[Finding]]:
+    def job() -> list[Finding]:
+        try:
+            return list(part(settings))
+        except LocalEnvError as error:
+            return [Finding.of(subject, error)]
+
+    return job
+
+
+def _python() -> Iterator[Finding]:
+    text = f"Python {platform.python_version()} in {sys.prefix}"
+    if sys.version_info >= OLDEST_PYTHON:
+        yield Finding("python", "ok", text)
+    else:
+        yield Finding("python", "FAIL", f"{text} is too old", "install Python 3.10 or newer, and remove .venv")
+
+
+def _packages(lock: Path) -> Iterator[Finding]:
+    """Compare what is installed with the lock. A name may stand there twice, for different Pythons."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    wanted: dict[str, set[str]] = {}
+    for name, release, rest in re.findall(r"^([A-Za-z0-9._-]+)==([^\s;]+)([^\n]*)", lock.read_text(), re.MULTILINE):
+        if "win32" not in rest:
+            wanted.setdefault(name, set()).add(release)
+    others = []
+    for name, releases in wanted.items():
+        try:
+            found = version(name)
+        except PackageNotFoundError:
+            if len(releases) == 1 and not _is_conditional(name, lock):
+                others.append(f"{name} is not installed")
+            continue
+        if found not in releases:
+            others.append(f"{name} {found} where the lock has {' or '.join(sorted(releases))}")
+    if others:
+        more = f" and {len(others) - 3} more" if len(others) > 3 else ""
+        yield Finding(
+            "packages", "warn", "; ".join(others[:3]) + more, f"run `pip install -r {lock.name}`, or use ./inv"
+        )
+    else:
+        yield Finding("packages", "ok", f"{len(wanted)} packages as in {lock.name}")
+
+
+def _is_conditional(name: str, lock: Path) -> bool:
+    return re.search(rf"^{re.escape(name)}==[^\n]*;", lock.read_text(), re.MULTILINE) is not None
+
+
+def _bytecode() -> Iterator[Finding]:
+    """Invoke turns the writing of bytecode off, so what was installed without is compiled anew at every command."""
+    slow = []
+    for name in SLOW_WITHOUT_BYTECODE:
+        found = importlib.util.find_spec(name)
+        if found and found.origin and not Path(importlib.util.cache_from_source(found.origin)).exists():
+            slow.append(Path(found.origin).parent)
+    if slow:
+        yield Finding(
+            "bytecode",
+            "warn",
+            f"{', '.join(path.name for path in slow)} without compiled bytecode: each command is slower",
+            f"run `{sys.executable} -m compileall -q {slow[0].parent}`",
+        )
+
+
+def _settings(settings: Settings) -> Iterator[Finding]:
+    for warning in settings.warnings:
+        yield Finding("settings", "warn", warning, "correct the name in .env, or take the line out")
+    if not settings.warnings:
+        there = (settings.root / ".env").is_file()
+        yield Finding("settings", "ok", ".env is read" if there else "no .env: the defaults of .env.example hold")
+    meant_for_dynamodb = os.environ.get("AWS_ENDPOINT_URL")
+    if meant_for_dynamodb:
+        yield Finding(
+            "settings",
+            "warn",
+            f"AWS_ENDPOINT_URL is set: boto3 and the AWS CLI send every service's calls to {meant_for_dynamodb}",
+            "name it AWS_ENDPOINT_URL_DYNAMODB",
+        )
+
+
+def _folder(settings: Settings) -> Iterator[Finding]:
+    place = _nearest(settings.state_dir)
+    closed = [path for path in (place, settings.state_dir / "lock") if path.exists() and not os.access(path, os.W_OK)]
+    if closed:
+        yield Finding(
+            "folder",
+            "FAIL",
+            f"{closed[0]} cannot be written by this user",
+            "make it yours with chown, or set LOCALENV_STATE_DIR to a folder of yours",
+        )
+    else:
+        yield Finding("folder", "ok", f"{settings.state_dir} can be written")
+
+
+def _disk(settings: Settings) -> Iterator[Finding]:
+    free = shutil.disk_usage(_nearest(settings.state_dir)).free
+    level: Level = "FAIL" if free < DISK_NEEDED_BYTES else "warn" if free < DISK_WARN_BYTES else "ok"
+    hint = (
+        "" if level == "ok" else f"free some space, or set LOCALENV_STATE_DIR to another disk ({_mb(300)} are needed)"
+    )
+    yield Finding("disk", level, f"{_mb(free // 1024**2)} free at {settings.state_dir}", hint)
+
+
+def _mb(megabytes: int) -> str:
+    return f"{megabytes / 1024:.1f} GB" if megabytes >= 1024 else f"{megabytes} MB"
+
+
+def _nearest(path: Path) -> Path:
+    return next(place for place in (path, *path.parents) if place.exists())
+
+
+def _engine(settings: Settings) -> Iterator[Finding]:
+    from .engines import choose
+    from .engines.docker_preflight import preflight
+
+    docker = preflight(settings)
+    embedded = _embedded()
+    try:
+        chosen = choose(settings)
+        yield Finding("engine", "ok", f"{chosen.engine}: {chosen.reason}")
+        wanted: str = chosen.engine
+    except LocalEnvError as error:
+        yield Finding.of("engine", error)
+        wanted = settings.engine
+    if docker.ok:
+        yield Finding("docker", "ok", docker.reason)
+    elif wanted == "docker":
+        yield Finding("docker", "FAIL", docker.reason, docker.hint)
+    else:
+        yield Finding("docker", "ok", f"not used: {docker.reason}")
+    if embedded.level == "FAIL" and wanted == "docker":
+        yield Finding("embedded", "warn", f"{embedded.text} (not used)", embedded.hint)
+    else:
+        yield embedded
+
+
+def _embedded() -> Finding:
+    """Try the wheels of the embedded engine: there, and made for this machine."""
+    from . import shell
+    from .engines.postgres_home import installed_programs
+
+    try:
+        postgres = installed_programs() / "bin" / "postgres"
+        said = shell.run([postgres, "--version"], timeout_s=10)
+    except (LocalEnvError, OSError) as error:
+        return Finding("embedded", "FAIL", str(error), getattr(error, "hint", "") or "use --engine docker")
+    if said.code:
+        why = (said.stderr or said.stdout).strip().splitlines()
+        return Finding(
+            "embedded", "FAIL", f"{postgres} does not run: {why[-1] if why else said.code}", "use --engine docker"
+        )
+    if importlib.util.find_spec("ministack") is None:
+        return Finding(
+            "embedded", "FAIL", "the Python package ministack is not installed", "run `pip install -r requirements.txt`"
+        )
+    return Finding("embedded", "ok", f"{said.stdout.strip()} and ministack are installed")
+
+
+def _ports(settings: Settings) -> Iterator[Finding]:
+    from . import engines
+
+    try:
+        seen = {state.service: state for state in engines.look(settings)}
+    except LocalEnvError:
+        seen = {}  # _engine says why
+    taken: dict[int, str] = {}
+    for service, variable, host, port in _addresses(settings):
+        state = seen.get(service)  # type: ignore[call-overload]
+        if port in taken:
+            text = f"port {port} is given to {taken[port]} and to {service}"
+            yield Finding("ports", "FAIL", text, f"give {variable} another port in .env")
+        elif state and state.status == "failed":
+            yield Finding("ports", "warn", f"{service} {host}:{port}: {state.detail or 'failed'}", "run `inv env.up`")
+        elif state and state.status != "stopped":
+            yield Finding("ports", "ok", f"{service} {host}:{port}: {state.status}, {state.holder or 'this project'}")
+        else:
+            yield _port(service, variable, host, port)
+        taken[port] = service
+
+
+def _port(service: str, variable: str, host: str, port: int) -> Finding:
+    from .ports import require_free
+
+    try:
+        require_free(host, port, service=service, variable=variable)
+    except LocalEnvError as error:
+        return Finding.of("ports", error)
+    return Finding("ports", "ok", f"{service} {host}:{port}: free")
+
+
+def _addresses(settings: Settings) -> Iterator[tuple[str, str, str, int]]:
+    """Name what listens locally: service, variable, host, port."""
+    yield "postgres", "CONNECTION_URL", settings.postgres.host, settings.postgres.port
+    if settings.dynamodb:
+        yield "dynamodb", "AWS_ENDPOINT_URL_DYNAMODB", settings.dynamodb.host, settings.dynamodb.port
+    if settings.cognito:
+        variable = "AWS_ENDPOINT_URL_COGNITO_IDENTITY_PROVIDER"
+        yield "cognito", variable, settings.cognito.host, settings.cognito.port
+
+
+def _java(settings: Settings) -> Iterator[Finding]:
+    if settings.dynamodb_local_jar:
+        from .engines.dynamodb_jar import require_java
+
+        yield Finding("java", "ok", f"{require_java()} runs {settings.dynamodb_local_jar}")
+
+
+def _aws(settings: Settings) -> Iterator[Finding]:
+    if settings.is_local and settings.cognito_is_emulated:
+        yield Finding("aws", "ok", "no credentials are needed: every service is local")
+        return
+    from .guard import whereabouts
+
+    for line in whereabouts(settings):
+        yield Finding("aws", "ok", line)
+
+
+def _database(settings: Settings) -> Iterator[Finding]:
+    from .postgres.connection import connect
+
+    with connect(settings.postgres) as connection:
+        version = connection.info.parameter_status("server_version")
+    yield Finding("database", "ok", f"{settings.postgres}: PostgreSQL {version}")
