@@ -9,8 +9,8 @@ from pathlib import Path
 
 from .errors import PreflightFailed
 
-FULL = "No space left on device"
-"""strerror(ENOSPC), as other programs print it in the C locale."""
+FULL = ("No space left on device", "Check free disk space")
+"""How other programs say it: strerror(ENOSPC) in the C locale, and PostgreSQL's hint after a write fell short."""
 
 
 @contextmanager
@@ -28,6 +28,11 @@ def disk_errors(folder: Path) -> Iterator[None]:
                 hint="run the command as the owner of that folder, or set LOCALENV_STATE_DIR to a folder of yours",
             ) from error
         raise
+
+
+def tells_of_full_disk(text: str) -> bool:
+    """Tell whether a program's output says that the disk is full."""
+    return any(words in text for words in FULL)
 
 
 def no_space(folder: Path, evidence: str = "") -> PreflightFailed:

@@ -101,12 +101,13 @@ def restart(settings: Settings, say: Say) -> list[ServiceState]:
 
 def belongings(settings: Settings) -> list[str]:
     """Name what `destroy` would remove, of both engines."""
-    found = [
-        thing
-        for engine in _engines_in_question(settings, all_known=True)
-        for part in _components(engine, settings)
-        for thing in part.belongings()
-    ]
+    with disk_errors(settings.state_dir):
+        found = [
+            thing
+            for engine in _engines_in_question(settings, all_known=True)
+            for part in _components(engine, settings)
+            for thing in part.belongings()
+        ]
     return list(dict.fromkeys([*found, *map(str, _traces(settings))]))
 
 
@@ -141,7 +142,8 @@ def _docker_preflight(settings: Settings) -> Any:
 
 
 def _look(engine: EngineName, settings: Settings) -> list[ServiceState]:
-    return _flat([part.look() for part in _components(engine, settings)])
+    with disk_errors(settings.state_dir):
+        return _flat([part.look() for part in _components(engine, settings)])
 
 
 def _engines_in_question(settings: Settings, *, all_known: bool = False) -> list[EngineName]:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import IO
 
 from .. import shell
-from ..disk import FULL, no_space
+from ..disk import no_space, tells_of_full_disk
 from ..errors import LocalEnvError, ServiceFailed
 from ..ports import command_of, find_holder, is_free
 from .service import Deadline
@@ -202,7 +202,7 @@ class Daemon:
 
     def _death(self, code: int, hint: str) -> LocalEnvError:
         evidence = self.tail()
-        if FULL in evidence:
+        if tells_of_full_disk(evidence):
             return no_space(self.lease.parent, evidence)
         return ServiceFailed(f"{self.name} {_ended(code)} while it started", evidence=evidence, hint=hint)
 

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from .. import shell
 from ..addresses import PostgresAddress
-from ..disk import FULL, no_space
+from ..disk import no_space, tells_of_full_disk
 from ..errors import LocalEnvError, ServiceFailed
 from ..ports import require_free
 from ..postgres.connection import connect
@@ -221,7 +221,7 @@ def _select_version(address: PostgresAddress) -> str:
 
 def _creation_failed(home: Home, done: shell.Completed) -> LocalEnvError:
     evidence = "\n".join((done.stdout + done.stderr).splitlines()[-20:])
-    if FULL in evidence:
+    if tells_of_full_disk(evidence):
         return no_space(home.base, evidence)
     return ServiceFailed(f"initdb ended with exit code {done.code}", evidence=evidence, hint=HINT)
 

@@ -21,6 +21,7 @@ from typing import Any
 SAVE_AFTER_S = 1.0
 PAUSE_PER_SAVING = 3
 """A save that took n seconds is followed by a pause of 3 n at least: at most a quarter of one core goes into saving."""
+LOG_BYTES = 5_000_000
 UNSAVED = "unsaved"
 """A file that exists while the last attempt to save failed."""
 RUNNING = "running"
@@ -145,6 +146,7 @@ class Store:
             except asyncio.TimeoutError:
                 if not (self.folder / RUNNING).exists():
                     os._exit(3)
+                cut_log()
                 continue
             await asyncio.sleep(SAVE_AFTER_S)
             self._woken.clear()
@@ -200,6 +202,12 @@ class Store:
         if saved:
             (self.folder / UNSAVED).unlink(missing_ok=True)
             (self.folder / RUNNING).unlink(missing_ok=True)
+
+
+def cut_log() -> None:
+    """Empty the log, which is our stderr, when it has grown too long; it is open for appending."""
+    if os.fstat(2).st_size > LOG_BYTES:
+        os.ftruncate(2, 0)
 
 
 def hasten_saving() -> None:
