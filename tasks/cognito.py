@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from . import _output, env
+from . import _output, db, env
 from ._graph import StepContext, step
 
 if TYPE_CHECKING:
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from .localenv.people import Person
 
 
-def _people(c: StepContext) -> list[Person]:
+def people(c: StepContext) -> list[Person]:
     from .localenv.people import read_people
 
     return read_people(c.step.settings.root / "seeds" / "people.csv")
@@ -31,7 +31,7 @@ def queries(c: StepContext) -> Queries:
 def _examine(c: StepContext) -> Seeded:
     from .localenv.cognito import seed as seeding
 
-    return seeding.examine(c.step.settings, _people(c))
+    return seeding.examine(c.step.settings, people(c))
 
 
 def _is_seeded(c: StepContext) -> str | None:
@@ -50,7 +50,7 @@ def seed(c: StepContext) -> str:
     from .localenv.cognito import seed as seeding
 
     reason = None if c.step.settings.cognito_is_emulated else _is_seeded(c)
-    return reason or seeding.apply(c.step.settings, _people(c))
+    return reason or seeding.apply(c.step.settings, people(c))
 
 
 @step(reads=True, pre=[seed], help={"format": "text or json"})
@@ -88,7 +88,7 @@ def _is_synced(c: StepContext) -> str | None:
 
 
 @step(
-    pre=[seed],
+    pre=[db.setup, seed],
     check=_is_synced,
     plan=lambda c: _compare(c).lines(),
     help={"confirm": "name of the database to write to, for --target prod"},
@@ -99,9 +99,10 @@ def sync_ids(c: StepContext, confirm: str = "") -> str:
     from .localenv.cognito import sync
 
     settings, ask = c.step.settings, input if c.step.interactive else None
-    guard.allow_write(settings, name=settings.postgres.database, confirm=confirm, ask=ask, say=c.step.say)
     comparison = _compare(c)
     for line in comparison.lines():
         c.step.say(line)
+    if comparison.match.changes:
+        guard.allow_write(settings, name=settings.postgres.database, confirm=confirm, ask=ask, say=c.step.say)
     changed = sync.apply(settings, queries(c), comparison)
     return f"{len(comparison.match.pairs)} of {comparison.users} users have their sub, {changed} changed"

@@ -30,24 +30,24 @@ def _allow(c: StepContext, name: str, confirm: str) -> None:
     guard.allow_write(c.step.settings, name=name, confirm=confirm, ask=ask, say=c.step.say)
 
 
-def _files(c: StepContext) -> list[TableFile]:
+def files_of(c: StepContext) -> list[TableFile]:
     from .localenv.dynamodb.tables import read_tables
 
-    return read_tables(c.step.settings, c.step.arguments["file"])
+    return read_tables(c.step.settings, c.step.arguments.get("file", ""))
 
 
 def _is_loaded(c: StepContext) -> str | None:
     from .localenv.dynamodb import schema
     from .localenv.dynamodb.client import connect
 
-    return schema.check_tables(connect(c.step.settings), _files(c))
+    return schema.check_tables(connect(c.step.settings), files_of(c))
 
 
 def _plan_tables(c: StepContext) -> list[str]:
     from .localenv.dynamodb import schema
     from .localenv.dynamodb.client import connect
 
-    return schema.plan_tables(connect(c.step.settings), _files(c))
+    return schema.plan_tables(connect(c.step.settings), files_of(c))
 
 
 @step(
@@ -61,7 +61,7 @@ def schema_load(c: StepContext, file: str = "", confirm: str = "") -> str:
     from .localenv.dynamodb import schema
     from .localenv.dynamodb.client import connect
 
-    client, files = connect(c.step.settings), _files(c)
+    client, files = connect(c.step.settings), files_of(c)
     missing = schema.find_missing(client, files)
     if missing:
         _allow(c, ",".join(missing), confirm)
@@ -143,23 +143,23 @@ def scan(c: StepContext, table: str = "", limit: int = 0, format: str = "text") 
     return None if count is None else f"{count:,} items of {name}"
 
 
-def _seeding(c: StepContext) -> Seeding:
+def seeding_of(c: StepContext) -> Seeding:
     from ddb import messages
 
     from .localenv.dynamodb import seeding, users
 
     queries = c.step.settings.root / "sql" / "users"
     lookup = users.Lookup(by_handles=queries / "by_handles.sql", handles=queries / "handles.sql")
-    file = c.step.arguments["file"]
+    file = c.step.arguments.get("file", "")
     return seeding.prepare(c.step.settings, messages, lookup, file=file, anew=c.step.force, say=c.step.say)
 
 
 def _is_seeded(c: StepContext) -> str | None:
-    return _seeding(c).check()
+    return seeding_of(c).check()
 
 
 def _plan_seed(c: StepContext) -> Iterable[str]:
-    return _seeding(c).plan_lines()
+    return seeding_of(c).plan_lines()
 
 
 @step(
@@ -170,7 +170,7 @@ def _plan_seed(c: StepContext) -> Iterable[str]:
 )
 def seed(c: StepContext, file: str = "", confirm: str = "") -> str:
     """Write the conversations of seeds/conversations, the last line now."""
-    seeding = _seeding(c)
+    seeding = seeding_of(c)
     _allow(c, c.step.settings.message_table, confirm)
     return seeding.seed(c.step.say)
 

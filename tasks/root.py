@@ -1,0 +1,161 @@
+"""The commands without a namespace: the whole environment at once."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from . import _output, cognito, db, ddb, env
+from ._graph import Exit, StepContext, step
+
+if TYPE_CHECKING:
+    from .localenv.check import Report
+    from .localenv.status import Newest, Status
+
+FORMAT = "text or json"
+FINDINGS = 1
+NOT_ALL_RUN = 4
+PREFLIGHT = 6
+
+
+@step(
+    reads=True,
+    pre=[env.up],
+    after=[cognito.sync_ids, ddb.seed],
+    help={"limit": "show this many findings at most", "format": FORMAT},
+)
+def check(c: StepContext, limit: int = 20, format: str = "text") -> str | None:
+    """Prove that users, user pool and items belong together."""
+    report = _examine(c, limit)
+    error = _complaint(report) if report.total else None
+    if c.step.format == "json":
+        print(_output.envelope(c.step.name, report.as_dict(), error=error))
+        if error:
+            raise Exit(code=FINDINGS)
+        return None
+    if error:
+        raise error
+    return report.sentence
+
+
+def _examine(c: StepContext, limit: int) -> Report:
+    from ddb import messages
+    from ddb.consistency import Survey
+
+    from .localenv import check
+
+    app = check.App(cognito.queries(c), messages.user_references, Survey())
+    return check.examine(c.step.settings, app, at_most=limit)
+
+
+def _complaint(report: Report) -> Any:
+    from .localenv.errors import LocalEnvError
+
+    return LocalEnvError(
+        f"{_counted(report.total)}: users, user pool and items do not belong together",
+        hint="run the command below the finding; `inv initial-setup` repairs what the seeds made",
+        evidence="\n".join(report.lines()),
+    )
+
+
+def _counted(findings: int) -> str:
+    return "1 finding" if findings == 1 else f"{findings:,} findings"
+
+
+@step(reads=True, help={"format": FORMAT})
+def status(c: StepContext, format: str = "text") -> None:
+    """Show services, data and freshness; exit 4 when a service is down."""
+    from .localenv import status
+
+    found = status.examine(c.step.settings, _newest_message(c))
+    c.step.emit({"target": c.step.settings.target, **found.as_dict()}, lambda: _shown(c, found))
+    if found.is_down:
+        raise Exit(code=NOT_ALL_RUN)
+
+
+def _newest_message(c: StepContext) -> Newest:
+    from ddb import messages
+
+    from .localenv.status import newest_of
+
+    def newest(client: Any, table: str) -> datetime | None:
+        people = cognito.people(c)
+        rows = (messages.list_message_groups(client, table, str(person.uuid), limit=1) for person in people)
+        return newest_of((row["sk"] for newest in rows for row in newest), messages.parse_time)
+
+    return newest
+
+
+HEADINGS = ("SERVICE", "STATUS", "ADDRESS", "VERSION", "")
+
+
+def _shown(c: StepContext, found: Status) -> str:
+    from .localenv.status import problem_lines
+
+    parts = [
+        _output.table(((s.service, s.status, s.address, s.version, s.detail) for s in found.services), HEADINGS),
+        _output.table((vars(line).values() for line in found.lines), ("STORE", "WHAT", "HOLDS", "STATE")),
+        *problem_lines(found.problems),
+    ]
+    if any(state.status != "running" for state in found.services):
+        parts.append("run `inv env.up` to start what is down, or `inv initial-setup` for all of it")
+    if not found.services and not found.lines:
+        parts.append(f"target {c.step.settings.target}: nothing to show")
+    return "\n\n".join(part for part in parts if part)
+
+
+@step(
+    aggregate=True,
+    local_only=True,
+    pre=[env.up, db.setup, cognito.seed, ddb.schema_load, cognito.sync_ids, ddb.seed, check],
+)
+def initial_setup(c: StepContext) -> str:
+    """Bring everything up: services, database, tables, users, data."""
+    from .localenv import environment
+
+    environment.require_no_drift(c.step.settings)
+    print(_output.table(environment.addresses(c.step.settings)), flush=True)
+    return "ready; look around with `inv status`, `inv db.connect`, `inv cognito.list-users`"
+
+
+def _plan_reset(c: StepContext) -> list[str]:
+    from .localenv import environment
+
+    return [f"remove {thing}" for thing in environment.surplus(c.step.settings, cognito.people(c))]
+
+
+@step(local_only=True, pre=[db.setup, cognito.seed, ddb.schema_load], plan=_plan_reset, help={"yes": "do not ask"})
+def reset(c: StepContext, yes: bool = False) -> str:
+    """Put the data of all stores back to the seeds, after a question."""
+    from .localenv import environment
+    from .localenv.errors import ConfirmationNeeded
+
+    for line in _plan_reset(c):
+        c.step.say(f"will {line}")
+    if not yes and not (c.step.interactive and input("Go on? Type yes: ").strip().lower() == "yes"):
+        raise ConfirmationNeeded("nothing was reset: the answer was not yes", hint="run `inv reset --yes`")
+    return environment.reset(
+        c.step.settings,
+        people=cognito.people(c),
+        queries=cognito.queries(c),
+        tables=ddb.files_of(c),
+        seeding=lambda: ddb.seeding_of(c),
+        say=c.step.say,
+        yes=yes,
+    )
+
+
+@step(reads=True, help={"format": FORMAT})
+def doctor(c: StepContext, format: str = "text") -> None:
+    """Test what this machine has and lacks, and name each remedy."""
+    from .localenv import doctor
+    from .localenv.errors import LocalEnvError
+
+    try:
+        findings = doctor.examine(c.step.settings)
+    except LocalEnvError as error:
+        findings = doctor.examine_unsettled(error)
+    lines = [(f.level, f.subject, f.text + (f"\n      {'':<10}hint: {f.hint}" if f.hint else "")) for f in findings]
+    c.step.emit([finding.as_dict() for finding in findings], lambda: _output.table(lines))
+    if doctor.blocks(findings):
+        raise Exit(code=PREFLIGHT)

@@ -34,13 +34,14 @@ def test_a_difference_of_case_is_said_and_not_matched() -> None:
     assert pairs(found) == []
     assert found.users == (
         Unmatched(
+            "ann",
             "ann (id in the database: MOCK)",
             "pool user u-s1 (x@example.com) has preferred_username 'Ann', which differs by case",
             "set u-s1 to ann",
         ),
     )
     assert found.pool_users == (
-        Unmatched("u-s1 (x@example.com)", "preferred_username 'Ann' differs by case from 'ann'"),
+        Unmatched("Ann", "u-s1 (x@example.com)", "preferred_username 'Ann' differs by case from 'ann'"),
     )
 
 
@@ -49,13 +50,16 @@ def test_an_equal_address_is_a_hint_and_not_a_match() -> None:
     assert pairs(found) == []
     assert found.users == (
         Unmatched(
+            "ann",
             "ann (id in the database: MOCK)",
             "pool user u-s1 (ANN@example.com) has the same e-mail address and no preferred_username",
             "set u-s1 to ann",
         ),
     )
     assert found.pool_users == (
-        Unmatched("u-s1 (ANN@example.com)", "no preferred_username, but the e-mail address of ann", "set u-s1 to ann"),
+        Unmatched(
+            "", "u-s1 (ANN@example.com)", "no preferred_username, but the e-mail address of ann", "set u-s1 to ann"
+        ),
     )
 
 
@@ -64,7 +68,9 @@ def test_the_hint_leaves_a_pool_user_alone_who_belongs_to_somebody_else() -> Non
         [row("ann"), row("Ann", email="ann@example.com")], [pool_user("ann", "s1", email="ann@example.com")]
     )
     assert pairs(found) == [("ann", "s1", False)]
-    assert found.users == (Unmatched("Ann (id in the database: MOCK)", "no pool user has this preferred_username"),)
+    assert found.users == (
+        Unmatched("Ann", "Ann (id in the database: MOCK)", "no pool user has this preferred_username"),
+    )
 
 
 def test_two_pool_users_with_one_handle_are_named_and_not_guessed() -> None:
@@ -72,6 +78,7 @@ def test_two_pool_users_with_one_handle_are_named_and_not_guessed() -> None:
     assert pairs(found) == []
     assert found.users == (
         Unmatched(
+            "ann",
             "ann (id in the database: MOCK)",
             "2 pool users have this preferred_username: u-s1 s1, u-s2 (a@example.com) s2",
             "change all but one",
@@ -84,7 +91,7 @@ def test_a_disabled_pool_user_gives_way_to_an_enabled_one() -> None:
     found = matched([row("ann")], [pool_user("ann", "s1", enabled=False), pool_user("ann", "s2")])
     assert pairs(found) == [("ann", "s2", False)]
     assert found.pool_users == (
-        Unmatched("u-s1, disabled", "shares preferred_username 'ann' with another pool user or several rows"),
+        Unmatched("ann", "u-s1, disabled", "shares preferred_username 'ann' with another pool user or several rows"),
     )
 
 
@@ -97,6 +104,7 @@ def test_two_rows_with_one_handle_are_named_and_not_guessed() -> None:
     assert pairs(found) == []
     assert found.users == (
         Unmatched(
+            "ann",
             "ann (id in the database: MOCK)",
             "2 rows have this handle",
             "remove all but one, or run `inv db.setup`",
@@ -108,14 +116,17 @@ def test_a_near_handle_is_suggested() -> None:
     found = matched([row("londo")], [pool_user("londom", "s1")])
     assert found.users == (
         Unmatched(
-            "londo (id in the database: MOCK)", "no pool user has this preferred_username", "did you mean 'londom'?"
+            "londo",
+            "londo (id in the database: MOCK)",
+            "no pool user has this preferred_username",
+            "did you mean 'londom'?",
         ),
     )
-    assert found.pool_users == (Unmatched("u-s1", "nobody in the database has the handle 'londom'"),)
+    assert found.pool_users == (Unmatched("londom", "u-s1", "nobody in the database has the handle 'londom'"),)
 
 
 def test_pool_users_and_rows_without_anything_are_named_too() -> None:
     found = matched([row("", email="")], [pool_user(None, "s1")])
     assert pairs(found) == []
-    assert found.users == (Unmatched(" (id in the database: MOCK)", "no pool user has this preferred_username"),)
-    assert found.pool_users == (Unmatched("u-s1", "no preferred_username"),)
+    assert found.users == (Unmatched("", " (id in the database: MOCK)", "no pool user has this preferred_username"),)
+    assert found.pool_users == (Unmatched("", "u-s1", "no preferred_username"),)

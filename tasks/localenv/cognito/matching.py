@@ -42,8 +42,12 @@ class Pair:
 
 @dataclass(frozen=True)
 class Unmatched:
-    """Someone on one side without a counterpart: who, why, and what to do about it (empty: nothing need be done)."""
+    """Someone on one side without a counterpart: who, why, and what to do about it (empty: not known).
 
+    `handle` is empty for a pool user without one.
+    """
+
+    handle: str
     who: str
     reason: str
     fix: str = ""
@@ -123,20 +127,26 @@ class _Hints:
         who = f"{handle} (id in the database: {row.sub})"
         same = _candidates(self._pool.get(handle, []))
         if len(rows) > 1:
-            return Unmatched(who, f"{len(rows)} rows have this handle", "remove all but one, or run `inv db.setup`")
+            return Unmatched(
+                handle, who, f"{len(rows)} rows have this handle", "remove all but one, or run `inv db.setup`"
+            )
         if len(same) > 1:
             named = ", ".join(f"{user} {user.sub}" for user in same)
-            return Unmatched(who, f"{len(same)} pool users have this preferred_username: {named}", "change all but one")
+            return Unmatched(
+                handle, who, f"{len(same)} pool users have this preferred_username: {named}", "change all but one"
+            )
         for user in self._by_folded.get(handle.casefold(), []):
             reason = f"pool user {user} has preferred_username {user.handle!r}, which differs by case"
-            return Unmatched(who, reason, self._set_handle(user, handle))
+            return Unmatched(handle, who, reason, self._set_handle(user, handle))
         for user in self._by_email.get(row.email.lower(), []) if row.email else []:
             has = "no preferred_username" if user.handle is None else f"preferred_username {user.handle!r}"
             return Unmatched(
-                who, f"pool user {user} has the same e-mail address and {has}", self._set_handle(user, handle)
+                handle, who, f"pool user {user} has the same e-mail address and {has}", self._set_handle(user, handle)
             )
         near = difflib.get_close_matches(handle, self._free_handles, n=1)
-        return Unmatched(who, "no pool user has this preferred_username", f"did you mean {near[0]!r}?" if near else "")
+        return Unmatched(
+            handle, who, "no pool user has this preferred_username", f"did you mean {near[0]!r}?" if near else ""
+        )
 
     def about_pool_user(self, user: PoolUser) -> Unmatched:
         """Say why a pool user has no row."""
@@ -144,10 +154,21 @@ class _Hints:
         if user.handle is None:
             row = self._rows_by_email.get(user.email.lower()) if user.email else None
             also = f", but the e-mail address of {row.handle}" if row else ""
-            return Unmatched(who, f"no preferred_username{also}", self._set_handle(user, row.handle) if row else "")
+            return Unmatched(
+                user.handle or "",
+                who,
+                f"no preferred_username{also}",
+                self._set_handle(user, row.handle) if row else "",
+            )
         if user.handle in self._rows:
-            return Unmatched(who, f"shares preferred_username {user.handle!r} with another pool user or several rows")
+            return Unmatched(
+                user.handle or "",
+                who,
+                f"shares preferred_username {user.handle!r} with another pool user or several rows",
+            )
         differing = self._rows_by_folded.get(user.handle.casefold())
         if differing:
-            return Unmatched(who, f"preferred_username {user.handle!r} differs by case from {differing!r}")
-        return Unmatched(who, f"nobody in the database has the handle {user.handle!r}")
+            return Unmatched(
+                user.handle or "", who, f"preferred_username {user.handle!r} differs by case from {differing!r}"
+            )
+        return Unmatched(user.handle or "", who, f"nobody in the database has the handle {user.handle!r}")

@@ -14,7 +14,7 @@ from ..parallel import side_by_side
 from ..people import Person
 from ..settings import emulated_pool_file
 from ..wire import Api, AwsError, api
-from .users import Pool, PoolUser, look_for_pool, noted_pools, pages
+from .users import Pool, PoolUser, find_pool, look_for_pool, noted_pools, pages
 
 if TYPE_CHECKING:
     from ..settings import Settings
@@ -101,6 +101,19 @@ def plan_changes(people: Iterable[Person], users: Iterable[PoolUser]) -> tuple[C
     return tuple(change for change in found if change)
 
 
+def strangers(settings: Settings, people: Iterable[Person]) -> list[PoolUser]:
+    """Give the users of the emulated pool who are nobody in the seeds."""
+    pool = look_for_pool(settings)
+    ours = {person.person for person in people}
+    return [user for user in pool.users() if user.username not in ours] if pool else []
+
+
+def remove(settings: Settings, users: Iterable[PoolUser]) -> None:
+    """Delete these users from the emulated pool. One that is gone already is no error."""
+    for user in users:
+        _delete_user(find_pool(settings), user)
+
+
 def find_client(pool: Pool) -> str:
     """Give the id of the pool's app client; empty when there is none."""
     for answer in pages(pool.call, "ListUserPoolClients", "NextToken", UserPoolId=pool.id, MaxResults=60):
@@ -148,6 +161,14 @@ def _create_user(call: Api, who: dict[str, str], attributes: list[dict[str, str]
         call("AdminCreateUser", **who, UserAttributes=attributes, MessageAction="SUPPRESS")
     except AwsError as error:
         if error.aws_code != "UsernameExistsException":  # a call whose answer was lost did it
+            raise
+
+
+def _delete_user(pool: Pool, user: PoolUser) -> None:
+    try:
+        pool.call("AdminDeleteUser", UserPoolId=pool.id, Username=user.username)
+    except AwsError as error:
+        if error.aws_code != "UserNotFoundException":
             raise
 
 

@@ -37,12 +37,16 @@ class Queries:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Both sides at one time, and how they match."""
+    """Both sides at one time, and how they match. `handles` are those of the database, by uuid."""
 
     pool: Pool
-    users: int
+    handles: dict[str, str]
     pool_users: int
     match: Match
+
+    @property
+    def users(self) -> int:
+        return len(self.handles)
 
     @property
     def sentence(self) -> str:
@@ -71,7 +75,7 @@ def compare(settings: Settings, queries: Queries) -> Comparison:
     both: list[Any] = side_by_side([lambda: _pool_and_users(settings), lambda: fetch_users(settings, queries)])
     (pool, pool_users), users = both
     matched = match(users, pool_users, set_handle=handle_command(settings, pool))
-    return Comparison(pool, len(users), len(pool_users), matched)
+    return Comparison(pool, {user.uuid: user.handle for user in users}, len(pool_users), matched)
 
 
 def apply(settings: Settings, queries: Queries, comparison: Comparison) -> int:

@@ -1,0 +1,194 @@
+"""What runs, what the stores hold, and how fresh that is. Reads only; a store that fails is a line, not the end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any
+
+from .errors import LocalEnvError, ServiceFailed, TimedOut
+from .parallel import side_by_side
+
+if TYPE_CHECKING:
+    import psycopg
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+    from .engines.service import ServiceState
+    from .settings import Settings
+
+Newest = Callable[["DynamoDBClient", str], "datetime | None"]
+"""Takes a client and the table of messages; gives the time of the newest message, or None."""
+
+COUNT_UP_TO = 100_000
+STATEMENT_TIMEOUT_MS = 5000
+
+
+@dataclass(frozen=True)
+class Line:
+    """Something in a store: a table, a file that was applied, a pool; what it holds, and in what state it is."""
+
+    store: str
+    what: str
+    holds: str
+    state: str = ""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something that is not as it should be, and the next command. `is_down`: nobody answers there."""
+
+    store: str
+    text: str
+    hint: str
+    is_down: bool = False
+
+
+@dataclass(frozen=True)
+class Status:
+    """Everything that was seen. `services` is empty for the prod target: they are not ours."""
+
+    services: tuple[ServiceState, ...]
+    lines: tuple[Line, ...]
+    problems: tuple[Problem, ...]
+
+    @property
+    def is_down(self) -> bool:
+        """Tell whether something does not answer."""
+        stopped = any(state.status != "running" for state in self.services)
+        return stopped or any(problem.is_down for problem in self.problems)
+
+    def as_dict(self) -> dict[str, Any]:
+        return {name: [vars(value) for value in getattr(self, name)] for name in ("services", "lines", "problems")}
+
+
+Seen = tuple[list["ServiceState"], list[Line], list[Problem]]
+
+
+def examine(settings: Settings, newest: Newest) -> Status:
+    """Look at the services and at each store, side by side."""
+    parts: dict[str, Callable[[], Seen]] = {
+        "postgres": lambda: _postgres(settings),
+        "dynamodb": lambda: _dynamodb(settings, newest),
+        "cognito": lambda: _cognito(settings),
+    }
+    if settings.is_local:
+        parts = {"engine": lambda: _services(settings), **parts}
+    found = side_by_side([_guarded(store, part) for store, part in parts.items()])
+    services = [state for seen in found for state in seen[0]]
+    stopped = {state.service for state in services if state.status != "running"}
+    return Status(
+        tuple(services),
+        tuple(line for seen in found for line in seen[1]),
+        tuple(problem for seen in found for problem in seen[2] if problem.store not in stopped),
+    )
+
+
+def _guarded(store: str, part: Callable[[], Seen]) -> Callable[[], Seen]:
+    def job() -> Seen:
+        try:
+            return part()
+        except LocalEnvError as error:
+            down = isinstance(error, ServiceFailed | TimedOut)
+            return [], [], [Problem(store, error.message, error.hint or "run `inv doctor`", down)]
+
+    return job
+
+
+def _services(settings: Settings) -> Seen:
+    from . import engines
+
+    return engines.look(settings), [], []
+
+
+def _postgres(settings: Settings) -> Seen:
+    from .postgres import ledger, load
+    from .postgres.connection import connect, server_errors
+
+    with connect(settings.postgres, autocommit=True) as connection, server_errors("postgres"):
+        connection.execute(f"SET statement_timeout = {STATEMENT_TIMEOUT_MS}")
+        tables = count_rows(connection)
+        observed = ledger.read(connection)
+    lines = [Line("postgres", name, _rows(count)) for name, count in tables]
+    lines += [Line("postgres", row.path, f"applied {ledger.ago(row.age_s)}") for row in observed.applied]
+    if not (settings.is_local or observed.applied):
+        return [], lines, []
+    drift = load.differences([load.read_schema(settings), *load.read_seeds(settings)], observed)
+    hint = "run `inv db.setup` to build it anew; the old one is kept for `inv db.undo`"
+    return [], lines, [Problem("postgres", ", ".join(drift), hint)] if drift else []
+
+
+def count_rows(connection: psycopg.Connection[Any]) -> list[tuple[str, int]]:
+    """Count the rows of each table in schema public, up to COUNT_UP_TO + 1, in the order of their names."""
+    from psycopg import sql
+
+    named = connection.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public' ORDER BY 1").fetchall()
+    if not named:
+        return []
+    one = sql.SQL("SELECT {name}, (SELECT count(*) FROM (SELECT 1 FROM public.{table} LIMIT {limit}) AS counted)")
+    parts = [
+        one.format(name=sql.Literal(name), table=sql.Identifier(name), limit=sql.Literal(COUNT_UP_TO + 1))
+        for (name,) in named
+    ]
+    return [(str(name), int(count)) for name, count in connection.execute(sql.SQL(" UNION ALL ").join(parts))]
+
+
+def _rows(count: int) -> str:
+    return f"more than {COUNT_UP_TO:,} rows" if count > COUNT_UP_TO else f"{count:,} rows"
+
+
+def _dynamodb(settings: Settings, newest: Newest) -> Seen:
+    from .dynamodb.client import connect
+    from .dynamodb.schema import fetch_tables
+
+    client = connect(settings)
+    tables = fetch_tables(client)
+    there = settings.message_table in [table.shape.name for table in tables]
+    fresh = _freshness(newest(client, settings.message_table)) if there else ""
+    lines = [
+        Line(
+            "dynamodb",
+            table.shape.name,
+            f"{table.items:,} items",
+            ", ".join(filter(None, [table.status, fresh if table.shape.name == settings.message_table else ""])),
+        )
+        for table in tables
+    ]
+    missing = f"table {settings.message_table} does not exist"
+    return [], lines, [] if there else [Problem("dynamodb", missing, "run `inv ddb.schema-load`")]
+
+
+def _freshness(at: datetime | None) -> str:
+    from .postgres.ledger import ago
+
+    if at is None:
+        return "no messages"
+    age_s = (datetime.now(timezone.utc) - at).total_seconds()
+    return f"newest message {ago(age_s)}" if age_s >= 0 else "newest message lies in the future"
+
+
+def _cognito(settings: Settings) -> Seen:
+    from .cognito.users import look_for_pool
+
+    pool = look_for_pool(settings)
+    if pool is None:
+        return [], [], [Problem("cognito", "the emulated user pool is not made yet", "run `inv cognito.seed`")]
+    seen = pool.call("DescribeUserPool", UserPoolId=pool.id)["UserPool"]
+    kind = "emulated" if settings.cognito_is_emulated else "real"
+    return [], [Line("cognito", pool.id, f"{seen.get('EstimatedNumberOfUsers', 0):,} users", kind)], []
+
+
+def newest_of(times: Iterable[str], parse: Callable[[str], datetime]) -> datetime | None:
+    """Give the latest of these times; those that cannot be read do not count."""
+    found: list[datetime] = []
+    for text in times:
+        try:
+            found.append(parse(text))
+        except ValueError:
+            continue
+    return max(found, default=None)
+
+
+def problem_lines(problems: Sequence[Problem]) -> list[str]:
+    """Write the problems, two lines each."""
+    return [f"{problem.store}: {problem.text}\n  hint: {problem.hint}" for problem in problems]

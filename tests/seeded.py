@@ -1,0 +1,47 @@
+"""A whole environment for tests: database, pool and table of their own, filled from the project's seeds."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import replace
+from pathlib import Path
+
+from ddb import messages
+from tasks.localenv.cognito import seed, sync
+from tasks.localenv.cognito.sync import Queries
+from tasks.localenv.dynamodb import schema, seeding, tables
+from tasks.localenv.dynamodb.client import connect
+from tasks.localenv.dynamodb.users import Lookup
+from tasks.localenv.people import read_people
+from tasks.localenv.postgres import setup
+from tasks.localenv.settings import ROOT, Settings
+
+USERS = ROOT / "sql" / "users"
+QUERIES = Queries(USERS / "cognito_ids.sql", USERS / "set_cognito_user_ids.sql")
+LOOKUP = Lookup(USERS / "by_handles.sql", USERS / "handles.sql")
+PEOPLE = read_people(ROOT / "seeds" / "people.csv")
+
+
+def quiet(line: str) -> None:
+    """Take a line of progress and keep it to oneself."""
+
+
+def own(live: Settings, state_dir: Path) -> Settings:
+    """Give `live` for a project of its own: no pool is called after it yet, no database is marked as its own."""
+    return replace(live, project_id=f"test-{uuid.uuid4().hex[:8]}", state_dir=state_dir)
+
+
+def fill(settings: Settings) -> None:
+    """Do what initial-setup does once the services run."""
+    setup.setup(settings, quiet, typed=True)
+    seed.apply(settings, PEOPLE)
+    sync.apply(settings, QUERIES, sync.compare(settings, QUERIES))
+    schema.apply_tables(connect(settings), tables.read_tables(settings))
+    seeding.prepare(settings, messages, LOOKUP, say=quiet).seed(quiet)
+
+
+def complete(live: Settings, state_dir: Path, database: Settings, fresh: Settings) -> Settings:
+    """Give the settings of a filled environment; the fixtures `database` and `fresh` remove what was made."""
+    mine = replace(own(live, state_dir), postgres=database.postgres, message_table=fresh.message_table)
+    fill(mine)
+    return mine

@@ -1,0 +1,179 @@
+"""The three stores held against each other: clean after seeding, and a finding with its command for what is not."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ddb import messages
+from ddb.consistency import Survey
+from tasks.localenv import check
+from tasks.localenv.check import App, Finding, Report
+from tasks.localenv.cognito.matching import DatabaseUser, Match, Pair, Unmatched
+from tasks.localenv.cognito.users import PoolUser, find_pool
+from tasks.localenv.dynamodb.client import connect as dynamodb
+from tasks.localenv.dynamodb.scan import scan
+from tasks.localenv.errors import LocalEnvError
+from tasks.localenv.postgres.connection import connect
+from tasks.localenv.settings import Settings
+from tests.environments import Finished
+from tests.seeded import PEOPLE, QUERIES, complete
+
+LONDO = next(str(person.uuid) for person in PEOPLE if person.person == "londo")
+
+
+@pytest.fixture
+def whole(live: Settings, tmp_path: Path, database: Settings, fresh: Settings) -> Settings:
+    """A filled environment of its own."""
+    return complete(live, tmp_path, database, fresh)
+
+
+def examine(settings: Settings, *, at_most: int = 20) -> Report:
+    return check.examine(settings, App(QUERIES, messages.user_references, Survey()), at_most=at_most)
+
+
+def execute(settings: Settings, statement: bytes) -> None:
+    with connect(settings.postgres) as connection:
+        connection.execute(statement)
+
+
+def sub_of(settings: Settings, handle: str) -> str:
+    return next(user.sub for user in find_pool(settings).users() if user.handle == handle)
+
+
+def group_rows(settings: Settings) -> list[Any]:
+    return [item for item in scan(dynamodb(settings), settings.message_table) if messages.group_of(item)]
+
+
+def test_a_seeded_environment_is_clean(whole: Settings) -> None:
+    items = sum(1 for _ in scan(dynamodb(whole), whole.message_table))
+    report = examine(whole)
+    assert report == Report(len(PEOPLE), len(PEOPLE), items, (), 0)
+    assert report.sentence == f"{len(PEOPLE)} users, {len(PEOPLE)} pool users and {items} items agree"
+    assert items >= 102
+
+
+def test_an_id_that_was_never_synced_is_found(whole: Settings) -> None:
+    execute(whole, b"UPDATE users SET cognito_user_id = 'MOCK' WHERE handle = 'londo'")
+    assert examine(whole).findings == (
+        Finding(
+            "user londo",
+            f"id MOCK in the database, sub {sub_of(whole, 'londo')} in the pool",
+            "run `inv cognito.sync-ids`",
+        ),
+    )
+
+
+def test_users_of_one_side_are_found(whole: Settings) -> None:
+    pool = find_pool(whole)
+    sub = sub_of(whole, "londo")
+    pool.call("AdminDeleteUser", UserPoolId=pool.id, Username="londo")
+    eve = [{"Name": "preferred_username", "Value": "eve"}]
+    pool.call("AdminCreateUser", UserPoolId=pool.id, Username="e", UserAttributes=eve)
+    pool.call("AdminCreateUser", UserPoolId=pool.id, Username="nobody")
+    assert examine(whole).findings == (
+        Finding(
+            f"user londo (id in the database: {sub})",
+            "no pool user has this preferred_username",
+            "run `inv cognito.seed`, or add the pool user",
+        ),
+        Finding(
+            "pool user e",
+            "nobody in the database has the handle 'eve'",
+            "run `inv db.seed`, or remove the pool user",
+        ),
+    )
+
+
+def test_items_of_users_that_the_database_does_not_know_are_found(whole: Settings) -> None:
+    stranger = "00000000-0000-4000-8000-000000000000"
+    execute(whole, f"UPDATE users SET uuid = '{stranger}' WHERE handle = 'andrewbrown'".encode())
+    found = examine(whole)
+    uuid = next(str(person.uuid) for person in PEOPLE if person.person == "andrewbrown")
+    texts = [(finding.subject, finding.fix) for finding in found.findings]
+    assert texts == [(f"user {uuid}", "run `inv ddb.seed`"), (f"user {uuid} (andrewbrown)", "run `inv ddb.seed`")]
+    assert all("in the database" in finding.text for finding in found.findings)
+
+
+def test_a_handle_that_items_still_have_is_found(whole: Settings) -> None:
+    pool = find_pool(whole)
+    renamed = [{"Name": "preferred_username", "Value": "andy"}]
+    pool.call("AdminUpdateUserAttributes", UserPoolId=pool.id, Username="andrewbrown", UserAttributes=renamed)
+    execute(whole, b"UPDATE users SET handle = 'andy' WHERE handle = 'andrewbrown'")
+    (finding,) = examine(whole).findings
+    assert finding.subject.endswith("(andrewbrown)")
+    assert finding.text.endswith("items, and 'andy' in the database")
+
+
+def test_a_surplus_row_is_found_with_the_command_that_removes_it(whole: Settings) -> None:
+    row = group_rows(whole)[0]
+    old = {**row, "sk": {"S": "2020-01-01T00:00:00.000000+00:00"}}
+    dynamodb(whole).put_item(TableName=whole.message_table, Item=old)
+    (finding,) = examine(whole).findings
+    assert finding.subject == f"group {messages.group_of(row)}"
+    assert finding.text == f"user {row['pk']['S'][4:]} has 2 group rows"
+    key = json.dumps(messages.key_of(old))
+    assert whole.dynamodb is not None
+    assert finding.fix == (
+        f"run `aws dynamodb delete-item --endpoint-url {whole.dynamodb.url} --region us-east-1 "
+        f"--table-name {whole.message_table} --key '{key}'`"
+    )
+    words = subprocess.run(
+        ["sh", "-c", f"printf '%s\\n' {finding.fix[5:-1]}"], capture_output=True, text=True, check=True
+    )
+    assert words.stdout.splitlines()[-1] == key
+
+
+def test_findings_beyond_the_limit_are_counted(whole: Settings) -> None:
+    execute(whole, b"UPDATE users SET cognito_user_id = 'MOCK'")
+    report = examine(whole, at_most=2)
+    assert (len(report.findings), report.total) == (2, len(PEOPLE))
+    assert report.lines()[-1] == f"and {len(PEOPLE) - 2} more"
+
+
+def test_a_missing_table_is_an_error_with_its_command(whole: Settings) -> None:
+    with pytest.raises(LocalEnvError, match="table nothing-here does not exist"):
+        examine(replace(whole, message_table="nothing-here"))
+
+
+def test_a_missing_database_is_an_error_with_its_command(whole: Settings) -> None:
+    with pytest.raises(LocalEnvError) as raised:
+        examine(replace(whole, postgres=replace(whole.postgres, database="nothing_here")))
+    assert raised.value.hint == "run `inv db.setup`"
+
+
+def test_pool_users_without_a_handle_are_nobodys_concern() -> None:
+    user = PoolUser("s", "u", None, None, None, False, "CONFIRMED", True)
+    row = DatabaseUser("1", "ann", "", "MOCK")
+    match = Match((Pair(row, user),), (), (Unmatched("", "u2", "no preferred_username"),))
+    assert list(check.link_findings(match)) == [
+        Finding("user ann", "id MOCK in the database, sub s in the pool", "run `inv cognito.sync-ids`")
+    ]
+
+
+def test_the_command_is_clean_after_initial_setup_and_fails_on_a_finding(
+    cli: Callable[..., Finished], database: Settings, fresh: Settings
+) -> None:
+    where = {"CONNECTION_URL": database.postgres.url(masked=False), "DDB_MESSAGE_TABLE": fresh.message_table}
+    assert cli("initial-setup", **where).code == 0
+    clean = cli("check", **where)
+    assert (clean.code, clean.stdout) == (0, "")
+    assert clean.stderr.startswith("ok    check")
+    execute(database, b"UPDATE users SET cognito_user_id = 'MOCK' WHERE handle = 'bayko'")
+    text = cli("check", **where)
+    assert text.code == 1
+    assert "1 finding: users, user pool and items do not belong together" in text.stderr
+    assert "hint: run `inv cognito.sync-ids`" in text.stderr
+    listed = cli("check", "--format", "json", **where)
+    assert listed.code == 1
+    envelope = json.loads(listed.stdout)
+    assert (envelope["status"], envelope["data"]["total"], envelope["error"]["code"]) == ("error", 1, "failure")
+    assert envelope["data"]["findings"][0]["subject"] == "user bayko"
+    assert cli("cognito.sync-ids", **where).code == 0
+    assert cli("check", **where).code == 0
