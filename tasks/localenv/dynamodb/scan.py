@@ -47,7 +47,8 @@ def plain(value: dict[str, Any]) -> Any:
     if kind == "L":
         return [plain(entry) for entry in content]
     if kind in ("SS", "NS", "BS"):
-        return [plain({kind[0]: entry}) for entry in sorted(content)]
+        in_order = sorted(content, key=Decimal if kind == "NS" else None)
+        return [plain({kind[0]: entry}) for entry in in_order]
     return content
 
 
