@@ -191,10 +191,13 @@ class GraphExecutor(Executor):
 
         previous: Node | None = None
         for call in calls:
+            known = set(nodes)
             node = add(call, requested=True)
             node.typed = True
-            if previous is not None and node is not previous and not reaches(previous, node):
-                node.before.append(previous)  # the order of the command line is a wish too
+            # The order of the command line is a wish too: what this call brings waits for the call before it.
+            for new in [node, *(nodes[key] for key in nodes.keys() - known)]:
+                if previous is not None and new is not previous and not reaches(previous, new):
+                    new.before.append(previous)
             previous = node
         for node in nodes.values():
             for other in nodes.values():

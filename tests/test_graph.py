@@ -78,6 +78,22 @@ def test_each_step_runs_once_after_what_it_needs(stage: Stage, capsys: pytest.Ca
     )
 
 
+def test_what_a_later_task_needs_waits_for_the_tasks_typed_before_it(stage: Stage) -> None:
+    gone: list[str] = []
+    stage.add("up")
+    stage.add("drop", "up", body=lambda c: gone.append("data"))
+    stage.add("load", "up", check=lambda c: None if gone else "it is all there")
+    stage.add("all", "up", "load")
+    stage.run("drop", "all")
+    assert stage.ran == ["up", "drop", "load", "all"]
+
+
+def test_a_task_typed_twice_runs_once(stage: Stage) -> None:
+    diamond(stage)
+    stage.run("left", "left", "up")
+    assert stage.ran == ["up", "left"]
+
+
 def test_independent_steps_run_side_by_side(stage: Stage) -> None:
     meeting = threading.Barrier(2, timeout=5)  # passes only when both are inside at once
     stage.add("left", body=lambda c: meeting.wait() and None)
