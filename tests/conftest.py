@@ -17,7 +17,7 @@ import pytest
 
 from tasks.localenv import engines
 from tasks.localenv.settings import Settings, read_settings
-from tests.environments import Finished, environment, inv
+from tests.environments import Finished, environment, inv, reachable
 
 JAR = os.environ.get("DYNAMODB_LOCAL_JAR", "")
 REQUIRED = tuple(filter(None, os.environ.get("LOCALENV_REQUIRE", "").split(",")))
@@ -62,16 +62,6 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
         if name.startswith(("AWS_", "LOCALENV_", "DDB_", "DB_SG")) or name.endswith("CONNECTION_URL"):
             monkeypatch.delenv(name)
-
-
-def reachable(folder: Path) -> Path:
-    """Let every user pass through pytest's own folder: as root, PostgreSQL runs as another user."""
-    if os.geteuid() == 0:
-        for part in (folder, *folder.parents):
-            part.chmod(part.stat().st_mode | 0o011)
-            if part.name.startswith("pytest-of-"):
-                break
-    return folder
 
 
 @pytest.fixture(scope="session")
