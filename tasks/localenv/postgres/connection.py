@@ -21,6 +21,12 @@ APPLICATION = "localenv"
 CONNECT_S = 5
 LOCK_S = 10
 """How long a statement of ours waits for another session's lock."""
+HINTS = {
+    "25006": "say --write to let it change data",
+    "42501": "use a connection URL with the owner's user: this one may not do it",
+    "55P03": "another session holds a lock: look with `inv db.sessions`, end it with `inv db.sessions --kill`",
+}
+"""What to do about a SQLSTATE that Postgres gives no hint for."""
 
 
 class DatabaseMissing(LocalEnvError):
@@ -82,11 +88,7 @@ def server_error(error: psycopg.Error, what: str) -> LocalEnvError:
     if error.sqlstate is None or error.sqlstate.startswith(("57P", "08")):
         return ServiceFailed(f"{what}: {_reason(error)}", hint="look with `inv env.status`, then run it again")
     text = diagnostic.message_primary or _reason(error)
-    hint = diagnostic.message_hint or ""
-    if error.sqlstate == "55P03":
-        hint = "another session holds a lock: look with `inv db.sessions`, end it with `inv db.sessions --kill`"
-    if error.sqlstate == "25006":
-        hint = "it ran read-only"
+    hint = diagnostic.message_hint or HINTS.get(error.sqlstate, "")
     return SqlRefused(f"{what}: {text}", hint=hint, evidence=diagnostic.message_detail or "")
 
 

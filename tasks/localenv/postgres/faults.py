@@ -7,21 +7,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
+from . import connection
 from .lexer import Statement
 from .sqlfile import SqlError, SqlFile, caret_line
 
 if TYPE_CHECKING:
     import psycopg
 
-IN_TRANSACTION = "25001"
 SYNTAX = "42601"
 NOBODY = "LE001"
 """SQLSTATE of our own: pg_temp.person() was asked for somebody who is not in the seeds' people."""
 SHELL = re.compile(rb"#!|\$ |\./|(?:cd|psql|createdb|dropdb|export|sudo|chmod|source|docker|bash|sh|python3?|inv)\s")
 HINTS = {
-    IN_TRANSACTION: "run this statement by itself in `inv db.connect`: each file runs as one transaction",
-    "55P03": "another session holds a lock: look with `inv db.sessions`, end it with `inv db.sessions --kill`",
-    "42501": "the user of the connection URL may not do this: use the owner's",
+    **connection.HINTS,
+    "25001": "run this statement by itself in `inv db.connect`: each file runs as one transaction",
 }
 _INNER = re.compile(r"^PL/pgSQL function (?P<name>\S+?)(?:\(.*\))? line (?P<line>\d+)\b", re.MULTILINE)
 _COPY = re.compile(r"^COPY .+?, line (?P<line>\d+)", re.MULTILINE)

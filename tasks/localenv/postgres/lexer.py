@@ -165,9 +165,10 @@ def _after(text: Text, position: int, char: bytes) -> int:
         return _past(text, text.find(b'"', position + 1), 1)
     if char == b"$":
         return _after_dollar(text, position)
-    if char == b"-" or text[position : position + 2] == b"/*":
-        return max(position + 1, _skip_blank(text, position))
-    return position + 1
+    after = _skip_blank(text, position)
+    if after == position and text[position : position + 2] == b"/*":
+        return len(text)
+    return max(position + 1, after)
 
 
 def _introduces_escapes(text: Text, quote: int) -> bool:
@@ -181,8 +182,11 @@ def _after_escaped(text: Text, quote: int) -> int:
 
 
 def _after_dollar(text: Text, position: int) -> int:
-    if position and _NAME_PART.match(text, position - 1):  # the dollar belongs to a name
-        return _NAME_PART.match(text, position).end()  # type: ignore[union-attr]
+    start = position
+    while start and _NAME_PART.match(text, start - 1):
+        start -= 1
+    if start < position and (name := _WORD.match(text, start)):
+        return name.end()  # the dollar belongs to a name
     tag = _DOLLAR.match(text, position)
     if not tag:
         return position + 1
@@ -194,26 +198,30 @@ def _past(text: Text, found: int, length: int) -> int:
 
 
 def _skip_blank(text: Text, position: int) -> int:
-    """Skip blanks and comments; block comments nest."""
+    """Skip blanks and comments; block comments nest. One that never ends is left for the server to complain of."""
     while True:
         if found := _BLANK.match(text, position):
             position = found.end()
-        if text[position : position + 2] != b"/*":
+        end = _block_comment_end(text, position) if text[position : position + 2] == b"/*" else None
+        if end is None:
             return position
-        position = _after_block_comment(text, position)
+        position = end
 
 
-def _after_block_comment(text: Text, position: int) -> int:
+def _block_comment_end(text: Text, position: int) -> int | None:
     depth = 0
     for edge in _COMMENT_EDGE.finditer(text, position):
         depth += 1 if edge.group() == b"/*" else -1
         if not depth:
             return edge.end()
-    return len(text)
+    return None
 
 
 def _find_data(text: Text, end: int) -> tuple[int, int]:
-    r"""Find the rows that follow a COPY: from the next line to a line `\.`, or to the end of the text."""
+    r"""Find the rows that follow a COPY: from the next line to a line `\.`, or to the end of the text.
+
+    A `\.` without an end of line is left among the rows, as psql leaves it: PostgreSQL 18 refuses it there.
+    """
     newline = text.find(b"\n", end)
     if newline < 0:
         return len(text), len(text)
@@ -224,6 +232,6 @@ def _find_data(text: Text, end: int) -> tuple[int, int]:
             return start, len(text)
         if found in (start, 0) or text[found - 1 : found] == b"\n":
             line_end = found + 2 + (text[found + 2 : found + 3] == b"\r")
-            if line_end >= len(text) or text[line_end : line_end + 1] == b"\n":
+            if text[line_end : line_end + 1] == b"\n":
                 return start, found
         position = found + 2

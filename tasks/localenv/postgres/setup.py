@@ -103,9 +103,9 @@ def undo(settings: Settings) -> str:
         pairs = [(name, between), (kept, name), (between, kept)] if was_there else [(kept, name)]
         ended = databases.rename(conn, settings.postgres, pairs)
     made = ledger.observe(settings.postgres)
-    of = f" (made from {', '.join(row.path for row in made.applied)} {_age(made)})" if made.applied else ""
-    back = f"; the one it replaces is {kept} now, and `inv db.undo` brings it back" if was_there else ""
-    return f"{name} is the database of before{of}{back}{ended_sentence(ended)}"
+    age = f", made {ledger.ago(min(row.age_s for row in made.applied))}" if made.applied else ""
+    back = "; `inv db.undo` again swaps them back" if was_there else ""
+    return f"{name} is the database of before{age}{back}{ended_sentence(ended)}"
 
 
 def drop(settings: Settings) -> str:
@@ -172,7 +172,3 @@ def _is_shape_only(observed: Observed, scripts: Sequence[Script]) -> bool:
 
 def _kept(why: str, command: str, *, typed: bool) -> str:
     return why if typed else f"kept as it is: {why} (`{command}` rebuilds it)"
-
-
-def _age(observed: Observed) -> str:
-    return ledger.ago(min(row.age_s for row in observed.applied))
