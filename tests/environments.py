@@ -11,6 +11,9 @@ from pathlib import Path
 from tasks.localenv.ports import find_free
 from tasks.localenv.settings import ROOT
 
+KEPT = ("PATH", "HOME", "PYTHONPATH")
+"""What a command gets of the environment of the tests."""
+
 
 @dataclass(frozen=True)
 class Finished:
@@ -46,7 +49,7 @@ def inv(*words: str, environ: dict[str, str], cwd: Path = ROOT, text: str = "") 
     """Run `inv` on this project from any folder, with `environ` over a bare environment."""
     done = subprocess.run(
         [sys.executable, "-m", "invoke", "--search-root", str(ROOT), *words],
-        env={"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/"), "NO_COLOR": "1", **environ},
+        env={**{name: os.environ[name] for name in KEPT if name in os.environ}, "NO_COLOR": "1", **environ},
         cwd=cwd,
         input=text,
         capture_output=True,
