@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .. import shell
-from ..addresses import PostgresAddress
+from ..addresses import Endpoint, PostgresAddress
 from ..disk import no_space, tells_of_full_disk
 from ..errors import LocalEnvError, ServiceFailed
 from ..ports import require_free
@@ -65,7 +65,7 @@ class EmbeddedPostgres:
             ServiceState(
                 "postgres",
                 status,
-                f"{self.address.host}:{self.address.port}",
+                str(Endpoint(self.address.host, self.address.port)),
                 version=self.daemon.version,
                 detail=detail,
                 holder=self.daemon.holder,

@@ -127,7 +127,8 @@ class Emulator:
 
     def _command(self) -> list[str | Path]:
         apis = ",".join(["sts", *(APIS[service] for service in self.services)])
-        binds = [part for service in self.services for part in ("--bind", str(self._endpoint(service)))]
+        places = dict.fromkeys(str(self._endpoint(service)) for service in self.services)
+        binds = [part for place in places for part in ("--bind", place)]
         return [sys.executable, PROGRAM, "--state", self.folder, "--apis", apis, *binds]
 
     def _environment(self) -> dict[str, str]:
@@ -138,6 +139,7 @@ class Emulator:
             **kept,
             "MINISTACK_REGION": self.settings.region,
             "TMPDIR": str(self.folder / "tmp"),
+            "OBJC_DISABLE_INITIALIZE_FORK_SAFETY": "YES",  # macOS: the child that saves calls nothing of Apple's
         }
 
 

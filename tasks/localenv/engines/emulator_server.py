@@ -14,6 +14,7 @@ import contextlib
 import os
 import sys
 import time
+import warnings
 from collections.abc import Awaitable, Callable, MutableMapping
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,8 @@ def main() -> None:
     parser.add_argument("--bind", action="append", required=True, help="host:port")
     given = parser.parse_args()
     os.environ.update(ministack_settings(given.state, given.apis, given.bind))
+    # Python 3.12 warns of a fork beside threads; the child only writes files, and takes no lock that a thread may hold.
+    warnings.filterwarnings("ignore", message=".*fork.*", category=DeprecationWarning)
     own_folder = str(Path(__file__).resolve().parent)
     sys.path[:] = [folder for folder in sys.path if folder != own_folder]  # its neighbours are not top-level modules
 
