@@ -199,11 +199,12 @@ class GraphExecutor(Executor):
                 if previous is not None and new is not previous and not reaches(previous, new):
                     new.before.append(previous)
             previous = node
-        for node in nodes.values():
-            for other in nodes.values():
-                if other.task in getattr(node.task, "after", ()) and not reaches(other, node):
-                    node.before.append(other)
-        return list(nodes.values()), options[0] if options else Options()
+        found, chosen = list(nodes.values()), options[0] if options else Options()
+        order_by_wish(found)
+        for node in found:
+            if node.typed and is_refused(node, chosen):
+                raise UsageError(f"{node.name} does not exist for --target prod", hint="run it without --target")
+        return found, chosen
 
 
 class PrefixedLocal(Local):
@@ -220,6 +221,19 @@ def bind(task: Task[Any], kwargs: dict[str, Any]) -> dict[str, Any]:
     """Fill in the defaults, so that equal calls compare equal."""
     defaults = {p.name: p.default for p in task.argspec(task.body).parameters.values()}
     return {**defaults, **kwargs}
+
+
+def order_by_wish(nodes: Iterable[Node]) -> None:
+    """Let each task come after those that it names as `after`, where they are here and do not need it themselves."""
+    nodes = list(nodes)
+    for node in nodes:
+        wished = getattr(node.task, "after", ())
+        node.before += [other for other in nodes if other.task in wished and not reaches(other, node)]
+
+
+def is_refused(node: Node, options: Options) -> bool:
+    """Tell whether the target is not one for this task."""
+    return options.target == "prod" and getattr(node.task, "local_only", False)
 
 
 def reaches(start: Node, goal: Node) -> bool:
@@ -328,10 +342,8 @@ class GraphRun:
         return "skipped" if reason else "ran"
 
     def _reason_to_skip(self, node: Node, c: StepContext) -> str | None:
-        if self.options.target == "prod" and getattr(node.task, "local_only", False):
-            if not node.requested:
-                return "target prod: only done on local data"
-            raise UsageError(f"{node.name} does not exist for --target prod", hint="run it without --target")
+        if is_refused(node, self.options):
+            return "target prod: only done on local data"
         if node.check is None or (self.options.force and node.requested):
             return None
         return node.check(c)

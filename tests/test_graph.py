@@ -252,6 +252,15 @@ def test_a_local_step_does_not_exist_for_prod(stage: Stage, capsys: pytest.Captu
     assert "drop does not exist for --target prod" in capsys.readouterr().err
 
 
+def test_a_local_only_task_is_refused_before_what_it_needs_runs(stage: Stage) -> None:
+    stage.add("up")
+    stage.add("load", "up", local_only=True)
+    stage.add("all", "load", local_only=True, aggregate=True)
+    with pytest.raises(Exit) as caught:
+        stage.run(("all", {"target": "prod"}))
+    assert (caught.value.code, stage.ran) == (2, [])
+
+
 def test_the_same_tasks_run_one_by_one_under_invokes_own_executor(stage: Stage) -> None:
     diamond(stage)
     stage.run("top", executor=Executor)
