@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from invoke import Config, Exit
+from moto import mock_aws
 
+from tasks import ns
+from tasks._graph import GraphExecutor
 from tasks.localenv.cognito import seed, sync, users
 from tasks.localenv.cognito.sync import Queries
 from tasks.localenv.cognito.users import PoolUser, find_pool, look_for_pool
@@ -78,7 +83,7 @@ def test_everybody_gets_a_confirmed_user_who_can_sign_in(own: Settings) -> None:
     said = seed.apply(own, [ANN, BOB])
     pool = find_pool(own)
     assert said == f"2 users in pool {pool.id}, 2 made"
-    assert [facts(user) for user in pool.users()] == [
+    assert sorted(facts(user) for user in pool.users()) == [
         ("ann", "ann", "Ann Ash", "ann@example.com", True, "CONFIRMED", True),
         ("bob", "bob", "Bob Birch", "bob@example.com", True, "CONFIRMED", True),
     ]
@@ -108,9 +113,9 @@ def test_a_changed_person_keeps_their_sub(own: Settings) -> None:
         "update user ann: email 'annie@example.com', preferred_username 'annie', email_verified 'true'"
     ]
     assert seed.apply(own, [renamed, BOB]) == f"2 users in pool {find_pool(own).id}, 1 changed"
-    after = list(find_pool(own).users())
-    assert {user.username: user.sub for user in after} == before
-    assert facts(after[0]) == ("ann", "annie", "Ann Ash", "annie@example.com", True, "CONFIRMED", True)
+    after = {user.username: user for user in find_pool(own).users()}
+    assert {user.username: user.sub for user in after.values()} == before
+    assert facts(after["ann"]) == ("ann", "annie", "Ann Ash", "annie@example.com", True, "CONFIRMED", True)
 
 
 def test_an_interrupted_seed_is_completed(own: Settings) -> None:
@@ -271,11 +276,61 @@ def test_list_users_shows_everybody_also_without_attributes(cli: Callable[..., F
     assert {user["handle"] for user in listed} >= {None, "andrewbrown", "bayko", "londo"}
 
 
-def test_seeding_is_skipped_for_a_real_pool(cli: Callable[..., Finished]) -> None:
-    done = cli("cognito.seed", AWS_COGNITO_USER_POOL_ID="us-east-1_AbCdEfGhI")
-    assert done.code == 0
-    assert done.stderr.splitlines()[-1].split(maxsplit=2) == [
-        "skip",
-        "cognito.seed",
-        "AWS_COGNITO_USER_POOL_ID names a real pool: us-east-1_AbCdEfGhI",
-    ]
+def test_seeding_is_skipped_for_a_real_pool(live: Settings) -> None:
+    real = replace(live, cognito=None, user_pool_id="us-east-1_AbCdEfGhI")
+    c: Any = SimpleNamespace(step=SimpleNamespace(settings=real))
+    assert ns["cognito.seed"].check(c) == "AWS_COGNITO_USER_POOL_ID names a real pool: us-east-1_AbCdEfGhI"
+    c.step.settings = replace(real, target="prod")
+    assert ns["cognito.seed"].check(c) == "target prod: the users of a real pool are its own"
+
+
+@pytest.fixture
+def prod(with_users: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Settings]:
+    """Production, played by `with_users`: its database, and its pool in place of a real one."""
+    seed.apply(with_users, [ANN])
+    monkeypatch.setattr(users, "api", lambda settings, service: api(with_users, service))
+    monkeypatch.setenv("LOCALENV_STATE_DIR", str(with_users.state_dir / "prod"))
+    monkeypatch.setenv("PROD_CONNECTION_URL", with_users.postgres.url(masked=False))
+    monkeypatch.setenv("AWS_COGNITO_USER_POOL_ID", find_pool(with_users).id)
+    with mock_aws():
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE")
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+        yield with_users
+
+
+def sync_ids(**options: Any) -> int:
+    """Run cognito.sync-ids in this process; give its exit code."""
+    try:
+        GraphExecutor(ns, Config()).execute(("cognito.sync-ids", options))
+    except Exit as end:
+        return int(end.code)
+    return 0
+
+
+def test_production_is_written_to_with_its_name_alone(prod: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+    add_rows(prod, "ann", "eve")
+    assert sync_ids(target="prod") == 3
+    assert ids(prod) == {"ann": "MOCK", "eve": "MOCK"}
+    told = capsys.readouterr().err
+    assert f"{prod.postgres.database} is production data, and nobody is here to confirm" in told
+    assert "target prod: account 123456789012" in told
+    assert "no pool user for eve (id in the database: MOCK): no pool user has this preferred_username" in told
+    assert sync_ids(target="prod", confirm=prod.postgres.database) == 0
+    (user,) = find_pool(prod).users()
+    assert ids(prod) == {"ann": user.sub, "eve": "MOCK"}
+
+
+def test_a_plan_shows_what_would_be_written_and_writes_nothing(
+    prod: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    add_rows(prod, "ann")
+    (user,) = find_pool(prod).users()
+    assert sync_ids(target="prod", plan=True) == 0
+    assert f"      update ann: id MOCK -> {user.sub}" in capsys.readouterr().out.splitlines()
+    assert ids(prod) == {"ann": "MOCK"}
+
+
+def test_the_command_fails_when_nobody_matches(prod: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+    add_rows(prod, "eve")
+    assert sync_ids(target="prod") == 1
+    assert "none of 1 users in the database has a user in pool" in capsys.readouterr().err

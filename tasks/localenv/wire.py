@@ -45,7 +45,7 @@ class Api(Protocol):
 def api(settings: Settings, service: Service) -> Api:
     """Give the API of the target: the local engine's where there is one, else AWS's own."""
     endpoint = {"dynamodb": settings.dynamodb, "cognito-idp": settings.cognito}[service]
-    return LocalApi(endpoint, settings.region, service) if endpoint else _AwsApi(settings, service)
+    return LocalApi(endpoint, settings.region, service) if endpoint else AwsApi(settings, service)
 
 
 class LocalApi:
@@ -115,7 +115,7 @@ class LocalApi:
         return answer.status, text
 
 
-class _AwsApi:
+class AwsApi:
     """AWS's own API, through a boto3 client."""
 
     def __init__(self, settings: Settings, service: Service) -> None:
