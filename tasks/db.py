@@ -104,14 +104,20 @@ def seed(c: StepContext, file: str = "", yes: bool = False, confirm: str = "") -
 def _is_set_up(c: StepContext) -> str | None:
     from .localenv.postgres import setup
 
-    decision = setup.read_decision(c.step.settings, typed=c.step.typed)
+    decision = setup.read_decision(c.step.settings, typed=_may_replace(c))
+    if c.step.requested:  # typed, or a part of initial-setup, which must not call a database ready that is not
+        decision.require_agreement(c.step.settings.postgres.database)
     return decision.reason if decision.action == "keep" else None
+
+
+def _may_replace(c: StepContext) -> bool:
+    return c.step.typed or c.step.force
 
 
 def _plan_setup(c: StepContext) -> list[str]:
     from .localenv.postgres import setup
 
-    return setup.plan(c.step.settings, typed=c.step.typed)
+    return setup.plan(c.step.settings, typed=_may_replace(c))
 
 
 @step(pre=[env.up], check=_is_set_up, plan=_plan_setup, local_only=True, help={"yes": YES})
@@ -119,7 +125,7 @@ def setup(c: StepContext, yes: bool = False) -> str:
     """Build database, schema and seeds beside the old one, then swap."""
     from .localenv.postgres import setup as building
 
-    return building.setup(c.step.settings, c.step.say, typed=c.step.typed, force=c.step.force, yes=yes)
+    return building.setup(c.step.settings, c.step.say, typed=_may_replace(c), force=c.step.force, yes=yes)
 
 
 @step(pre=[env.up], local_only=True, plan=lambda c: [f"swap {c.step.settings.postgres.database} with the one before"])

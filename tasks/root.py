@@ -113,7 +113,6 @@ def initial_setup(c: StepContext) -> str:
     """Bring everything up: services, database, tables, users, data."""
     from .localenv import environment
 
-    environment.require_no_drift(c.step.settings)
     print(_output.table(environment.addresses(c.step.settings)), flush=True)
     return "ready; look around with `inv status`, `inv db.connect`, `inv cognito.list-users`"
 

@@ -206,7 +206,7 @@ def test_a_database_with_content_is_kept_and_the_difference_is_named(
     done = run("initial-setup")
     assert done.code == 3
     assert f"database {shared.postgres.database} is kept as it is: sql/schema.sql changed since" in done.stderr
-    assert "run `inv db.setup` to build it anew" in done.stderr
+    assert "hint" in done.stderr and "run `inv db.setup`: it builds the new one beside" in done.stderr
     assert contents(shared)["users"] == before["users"]
 
 

@@ -10,7 +10,6 @@ from .cognito.sync import Queries
 from .cognito.users import look_for_pool
 from .dynamodb import schema
 from .dynamodb.client import connect
-from .errors import ConfirmationNeeded
 from .people import Person
 from .postgres import load
 
@@ -31,16 +30,6 @@ def addresses(settings: Settings) -> list[tuple[str, str]]:
         ("dynamodb", settings.dynamodb.url if settings.dynamodb else f"AWS, {settings.region}"),
         ("cognito", cognito + (f", pool {pool.id}" if pool else "")),
     ]
-
-
-def require_no_drift(settings: Settings) -> None:
-    """Raise ConfirmationNeeded where the database is not what the files say: it holds somebody's data and stays."""
-    drift = load.drift(settings)
-    if drift:
-        raise ConfirmationNeeded(
-            f"database {settings.postgres.database} is kept as it is: {', '.join(drift)}",
-            hint="run `inv db.setup` to build it anew (`inv db.undo` brings the old one back), then this again",
-        )
 
 
 def surplus(settings: Settings, people: Sequence[Person]) -> list[str]:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
-from ..errors import LocalEnvError
+from ..errors import ConfirmationNeeded, LocalEnvError
 from . import databases, ledger, load
 from .connection import connect, server_errors
 from .databases import Session, beside, ended_sentence
@@ -22,10 +22,22 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Decision:
-    """What db.setup would do, and why: build a new database, seed the one that is there, or keep it."""
+    """What db.setup would do, and why: build a new database, seed the one that is there, or keep it.
+
+    `command` builds anew what is kept although the files say something else.
+    """
 
     action: Literal["build", "seed", "keep"]
     reason: str
+    command: str = field(default="", compare=False)
+
+    def require_agreement(self, name: str) -> None:
+        """Raise ConfirmationNeeded where a database is kept that is not what the files say."""
+        if self.command:
+            raise ConfirmationNeeded(
+                f"database {name} is {self.reason}",
+                hint=f"run `{self.command}`: it builds the new one beside the old one, and `inv db.undo` goes back",
+            )
 
 
 def decide(observed: Observed, scripts: Sequence[Script], project_id: str, *, typed: bool) -> Decision:
@@ -44,10 +56,10 @@ def decide(observed: Observed, scripts: Sequence[Script], project_id: str, *, ty
         return Decision("keep", same)
     if not ours:
         holds = f"it holds {load.objects(observed)} that this project did not make"
-        return Decision("build" if typed else "keep", _kept(holds, "inv db.setup --yes", typed=typed))
+        return _build_or_keep(holds, "inv db.setup --yes", typed=typed)
     if not typed and _is_shape_only(observed, scripts):
         return Decision("seed", "the schema is there, the seeds are not")
-    return Decision("build" if typed else "keep", _kept(", ".join(changed), "inv db.setup", typed=typed))
+    return _build_or_keep(", ".join(changed), "inv db.setup", typed=typed)
 
 
 def read_decision(settings: Settings, *, typed: bool) -> Decision:
@@ -170,5 +182,7 @@ def _is_shape_only(observed: Observed, scripts: Sequence[Script]) -> bool:
     return schema_is_there and not observed.lost and not any(row.step == "seed" for row in observed.applied)
 
 
-def _kept(why: str, command: str, *, typed: bool) -> str:
-    return why if typed else f"kept as it is: {why} (`{command}` rebuilds it)"
+def _build_or_keep(why: str, command: str, *, typed: bool) -> Decision:
+    if typed:
+        return Decision("build", why)
+    return Decision("keep", f"kept as it is: {why} (`{command}` rebuilds it)", command)
