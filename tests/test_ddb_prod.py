@@ -1,0 +1,138 @@
+"""The ddb commands with --target prod: AWS played by moto in this process, and a real Postgres as the database."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from invoke import Config, Exit
+from moto import mock_aws
+
+from tasks import ns
+from tasks._graph import GraphExecutor
+from tasks.localenv import aws
+from tasks.localenv.settings import Settings
+from tests.environments import Finished
+
+TABLE = "cruddur-messages"
+Prod = Callable[..., tuple[int, list[str]]]
+
+
+@pytest.fixture
+def prod(live: Settings, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Iterator[Prod]:
+    """Run a command for production; give its exit code and the lines of its report."""
+    monkeypatch.setenv("LOCALENV_STATE_DIR", str(live.state_dir))
+    monkeypatch.setenv("PROD_CONNECTION_URL", live.postgres.url(masked=False))
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAEXAMPLE")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "hush-hush")
+
+    def run(command: str, **arguments: Any) -> tuple[int, list[str]]:
+        try:
+            GraphExecutor(ns, Config()).execute((command, {"target": "prod", **arguments}))
+            code = 0
+        except Exit as ended:
+            code = ended.code
+        report = capfd.readouterr().err
+        assert "hush-hush" not in report
+        evened = (re.sub(r" +", " ", re.sub(r"\d+\.\d\ds", "0s", line)).strip() for line in report.splitlines())
+        return code, [line for line in evened if "env.up" not in line]
+
+    with mock_aws():
+        aws.forget_clients()
+        yield run
+    aws.forget_clients()
+
+
+@pytest.fixture
+def users(cli: Callable[..., Finished]) -> None:
+    """Have the people of the seeds in the database."""
+    assert cli("db.setup").code == 0
+
+
+def tables() -> list[str]:
+    import boto3
+
+    return boto3.client("dynamodb", region_name="us-east-1").list_tables()["TableNames"]
+
+
+def count() -> int:
+    import boto3
+
+    return boto3.client("dynamodb", region_name="us-east-1").scan(TableName=TABLE)["Count"]
+
+
+def test_a_table_is_created_only_with_its_name_as_confirm(prod: Prod, live: Settings) -> None:
+    code, report = prod("ddb.schema-load")
+    shown = [
+        "ddb.schema-load | target prod: account 123456789012 (arn:aws:sts::123456789012:user/moto), region us-east-1",
+        f"ddb.schema-load | hosts: dynamodb.us-east-1.amazonaws.com, postgres {live.postgres}",
+    ]
+    assert (code, report, tables()) == (
+        3,
+        [
+            *shown,
+            f"FAIL ddb.schema-load {TABLE} is production data, and nobody is here to confirm",
+            f"hint run the same command with --confirm {TABLE}",
+        ],
+        [],
+    )
+    code, report = prod("ddb.schema-load", confirm=TABLE)
+    assert (code, report, tables()) == (
+        0,
+        [*shown, "ok ddb.schema-load 0s 1 table created; 1 ACTIVE and as ddb/tables says"],
+        [TABLE],
+    )
+    assert prod("ddb.schema-load") == (0, ["skip ddb.schema-load 1 table ACTIVE and as ddb/tables says"])
+
+
+def test_a_seed_of_prod_makes_no_table_by_the_way(prod: Prod) -> None:
+    code, report = prod("ddb.seed", confirm=TABLE)
+    assert (code, tables()) == (3, [])
+    assert report[-3:] == [
+        "FAIL ddb.schema-load ddb.schema-load would write to production",
+        f"hint run `inv ddb.schema-load --target prod --confirm {TABLE}` first",
+        "not run ddb.seed",
+    ]
+
+
+@pytest.mark.parametrize("confirm", ["", "yes", "cruddur"])
+def test_a_seed_of_prod_is_refused_without_the_tables_name(users: None, prod: Prod, confirm: str) -> None:
+    prod("ddb.schema-load", confirm=TABLE)
+    assert (prod("ddb.seed", confirm=confirm)[0], count()) == (3, 0)
+
+
+def test_a_seed_of_prod_with_the_tables_name_writes(users: None, prod: Prod) -> None:
+    prod("ddb.schema-load", confirm=TABLE)
+    code, report = prod("ddb.seed", confirm=TABLE)
+    assert (code, report[-1], count()) == (
+        0,
+        "ok ddb.seed 0s 120 messages written, the last one now, 4 group rows written",
+        124,
+    )
+    code, report = prod("ddb.seed")
+    assert (code, report[-1].rpartition(",")[0]) == (0, "skip ddb.seed 120 messages and 4 group rows unchanged")
+
+
+def test_yes_is_not_enough_to_drop_a_table_of_prod(prod: Prod) -> None:
+    prod("ddb.schema-load", confirm=TABLE)
+    assert (prod("ddb.drop", yes=True)[0], tables()) == (3, [TABLE])
+    code, report = prod("ddb.drop", confirm=TABLE)
+    assert (code, report[0], tables()) == (0, f"ddb.drop | will be dropped: table {TABLE}, 0 items, 0 bytes", [])
+
+
+def test_an_endpoint_override_stops_prod_before_any_call(prod: Prod, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://localhost:8000")
+    assert prod("ddb.list-tables") == (
+        2,
+        [
+            "FAIL ddb.list-tables AWS_ENDPOINT_URL is set in the environment: "
+            "a call meant for AWS would go to http://localhost:8000",
+            "hint unset AWS_ENDPOINT_URL",
+        ],
+    )
+
+
+def test_a_plan_for_prod_asks_nothing_and_changes_nothing(prod: Prod) -> None:
+    assert (prod("ddb.schema-load", plan=True)[0], tables()) == (0, [])
