@@ -44,7 +44,11 @@ def _is_seeded(c: StepContext) -> str | None:
     return found.sentence if found.is_complete else None
 
 
-@step(pre=[env.up], check=_is_seeded, plan=lambda c: _examine(c).plan())
+def _plan_seed(c: StepContext) -> list[str]:
+    return _examine(c).plan() if c.step.settings.cognito_is_emulated else []
+
+
+@step(pre=[env.up], check=_is_seeded, plan=_plan_seed)
 def seed(c: StepContext) -> str:
     """Put the people of the seeds into the emulated user pool."""
     from .localenv.cognito import seed as seeding

@@ -15,6 +15,7 @@ import pytest
 from moto import mock_aws
 
 from tasks.localenv.addresses import Endpoint
+from tasks.localenv.aws import client
 from tasks.localenv.cognito.users import Pool
 from tasks.localenv.errors import ServiceFailed, UsageError
 from tasks.localenv.ports import find_free
@@ -156,3 +157,11 @@ def test_a_configured_endpoint_does_not_catch_what_is_meant_for_aws(
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://localhost:8000")
     with pytest.raises(UsageError, match="AWS_ENDPOINT_URL is set in the environment"):
         api(aws, "dynamodb")
+
+
+def test_a_real_user_pool_beside_local_stores_is_reached_whatever_the_app_is_configured_with(
+    aws: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://localhost:8000")
+    settings = replace(aws, target="local", region="eu-west-1")
+    assert client(settings, "cognito-idp").meta.endpoint_url == "https://cognito-idp.eu-west-1.amazonaws.com"

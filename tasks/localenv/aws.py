@@ -45,10 +45,11 @@ def client(settings: Settings, service: str) -> Any:
     """Give the process's client for a service at the target's own endpoint.
 
     One client a service serves every thread (boto3 docs: clients are thread-safe) and costs its 40 ms once.
-    Raises UsageError where the prod target meets a configured endpoint override, or credentials are half there.
+    Raises UsageError where the prod target meets a configured endpoint override, or credentials are half there. The
+    local target's one service of AWS, a real user pool, is reached whatever endpoints the app is configured with.
     """
     endpoint = {"dynamodb": settings.dynamodb, "cognito-idp": settings.cognito}.get(service)
-    if endpoint is None:
+    if endpoint is None and not settings.is_local:
         refuse_endpoint_overrides()
     key = (service, endpoint, settings.region, settings.access_key, settings.secret_key, settings.session_token)
     with _making, aws_errors(service):
