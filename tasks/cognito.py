@@ -104,7 +104,7 @@ def sync_ids(c: StepContext, confirm: str = "") -> str:
 
     settings, ask = c.step.settings, input if c.step.interactive else None
     comparison = _compare(c)
-    for line in comparison.lines():
+    for line in comparison.lines() if c.step.typed else comparison.unmatched():
         c.step.say(line)
     if comparison.match.changes:
         guard.allow_write(settings, name=settings.postgres.database, confirm=confirm, ask=ask, say=c.step.say)

@@ -62,9 +62,11 @@ class Comparison:
             for pair in self.match.changes
         ]
         kept = [f"keep {pair.user.handle}: has its sub {pair.user.sub}" for pair in self.match.pairs if pair.is_set]
+        return [*changes, *kept, *self.unmatched()]
+
+    def unmatched(self) -> list[str]:
+        """Say who is not linked, on either side, and why."""
         return [
-            *changes,
-            *kept,
             *(f"no pool user for {row}" for row in self.match.users),
             *(f"no database user for pool user {user}" for user in self.match.pool_users),
         ]
