@@ -188,15 +188,14 @@ def _row(table: Table) -> tuple[str, str, int, str, str, str, str]:
 
 
 def _confirm_drop(c: StepContext, table: Table, *, yes: bool, confirm: str) -> None:
+    from .localenv import guard
     from .localenv.dynamodb import schema
     from .localenv.errors import ConfirmationNeeded
 
-    if not c.step.settings.is_local:
-        c.step.say(f"will be dropped: {schema.summary(table)}")
-        _allow(c, table.shape.name, confirm)
-        return
     c.step.say(f"will be dropped: {schema.summary(table)}")
-    if not yes and not (c.step.interactive and input("Drop it? Type yes: ").strip().lower() == "yes"):
+    if not c.step.settings.is_local:
+        _allow(c, table.shape.name, confirm)
+    elif not yes and not (c.step.interactive and guard.answer(input, "Drop it? Type yes: ").lower() == "yes"):
         raise ConfirmationNeeded(
             f"table {table.shape.name} was not dropped: the answer was not yes",
             hint=f"run `inv ddb.drop --table {table.shape.name} --yes` to drop it",

@@ -209,7 +209,7 @@ def test_a_lost_row_comes_back(table: Settings) -> None:
     [
         (
             datetime(2025, 12, 31, 23, 59, 59, 999999, tzinfo=timezone.utc),
-            "of 2025, and the app shows those of this year",
+            "begun in 2025, and the app shows those of this year",
         ),
         (NOW + timedelta(microseconds=1), "in the future"),
     ],
@@ -225,6 +225,15 @@ def test_what_the_app_would_not_show_is_seeded_anew(table: Settings, planted: da
     ]
     plant(table, THREE)
     assert (messages_of(table), rows_of(table)) == (SEEDED, ROWS)
+
+
+def test_a_conversation_across_new_year_is_seeded_anew_once_it_fits_into_the_year(table: Settings) -> None:
+    plant(table, THREE, now=datetime(2026, 1, 1, 0, 1, tzinfo=timezone.utc))
+    too_early, in_time = (datetime(2026, 1, 1, 0, minute, tzinfo=timezone.utc) for minute in (1, 2))
+    assert check(table, THREE, now=too_early) == "3 messages and 2 group rows unchanged, last one 0 s ago"
+    assert check(table, THREE, now=in_time) is None
+    plant(table, THREE, now=in_time)
+    assert [at[:5] for at, _, _ in messages_of(table)] == ["00:00", "00:01", "00:02"]
 
 
 def test_a_missing_or_changed_message_is_noticed(table: Settings) -> None:

@@ -92,6 +92,10 @@ def test_an_ended_input_is_no_answer(prod: Settings) -> None:
         guard.allow_write(prod, name="cruddur", ask=ask, say=print)
 
 
+def test_an_answer_is_taken_without_the_spaces_around_it() -> None:
+    assert guard.answer(answering(" cruddur \n"), "?") == "cruddur"
+
+
 def test_without_anybody_to_ask_prod_is_refused(prod: Settings) -> None:
     with pytest.raises(ConfirmationNeeded) as caught:
         guard.allow_write(prod, name="cruddur", say=print)

@@ -38,9 +38,9 @@ def allow_write(
         return
     if ask is None:
         raise ConfirmationNeeded(f"{name} is production data, and nobody is here to confirm", hint=again)
-    answer = _answer(ask, f"Type {name} to change this production data: ")
-    if answer != name:
-        raise ConfirmationNeeded(f"nothing was changed: {answer!r} is not {name}", hint=again)
+    given = answer(ask, f"Type {name} to change this production data: ")
+    if given != name:
+        raise ConfirmationNeeded(f"nothing was changed: {given!r} is not {name}", hint=again)
 
 
 def whereabouts(settings: Settings) -> list[str]:
@@ -56,7 +56,8 @@ def whereabouts(settings: Settings) -> list[str]:
     ]
 
 
-def _answer(ask: Callable[[str], str], question: str) -> str:
+def answer(ask: Callable[[str], str], question: str) -> str:
+    """Ask; an ended input (Ctrl-D) is an empty answer."""
     try:
         return ask(question).strip()
     except EOFError:

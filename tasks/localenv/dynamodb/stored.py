@@ -108,8 +108,10 @@ def why_not_as_seeded(seed: Seed, stored: Stored, now: datetime) -> str:
         return "not as the file and the users are now"
     if stored.last_at > now:
         return "in the future"
-    if stored.last_at.year != now.year:
-        return f"of {stored.last_at.year}, and the app shows those of this year"
+    took = SPACING * (seed.size - 1)
+    begun_in, could_begin_in = (stored.last_at - took).year, (now - took).year
+    if stored.last_at.year < now.year or begun_in < could_begin_in == now.year:
+        return f"begun in {begun_in}, and the app shows those of this year"
     return ""
 
 
