@@ -160,7 +160,7 @@ def doctor_command(tmp_path: Path) -> Callable[..., tuple[int, str, str]]:
 def test_the_command_prints_a_table(doctor_command: Callable[..., tuple[int, str, str]]) -> None:
     code, out, err = doctor_command()
     assert (code, err) == (0, "")
-    assert out.splitlines()[0].startswith("ok    python    Python 3.")
+    assert out.split()[:3] == ["ok", "python", "Python"]
 
 
 def test_the_command_ends_with_6_when_something_blocks(doctor_command: Callable[..., tuple[int, str, str]]) -> None:
