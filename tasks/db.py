@@ -125,7 +125,8 @@ def setup(c: StepContext, yes: bool = False) -> str:
     """Build database, schema and seeds beside the old one, then swap."""
     from .localenv.postgres import setup as building
 
-    return building.setup(c.step.settings, c.step.say, typed=_may_replace(c), force=c.step.force, yes=yes)
+    done = building.setup(c.step.settings, c.step.say, typed=_may_replace(c), force=c.step.force, yes=yes)
+    return done + _what_next(c)
 
 
 @step(pre=[env.up], local_only=True, plan=lambda c: [f"swap {c.step.settings.postgres.database} with the one before"])
@@ -146,7 +147,12 @@ def reset(c: StepContext, yes: bool = False) -> str:
     """Put the contents back to schema and seeds, in place."""
     from .localenv.postgres import load
 
-    return load.reset(c.step.settings, c.step.say, yes=yes)
+    return load.reset(c.step.settings, c.step.say, yes=yes) + _what_next(c)
+
+
+def _what_next(c: StepContext) -> str:
+    """Say what a typed rebuild leaves open; within initial-setup the next steps see to it."""
+    return "; next: `inv cognito.sync-ids`, since new users have no pool id yet" if c.step.typed else ""
 
 
 def _is_gone(c: StepContext) -> str | None:
