@@ -14,7 +14,7 @@ from ..errors import LocalEnvError, PreflightFailed, ServiceFailed, UsageError
 from ..settings import Settings
 from . import docker_sdk
 from .compose import Compose, wanted_hashes
-from .docker_api import Container, DockerApi, EngineAway, epoch_s, read_container
+from .docker_api import Container, DockerApi, EngineAway, read_container
 from .docker_endpoint import find_endpoint
 from .docker_postgres import DatabaseServer
 from .docker_preflight import Preflight, find_docker, preflight, require_docker
@@ -138,7 +138,7 @@ class ComposeServices:
             stuck = container.state in ("paused", "restarting")
             detail = "" if container.exit_code in STOPPED or container.state == "created" else container.status
             return self._state(service, "failed" if stuck else "stopped", container, detail=detail)
-        since = epoch_s(api.get(f"/containers/{container.id}/json")["State"]["StartedAt"])
+        since = api.started_at(container)
         if outdated:
             return self._state(service, "starting", container, detail=outdated, since=since)
         answers = answers_now(self.settings, service)

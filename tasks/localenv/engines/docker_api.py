@@ -81,10 +81,7 @@ class DockerApi:
 
     def __init__(self, endpoint: DockerEndpoint, timeout_s: float = TIMEOUT_S) -> None:
         self.endpoint = endpoint
-        self._connection = _Connection(endpoint, timeout_s)
-
-    def __del__(self) -> None:
-        self._connection.close()
+        self._timeout_s = timeout_s
 
     def ping(self) -> None:
         """Raise EngineAway when no engine answers, PreflightFailed when this user may not ask it."""
@@ -102,6 +99,15 @@ class DockerApi:
         rows = rows["Volumes"] or [] if kind == "volumes" else rows
         return sorted(row["Name"] for row in rows)
 
+    def started_at(self, container: Container) -> float:
+        """Give the time of its last start, in seconds since the epoch; 0 when there was none, or it is gone by now."""
+        return epoch_s(self._inspect(container).get("State", {}).get("StartedAt", ""))
+
+    def environment(self, container: Container) -> dict[str, str]:
+        """Give the variables that it was made with; none when it is gone by now."""
+        pairs = self._inspect(container).get("Config", {}).get("Env") or []
+        return dict(pair.partition("=")[::2] for pair in pairs)
+
     def has_image(self, name: str) -> bool:
         return self._ask(f"/images/{name}/json")[0] == 200
 
@@ -113,14 +119,20 @@ class DockerApi:
             raise LocalEnvError(f"the Docker engine at {self.endpoint}: {said or status}", hint="run `docker info`")
         return body
 
+    def _inspect(self, container: Container) -> dict[str, Any]:
+        status, body = self._ask(f"/containers/{container.id}/json")
+        return body if status == 200 else {}
+
     def _ask(self, path: str, **query: str) -> tuple[int, Any]:
+        connection = _Connection(self.endpoint, self._timeout_s)
         try:
-            self._connection.request("GET", f"{path}?{urlencode(query)}" if query else path)
-            answer = self._connection.getresponse()
+            connection.request("GET", f"{path}?{urlencode(query)}" if query else path)
+            answer = connection.getresponse()
             body = answer.read()
         except (OSError, HTTPException) as error:
-            self._connection.close()
             raise away(self.endpoint, error) from error
+        finally:
+            connection.close()
         try:
             return answer.status, json.loads(body)
         except ValueError:
@@ -128,7 +140,7 @@ class DockerApi:
 
 
 class _Connection(HTTPConnection):
-    """HTTP over a Unix socket, or over TCP; it is opened again when the engine closed it."""
+    """HTTP over a Unix socket, or over TCP."""
 
     def __init__(self, endpoint: DockerEndpoint, timeout_s: float) -> None:
         super().__init__(endpoint.host or "docker", endpoint.port or None, timeout=timeout_s)

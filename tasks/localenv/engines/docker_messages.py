@@ -205,7 +205,8 @@ RULES = (
     ),
     _rule(
         r"^yaml:|^validating |invalid compose project|while interpolating|failed to read |Invalid hostPort"
-        r"|[Aa]dditional propert(y|ies)|no configuration file|depends on undefined|must be a (mapping|string)"
+        r"|[Aa]dditional propert(y|ies)|no configuration file|empty compose file|depends on undefined"
+        r"|must be a (mapping|string)"
         r"|\.yml: |\.yaml: ",
         _in_file,
     ),

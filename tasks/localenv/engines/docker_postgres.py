@@ -41,8 +41,7 @@ class DatabaseServer:
         else:
             self._unproven.touch()
         if container:
-            environment: list[str] = self.api.get(f"/containers/{container.id}/json")["Config"]["Env"] or []
-            self.former_user = dict(line.partition("=")[::2] for line in environment).get("POSTGRES_USER", FIRST_USER)
+            self.former_user = self.api.environment(container).get("POSTGRES_USER", FIRST_USER)
 
     def require_login(self, container: Container) -> None:
         """Log in as CONNECTION_URL says; where the server knows others, give it that user and password.

@@ -25,24 +25,27 @@ def open_sdk(endpoint: DockerEndpoint) -> Iterator[DockerClient]:
 
     try:
         client = docker.DockerClient(base_url=endpoint.url, timeout=TIMEOUT_S)
-        try:
-            yield client
-        finally:
-            client.close()
+    except docker.errors.DockerException as error:
+        raise away(endpoint, _innermost(error)) from error
+    try:
+        yield client
     except docker.errors.NotFound as error:
         raise LocalEnvError(f"Docker: {error.explanation}", hint="run `inv env.up` again") from error
     except docker.errors.APIError as error:
         raise LocalEnvError(f"Docker: {error.explanation or error}", hint="run `inv doctor`") from error
-    except (docker.errors.DockerException, requests.RequestException) as error:
+    except requests.RequestException as error:
         raise away(endpoint, _innermost(error)) from error
+    finally:
+        client.close()
 
 
 def read_ending(endpoint: DockerEndpoint, container_id: str, lines: int) -> Ending:
-    """Ask why a container does not run, and for the last lines that it wrote since its last start."""
+    """Ask why a container does not run, and for the last lines that it wrote, since its last start if there are any."""
     with open_sdk(endpoint) as client:
         container = client.containers.get(container_id)
         state = container.attrs["State"]
-        log = container.logs(tail=lines, since=int(epoch_s(state["StartedAt"])))
+        log = container.logs(tail=lines, since=max(1, int(epoch_s(state["StartedAt"]))))
+        log = log or container.logs(tail=lines)  # between two restarts it has not written anything yet
     return Ending(
         error=state["Error"],
         exit_code=state["ExitCode"],

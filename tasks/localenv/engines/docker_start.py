@@ -6,8 +6,8 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
-from ..errors import LocalEnvError, PreflightFailed, ServiceFailed, TimedOut
-from ..ports import require_free
+from ..errors import LocalEnvError, PreflightFailed, ServiceFailed, TimedOut, UsageError
+from ..ports import find_holder, is_free, require_free
 from ..settings import Settings
 from . import docker_sdk, probes
 from .compose import Compose
@@ -31,8 +31,10 @@ PORTS: Mapping[ServiceName, str] = {"postgres": "CONNECTION_URL", "dynamodb": "A
 """The setting that holds the port of each."""
 TRIES = 3
 LOOK_EVERY_S = 0.2
+SETTLE_S = 5.0
 PROBE_EVERY_S = 0.02
-PROBE_S = 1.0
+PROBE_S = 3.0
+"""Long, because the first request to a JVM on a busy machine is slow; a port where nobody listens refuses at once."""
 PULL_S = 1800.0
 AGAIN = "run `inv env.up` again; `inv env.logs` shows more"
 
@@ -76,11 +78,18 @@ class Start:
         error = explain(self.said)
         if isinstance(error, Conflict) and not last:
             return False
-        now = self._current()
-        if all(service in now and now[service].is_running for service in SERVICES):
-            self.say(f"compose: {error.message}")  # our services run; something else in the file does not
+        if not isinstance(error, UsageError) and self._ours_run():
+            self.say(f"compose: {error.message}")  # something else in the file does not run
             return True
         raise self._why_compose_failed(error)
+
+    def _ours_run(self) -> bool:
+        """Tell whether our own services run as the file says now, whatever became of others in it."""
+        now, wanted = self._current(), self.compose.hashes()
+        return all(
+            service in now and now[service].is_running and now[service].label("config-hash") == wanted.get(name)
+            for service, name in SERVICES.items()
+        )
 
     def _await(self) -> None:
         """Wait for the probes, and look for deaths meanwhile."""
@@ -110,10 +119,25 @@ class Start:
 
     def _require_ports(self) -> None:
         """Name who holds a port that we need, before Compose has made half of what it should."""
-        held = {port for container in self.before if container.is_alive for port in container.ports}
+        end = time.monotonic() + SETTLE_S
         for service in SERVICES:
-            if port_of(self.settings, service) not in held:
-                self._require_port(service)
+            port = port_of(self.settings, service)
+            while not is_free("127.0.0.1", port) and not self._is_ours(port):
+                if time.monotonic() > end or not self._is_changing_hands(port):
+                    self._require_port(service)
+                time.sleep(LOOK_EVERY_S)
+
+    def _is_ours(self, port: int) -> bool:
+        self.before = self._containers()
+        return any(port in container.ports for container in self.before if container.is_alive)
+
+    def _is_changing_hands(self, port: int) -> bool:
+        """Tell whether the engine starts or stops a container on the port just now, and so holds it for none that runs.
+
+        That is what a run of ours leaves that was killed while the engine worked for it.
+        """
+        holder = find_holder(port)
+        return holder.project == self.settings.project_id or (not holder.container and "docker" in holder.command)
 
     def _require_port(self, service: ServiceName) -> None:
         name = "Postgres" if service == "postgres" else "DynamoDB"
