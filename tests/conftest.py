@@ -6,6 +6,7 @@ Nothing leaves this machine: a connection to anything but loopback fails the tes
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import uuid
 from collections.abc import Callable, Generator, Iterator
@@ -16,7 +17,9 @@ from typing import Any
 import pytest
 
 from tasks.localenv import engines
+from tasks.localenv.errors import LocalEnvError
 from tasks.localenv.settings import Settings, read_settings
+from tests import environments
 from tests.environments import Finished, environment, inv, reachable
 
 JAR = os.environ.get("DYNAMODB_LOCAL_JAR", "")
@@ -36,12 +39,22 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield
+    error = call.excinfo.value if call.excinfo else None
+    if isinstance(error, LocalEnvError) and error.evidence:
+        report.sections.append(("Evidence of the error", error.evidence))
     if report.skipped and isinstance(report.longrepr, tuple) and any(map(item.get_closest_marker, REQUIRED)):
         report.outcome = "failed"
         report.longrepr = f"LOCALENV_REQUIRE={','.join(REQUIRED)}, but this test was skipped: {report.longrepr[2]}"
     return report
+
+
+def pytest_sessionfinish() -> None:
+    for folder in environments.made:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(autouse=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +14,10 @@ from tasks.localenv.settings import ROOT
 
 KEPT = ("PATH", "HOME", "PYTHONPATH")
 """What a command gets of the environment of the tests."""
+
+
+made: list[Path] = []
+"""Folders outside pytest's own; conftest removes them at the end."""
 
 
 @dataclass(frozen=True)
@@ -36,13 +41,15 @@ def environment(state_dir: Path) -> dict[str, str]:
 
 
 def reachable(folder: Path) -> Path:
-    """Let every user pass through pytest's own folder: as root, PostgreSQL runs as another user."""
-    if os.geteuid() == 0:
-        for part in (folder, *folder.parents):
-            part.chmod(part.stat().st_mode | 0o011)
-            if part.name.startswith("pytest-of-"):
-                break
-    return folder
+    """Give a folder that every user may pass through: as root, PostgreSQL runs as another user.
+
+    pytest's own folders are closed, and closed again by every other session that starts.
+    """
+    if os.geteuid() != 0:
+        return folder
+    made.append(Path(tempfile.mkdtemp(prefix="localenv-tests-")))
+    made[-1].chmod(0o711)
+    return made[-1]
 
 
 def inv(*words: str, environ: dict[str, str], cwd: Path = ROOT, text: str = "") -> Finished:

@@ -337,3 +337,26 @@ def test_a_java_that_is_too_old_is_a_preflight_failure(
     with pytest.raises(PreflightFailed) as caught:
         engines.up(replace(own, dynamodb_local_jar=own.root / "tasks.py"), print)
     assert caught.value.message == "DynamoDB Local wants Java 17 or later, found 11"
+
+
+def test_a_state_folder_that_others_cannot_reach_works_for_root_too(own: Settings) -> None:
+    own.state_dir.mkdir(mode=0o700)
+    engines.up(own, print)
+    query(own, "CREATE TABLE kept AS SELECT 'a row' AS text")
+    engines.down(own, print)
+    engines.up(own, print)
+    assert query(own, "SELECT text FROM kept") == [("a row",)]
+    assert own.state_dir.stat().st_mode & 0o777 == 0o700
+    engines.destroy(own, print)
+    assert engines.belongings(own) == []
+
+
+def test_an_interrupted_start_is_taken_over_by_the_next(own: Settings) -> None:
+    with pytest.raises(TimedOut):
+        engines.up(own, print, timeout_s=0.45)  # somewhere between initdb and ready
+    before = pids(own)
+    engines.up(own, print)
+    states = engines.look(own)
+    assert {state.service: state.status for state in states} == ALL_RUN
+    assert all(state.version for state in states)
+    assert all(holder in ("", after) for holder, after in zip(before.values(), pids(own).values(), strict=True))

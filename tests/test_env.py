@@ -19,8 +19,8 @@ class Own:
     """An environment for one test: runs `inv` against it."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.environ = environment(reachable(folder) / "state")
+        self.folder = reachable(folder)
+        self.environ = environment(self.folder / "state")
 
     def __call__(self, *words: str, text: str = "", **environ: str) -> Finished:
         return inv(*words, environ={**self.environ, **environ}, cwd=self.folder, text=text)
@@ -31,7 +31,7 @@ def own(tmp_path: Path) -> Iterator[Own]:
     """An environment that is not up yet, and is gone afterwards."""
     made = Own(tmp_path)
     yield made
-    if not (tmp_path / "state").is_file():
+    if not (made.folder / "state").is_file():
         engines.destroy(read_settings(environ=made.environ), print)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 import socket
@@ -15,6 +16,8 @@ from .errors import LocalEnvError, PreflightFailed
 LISTEN = "0A"
 """Linux, include/net/tcp_states.h: TCP_LISTEN, as /proc/net/tcp writes it."""
 
+
+_picked = itertools.count()
 
 UNKNOWN = "a process of another user"
 
@@ -78,10 +81,15 @@ def require_free(host: str, port: int, *, service: str, variable: str) -> None:
 
 
 def find_free() -> int:
-    """Ask the system for a TCP port of 127.0.0.1 that is free now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """Pick a TCP port of 127.0.0.1 that is free now, and that this process has not picked before.
+
+    Below the ports that systems give to outgoing connections, and in another place for each process, so that two
+    that look at the same time do not find the same.
+    """
+    while True:
+        port = 20000 + (os.getpid() * 97 + next(_picked)) % 12000
+        if is_free("127.0.0.1", port):
+            return port
 
 
 def find_holder(port: int) -> Holder:

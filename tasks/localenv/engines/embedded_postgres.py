@@ -37,6 +37,7 @@ PLAIN = {"PATH": "/usr/bin:/bin", "LC_ALL": "C", "TZ": "UTC"}
 SERVER_SETTINGS = {
     "unix_socket_directories": "",
     "fsync": "off",
+    "dynamic_shared_memory_type": "mmap",  # in the data folder: a killed server leaves nothing in /dev/shm
     "timezone": "UTC",
     "log_timezone": "UTC",
     "lc_messages": "C",

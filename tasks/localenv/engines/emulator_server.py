@@ -66,7 +66,10 @@ def main() -> None:
     config.keep_alive_timeout = 75
     config.graceful_timeout = 1
     config.loglevel = "WARNING"
-    asyncio.run(serve(Server(app, given.state), config))  # type: ignore[arg-type]
+    try:
+        asyncio.run(serve(Server(app, given.state), config))  # type: ignore[arg-type]
+    except OSError as error:
+        sys.exit(f"cannot serve {' and '.join(given.bind)}: {error}")
 
 
 def parse_once() -> None:
