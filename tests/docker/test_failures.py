@@ -24,7 +24,6 @@ from tests.docker.shop import MakeShop, Shop, docker, dynamodb_that
 
 pytestmark = pytest.mark.docker
 
-AGAIN = "run `inv env.up` again; `inv env.logs` shows more"
 STARTING = """
 import sys
 from pathlib import Path
@@ -117,7 +116,7 @@ def test_a_container_that_ends_is_reported_with_its_last_lines(new_shop: MakeSho
     error = failure(shop, ServiceFailed)
     assert (error.message, error.hint, error.evidence.splitlines()) == (
         f"container {shop.container('dynamodb-local')} exited with code 3",
-        AGAIN,
+        f"run `inv env.up` again; `docker logs {shop.container('dynamodb-local')}` shows more",
         [f"line {number}" for number in range(11, 31)],
     )
 

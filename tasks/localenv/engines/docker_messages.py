@@ -123,10 +123,15 @@ SIGNALS = {129: "SIGHUP", 130: "SIGINT", 134: "SIGABRT", 137: "SIGKILL", 139: "S
 """Exit codes of programs that a signal ended: 128 and its number."""
 
 
+def again(name: str) -> str:
+    """Hint at another try, and at the container's whole log."""
+    return f"run `inv env.up` again; `docker logs {name}` shows more"
+
+
 def ended(name: str, ending: Ending) -> ServiceFailed:
     """Say that a container ended, with its last log lines as evidence."""
     causes = [f"it was restarted {ending.restarts} times"] if ending.restarts else []
-    hint = "run `inv env.up` again; `inv env.logs` shows more"
+    hint = again(name)
     if ending.oom_killed:
         causes.insert(0, "it was out of memory")
         hint = "give Docker more memory, then run `inv env.up` again"

@@ -17,6 +17,7 @@ from .docker_messages import (
     Conflict,
     MissingImage,
     PortTaken,
+    again,
     ended,
     explain,
     explain_state_error,
@@ -36,7 +37,6 @@ PROBE_EVERY_S = 0.02
 PROBE_S = 3.0
 """Long, because the first request to a JVM on a busy machine is slow; a port where nobody listens refuses at once."""
 PULL_S = 1800.0
-AGAIN = "run `inv env.up` again; `inv env.logs` shows more"
 
 
 @dataclass
@@ -181,16 +181,18 @@ class Start:
     def _require_alive(self, now: Mapping[ServiceName, Container]) -> None:
         for service, name in SERVICES.items():
             if service not in now:
-                raise ServiceFailed(f"the container of {name} was removed while it started", hint=AGAIN)
+                raise ServiceFailed(
+                    f"the container of {name} was removed while it started", hint="run `inv env.up` again"
+                )
             if not now[service].is_running:
                 raise self._death(now[service])
 
     def _death(self, container: Container) -> LocalEnvError:
         if container.state == "paused":
-            return ServiceFailed(f"container {container.name} was paused while it started", hint=AGAIN)
+            return ServiceFailed(f"container {container.name} was paused while it started", hint=again(container.name))
         last = self.said[-1].strip() if self.said else "Compose did not say why"
         return self._why_not_running(container) or ServiceFailed(
-            f"container {container.name} was not started: {last}", hint=AGAIN
+            f"container {container.name} was not started: {last}", hint=again(container.name)
         )
 
     def _why_not_running(self, container: Container) -> LocalEnvError | None:
@@ -238,7 +240,7 @@ class Start:
             )
         return TimedOut(
             f"container {container.name} did not become ready within {seconds:.0f} s ({container.status})",
-            hint=AGAIN,
+            hint=again(container.name),
             evidence=docker_sdk.read_log(self.api.endpoint, container.id, LINES),
         )
 
