@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..parallel import side_by_side
-from .connection import connect, server_errors
+from .connection import APPLICATION, connect, server_errors
 
 if TYPE_CHECKING:
     import psycopg
@@ -129,7 +129,8 @@ def terminate(conn: psycopg.Connection[Any], names: Iterable[str]) -> list[Sessi
 
 
 def ended_sentence(ended: Sequence[Session]) -> str:
-    """Say whose sessions were ended, in a few words; nothing when there were none."""
+    """Say whose sessions were ended, in a few words; nothing when there were none but our own, just closed."""
+    ended = [session for session in ended if session.application != APPLICATION]
     if not ended:
         return ""
     owners = ", ".join(str(session) for session in ended[:3]) + (", …" if len(ended) > 3 else "")

@@ -144,7 +144,6 @@ def read(conn: psycopg.Connection[Any]) -> Observed:
 
 def prepare(conn: psycopg.Connection[Any], project_id: str) -> None:
     """Make the ledger where there is none, and mark the database as this project's."""
-    conn.execute("SET LOCAL client_min_messages = error")
     conn.execute(_TABLES)
     conn.execute("DELETE FROM localenv.marker WHERE project_id <> %s", (project_id,))
     conn.execute("INSERT INTO localenv.marker (project_id) VALUES (%s) ON CONFLICT DO NOTHING", (project_id,))

@@ -188,6 +188,7 @@ def _in_place(settings: Settings, *, yes: bool) -> Iterator[psycopg.Connection[A
 def _transaction(settings: Settings) -> Iterator[psycopg.Connection[Any]]:
     """Open one transaction: committed at the end, rolled back on an error. A commit can fail too."""
     with server_errors(f"database {settings.postgres.database}"), connect(settings.postgres) as conn:
+        session.fresh(conn)
         yield conn
 
 
@@ -195,7 +196,6 @@ def _apply(conn: psycopg.Connection[Any], scripts: Sequence[Script], say: Say) -
     """Run files one after the other, each with its row of the ledger, and say what that came to."""
     statements = rows = 0
     for script in scripts:
-        session.fresh(conn)
         if script.people:
             session.provide(conn, script.people, str(PEOPLE))
         outcome = _run(conn, script)

@@ -15,11 +15,11 @@ from .faults import NOBODY
 if TYPE_CHECKING:
     import psycopg
 
-# A file of its own session, as psql would give it: what one file SETs must not reach the next.
-_FRESH = f"""
+# What psql gives each file by giving it a session of its own.
+_FRESH = """
 RESET SESSION AUTHORIZATION;
 RESET ALL;
-SET lock_timeout = '{LOCK_S}s';
+SET lock_timeout = '{seconds}s';
 DEALLOCATE ALL;
 DISCARD TEMP;
 """
@@ -45,9 +45,12 @@ END $$;
 
 
 def fresh(conn: psycopg.Connection[Any]) -> None:
-    """Undo what earlier files SET, prepared or made temporary, inside the open transaction."""
+    """Undo what earlier files SET, prepared or made temporary, inside the open transaction; and do not wait for ever.
+
+    Another session's lock is waited for 10 s, unless a file says otherwise.
+    """
     with server_errors("session"):
-        conn.execute(_FRESH)
+        conn.execute(_FRESH.replace("{seconds}", str(LOCK_S)))
 
 
 def settle(conn: psycopg.Connection[Any], file: str) -> None:
