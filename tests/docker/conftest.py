@@ -42,7 +42,7 @@ def new_shop(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[MakeSho
     yield make
     for shop in made:
         for container in docker("ps", "--all", "--quiet", "--filter", shop.label).split():
-            docker("rm", "--force", container)
+            docker("rm", "--force", "--volumes", container)
         shop.services.destroy(print)
 
 

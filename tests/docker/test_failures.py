@@ -245,7 +245,7 @@ def test_a_volume_in_use_elsewhere_is_named_when_it_cannot_be_removed(shop: Shop
         with pytest.raises(ServiceFailed) as caught:
             shop.services.destroy(print)
     finally:
-        docker("rm", "--force", user)
+        docker("rm", "--force", "--volumes", user)
     assert (caught.value.message, caught.value.hint) == (
         f"not removed: volume {volume}, in use by {user}",
         f"run `docker rm -f {user}`, then `inv env.destroy` again",
