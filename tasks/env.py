@@ -20,10 +20,10 @@ def _is_up(c: StepContext) -> str | None:
         return NOTHING_LOCAL
     from .localenv import engines
 
-    if not engines.is_up(c.step.settings):
+    states = engines.look_if_up(c.step.settings)
+    if not states:
         return None
-    choice = engines.choose(c.step.settings)
-    return f"{_listed(engines.look(c.step.settings))}, already running ({choice.engine})"
+    return f"{_listed(states)}, already running ({engines.choose(c.step.settings).engine})"
 
 
 def _is_down(c: StepContext) -> str | None:

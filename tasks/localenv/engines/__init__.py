@@ -66,12 +66,18 @@ def look(settings: Settings) -> list[ServiceState]:
     return _look(kept.engine if kept else choose(settings).engine, settings)
 
 
-def is_up(settings: Settings) -> bool:
-    """Tell whether every service of the kept engine runs, and it is the engine wanted."""
+def look_if_up(settings: Settings) -> list[ServiceState]:
+    """Report the services when every one of them runs under the engine wanted; else give nothing."""
     kept = read_choice(settings.state_dir)
     if kept is None or settings.engine not in ("auto", kept.engine):
-        return False
-    return all(state.status == "running" for state in _look(kept.engine, settings))
+        return []
+    states = _look(kept.engine, settings)
+    return states if all(state.status == "running" for state in states) else []
+
+
+def is_up(settings: Settings) -> bool:
+    """Tell whether every service runs, and under the engine wanted."""
+    return bool(look_if_up(settings))
 
 
 def is_down(settings: Settings) -> bool:
@@ -166,4 +172,17 @@ def _flat(states: list[list[ServiceState]]) -> list[ServiceState]:
     return sorted((state for group in states for state in group), key=lambda state: order.index(state.service))
 
 
-__all__ = ["Choice", "belongings", "choose", "destroy", "down", "is_down", "is_up", "logs", "look", "restart", "up"]
+__all__ = [
+    "Choice",
+    "belongings",
+    "choose",
+    "destroy",
+    "down",
+    "is_down",
+    "is_up",
+    "logs",
+    "look",
+    "look_if_up",
+    "restart",
+    "up",
+]

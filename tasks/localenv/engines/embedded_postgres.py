@@ -187,7 +187,11 @@ class EmbeddedPostgres:
             f" ALTER ROLE {user} SUPERUSER LOGIN PASSWORD {password};\n"
         )
         done = shell.run(
-            [home.program("postgres"), "--single", "-D", home.data, "-c", "fsync=off", "postgres"],
+            [
+                *(home.program("postgres"), "--single", "-D", home.data, "-c", "fsync=off"),
+                *("-c", "log_min_error_statement=panic", "postgres"),  # the statement has a password in it
+            ],
+            env=PLAIN,
             cwd=home.data,
             text=statement,
             user=home.account.user if home.account else None,

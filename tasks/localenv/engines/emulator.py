@@ -18,7 +18,7 @@ from .daemon import Daemon, Wait
 from .service import Deadline, Say, ServiceName, ServiceState, Status
 
 PROGRAM = Path(__file__).with_name("emulator_server.py")
-HINT = "run `inv env.up` again; `inv env.logs` shows more"
+HINT = "run `inv env.up` again; if it fails again, `inv env.destroy` makes room for new data"
 
 APIS: dict[ServiceName, str] = {"dynamodb": "dynamodb,dynamodbstreams,s3", "cognito": "cognito-idp"}
 VARIABLES: dict[ServiceName, str] = {
