@@ -47,7 +47,7 @@ def converse(settings: Settings, ask: Callable[[str], str], show: Callable[[str]
     and the next one asked for.
     """
     with connect(settings.postgres, autocommit=True) as conn:
-        conn.read_only = not write
+        conn.execute(f"SET default_transaction_read_only = {'off' if write else 'on'}".encode())
         show(f"{settings.postgres}, PostgreSQL {conn.info.parameter_status('server_version')}; {HELP}")
         for statement in _typed(ask, settings.postgres.database):
             try:
