@@ -33,7 +33,7 @@ def choose(settings: Settings) -> Choice:
     if kept and any(state.status != "stopped" for state in _look(kept.engine, settings)):
         raise ConfirmationNeeded(
             f"the services run under the engine {kept.engine}, not {settings.engine}",
-            hint=f"run `inv env.down` first, or leave --engine {settings.engine} out",
+            hint=f"run `inv env.down` first, or drop {settings.engine} from --engine and LOCALENV_ENGINE",
         )
     if settings.engine == "embedded":
         return Choice("embedded", "as --engine or LOCALENV_ENGINE says")
