@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import selectors
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -52,9 +53,21 @@ def run_file(conn: psycopg.Connection[Any], file: SqlFile) -> Outcome:
             for batch in _batches(file, outcome):
                 outcome.rows += _run_batch(conn.pgconn, batch)
                 outcome.statements += len(batch.statements)
+    except KeyboardInterrupt:
+        _stop(conn)
+        raise
     finally:
         conn.remove_notice_handler(note)
     return outcome
+
+
+def _stop(conn: psycopg.Connection[Any]) -> None:
+    """Let the server drop what it is busy with: left alone it would go on, locks and all, until it noticed."""
+    import psycopg
+
+    with contextlib.suppress(psycopg.Error):
+        conn.cancel_safe(timeout=2)
+    conn.close()
 
 
 def _batches(file: SqlFile, outcome: Outcome) -> Iterator[Batch]:
