@@ -5,12 +5,12 @@ from __future__ import annotations
 import difflib
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from ._output import Reporter, envelope
-from .localenv.errors import UsageError
+from .localenv.errors import ConfirmationNeeded, UsageError
 
 if TYPE_CHECKING:
     from .localenv.settings import Settings
@@ -89,6 +89,40 @@ class Run:
     def say(self, text: str) -> None:
         """Write one line of progress to stderr, under the step's name."""
         self.reporter.progress(self.name, text)
+
+    def require_yes(self, will: Iterable[str], *, yes: bool) -> None:
+        """Show what the step will do, and go on after `yes` (the value of --yes) or a typed yes.
+
+        Raises ConfirmationNeeded where the answer is another one, or nobody is there to ask.
+        """
+        for line in will:
+            self.say(f"will {line}")
+        if not yes and not (self.interactive and self._ask("Go on? Type yes: ").lower() == "yes"):
+            words = "".join(f" --{name} {value}" for name, value in self.arguments.items() if value and name != "yes")
+            raise ConfirmationNeeded(
+                "nothing was changed: the answer was not yes", hint=f"run `inv {self.name}{words} --yes`"
+            )
+
+    def allow_write(self, name: str, confirm: str) -> None:
+        """Ask the production guard whether the database or table called `name` may be written to.
+
+        A step that runs for another one was not asked for by name, so it may not answer: ConfirmationNeeded.
+        """
+        from .localenv import guard
+
+        if not self.settings.is_local and not self.typed:
+            command = f"inv {self.name} --target prod --confirm {name}"
+            raise ConfirmationNeeded(f"{self.name} would write to production", hint=f"run `{command}` first")
+        ask = self._ask if self.interactive else None
+        guard.allow_write(self.settings, name=name, confirm=confirm, ask=ask, say=self.say)
+
+    @staticmethod
+    def _ask(question: str) -> str:
+        """Ask on the terminal; an ended input (Ctrl-D) is an empty answer."""
+        try:
+            return input(question).strip()
+        except EOFError:
+            return ""
 
     def emit(self, data: Any, text: str | Callable[[], str]) -> None:
         """Print the step's result on stdout: `data` as JSON with --format json, else `text`."""

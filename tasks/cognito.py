@@ -99,14 +99,13 @@ def _is_synced(c: StepContext) -> str | None:
 )
 def sync_ids(c: StepContext, confirm: str = "") -> str:
     """Give each user in the database the id (sub) of their pool user."""
-    from .localenv import guard
     from .localenv.cognito import sync
 
-    settings, ask = c.step.settings, input if c.step.interactive else None
+    settings = c.step.settings
     comparison = _compare(c)
     for line in comparison.lines() if c.step.typed else comparison.unmatched():
         c.step.say(line)
     if comparison.match.changes:
-        guard.allow_write(settings, name=settings.postgres.database, confirm=confirm, ask=ask, say=c.step.say)
+        c.step.allow_write(settings.postgres.database, confirm)
     changed = sync.apply(settings, queries(c), comparison)
     return f"{len(comparison.match.pairs)} of {comparison.users} users have their sub, {changed} changed"

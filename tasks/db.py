@@ -17,19 +17,6 @@ FILE = "another SQL file than the project's own"
 FORMAT = "text or json"
 
 
-def _allow(c: StepContext, confirm: str) -> None:
-    """Ask the guard; a step that runs for another one has not been asked for by name, so it may not answer."""
-    from .localenv import guard
-    from .localenv.errors import ConfirmationNeeded
-
-    name = c.step.settings.postgres.database
-    if not c.step.settings.is_local and not c.step.typed:
-        command = f"inv {c.step.name} --target prod --confirm {name}"
-        raise ConfirmationNeeded(f"{c.step.name} would write to production", hint=f"run `{command}` first")
-    ask = input if c.step.interactive else None
-    guard.allow_write(c.step.settings, name=name, confirm=confirm, ask=ask, say=c.step.say)
-
-
 def _is_created(c: StepContext) -> str | None:
     from .localenv.postgres import load
 
@@ -45,7 +32,7 @@ def create(c: StepContext, confirm: str = "") -> str:
     """Create the database, empty."""
     from .localenv.postgres import load
 
-    _allow(c, confirm)
+    c.step.allow_write(c.step.settings.postgres.database, confirm)
     return load.create(c.step.settings)
 
 
@@ -71,7 +58,7 @@ def schema_load(c: StepContext, file: str = "", yes: bool = False, confirm: str 
     """Apply sql/schema.sql to the database as it is."""
     from .localenv.postgres import load
 
-    _allow(c, confirm)
+    c.step.allow_write(c.step.settings.postgres.database, confirm)
     return load.apply_schema(c.step.settings, file, c.step.say, yes=yes)
 
 
@@ -97,7 +84,7 @@ def seed(c: StepContext, file: str = "", yes: bool = False, confirm: str = "") -
     """Apply seeds/sql/*.sql to the database as it is, once."""
     from .localenv.postgres import load
 
-    _allow(c, confirm)
+    c.step.allow_write(c.step.settings.postgres.database, confirm)
     return load.apply_seeds(c.step.settings, file, c.step.say, again=c.step.force, yes=yes)
 
 
@@ -169,13 +156,9 @@ def _plan_drop(c: StepContext) -> list[str]:
 @step(pre=[env.up], check=_is_gone, local_only=True, plan=_plan_drop, help={"yes": "do not ask"})
 def drop(c: StepContext, yes: bool = False) -> str:
     """Drop the database and end the sessions in it, after a question."""
-    from .localenv.errors import ConfirmationNeeded
     from .localenv.postgres import setup
 
-    for line in _plan_drop(c):
-        c.step.say(f"will {line}")
-    if not yes and not (c.step.interactive and input("Go on? Type yes: ").strip().lower() == "yes"):
-        raise ConfirmationNeeded("nothing was dropped: the answer was not yes", hint="run `inv db.drop --yes`")
+    c.step.require_yes(_plan_drop(c), yes=yes)
     return setup.drop(c.step.settings)
 
 
@@ -185,7 +168,7 @@ def sessions(c: StepContext, kill: bool = False, format: str = "text", confirm: 
     from .localenv.postgres import setup
 
     if kill:
-        _allow(c, confirm)
+        c.step.allow_write(c.step.settings.postgres.database, confirm)
     found = setup.read_sessions(c.step.settings, kill=kill)
     nobody = "nobody else is connected"
     c.step.emit([vars(session) for session in found], lambda: _output.table(map(_row, found), HEADINGS) or nobody)
@@ -218,7 +201,7 @@ def connect(c: StepContext, write: bool = False, confirm: str = "") -> None:
 
     settings = c.step.settings
     if write:
-        _allow(c, confirm)
+        c.step.allow_write(c.step.settings.postgres.database, confirm)
     client = prompt.find_client(_shipped_psql())
     if client is None:
         prompt.converse(settings, input, print, write=write or settings.is_local)

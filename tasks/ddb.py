@@ -18,18 +18,6 @@ FORMAT = "text or json"
 TABLE = "name of the table (default: the one of DDB_MESSAGE_TABLE)"
 
 
-def _allow(c: StepContext, name: str, confirm: str) -> None:
-    """Ask the guard; a step that runs for another one has not been asked for by name, so it may not answer."""
-    from .localenv import guard
-    from .localenv.errors import ConfirmationNeeded
-
-    if not c.step.settings.is_local and not c.step.typed:
-        command = f"inv {c.step.name} --target prod --confirm {name}"
-        raise ConfirmationNeeded(f"{c.step.name} would write to production", hint=f"run `{command}` first")
-    ask = input if c.step.interactive else None
-    guard.allow_write(c.step.settings, name=name, confirm=confirm, ask=ask, say=c.step.say)
-
-
 def files_of(c: StepContext) -> list[TableFile]:
     from .localenv.dynamodb.tables import read_tables
 
@@ -64,7 +52,7 @@ def schema_load(c: StepContext, file: str = "", confirm: str = "") -> str:
     client, files = connect(c.step.settings), files_of(c)
     missing = schema.find_missing(client, files)
     if missing:
-        _allow(c, ",".join(missing), confirm)
+        c.step.allow_write(",".join(missing), confirm)
     return schema.apply_tables(client, files)
 
 
@@ -117,7 +105,11 @@ def drop(c: StepContext, table: str = "", yes: bool = False, confirm: str = "") 
     found = schema.need_table(client, table or settings.message_table)
     endpoint_url = settings.dynamodb.url if settings.dynamodb else ""
     schema.refuse_protected(found, endpoint_url)
-    _confirm_drop(c, found, yes=yes, confirm=confirm)
+    if settings.is_local:
+        c.step.require_yes([f"drop {schema.summary(found)}"], yes=yes)
+    else:
+        c.step.say(f"will drop {schema.summary(found)}")
+        c.step.allow_write(found.shape.name, confirm)
     return schema.drop_table(client, found)
 
 
@@ -171,7 +163,7 @@ def _plan_seed(c: StepContext) -> Iterable[str]:
 def seed(c: StepContext, file: str = "", confirm: str = "") -> str:
     """Write the conversations of seeds/conversations, the last line now."""
     seeding = seeding_of(c)
-    _allow(c, c.step.settings.message_table, confirm)
+    c.step.allow_write(c.step.settings.message_table, confirm)
     return seeding.seed(c.step.say)
 
 
@@ -185,18 +177,3 @@ def _row(table: Table) -> tuple[str, str, int, str, str, str, str]:
     indexes = ", ".join(index.name for index in shape.indexes)
     units = str(shape.throughput or "on demand")
     return shape.name, table.status, table.items, describe_key(shape.key), indexes, units, shape.stream
-
-
-def _confirm_drop(c: StepContext, table: Table, *, yes: bool, confirm: str) -> None:
-    from .localenv import guard
-    from .localenv.dynamodb import schema
-    from .localenv.errors import ConfirmationNeeded
-
-    c.step.say(f"will be dropped: {schema.summary(table)}")
-    if not c.step.settings.is_local:
-        _allow(c, table.shape.name, confirm)
-    elif not yes and not (c.step.interactive and guard.answer(input, "Drop it? Type yes: ").lower() == "yes"):
-        raise ConfirmationNeeded(
-            f"table {table.shape.name} was not dropped: the answer was not yes",
-            hint=f"run `inv ddb.drop --table {table.shape.name} --yes` to drop it",
-        )

@@ -102,18 +102,12 @@ def _plan_destroy(c: StepContext) -> list[str]:
 def destroy(c: StepContext, yes: bool = False) -> str:
     """Stop the services and remove all their data, after a question."""
     from .localenv import engines
-    from .localenv.errors import ConfirmationNeeded
 
     settings = c.step.settings
     things = engines.belongings(settings)
     if not things:
         return "nothing to remove"
-    for thing in things:
-        c.step.say(f"will be removed: {thing}")
-    if not yes and not (c.step.interactive and input("Remove all of this? Type yes: ").strip().lower() == "yes"):
-        raise ConfirmationNeeded(
-            "nothing was removed: the answer was not yes", hint="run `inv env.destroy --yes` to remove all of the above"
-        )
+    c.step.require_yes((f"remove {thing}" for thing in things), yes=yes)
     engines.destroy(settings, c.step.say)
     return f"removed {len(things)} things; `inv initial-setup` makes them anew"
 

@@ -127,12 +127,8 @@ def _plan_reset(c: StepContext) -> list[str]:
 def reset(c: StepContext, yes: bool = False) -> str:
     """Put the data of all stores back to the seeds, after a question."""
     from .localenv import environment
-    from .localenv.errors import ConfirmationNeeded
 
-    for line in _plan_reset(c):
-        c.step.say(f"will {line}")
-    if not yes and not (c.step.interactive and input("Go on? Type yes: ").strip().lower() == "yes"):
-        raise ConfirmationNeeded("nothing was reset: the answer was not yes", hint="run `inv reset --yes`")
+    c.step.require_yes(_plan_reset(c), yes=yes)
     return environment.reset(
         c.step.settings,
         people=cognito.people(c),

@@ -119,7 +119,7 @@ def test_yes_is_not_enough_to_drop_a_table_of_prod(prod: Prod) -> None:
     prod("ddb.schema-load", confirm=TABLE)
     assert (prod("ddb.drop", yes=True)[0], tables()) == (3, [TABLE])
     code, report = prod("ddb.drop", confirm=TABLE)
-    assert (code, report[0], tables()) == (0, f"ddb.drop | will be dropped: table {TABLE}, 0 items, 0 bytes", [])
+    assert (code, report[0], tables()) == (0, f"ddb.drop | will drop table {TABLE}, 0 items, 0 bytes", [])
 
 
 def test_an_endpoint_override_stops_prod_before_any_call(prod: Prod, monkeypatch: pytest.MonkeyPatch) -> None:

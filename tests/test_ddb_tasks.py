@@ -211,9 +211,9 @@ def test_drop_asks_and_takes_yes(ddb: Ddb, fresh: Settings) -> None:
     assert (asked.code, lines(asked.stderr)) == (
         3,
         [
-            f"ddb.drop | will be dropped: table {fresh.message_table}, 0 items, 0 bytes",
-            f"FAIL ddb.drop table {fresh.message_table} was not dropped: the answer was not yes",
-            f"hint run `inv ddb.drop --table {fresh.message_table} --yes` to drop it",
+            f"ddb.drop | will drop table {fresh.message_table}, 0 items, 0 bytes",
+            "FAIL ddb.drop nothing was changed: the answer was not yes",
+            "hint run `inv ddb.drop --yes`",
         ],
     )
     assert fetch_table(connect(fresh), fresh.message_table) is not None

@@ -387,3 +387,37 @@ def test_a_hint_shows_the_command_as_the_user_types_it(
     monkeypatch.setenv("LOCALENV_INV", "../inv")
     Reporter().failed("db.seed", LocalEnvError("no database", hint="run `inv db.setup`"))
     assert shown(capsys.readouterr().err) == ["FAIL db.seed no database", "hint run `../inv db.setup`"]
+
+
+def interactive(stage: Stage, body: Callable[[StepContext], Any], monkeypatch: pytest.MonkeyPatch, answer: str) -> None:
+    """Run one step with a terminal whose user types `answer`, or ends the input where that is empty."""
+
+    def typed(question: str) -> str:
+        if not answer:
+            raise EOFError
+        return answer
+
+    monkeypatch.setattr("builtins.input", typed)
+    monkeypatch.setattr(sys, "stdin", type("Terminal", (), {"isatty": lambda self: True})())
+    stage.add("drop", body=body)
+    stage.run("drop")
+
+
+def test_a_typed_yes_is_enough(
+    stage: Stage, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    interactive(stage, lambda c: c.step.require_yes(["drop cruddur"], yes=False), monkeypatch, " Yes ")
+    assert shown(capsys.readouterr().err) == ["drop | will drop cruddur", "ok drop"]
+
+
+@pytest.mark.parametrize("answer", ["no", "y", ""])
+def test_any_other_answer_and_ctrl_d_change_nothing(
+    stage: Stage, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, answer: str
+) -> None:
+    with pytest.raises(Exit) as caught:
+        interactive(stage, lambda c: c.step.require_yes(["drop cruddur"], yes=False), monkeypatch, answer)
+    assert caught.value.code == 3
+    assert shown(capsys.readouterr().err)[1:] == [
+        "FAIL drop nothing was changed: the answer was not yes",
+        "hint run `inv drop --yes`",
+    ]

@@ -38,7 +38,7 @@ def allow_write(
         return
     if ask is None:
         raise ConfirmationNeeded(f"{name} is production data, and nobody is here to confirm", hint=again)
-    given = answer(ask, f"Type {name} to change this production data: ")
+    given = ask(f"Type {name} to change this production data: ").strip()
     if given != name:
         raise ConfirmationNeeded(f"nothing was changed: {given!r} is not {name}", hint=again)
 
@@ -54,11 +54,3 @@ def whereabouts(settings: Settings) -> list[str]:
         f"target prod: account {caller['Account']} ({caller['Arn']}), region {settings.region}",
         f"hosts: dynamodb.{settings.region}.amazonaws.com, postgres {settings.postgres}",
     ]
-
-
-def answer(ask: Callable[[str], str], question: str) -> str:
-    """Ask; an ended input (Ctrl-D) is an empty answer."""
-    try:
-        return ask(question).strip()
-    except EOFError:
-        return ""
