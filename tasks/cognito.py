@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def people(c: StepContext) -> list[Person]:
     from .localenv.people import read_people
 
-    return read_people(c.step.settings.root / "seeds" / "people.csv")
+    return read_people(c.step.settings.root)
 
 
 def queries(c: StepContext) -> Queries:

@@ -32,6 +32,7 @@ class Finished:
 def environment(state_dir: Path) -> dict[str, str]:
     """Give the variables of an embedded environment in `state_dir` on free ports."""
     return {
+        "LOCALENV_DOTENV": "/dev/null",  # the developer's own is not the tests' business
         "LOCALENV_STATE_DIR": str(state_dir),
         "LOCALENV_ENGINE": "embedded",
         "CONNECTION_URL": f"postgresql://postgres:password@localhost:{find_free()}/cruddur",

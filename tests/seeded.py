@@ -19,7 +19,7 @@ from tasks.localenv.settings import ROOT, Settings
 USERS = ROOT / "sql" / "users"
 QUERIES = Queries(USERS / "cognito_ids.sql", USERS / "set_cognito_user_ids.sql")
 LOOKUP = Lookup(USERS / "by_handles.sql", USERS / "handles.sql")
-PEOPLE = read_people(ROOT / "seeds" / "people.csv")
+PEOPLE = read_people(ROOT)
 
 
 def quiet(line: str) -> None:

@@ -153,7 +153,7 @@ def test_an_empty_folder_is_an_error(tmp_path: Path) -> None:
 
 
 def test_the_shipped_conversations_are_as_promised() -> None:
-    people = read_people(ROOT / "seeds" / "people.csv")
+    people = read_people(ROOT)
     found = read_conversations(read_settings(environ={}), people)
     told = [(talk.shown, talk.group, *(person.person for person in talk.people)) for talk in found]
     assert told == [

@@ -18,7 +18,7 @@ from tasks.localenv.postgres.connection import connect
 from tasks.localenv.settings import ROOT, Settings
 
 FILES = sorted(path.relative_to(ROOT / "sql").with_suffix("").as_posix() for path in (ROOT / "sql").glob("*/*.sql"))
-PEOPLE = read_people(ROOT / "seeds/people.csv")
+PEOPLE = read_people(ROOT)
 OBJECT = "(SELECT COALESCE(row_to_json(object_row),'{{}}'::json) FROM ({}) object_row);"
 ARRAY = "(SELECT COALESCE(array_to_json(array_agg(row_to_json(array_row))),'[]'::json) FROM ({}) array_row);"
 Connection = psycopg.Connection[Any]

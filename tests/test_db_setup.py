@@ -152,14 +152,6 @@ def test_what_is_seen_decides_what_is_done(observed: Observed, typed: bool, acti
     assert decide(observed, SCRIPTS, "me", typed=typed) == Decision(action, reason)
 
 
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [(-1, "0 s ago"), (59.9, "60 s ago"), (60, "1 min ago"), (7199, "1 h ago"), (86400 * 3, "3 d ago")],
-)
-def test_ages_are_short(seconds: float, text: str) -> None:
-    assert ledger.ago(seconds) == text
-
-
 # --- build beside, swap, undo -----------------------------------------------------------------------------------------
 
 
@@ -176,7 +168,7 @@ def test_user_ids_follow_from_the_people_and_stay_the_same(project: Settings) ->
     before = rows(project, "select uuid from users order by 1")
     build(project, force=True)
     assert rows(project, "select uuid from users order by 1") == before
-    assert before == sorted(person.uuid for person in read_people(project.root / load.PEOPLE))
+    assert before == sorted(person.uuid for person in read_people(project.root))
 
 
 def test_nothing_changed_means_nothing_done(project: Settings) -> None:

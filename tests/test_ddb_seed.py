@@ -11,7 +11,6 @@ import pytest
 from tasks.localenv.dynamodb import items
 from tasks.localenv.dynamodb.client import TableMissing, connect
 from tasks.localenv.dynamodb.schema import apply_tables
-from tasks.localenv.dynamodb.seeding import ago as age
 from tasks.localenv.dynamodb.seeding import check_sizes
 from tasks.localenv.dynamodb.stored import message_id
 from tasks.localenv.dynamodb.tables import read_tables
@@ -309,14 +308,6 @@ def test_the_largest_item_allowed_is_taken(table: Settings) -> None:
     check_sizes(seed, NOW)
     plant(table, seed)
     assert check(table, seed) == "2 messages and 2 group rows unchanged, last one 0 s ago"
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [(-3, "0 s ago"), (59.9, "60 s ago"), (60, "1 min ago"), (7199, "1 h ago"), (86400 * 3.7, "3 d ago")],
-)
-def test_an_age_is_told_the_short_way(seconds: float, text: str) -> None:
-    assert age(seconds) == text
 
 
 def _raw(settings: Settings) -> list[dict[str, Any]]:

@@ -12,6 +12,8 @@ from pathlib import Path
 
 from .errors import UsageError
 
+PEOPLE = "seeds/people.csv"
+"""Where they are, from the root of the project."""
 COLUMNS = ("person", "handle", "display_name", "email")
 NAMESPACE = uuid.UUID("6f1c7a5e-2f39-5c0b-9a64-0f6f0b8b1d11")
 """Root of every derived id; a change of it would orphan what was seeded before."""
@@ -40,25 +42,27 @@ def derived_uuid(kind: str, *parts: str) -> uuid.UUID:
     return uuid.uuid5(NAMESPACE, "/".join((kind, *parts)))
 
 
-def read_people(path: Path) -> list[Person]:
-    """Read the people in the order of the file.
+def read_people(root: Path) -> list[Person]:
+    """Read the people of the project at `root`, in the order of the file.
 
     Raises UsageError with path:line for a missing column, an empty or doubled value, or a malformed e-mail.
     """
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
+        with (root / PEOPLE).open(encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file)
             if tuple(reader.fieldnames or ()) != COLUMNS:
-                raise UsageError(f"{path}:1: the columns are {reader.fieldnames}, wanted {', '.join(COLUMNS)}")
+                raise UsageError(
+                    f"{PEOPLE}:1: the columns are {', '.join(reader.fieldnames or ())}, wanted {', '.join(COLUMNS)}"
+                )
             people: list[Person] = []
             for row in reader:
-                people.append(_person(row, people, f"{path}:{reader.line_num}"))
+                people.append(_person(row, people, f"{PEOPLE}:{reader.line_num}"))
     except FileNotFoundError as error:
-        raise UsageError(f"{path}: no such file", hint=f"make it with the columns {','.join(COLUMNS)}") from error
+        raise UsageError(f"{PEOPLE}: no such file", hint=f"make it with the columns {','.join(COLUMNS)}") from error
     except UnicodeDecodeError as error:
-        raise UsageError(f"{path}: not UTF-8: {error.reason} at byte {error.start}") from error
+        raise UsageError(f"{PEOPLE}: not UTF-8: {error.reason} at byte {error.start}") from error
     if not people:
-        raise UsageError(f"{path}: nobody is in it")
+        raise UsageError(f"{PEOPLE}: nobody is in it")
     return people
 
 
@@ -68,7 +72,7 @@ def find_person(people: Iterable[Person], name: str, where: str) -> Person:
     for person in people:
         if name in (person.person, person.handle):
             return person
-    raise UsageError(f"{where}: nobody in seeds/people.csv is called {name!r}", hint=nearest(people, name))
+    raise UsageError(f"{where}: nobody in {PEOPLE} is called {name!r}", hint=nearest(people, name))
 
 
 def nearest(people: Iterable[Person], name: str) -> str:

@@ -1,6 +1,7 @@
 """Settings from the environment and .env: every name, its default and its check, in one table.
 
-The environment wins over .env, .env wins over the default, and an empty value counts as absent.
+The environment wins over .env, .env wins over the default, and an empty value counts as absent. LOCALENV_DOTENV, in
+the environment alone, names another file than .env; /dev/null means none.
 """
 
 from __future__ import annotations
@@ -140,7 +141,7 @@ def read_settings(
     """
     environ = os.environ if environ is None else environ
     choice_of_target = _checked("--target", target, choice(*TARGETS))
-    dotenv = root / ".env"
+    dotenv = root / environ.get("LOCALENV_DOTENV", ".env")
     in_file = _read_dotenv(dotenv)
     values = {variable.name: _value(variable, environ, in_file, dotenv) for variable in VARIABLES}
     if engine:

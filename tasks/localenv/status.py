@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
+from .ages import ago
 from .errors import LocalEnvError, ServiceFailed, TimedOut
 from .parallel import side_by_side
 
@@ -110,7 +111,7 @@ def _postgres(settings: Settings) -> Seen:
         tables = count_rows(connection)
         observed = ledger.read(connection)
     lines = [Line("postgres", name, _rows(count)) for name, count in tables]
-    lines += [Line("postgres", row.path, f"applied {ledger.ago(row.age_s)}") for row in observed.applied]
+    lines += [Line("postgres", row.path, f"applied {ago(row.age_s)}") for row in observed.applied]
     if not (settings.is_local or observed.applied):
         return [], lines, []
     drift = load.differences([load.read_schema(settings), *load.read_seeds(settings)], observed)
@@ -159,8 +160,6 @@ def _dynamodb(settings: Settings, newest: Newest) -> Seen:
 
 
 def _freshness(at: datetime | None) -> str:
-    from .postgres.ledger import ago
-
     if at is None:
         return "no messages"
     age_s = (datetime.now(timezone.utc) - at).total_seconds()

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING
 
+from ..ages import ago
 from ..errors import UsageError
 from ..people import read_people
 from .client import connect
@@ -143,7 +144,7 @@ def prepare(
 
     Raises UsageError or LocalEnvError with the place in the file.
     """
-    people = read_people(settings.root / "seeds" / "people.csv")
+    people = read_people(settings.root)
     conversations = read_conversations(settings, people, file)
     users = fetch_users(settings, lookup, conversations, say)
     seeds = [_seed(conversation, users, shapes) for conversation in conversations]
@@ -183,14 +184,6 @@ def free_time(seed: Seed, stored: Stored, others: set[str], now: datetime) -> da
     while seed.shapes.format_time(last_at) in others or _within_spacing(last_at) in taken:
         last_at -= timedelta(microseconds=1)
     return last_at
-
-
-def ago(seconds: float) -> str:
-    """Write an age the short way: 12 s ago, 3 h ago."""
-    for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
-        if seconds >= size:
-            return f"{seconds // size:.0f} {unit} ago"
-    return f"{max(seconds, 0):.0f} s ago"
 
 
 class _Progress:

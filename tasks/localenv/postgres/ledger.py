@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from .. import VERSION
+from ..ages import ago
 from ..people import Person
 from .connection import DatabaseMissing, connect, server_errors
 from .sqlfile import SqlFile
@@ -199,11 +200,3 @@ def unchanged(entries: Sequence[Entry], observed: Observed) -> str | None:
         digest = hashlib.sha256("".join(entry.fingerprint for entry in entries).encode()).hexdigest()[:7]
     age_s = min(row.age_s for entry in entries if (row := observed.find(entry)))
     return f"unchanged ({digest}, {ago(age_s)})"
-
-
-def ago(seconds: float) -> str:
-    """Write an age the short way: 12 s ago, 3 h ago."""
-    for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
-        if seconds >= size:
-            return f"{seconds // size:.0f} {unit} ago"
-    return f"{max(seconds, 0):.0f} s ago"

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ConfirmationNeeded
-from ..people import Person, nearest, read_people
+from ..people import PEOPLE, Person, nearest, read_people
 from . import databases, ledger, session
 from .connection import connect, server_errors
 from .ledger import Entry, Observed, entry_for
@@ -25,7 +25,6 @@ Say = Callable[[str], None]
 
 SCHEMA = Path("sql/schema.sql")
 SEEDS = Path("seeds/sql")
-PEOPLE = Path("seeds/people.csv")
 ALREADY_THERE = ("42P07", "42710", "42P06", "42723")
 """SQLSTATEs of something that exists: a table, a type or trigger, a schema, a function."""
 
@@ -50,7 +49,7 @@ def read_seeds(settings: Settings, path: str = "") -> list[Script]:
     paths = [_chosen(settings, path)] if path else sorted((settings.root / SEEDS).glob("*.sql"))
     if not paths:
         return []
-    people = tuple(read_people(settings.root / PEOPLE))
+    people = tuple(read_people(settings.root))
     files = [read_sql(each, settings.root) for each in paths]
     return [Script(file, entry_for("seed", file, settings, people), people) for file in files]
 
@@ -66,7 +65,7 @@ def drift(settings: Settings) -> list[str]:
 
 def differences(scripts: Sequence[Script], observed: Observed) -> list[str]:
     """Say in what these files differ from what was applied."""
-    return ledger.differences([s.entry for s in scripts], observed, str(PEOPLE), f"{SEEDS}/")
+    return ledger.differences([s.entry for s in scripts], observed, PEOPLE, f"{SEEDS}/")
 
 
 def create(settings: Settings) -> str:
@@ -197,7 +196,7 @@ def _apply(conn: psycopg.Connection[Any], scripts: Sequence[Script], say: Say) -
     statements = rows = 0
     for script in scripts:
         if script.people:
-            session.provide(conn, script.people, str(PEOPLE))
+            session.provide(conn, script.people, PEOPLE)
         outcome = _run(conn, script)
         session.settle(conn, script.file.name)
         for warning in outcome.warnings:

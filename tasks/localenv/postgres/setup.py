@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
+from ..ages import ago
 from ..errors import ConfirmationNeeded, LocalEnvError
 from . import databases, ledger, load
 from .connection import connect, server_errors
@@ -115,7 +116,7 @@ def undo(settings: Settings) -> str:
         pairs = [(name, between), (kept, name), (between, kept)] if was_there else [(kept, name)]
         ended = databases.rename(conn, settings.postgres, pairs)
     made = ledger.observe(settings.postgres)
-    age = f", made {ledger.ago(min(row.age_s for row in made.applied))}" if made.applied else ""
+    age = f", made {ago(min(row.age_s for row in made.applied))}" if made.applied else ""
     back = "; `inv db.undo` again swaps them back" if was_there else ""
     return f"{name} is the database of before{age}{back}{ended_sentence(ended)}"
 
