@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import socket
 import uuid
 from collections.abc import Callable, Generator, Iterator
@@ -28,6 +29,10 @@ REQUIRED = tuple(filter(None, os.environ.get("LOCALENV_REQUIRE", "").split(","))
 
 
 Cli = Callable[..., Finished]
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # Started in the background by a shell: the programs under test would inherit that, and be deaf to Ctrl-C.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
