@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 
 from tasks.localenv.errors import LockHeld, PreflightFailed
-from tasks.localenv.lock import ProjectLock
+from tasks.localenv.lock import ProjectLock, command_line
 
 HOLD = """
 import sys
 from pathlib import Path
-from tasks.localenv.lock import ProjectLock
+from tasks.localenv.lock import ProjectLock, command_line
 lock = ProjectLock(Path(sys.argv[1]))
 lock.acquire("inv db.seed", print)
 print("held", flush=True)
@@ -91,3 +91,8 @@ def test_a_folder_that_may_not_be_made_is_a_preflight_failure(tmp_path: Path) ->
         ProjectLock(closed / "state").acquire("inv db.seed", print)
     assert caught.value.message in (f"{closed}/state: permission denied", f"{closed}/state: operation not permitted")
     assert "LOCALENV_STATE_DIR" in caught.value.hint
+
+
+def test_a_run_is_named_as_its_user_typed_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", ["inv", "--search-root", "/a checkout", "db.query", "--sql", "select 1"])
+    assert command_line() == "inv db.query --sql 'select 1'"

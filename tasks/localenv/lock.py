@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import shlex
 import sys
 import time
 from collections.abc import Callable
@@ -85,4 +86,7 @@ def _try(file: IO[str]) -> bool:
 
 def command_line() -> str:
     """Give this run as the user typed it, for others to read."""
-    return " ".join(["inv", *sys.argv[1:]])
+    words = sys.argv[1:]
+    if words[:1] == ["--search-root"]:  # ./inv says so for the user
+        words = words[2:]
+    return shlex.join(["inv", *words])
