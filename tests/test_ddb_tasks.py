@@ -106,12 +106,12 @@ def test_a_wrong_conversation_writes_nothing(ddb: Ddb, fresh: Settings, tmp_path
 
 
 def test_a_wrong_table_file_makes_no_table(ddb: Ddb, fresh: Settings, tmp_path: Path) -> None:
-    (tmp_path / "table.json").write_text('{"TableName": "cruddur-messages",\n}')
+    (tmp_path / "table.json").write_text('{"TableName": "cruddur-messages"\n "KeySchema": []}')
     done = ddb("schema-load", "--file", "table.json")
     assert (done.code, lines(done.stderr)) == (
         2,
         [
-            "FAIL ddb.schema-load table.json:2:1: not JSON: expecting property name enclosed in double quotes",
+            "FAIL ddb.schema-load table.json:2:2: not JSON: expecting ',' delimiter",
         ],
     )
     assert fetch_table(connect(fresh), fresh.message_table) is None
