@@ -149,6 +149,7 @@ def test_a_wrong_file_is_a_usage_error_with_its_place(line: str, message: str) -
             Conflict,
             "another run of Compose works on this project: ",
         ),
+        ("network shop_default not found", Conflict, "another run of Compose works on this project: "),
         ("cannot start a paused container, try unpause instead", ServiceFailed, "cannot start a paused container"),
         ("container bad-sick-1 is unhealthy", ServiceFailed, "docker compose up: "),
     ],

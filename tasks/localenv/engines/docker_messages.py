@@ -15,7 +15,9 @@ from ..errors import LocalEnvError, PreflightFailed, ServiceFailed, UsageError
 FILE = "docker-compose.yml"
 OLDEST_COMPOSE = (2, 20)
 LINES = 20
-CONFLICT = re.compile(r"is ambiguous|is already in use by container|removal of container .* is already in progress")
+CONFLICT = re.compile(
+    r"is ambiguous|is already in use by container|removal of container .* is already in progress|network \S+ not found"
+)
 """Two runs of Compose made the same things at once; the second one succeeds when it is repeated."""
 
 

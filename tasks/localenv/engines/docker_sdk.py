@@ -83,13 +83,21 @@ def remove_with_volumes(endpoint: DockerEndpoint, container_id: str) -> None:
 
 
 def remove_surplus_networks(endpoint: DockerEndpoint, project: str) -> None:
-    """Remove networks of the project that nobody uses: two runs of Compose at once make two of one name."""
+    """Remove networks of the project that nobody uses, but one: two runs of Compose at once make two of one name.
+
+    The one may be what the other run is about to use.
+    """
     import docker
 
     with open_sdk(endpoint) as client:
-        for network in client.networks.list(filters={"label": f"{LABEL}project={project}"}):
+        networks = client.networks.list(filters={"label": f"{LABEL}project={project}"})
+        left = len(networks)
+        for network in networks:
+            if left == 1:
+                break
             try:
                 network.remove()
+                left -= 1
             except docker.errors.APIError:
                 continue  # it is in use, or gone already
 
