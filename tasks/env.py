@@ -9,10 +9,11 @@ from . import _output
 from ._graph import Exit, StepContext, step
 
 if TYPE_CHECKING:
-    from .localenv.engines.service import ServiceState
+    from .localenv.engines.service import ServiceName, ServiceState
 
 NOTHING_LOCAL = "target prod: nothing to start here"
 NOT_ALL_RUN = 4
+SERVICES: tuple[ServiceName, ...] = ("postgres", "dynamodb", "cognito")
 
 
 def _is_up(c: StepContext) -> str | None:
@@ -90,6 +91,27 @@ def status(c: StepContext, format: str = "text") -> None:
     c.step.emit([vars(state) for state in states], lambda: _output.table(map(_row, states), HEADINGS))
     if any(state.status != "running" for state in states):
         raise Exit(code=NOT_ALL_RUN)
+
+
+@step(
+    reads=True,
+    help={
+        "service": "postgres, dynamodb or cognito (default: each of them)",
+        "lines": "this many of each",
+        "format": "text or json",
+    },
+)
+def logs(c: StepContext, service: str = "", lines: int = 20, format: str = "text") -> None:
+    """Show the last lines that the services wrote."""
+    from .localenv import engines
+    from .localenv.settings import checked, choice
+
+    if not c.step.settings.is_local:
+        c.step.emit({}, NOTHING_LOCAL)
+        return
+    names = [checked("--service", service, choice(*SERVICES))] if service else SERVICES
+    found = {name: engines.logs(c.step.settings, name, lines) for name in names}
+    c.step.emit(found, lambda: "\n\n".join(f"--- {name}\n{text or '(nothing)'}" for name, text in found.items()))
 
 
 def _plan_destroy(c: StepContext) -> list[str]:

@@ -113,6 +113,16 @@ def test_status_as_json_is_one_envelope(cli: Cli, live_environment: dict[str, st
     assert all(re.fullmatch(r"pid \d+", row["holder"]) and row["since"] > 0 for row in envelope["data"])
 
 
+def test_logs_show_the_last_lines_of_each_service(cli: Cli) -> None:
+    every = json.loads(cli("env.logs", "--lines", "3", "--format", "json").stdout)["data"]
+    assert list(every) == ["postgres", "dynamodb", "cognito"]
+    one = cli("env.logs", "--service", "postgres", "--lines", "1000")
+    assert one.stdout.startswith("--- postgres\n")
+    assert "database system is ready to accept connections" in one.stdout
+    near = cli("env.logs", "--service", "postgre")
+    assert (near.code, "did you mean 'postgres'?" in near.stderr) == (2, True)
+
+
 def test_another_engine_than_the_running_one_is_exit_3(cli: Cli) -> None:
     other = cli("env.up", "--engine", "docker")
     assert other.code == 3

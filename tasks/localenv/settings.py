@@ -140,12 +140,12 @@ def read_settings(
     Raises UsageError with name and place of a bad value, NotLocal where the local target leaves this machine.
     """
     environ = os.environ if environ is None else environ
-    choice_of_target = _checked("--target", target, choice(*TARGETS))
+    choice_of_target = checked("--target", target, choice(*TARGETS))
     dotenv = root / environ.get("LOCALENV_DOTENV", ".env")
     in_file = _read_dotenv(dotenv)
     values = {variable.name: _value(variable, environ, in_file, dotenv) for variable in VARIABLES}
     if engine:
-        values["LOCALENV_ENGINE"] = _checked("--engine", engine, choice(*ENGINES))
+        values["LOCALENV_ENGINE"] = checked("--engine", engine, choice(*ENGINES))
     state_dir = root / values["LOCALENV_STATE_DIR"]
     settings = Settings(
         root=root,
@@ -231,11 +231,12 @@ def _value(variable: Variable, environ: Mapping[str, str], in_file: Mapping[str,
     for name in filter(None, (variable.name, variable.formerly)):
         text = (environ.get(name) or in_file.get(name) or "").strip()
         if text:
-            return _checked(f"{name} in {_place(name, environ, in_file, dotenv)}", text, variable.parse)
+            return checked(f"{name} in {_place(name, environ, in_file, dotenv)}", text, variable.parse)
     return variable.parse(variable.default) if variable.default else ""
 
 
-def _checked(where: str, text: str, parse: Callable[[str], Any]) -> Any:
+def checked(where: str, text: str, parse: Callable[[str], Any]) -> Any:
+    """Parse a value; what is wrong with it is said with `where` it stands."""
     try:
         return parse(text)
     except LocalEnvError as error:

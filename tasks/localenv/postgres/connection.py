@@ -27,6 +27,8 @@ HINTS = {
     "55P03": "another session holds a lock: look with `inv db.sessions`, end it with `inv db.sessions --kill`",
 }
 """What to do about a SQLSTATE that Postgres gives no hint for."""
+LOCAL_HINT = "run `inv env.up`, or `inv doctor`"
+REMOTE_HINT = "check that its firewall or security group lets this address in"
 
 
 class DatabaseMissing(LocalEnvError):
@@ -66,7 +68,7 @@ def connect(
     try:
         return open_it() if _is_loopback(address.host) else _within(CONNECT_S, open_it, where)
     except psycopg.OperationalError as error:
-        raise _refusal(error, where) from error
+        raise _refusal(error, where, nobody=LOCAL_HINT if _is_loopback(address.host) else REMOTE_HINT) from error
     except psycopg.ProgrammingError as error:  # an option of the URL that libpq does not know
         raise LocalEnvError(f"{where}: {_reason(error)}", hint="correct the connection URL") from error
 
@@ -92,8 +94,11 @@ def server_error(error: psycopg.Error, what: str) -> LocalEnvError:
     return SqlRefused(f"{what}: {text}", hint=hint, evidence=diagnostic.message_detail or "")
 
 
-def _refusal(error: psycopg.OperationalError, where: str) -> LocalEnvError:
-    """Sort out why a connection failed; libpq gives no SQLSTATE here, only the text of each attempt."""
+def _refusal(error: psycopg.OperationalError, where: str, *, nobody: str) -> LocalEnvError:
+    """Sort out why a connection failed; libpq gives no SQLSTATE here, only the text of each attempt.
+
+    `nobody` is the hint for a server that does not answer.
+    """
     text = _reason(error)
     if "database" in text and "does not exist" in text:
         return DatabaseMissing(f"{where}: {text}", hint="run `inv db.setup`")
@@ -103,7 +108,7 @@ def _refusal(error: psycopg.OperationalError, where: str) -> LocalEnvError:
         return ServiceFailed(f"{where}: {text}", hint="wait a moment, then run it again; `inv env.logs` says why")
     if "translate host name" in text or "resolve host" in text or "Name or service not known" in text:
         return ServiceFailed(f"{where}: {text}", hint="correct the host in the connection URL")
-    return ServiceFailed(f"{where}: {text}", hint="run `inv env.up`, or `inv doctor`")
+    return ServiceFailed(f"{where}: {text}", hint=nobody)
 
 
 def _reason(error: Exception) -> str:
