@@ -6,9 +6,11 @@ Without the line in invoke.yaml the same tasks run one after the other under Inv
 
 from __future__ import annotations
 
+import atexit
 import copy
 import graphlib
 import io
+import os
 import queue
 import sys
 import threading
@@ -256,6 +258,7 @@ class GraphRun:
         self.results: dict[Any, Any] = {}
         self.error: BaseException | None = None
         self.finished: queue.SimpleQueue[Node] = queue.SimpleQueue()
+        self.interrupted = False
         self._lock: ProjectLock | None = None
         self._locking = threading.Lock()
 
@@ -264,6 +267,7 @@ class GraphRun:
         by_id = {id(node): node for node in self.nodes}
         sorter.prepare()
         running = 0
+        atexit.register(self._leave)  # first of all, so that it is called last: steps clean up at exit too
         try:
             while sorter.is_active():
                 ready = [by_id[key] for key in sorter.get_ready()] if not self.error else []
@@ -283,14 +287,28 @@ class GraphRun:
         except KeyboardInterrupt:
             self._report_rest()
             self.reporter.line("FAIL", "interrupted", "run the same command again to go on")
+            self.interrupted = True
             raise Exit(code=INTERRUPTED) from None
         finally:
+            if not self.interrupted:
+                atexit.unregister(self._leave)
             if self._lock and not running:
                 self._lock.release()
         if self.error:
             self._report_rest()
             self._raise(self.error)
         return self.results
+
+    def _leave(self) -> None:
+        """End an interrupted program whose threads still work, without the rest of Python's own way out.
+
+        There a thread may be frozen while it writes a line, and Python then aborts over the lock of stdout: exit code
+        134 instead of 130.
+        """
+        if self.interrupted and threading.active_count() > 1:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(INTERRUPTED)
 
     def _perform(self, node: Node, *, alone: bool = False) -> None:
         try:
