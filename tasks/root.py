@@ -133,8 +133,8 @@ def reset(c: StepContext, yes: bool = False) -> str:
         c.step.settings,
         people=cognito.people(c),
         queries=cognito.queries(c),
-        tables=ddb.files_of(c),
-        seeding=lambda: ddb.seeding_of(c),
+        tables=ddb.tables.files_of(c),
+        seeding=lambda: ddb.conversations.seeding_of(c),
         say=c.step.say,
         yes=yes,
     )

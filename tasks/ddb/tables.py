@@ -1,17 +1,15 @@
-"""ddb: the DynamoDB tables. Their shape, their contents, and a look inside."""
+"""ddb: the tables themselves. Load their shape, list, describe and drop them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from . import _output, db, env
-from ._graph import StepContext, step
+from .. import _output, env
+from .._graph import StepContext, step
 
 if TYPE_CHECKING:
-    from .localenv.dynamodb.schema import Table
-    from .localenv.dynamodb.seeding import Seeding
-    from .localenv.dynamodb.tables import TableFile
+    from ..localenv.dynamodb.schema import Table
+    from ..localenv.dynamodb.tables import TableFile
 
 CONFIRM = "name of the table to write to, for --target prod"
 FORMAT = "text or json"
@@ -19,21 +17,21 @@ TABLE = "name of the table (default: the one of DDB_MESSAGE_TABLE)"
 
 
 def files_of(c: StepContext) -> list[TableFile]:
-    from .localenv.dynamodb.tables import read_tables
+    from ..localenv.dynamodb.tables import read_tables
 
     return read_tables(c.step.settings, c.step.arguments.get("file", ""))
 
 
 def _is_loaded(c: StepContext) -> str | None:
-    from .localenv.dynamodb import schema
-    from .localenv.dynamodb.client import connect
+    from ..localenv.dynamodb import schema
+    from ..localenv.dynamodb.client import connect
 
     return schema.check_tables(connect(c.step.settings), files_of(c))
 
 
 def _plan_tables(c: StepContext) -> list[str]:
-    from .localenv.dynamodb import schema
-    from .localenv.dynamodb.client import connect
+    from ..localenv.dynamodb import schema
+    from ..localenv.dynamodb.client import connect
 
     return schema.plan_tables(connect(c.step.settings), files_of(c))
 
@@ -46,8 +44,8 @@ def _plan_tables(c: StepContext) -> list[str]:
 )
 def schema_load(c: StepContext, file: str = "", confirm: str = "") -> str:
     """Create the tables of ddb/tables, and compare those that exist."""
-    from .localenv.dynamodb import schema
-    from .localenv.dynamodb.client import connect
+    from ..localenv.dynamodb import schema
+    from ..localenv.dynamodb.client import connect
 
     client, files = connect(c.step.settings), files_of(c)
     missing = schema.find_missing(client, files)
@@ -59,8 +57,8 @@ def schema_load(c: StepContext, file: str = "", confirm: str = "") -> str:
 @step(pre=[env.up], reads=True, help={"format": FORMAT})
 def list_tables(c: StepContext, format: str = "text") -> None:
     """List the tables with their state, keys, indexes and item counts."""
-    from .localenv.dynamodb import schema
-    from .localenv.dynamodb.client import connect
+    from ..localenv.dynamodb import schema
+    from ..localenv.dynamodb.client import connect
 
     tables = schema.fetch_tables(connect(c.step.settings))
     data = [dict(zip(COLUMNS, _row(table), strict=True)) for table in tables]
@@ -71,24 +69,24 @@ def list_tables(c: StepContext, format: str = "text") -> None:
 @step(pre=[env.up], reads=True, help={"table": TABLE, "format": FORMAT})
 def describe(c: StepContext, table: str = "", format: str = "text") -> None:
     """Describe a table: keys, indexes, throughput, stream, items."""
-    from .localenv.dynamodb import schema
-    from .localenv.dynamodb.client import connect
+    from ..localenv.dynamodb import schema
+    from ..localenv.dynamodb.client import connect
 
     found = schema.need_table(connect(c.step.settings), table or c.step.settings.message_table)
     c.step.emit(found.description, lambda: _output.table(schema.describe(found)))
 
 
 def _is_gone(c: StepContext) -> str | None:
-    from .localenv.dynamodb import schema
-    from .localenv.dynamodb.client import connect
+    from ..localenv.dynamodb import schema
+    from ..localenv.dynamodb.client import connect
 
     name = c.step.arguments["table"] or c.step.settings.message_table
     return None if schema.fetch_table(connect(c.step.settings), name) else f"there is no table {name}"
 
 
 def _plan_drop(c: StepContext) -> list[str]:
-    from .localenv.dynamodb import schema
-    from .localenv.dynamodb.client import connect
+    from ..localenv.dynamodb import schema
+    from ..localenv.dynamodb.client import connect
 
     name = c.step.arguments["table"] or c.step.settings.message_table
     return [f"- {schema.summary(schema.need_table(connect(c.step.settings), name))}"]
@@ -97,8 +95,8 @@ def _plan_drop(c: StepContext) -> list[str]:
 @step(pre=[env.up], check=_is_gone, plan=_plan_drop, help={"table": TABLE, "yes": "do not ask", "confirm": CONFIRM})
 def drop(c: StepContext, table: str = "", yes: bool = False, confirm: str = "") -> str:
     """Drop a table with its items, after a question."""
-    from .localenv.dynamodb import schema
-    from .localenv.dynamodb.client import connect
+    from ..localenv.dynamodb import schema
+    from ..localenv.dynamodb.client import connect
 
     settings = c.step.settings
     client = connect(settings)
@@ -113,65 +111,11 @@ def drop(c: StepContext, table: str = "", yes: bool = False, confirm: str = "") 
     return schema.drop_table(client, found)
 
 
-@step(
-    pre=[env.up],
-    reads=True,
-    help={"table": TABLE, "limit": "this many items at most (default: all)", "format": "text, or json: a line an item"},
-)
-def scan(c: StepContext, table: str = "", limit: int = 0, format: str = "text") -> str | None:
-    """Print every item of a table as it comes, page after page."""
-    from .localenv.dynamodb import scan as scanning
-    from .localenv.dynamodb import schema
-    from .localenv.dynamodb.client import connect
-    from .localenv.errors import UsageError
-
-    as_json = c.step.format == "json"
-    if limit < 0:
-        raise UsageError(f"--limit {limit} is less than nothing", hint="leave it out to see every item")
-    client, name = connect(c.step.settings), table or c.step.settings.message_table
-    key = tuple(attribute for attribute, _ in schema.need_table(client, name).shape.key)
-    items = scanning.scan(client, name, limit=limit)
-    count = _output.stream(scanning.as_json_line(item) if as_json else scanning.as_text(item, key) for item in items)
-    return None if count is None else f"{count:,} items of {name}"
-
-
-def seeding_of(c: StepContext) -> Seeding:
-    from ddb import messages
-
-    from .localenv.dynamodb import seeding, users
-
-    queries = c.step.settings.root / "sql" / "users"
-    lookup = users.Lookup(by_handles=queries / "by_handles.sql", handles=queries / "handles.sql")
-    file = c.step.arguments.get("file", "")
-    return seeding.prepare(c.step.settings, messages, lookup, file=file, anew=c.step.force, say=c.step.say)
-
-
-def _is_seeded(c: StepContext) -> str | None:
-    return seeding_of(c).check()
-
-
-def _plan_seed(c: StepContext) -> Iterable[str]:
-    return seeding_of(c).plan_lines()
-
-
-@step(
-    pre=[db.setup, schema_load],
-    check=_is_seeded,
-    plan=_plan_seed,
-    help={"file": "another conversation file, or folder of them, than seeds/conversations", "confirm": CONFIRM},
-)
-def seed(c: StepContext, file: str = "", confirm: str = "") -> str:
-    """Write the conversations of seeds/conversations, the last line now."""
-    seeding = seeding_of(c)
-    c.step.allow_write(c.step.settings.message_table, confirm)
-    return seeding.seed(c.step.say)
-
-
 COLUMNS = ("table", "status", "items", "key", "indexes", "throughput", "stream")
 
 
 def _row(table: Table) -> tuple[str, str, int, str, str, str, str]:
-    from .localenv.dynamodb.tables import describe_key
+    from ..localenv.dynamodb.tables import describe_key
 
     shape = table.shape
     indexes = ", ".join(index.name for index in shape.indexes)
