@@ -15,7 +15,7 @@ from invoke import Config, Exit
 from moto import mock_aws
 
 from tasks import ns
-from tasks._graph import GraphExecutor
+from tasks._executor import GraphExecutor
 from tasks.localenv.cognito import seed, sync, users
 from tasks.localenv.cognito.sync import Queries
 from tasks.localenv.cognito.users import PoolUser, find_pool, look_for_pool

@@ -11,7 +11,7 @@ from invoke import Config, Exit
 from moto import mock_aws
 
 from tasks import ns
-from tasks._graph import GraphExecutor
+from tasks._executor import GraphExecutor
 from tasks.localenv import aws
 from tasks.localenv.settings import Settings
 from tests.environments import Finished

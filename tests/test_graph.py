@@ -18,7 +18,8 @@ from typing import Any
 import pytest
 from invoke import Collection, Config, Executor, Exit
 
-from tasks._graph import GraphExecutor, StepContext, step
+from tasks._executor import GraphExecutor
+from tasks._graph import StepContext, step
 from tasks._output import Reporter
 from tasks.localenv.errors import ConfirmationNeeded, LocalEnvError
 from tasks.localenv.lock import ProjectLock
@@ -283,10 +284,13 @@ def test_a_run_that_waited_for_the_lock_asks_its_check_again(stage: Stage, tmp_p
     assert stage.ran == []
 
 
-def test_a_step_that_reads_takes_no_lock(stage: Stage, tmp_path: Path) -> None:
+@pytest.mark.parametrize("how", [{"reads": True}, {"lock": False}])
+def test_a_step_that_reads_or_needs_no_lock_waits_for_nobody(
+    stage: Stage, tmp_path: Path, how: dict[str, bool]
+) -> None:
     other = ProjectLock(tmp_path)
     other.acquire("inv initial-setup", lambda line: None)
-    stage.add("scan", reads=True, body=lambda c: None)
+    stage.add("scan", **how, body=lambda c: None)
     stage.run("scan")
     other.release()
     assert stage.ran == ["scan"]
@@ -339,7 +343,8 @@ def test_ctrl_c_ends_at_once_with_130_and_says_what_did_not_run(tmp_path: Path, 
         f"""
         import sys, time
         from invoke import Collection, Config, Program
-        from tasks._graph import GraphExecutor, step
+        from tasks._executor import GraphExecutor
+        from tasks._graph import step
 
         @step
         def one(c):
@@ -359,7 +364,7 @@ def test_ctrl_c_ends_at_once_with_130_and_says_what_did_not_run(tmp_path: Path, 
             @staticmethod
             def global_defaults():
                 defaults = Config.global_defaults()
-                defaults["tasks"]["executor_class"] = "tasks._graph.GraphExecutor"
+                defaults["tasks"]["executor_class"] = "tasks._executor.GraphExecutor"
                 return defaults
 
         Program(namespace=Collection(one, two, top), config_class=Settings).run("inv top")
