@@ -35,6 +35,7 @@ def test_without_any_setting_the_defaults_hold(tmp_path: Path) -> None:
         user_pool_id="",
         user_pool_client_id="",
         dynamodb_local_jar=None,
+        checkip_url="https://checkip.amazonaws.com",
     )
 
 
@@ -59,6 +60,10 @@ def test_the_environment_wins_over_dotenv_and_an_empty_value_counts_as_absent(tm
         ("AWS_ENDPOINT_URL_DYNAMODB=localhost:8000", "AWS_ENDPOINT_URL_DYNAMODB in .env:1: not a local endpoint"),
         ("export DDB_MESSAGE_TABLE=x", "DDB_MESSAGE_TABLE in .env:1: 'x' is not a DynamoDB table name"),
         ("DYNAMODB_LOCAL_JAR=/no/such.jar", "DYNAMODB_LOCAL_JAR in .env:1: no file at /no/such.jar"),
+        ("DB_SG_ID=default", "DB_SG_ID in .env:1: 'default' is not the id of a security group such as sg-"),
+        ("DB_SG_RULE_ID=sg-0a1b2c3d", "DB_SG_RULE_ID in .env:1: 'sg-0a1b2c3d' is not the id of a group's rule such"),
+        ("LOCALENV_CHECKIP_URL=checkip", "LOCALENV_CHECKIP_URL in .env:1: 'checkip' is not a URL such as https://"),
+        ("LOCALENV_CHECKIP_URL=http://a.example", "LOCALENV_CHECKIP_URL in .env:1: http://a.example is not encrypted"),
     ],
 )
 def test_a_bad_value_is_named_with_its_place(tmp_path: Path, dotenv: str, message: str) -> None:

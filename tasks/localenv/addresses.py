@@ -107,6 +107,28 @@ def parse_endpoint(text: str) -> Endpoint:
     return Endpoint(parts.hostname, port)
 
 
+def parse_checkip_url(text: str) -> str:
+    """Accept the URL of a service that answers with the caller's public address. Raises UsageError.
+
+    Who can forge that answer opens the production database to himself: plain HTTP is for this machine only.
+    """
+    try:
+        parts = urlsplit(text)
+        _ = parts.port
+    except ValueError as error:
+        raise UsageError(f"not a URL: {error}") from error
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise UsageError(f"{text!r} is not a URL such as https://checkip.amazonaws.com")
+    if parts.scheme == "http":
+        try:
+            loopback_host(parts.hostname)
+        except NotLocal as error:
+            raise UsageError(
+                f"{text} is not encrypted: what it answers could be forged", hint="use https://"
+            ) from error
+    return text
+
+
 def loopback_host(host: str) -> str:
     """Give the loopback address behind a host that the local target may use.
 

@@ -15,7 +15,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from .addresses import Endpoint, PostgresAddress, loopback_host, parse_endpoint, parse_postgres_url
+from .addresses import (
+    Endpoint,
+    PostgresAddress,
+    loopback_host,
+    parse_checkip_url,
+    parse_endpoint,
+    parse_postgres_url,
+)
 from .errors import LocalEnvError, UsageError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -45,6 +52,7 @@ class Settings:
     """What a run knows before it touches anything. Frozen; one a run, the same for both stores.
 
     `postgres`, `dynamodb` and `cognito` are those of the target: an endpoint is None where AWS's own is meant.
+    `prod_postgres` is the production database whatever the target is, and `workspace_ip` stands as it was given.
     """
 
     root: Path
@@ -63,6 +71,11 @@ class Settings:
     user_pool_client_id: str
     dynamodb_local_jar: Path | None
     session_token: str = ""
+    prod_postgres: PostgresAddress | None = None
+    security_group: str = ""
+    security_group_rule: str = ""
+    workspace_ip: str = ""
+    checkip_url: str = ""
     warnings: tuple[str, ...] = ()
 
     @property
@@ -126,9 +139,12 @@ VARIABLES = (
     Variable("AWS_COGNITO_USER_POOL_CLIENT_ID"),
     Variable("DDB_MESSAGE_TABLE", "cruddur-messages", pattern(r"[A-Za-z0-9_.-]{3,255}", "a DynamoDB table name")),
     Variable("DYNAMODB_LOCAL_JAR", "", existing_file),
-    Variable("DB_SG_ID"),
-    Variable("DB_SG_RULE_ID"),
-    Variable("GITPOD_IP"),
+    Variable("DB_SG_ID", "", pattern(r"sg-[0-9a-f]{8,17}", "the id of a security group such as sg-0a1b2c3d4e5f67890")),
+    Variable(
+        "DB_SG_RULE_ID", "", pattern(r"sgr-[0-9a-f]{8,17}", "the id of a group's rule such as sgr-0a1b2c3d4e5f67890")
+    ),
+    Variable("GITPOD_IP"),  # often what `curl` printed: no task but rds.* is to fail over it
+    Variable("LOCALENV_CHECKIP_URL", "https://checkip.amazonaws.com", parse_checkip_url),
 )
 
 
@@ -164,6 +180,11 @@ def read_settings(
         user_pool_id=values["AWS_COGNITO_USER_POOL_ID"],
         user_pool_client_id=values["AWS_COGNITO_USER_POOL_CLIENT_ID"],
         dynamodb_local_jar=values["DYNAMODB_LOCAL_JAR"] or None,
+        prod_postgres=values["PROD_CONNECTION_URL"] or None,
+        security_group=values["DB_SG_ID"],
+        security_group_rule=values["DB_SG_RULE_ID"],
+        workspace_ip=values["GITPOD_IP"],
+        checkip_url=values["LOCALENV_CHECKIP_URL"],
         warnings=tuple(_near_misses(in_file, dotenv)),
     )
     return _for_prod(settings, values) if choice_of_target == "prod" else _for_local(settings, environ, in_file, dotenv)
