@@ -56,7 +56,7 @@ def test_a_missing_table_is_created_as_its_file_says(fresh: Settings, files: lis
     assert schema.apply_tables(client, files) == "1 table created; 1 ACTIVE and as ddb/tables says"
     found = schema.need_table(client, fresh.message_table)
     assert (found.shape, found.status, found.index_statuses, found.items) == (
-        files[0].shape,
+        replace(files[0].shape, deletion_protection=False, table_class="STANDARD", encryption="default"),
         "ACTIVE",
         {"message-group-sk-index": "ACTIVE"},
         0,

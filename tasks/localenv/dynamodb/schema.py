@@ -13,6 +13,8 @@ from ..errors import LocalEnvError, TimedOut
 from ..parallel import side_by_side
 from ..wire import AwsError
 from .client import TableMissing
+from .definition import properties_of
+from .extras import fetch_extras, set_recovery, set_tags, set_time_to_live
 from .tables import TableFile, TableShape, describe_index, describe_key, differences, shape_of
 
 if TYPE_CHECKING:
@@ -45,7 +47,7 @@ def fetch_table(client: DynamoDBClient, name: str) -> Table | None:
         return None
     indexes = [*(found.get("GlobalSecondaryIndexes") or ()), *(found.get("LocalSecondaryIndexes") or ())]
     return Table(
-        shape=shape_of(found),
+        shape=shape_of(properties_of(found)),
         status=found["TableStatus"],
         index_statuses={index["IndexName"]: index.get("IndexStatus", "ACTIVE") for index in indexes},
         items=found.get("ItemCount", 0),
@@ -110,6 +112,8 @@ def apply_tables(client: DynamoDBClient, files: list[TableFile], deadline_s: flo
     """
     created = sum(side_by_side([partial(create_table, client, file) for file in files]))
     tables = side_by_side([partial(wait_until_active, client, file.name, deadline_s) for file in files])
+    for file, table in zip(files, tables, strict=True):
+        apply_extras(client, file, table)
     found = [line for file, table in zip(files, tables, strict=True) for line in differences(file.shape, table.shape)]
     if found:
         raise _different(found, files)
@@ -127,6 +131,17 @@ def create_table(client: DynamoDBClient, file: TableFile) -> bool:
             return False
         raise
     return True
+
+
+def apply_extras(client: DynamoDBClient, file: TableFile, table: Table) -> None:
+    """Give an ACTIVE table the time to live, recovery and tags of its file, where the engine has them."""
+    wanted, found = file.extras, fetch_extras(client, table.description, file.extras)
+    if None not in (wanted.time_to_live, found.time_to_live) and wanted.time_to_live != found.time_to_live:
+        set_time_to_live(client, file.name, wanted.time_to_live or "", found.time_to_live or "")
+    if wanted.recovery and found.recovery and wanted.recovery != found.recovery:
+        set_recovery(client, file.name, wanted.recovery)
+    if wanted.tags is not None and found.tags is not None and wanted.tags != found.tags:
+        set_tags(client, table.description["TableArn"], wanted.tags, found.tags)
 
 
 def wait_until_active(client: DynamoDBClient, name: str, deadline_s: float = DEADLINE_S) -> Table:

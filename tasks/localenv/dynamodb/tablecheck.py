@@ -17,18 +17,18 @@ OPTIONAL = (
     "LocalSecondaryIndexes",
     "StreamSpecification",
     "DeletionProtectionEnabled",
+    "OnDemandThroughput",
+    "PointInTimeRecoverySpecification",
+    "SSESpecification",
+    "TableClass",
+    "Tags",
+    "TimeToLiveSpecification",
 )
 LATER = (
     "ContributorInsightsSpecification",
     "ImportSourceSpecification",
     "KinesisStreamSpecification",
-    "OnDemandThroughput",
-    "PointInTimeRecoverySpecification",
     "ResourcePolicy",
-    "SSESpecification",
-    "TableClass",
-    "Tags",
-    "TimeToLiveSpecification",
     "WarmThroughput",
 )
 """CloudFormation's, and not handled here: said, never ignored."""
@@ -37,6 +37,7 @@ TYPES = ("S", "N", "B")
 BILLING = ("PROVISIONED", "PAY_PER_REQUEST")
 PROJECTIONS = ("ALL", "KEYS_ONLY", "INCLUDE")
 STREAMS = ("KEYS_ONLY", "NEW_IMAGE", "OLD_IMAGE", "NEW_AND_OLD_IMAGES")
+CLASSES = ("STANDARD", "STANDARD_INFREQUENT_ACCESS")
 INDEXES = ("GlobalSecondaryIndexes", "LocalSecondaryIndexes")
 
 
@@ -58,6 +59,8 @@ def check_properties(file: JsonFile) -> None:
     if "StreamSpecification" in table:
         check.stream()
     check.kind(("DeletionProtectionEnabled",), bool, "true or false", optional=True)
+    check.word(("TableClass",), CLASSES, default="STANDARD")
+    check.features(provisioned=provisioned)
 
 
 class _Check:
@@ -208,3 +211,62 @@ class _Check:
             )
         self.object(steps, ("StreamViewType",))
         self.word((*steps, "StreamViewType"), STREAMS)
+
+    def features(self, *, provisioned: bool) -> None:
+        """Check what a table may have beside its shape."""
+        if "OnDemandThroughput" in self.file.data:
+            self.limits(provisioned=provisioned)
+        if "TimeToLiveSpecification" in self.file.data:
+            self.time_to_live()
+        if "PointInTimeRecoverySpecification" in self.file.data:
+            self.recovery()
+        if "SSESpecification" in self.file.data:
+            self.encryption()
+        if "Tags" in self.file.data:
+            self.tags()
+
+    def limits(self, *, provisioned: bool) -> None:
+        steps = ("OnDemandThroughput",)
+        if provisioned:
+            raise self.file.error(steps, "OnDemandThroughput where capacity is provisioned", hint="remove it")
+        for name in self.object(steps, (), ("MaxReadRequestUnits", "MaxWriteRequestUnits")):
+            value = self.kind((*steps, name), int, "a whole number")
+            if value < 1 and value != -1:
+                raise self.file.error((*steps, name), f"{name} must be 1 or more, or -1 for no limit")
+
+    def time_to_live(self) -> None:
+        steps = ("TimeToLiveSpecification",)
+        found = self.object(steps, ("Enabled",), ("AttributeName",))
+        if self.kind((*steps, "Enabled"), bool, "true or false") and "AttributeName" not in found:
+            raise self.file.error(steps, "no AttributeName", hint="name the attribute that holds the time")
+        self.kind((*steps, "AttributeName"), str, "a string", optional=True)
+
+    def recovery(self) -> None:
+        steps = ("PointInTimeRecoverySpecification",)
+        self.object(steps, ("PointInTimeRecoveryEnabled",), ("RecoveryPeriodInDays",))
+        on = self.kind((*steps, "PointInTimeRecoveryEnabled"), bool, "true or false")
+        days = self.kind((*steps, "RecoveryPeriodInDays"), int, "a whole number", optional=True)
+        if days is not None and not (on and 1 <= days <= 35):
+            raise self.file.error((*steps, "RecoveryPeriodInDays"), "RecoveryPeriodInDays is 1 to 35, where it is on")
+
+    def encryption(self) -> None:
+        steps = ("SSESpecification",)
+        found = self.object(steps, ("SSEEnabled",), ("SSEType", "KMSMasterKeyId"))
+        on = self.kind((*steps, "SSEEnabled"), bool, "true or false")
+        self.word((*steps, "SSEType"), ("KMS",), default="KMS")
+        self.kind((*steps, "KMSMasterKeyId"), str, "a string", optional=True)
+        if not on and len(found) > 1:
+            raise self.file.error(steps, "SSEType and KMSMasterKeyId go with SSEEnabled true, and only with it")
+
+    def tags(self) -> None:
+        seen: set[str] = set()
+        for number in range(len(self.kind(("Tags",), list, "a list"))):
+            steps = ("Tags", number)
+            self.object(steps, ("Key", "Value"))
+            key = self.kind((*steps, "Key"), str, "a string")
+            self.kind((*steps, "Value"), str, "a string")
+            if not 1 <= len(key) <= 128 or key.startswith("aws:"):
+                raise self.file.error((*steps, "Key"), f"tag {key!r} is not 1 to 128 characters without aws: in front")
+            if key in seen:
+                raise self.file.error((*steps, "Key"), f"tag {key!r} is there twice")
+            seen.add(key)

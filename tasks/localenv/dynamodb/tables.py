@@ -12,7 +12,7 @@ from typing import Any
 
 from ..errors import UsageError
 from ..settings import VARIABLES, Settings
-from .jsonfile import JsonFile, read_json
+from .jsonfile import read_json
 from .tablecheck import check_properties
 
 Key = tuple[tuple[str, str], ...]
@@ -41,28 +41,85 @@ class Index:
 
 
 @dataclass(frozen=True)
+class Limits:
+    """The most request units a second of a table on demand; -1 is no limit."""
+
+    read: int
+    write: int
+
+    def __str__(self) -> str:
+        return "none" if self == NO_LIMITS else f"{self.read}/{self.write}"
+
+
+NO_LIMITS = Limits(-1, -1)
+
+
+@dataclass(frozen=True)
 class TableShape:
-    """What two tables must share to be the same: everything here. `throughput` is None for on demand."""
+    """What DescribeTable shows of a table. `throughput` is None for on demand.
+
+    The last four are None where a file says nothing of them, which leaves them as they are, or where the engine has no
+    such thing. `encryption` is "default" (a key of AWS's own), "KMS", or "KMS" with the key that a file names.
+    """
 
     name: str
     key: Key
     indexes: tuple[Index, ...]
     throughput: Throughput | None
     stream: str
-    deletion_protection: bool
+    deletion_protection: bool | None = None
+    table_class: str | None = None
+    encryption: str | None = None
+    limits: Limits | None = None
+
+
+@dataclass(frozen=True)
+class Recovery:
+    """Point-in-time recovery. `days` is None where it is off, where a file leaves it open, or the engine has none."""
+
+    on: bool
+    days: int | None = None
+
+    def __str__(self) -> str:
+        return "off" if not self.on else f"on, {self.days} days" if self.days else "on"
+
+
+@dataclass(frozen=True)
+class Extras:
+    """What belongs to a table and needs calls of its own. None: a file says nothing of it, or the engine has none.
+
+    `time_to_live` is the attribute, or "" for off; `tags` are pairs, sorted.
+    """
+
+    time_to_live: str | None = None
+    recovery: Recovery | None = None
+    tags: tuple[tuple[str, str], ...] | None = None
 
 
 @dataclass(frozen=True)
 class TableFile:
-    """A table as a file defines it: its shape, and the parameters of CreateTable that make it."""
+    """A table as a file defines it: CloudFormation's properties, and what they mean."""
 
     shown: str
+    properties: dict[str, Any]
     shape: TableShape
-    parameters: dict[str, Any]
+    extras: Extras
 
     @property
     def name(self) -> str:
         return self.shape.name
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """The parameters of CreateTable: without time to live and recovery, which an existing table is given."""
+        parameters = {"BillingMode": "PROVISIONED", **self.properties}
+        for name in ("TimeToLiveSpecification", "PointInTimeRecoverySpecification"):
+            parameters.pop(name, None)
+        if "StreamSpecification" in parameters:
+            parameters["StreamSpecification"] = {"StreamEnabled": True, **parameters["StreamSpecification"]}
+        if "SSESpecification" in parameters:
+            parameters["SSESpecification"] = encryption_parameters(parameters["SSESpecification"])
+        return parameters
 
 
 def read_tables(settings: Settings, given: str = "") -> list[TableFile]:
@@ -95,29 +152,54 @@ def read_table(path: Path, shown_as: str, names: Mapping[str, str]) -> TableFile
     """Read one table file; `names` gives tables other names than the file does."""
     file = read_json(path, shown_as)
     check_properties(file)
-    parameters = _parameters(file, names)
-    return TableFile(shown_as, shape_of(parameters), parameters)
+    properties = dict(file.data)
+    properties["TableName"] = names.get(properties["TableName"], properties["TableName"])
+    return TableFile(shown_as, properties, shape_of(properties), extras_of(properties))
 
 
-def shape_of(table: Mapping[str, Any]) -> TableShape:
-    """Give the shape of a table, from the parameters of CreateTable or from DescribeTable's answer."""
-    types = {entry["AttributeName"]: entry["AttributeType"] for entry in table["AttributeDefinitions"]}
-    mode = table.get("BillingModeSummary", {}).get("BillingMode") or table.get("BillingMode") or "PROVISIONED"
-    on_demand = mode == "PAY_PER_REQUEST"
-    stream = table.get("StreamSpecification") or {}
+def shape_of(properties: Mapping[str, Any]) -> TableShape:
+    """Give the shape of a table from its CloudFormation properties."""
+    types = {entry["AttributeName"]: entry["AttributeType"] for entry in properties["AttributeDefinitions"]}
+    on_demand = properties.get("BillingMode") == "PAY_PER_REQUEST"
     indexes = [
         _index(index, types, on_demand=on_demand or kind == "LocalSecondaryIndexes")
         for kind in ("GlobalSecondaryIndexes", "LocalSecondaryIndexes")
-        for index in table.get(kind) or ()
+        for index in properties.get(kind) or ()
     ]
+    limits = properties.get("OnDemandThroughput")
     return TableShape(
-        name=table["TableName"],
-        key=_key(table["KeySchema"], types),
+        name=properties["TableName"],
+        key=_key(properties["KeySchema"], types),
         indexes=tuple(sorted(indexes, key=lambda index: index.name)),
-        throughput=None if on_demand else _throughput(table["ProvisionedThroughput"]),
-        stream=stream.get("StreamViewType", "") if stream.get("StreamEnabled") else "",
-        deletion_protection=bool(table.get("DeletionProtectionEnabled")),
+        throughput=None if on_demand else _throughput(properties["ProvisionedThroughput"]),
+        stream=(properties.get("StreamSpecification") or {}).get("StreamViewType", ""),
+        deletion_protection=properties.get("DeletionProtectionEnabled"),
+        table_class=properties.get("TableClass"),
+        encryption=_encryption(properties.get("SSESpecification")),
+        limits=None
+        if limits is None
+        else Limits(limits.get("MaxReadRequestUnits", -1), limits.get("MaxWriteRequestUnits", -1)),
     )
+
+
+def extras_of(properties: Mapping[str, Any]) -> Extras:
+    """Give what needs calls of its own, from a table's CloudFormation properties."""
+    lives = properties.get("TimeToLiveSpecification")
+    recovery = properties.get("PointInTimeRecoverySpecification")
+    tags = properties.get("Tags")
+    return Extras(
+        time_to_live=None if lives is None else lives.get("AttributeName", "") if lives["Enabled"] else "",
+        recovery=None
+        if recovery is None
+        else Recovery(recovery["PointInTimeRecoveryEnabled"], recovery.get("RecoveryPeriodInDays")),
+        tags=None if tags is None else tuple(sorted((tag["Key"], tag["Value"]) for tag in tags)),
+    )
+
+
+def encryption_parameters(specification: Mapping[str, Any]) -> dict[str, Any]:
+    """Give CloudFormation's SSESpecification as the API has it."""
+    rest = {name: value for name, value in specification.items() if name != "SSEEnabled"}
+    return {"Enabled": specification["SSEEnabled"], **rest}
 
 
 def differences(wanted: TableShape, found: TableShape) -> list[str]:
@@ -126,8 +208,9 @@ def differences(wanted: TableShape, found: TableShape) -> list[str]:
         ("key", describe_key(wanted.key), describe_key(found.key)),
         ("throughput", str(wanted.throughput or "on demand"), str(found.throughput or "on demand")),
         ("stream", wanted.stream or "none", found.stream or "none"),
-        ("deletion protection", _on(wanted.deletion_protection), _on(found.deletion_protection)),
     ]
+    if None not in (wanted.deletion_protection, found.deletion_protection):
+        told.append(("deletion protection", _on(wanted.deletion_protection), _on(found.deletion_protection)))
     wanted_indexes = {index.name: index for index in wanted.indexes}
     found_indexes = {index.name: index for index in found.indexes}
     for name in sorted({*wanted_indexes, *found_indexes}):
@@ -151,13 +234,10 @@ def _shown(index: Index | None) -> str:
     return describe_index(index) if index else "none"
 
 
-def _parameters(file: JsonFile, names: Mapping[str, str]) -> dict[str, Any]:
-    parameters = dict(file.data)
-    parameters["TableName"] = names.get(parameters["TableName"], parameters["TableName"])
-    parameters.setdefault("BillingMode", "PROVISIONED")
-    if "StreamSpecification" in parameters:
-        parameters["StreamSpecification"] = {"StreamEnabled": True, **parameters["StreamSpecification"]}
-    return parameters
+def _encryption(specification: Mapping[str, Any] | None) -> str | None:
+    if specification is None:
+        return None
+    return f"KMS {specification.get('KMSMasterKeyId', '')}".rstrip() if specification["SSEEnabled"] else "default"
 
 
 def _key(schema: list[dict[str, str]], types: Mapping[str, str]) -> Key:
@@ -180,5 +260,5 @@ def _throughput(units: Mapping[str, int]) -> Throughput:
     return Throughput(units["ReadCapacityUnits"], units["WriteCapacityUnits"])
 
 
-def _on(value: bool) -> str:
+def _on(value: bool | None) -> str:
     return "on" if value else "off"
