@@ -26,10 +26,17 @@ CREDENTIAL_CODES = (
     "InvalidClientTokenId",
     "InvalidSignatureException",
     "SignatureDoesNotMatch",
+    "AuthFailure",
     "ExpiredToken",
     "ExpiredTokenException",
+    "RequestExpired",
 )
 CREDENTIAL_HINT = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (and AWS_SESSION_TOKEN, where they are temporary)"
+EXPIRED_HINT = "run `aws sso login`, or set new keys (with AWS_SESSION_TOKEN), and then the same command again"
+DENIED_CODES = ("AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "AuthorizationError")
+THROTTLED_CODES = ("Throttling", "ThrottlingException", "RequestLimitExceeded", "TooManyRequestsException")
+
+NETWORK_HINT = "look at the network and at AWS_DEFAULT_REGION, and run the same command again"
 
 _clients: dict[tuple[Any, ...], Any] = {}
 _making = threading.Lock()
@@ -167,6 +174,23 @@ def error_code(error: Exception) -> str:
     return str(response.get("Error", {}).get("Code", ""))
 
 
+def error_text(error: Exception) -> str:
+    """Give AWS's words for a botocore ClientError, without the encoded policy that EC2 adds to a refusal."""
+    response: dict[str, Any] = getattr(error, "response", None) or {}
+    text = str(response.get("Error", {}).get("Message", error))
+    return text.partition(" Encoded authorization failure message:")[0]
+
+
+def hint_for(code: str, permission: str = "") -> str:
+    """Say what to do about an AWS error code, where that does not depend on the call; else an empty string.
+
+    `permission` is what the call needs, such as ec2:DescribeSecurityGroupRules.
+    """
+    if code in DENIED_CODES:
+        return f"have {permission or 'the permission'} added to this user's policy, or use another AWS_PROFILE"
+    return "wait a minute and run the same command again" if code in THROTTLED_CODES else ""
+
+
 @contextmanager
 def aws_errors(subject: str) -> Iterator[None]:
     """Turn botocore's exceptions into ours; `subject` starts the message ("table cruddur-messages")."""
@@ -175,13 +199,15 @@ def aws_errors(subject: str) -> Iterator[None]:
     try:
         yield
     except aws.ClientError as error:
-        code, detail = error_code(error), error.response.get("Error", {}).get("Message", str(error))
+        code, detail = error_code(error), error_text(error)
         if code in CREDENTIAL_CODES:
-            raise UsageError(f"{subject}: {code}: {detail}", hint=CREDENTIAL_HINT) from error
-        raise LocalEnvError(f"{subject}: {code or 'error'}: {detail}") from error
-    except aws.EndpointConnectionError as error:
-        where = error.kwargs["endpoint_url"]
-        raise ServiceFailed(f"{subject}: nothing answers at {where}", hint="run `inv env.up`") from error
+            hint = EXPIRED_HINT if "Expired" in code else CREDENTIAL_HINT
+            raise UsageError(f"{subject}: {code}: {detail}", hint=hint) from error
+        raise LocalEnvError(f"{subject}: {code or 'error'}: {detail}", hint=hint_for(code)) from error
+    except (aws.EndpointConnectionError, aws.ConnectTimeoutError) as error:
+        where = str(error.kwargs["endpoint_url"])
+        hint = NETWORK_HINT if where.startswith("https:") else "run `inv env.up`"
+        raise ServiceFailed(f"{subject}: nothing answers at {where}", hint=hint) from error
     except (aws.NoCredentialsError, aws.PartialCredentialsError) as error:
         raise UsageError(f"{subject}: no complete AWS credentials found", hint=CREDENTIAL_HINT) from error
     except aws.ProfileNotFound as error:
