@@ -71,6 +71,8 @@ class Settings:
     user_pool_client_id: str
     dynamodb_local_jar: Path | None
     session_token: str = ""
+    hook_wait_s: float = 60
+    hook_timeout_s: float = 600
     prod_postgres: PostgresAddress | None = None
     security_group: str = ""
     security_group_rule: str = ""
@@ -120,9 +122,16 @@ def existing_file(text: str) -> Path:
     return path
 
 
+def seconds(text: str) -> float:
+    """Accept a whole number of seconds, of five digits at most."""
+    return float(pattern(r"\d{1,5}", "a whole number of seconds")(text))
+
+
 VARIABLES = (
     Variable("LOCALENV_ENGINE", "auto", choice(*ENGINES)),
     Variable("LOCALENV_STATE_DIR", ".local"),
+    Variable("LOCALENV_HOOK_WAIT_S", "60", seconds),
+    Variable("LOCALENV_HOOK_TIMEOUT_S", "600", seconds),
     Variable(
         "CONNECTION_URL", "postgresql://postgres:password@localhost:5432/cruddur", parse_postgres_url, secret=True
     ),
@@ -181,6 +190,8 @@ def read_settings(
         user_pool_client_id=values["AWS_COGNITO_USER_POOL_CLIENT_ID"],
         dynamodb_local_jar=values["DYNAMODB_LOCAL_JAR"] or None,
         prod_postgres=values["PROD_CONNECTION_URL"] or None,
+        hook_wait_s=values["LOCALENV_HOOK_WAIT_S"],
+        hook_timeout_s=values["LOCALENV_HOOK_TIMEOUT_S"],
         security_group=values["DB_SG_ID"],
         security_group_rule=values["DB_SG_RULE_ID"],
         workspace_ip=values["GITPOD_IP"],
