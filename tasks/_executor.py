@@ -31,12 +31,10 @@ class GraphExecutor(Executor):
     def execute(self, *tasks: str | tuple[str, dict[str, Any]] | ParserContext) -> dict[Any, Any]:
         reporter = Reporter()
         try:
-            nodes, options = collect(self.collection, self.normalize(tasks))
+            nodes, options = collect(self.collection, self.normalize(tasks), dry=self.config.run.dry)
         except LocalEnvError as error:
             reporter.failed("inv", error)
             raise Exit(code=error.code) from error
-        if self.config.run.dry:
-            options = options.with_plan()
         reporter.width = max((len(node.name) for node in nodes), default=0)
         return GraphRun(nodes, options, reporter, self.context_for).go()
 

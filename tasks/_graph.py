@@ -39,8 +39,9 @@ class Step(Task[Any]):
     `check(c)` returns a reason to skip, or None; it only reads. `plan(c)` returns lines that say what the body
     would change. `reads` marks a task that changes nothing: it takes no lock. Nor does one with `lock` False: it
     writes, but is safe beside any other run. `aggregate` marks a task that stands for its `pre`: --force means them
-    too. `local_only` refuses --target prod, and is skipped there as the `pre` of others. `after` names steps that it
-    waits for where they are part of the run, without needing them.
+    too. `alone` names a flag with which the body needs none of its `pre`. `local_only` refuses --target prod, and is
+    skipped there as the `pre` of others. `after` names steps that it waits for where they are part of the run, without
+    needing them.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class Step(Task[Any]):
         reads: bool = False,
         lock: bool = True,
         aggregate: bool = False,
+        alone: str = "",
         local_only: bool = False,
         after: Sequence[Task[Any]] = (),
         **kwargs: Any,
@@ -63,6 +65,7 @@ class Step(Task[Any]):
         self.reads = reads
         self.lock = lock
         self.aggregate = aggregate
+        self.alone = alone
         self.local_only = local_only
         self.after = tuple(after)
 
@@ -131,18 +134,23 @@ class Node:
         return not self.reads and getattr(self.task, "lock", True)
 
     @property
+    def needs_pre(self) -> bool:
+        return not self.arguments.get(getattr(self.task, "alone", ""))
+
+    @property
     def check(self) -> Callable[[Any], str | None] | None:
         return getattr(self.task, "check", None)
 
 
-def collect(collection: Collection, calls: list[Call]) -> tuple[list[Node], Options]:
-    """Make the graph of these calls and of all that they need; give the options too.
+def collect(collection: Collection, calls: list[Call], *, dry: bool = False) -> tuple[list[Node], Options]:
+    """Make the graph of these calls and of all that they need; give the options too. `dry` means --plan.
 
     Raises UsageError where the calls do not agree on the options, or a task does not exist for the target.
     """
     names = {collection[name]: name for name in collection.task_names}
     nodes: dict[tuple[str, str], Node] = {}
     options = [split_options(call.kwargs)[0] for call in calls]
+    options = [given.with_plan() for given in options] if dry else options
     if any(given != options[0] for given in options):
         raise UsageError(
             "the tasks on this command line have different options",
@@ -159,6 +167,7 @@ def collect(collection: Collection, calls: list[Call]) -> tuple[list[Node], Opti
             node.before = [
                 add(pre if isinstance(pre, Call) else Call(pre), requested=through)
                 for pre in cast("list[Any]", call.task.pre)
+                if node.needs_pre or options[0].plan
             ]
             nodes[key] = node
         nodes[key].requested |= requested

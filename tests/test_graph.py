@@ -296,6 +296,23 @@ def test_a_step_that_reads_or_needs_no_lock_waits_for_nobody(
     assert stage.ran == ["scan"]
 
 
+@pytest.mark.parametrize(("run", "ran"), [({}, ["all"]), ({"dry": True}, [])])
+def test_a_flag_may_stand_in_for_what_a_step_needs_and_a_plan_shows_it_nonetheless(
+    stage: Stage, capsys: pytest.CaptureFixture[str], run: dict[str, bool], ran: list[str]
+) -> None:
+    stage.add("up")
+
+    def everything(c: StepContext, hook: bool = False) -> None:
+        stage.ran.append("all")
+
+    stage.tasks["all"] = step(pre=[stage.tasks["up"]], alone="hook", reads=True)(everything)
+    stage.run(("all", {"hook": True}), **run)
+    assert stage.ran == ran
+    assert capsys.readouterr().out == ("run   up\nrun   all  after up\n" if run else "")
+    stage.run("all")
+    assert stage.ran == [*ran, "up", "all"]
+
+
 def test_json_output_has_an_envelope_for_errors_too(stage: Stage, capsys: pytest.CaptureFixture[str]) -> None:
     def scan(c: StepContext, format: str = "text") -> None:
         if c.step.format == "json":
