@@ -1,13 +1,15 @@
 """AWS's JSON protocol as one function, `api(settings, service)`: call it with an operation and its parameters.
 
 A local engine is called straight over http.client: loading an SDK costs more than a whole run that changes nothing.
-AWS itself is called through boto3, which signs. Values are what the protocol carries: binary as base64 text and
-times as epoch seconds locally, bytes and datetime from boto3.
+AWS itself is called through boto3, which signs. Parameters hold binary as bytes. Answers are what the protocol
+carries: binary as base64 text and times as epoch seconds locally, bytes and datetime from boto3.
 """
 
 from __future__ import annotations
 
+import base64
 import json
+from collections.abc import Iterator
 from http.client import HTTPConnection, HTTPException
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -24,11 +26,15 @@ TIMEOUT_S = 60.0
 
 
 class AwsError(LocalEnvError):
-    """An AWS API refused a call. `aws_code` is its name for the reason: ResourceNotFoundException and so on."""
+    """An AWS API refused a call. `aws_code` is its name for the reason: ResourceNotFoundException and so on.
+
+    `permission` is what a policy calls the operation: dynamodb:DescribeTable.
+    """
 
     def __init__(self, subject: str, aws_code: str, text: str, *, hint: str = "") -> None:
         super().__init__(f"{subject}: {aws_code}: {text}", hint=hint)
         self.aws_code = aws_code
+        self.permission = subject.replace(" ", ":")
 
 
 class Api(Protocol):
@@ -46,6 +52,27 @@ def api(settings: Settings, service: Service) -> Api:
     """Give the API of the target: the local engine's where there is one, else AWS's own."""
     endpoint = {"dynamodb": settings.dynamodb, "cognito-idp": settings.cognito}[service]
     return LocalApi(endpoint, settings.region, service) if endpoint else AwsApi(settings, service)
+
+
+def _base64(value: Any) -> str:
+    """Write binary as the protocol has it."""
+    if not isinstance(value, bytes):
+        raise TypeError(f"{type(value).__name__} is nothing that AWS's JSON protocol carries")
+    return base64.b64encode(value).decode()
+
+
+def pages(call: Api, operation: str, listed: str, token: tuple[str, str], **parameters: Any) -> Iterator[Any]:
+    """Give what an operation lists under the key `listed`, from all pages.
+
+    `token` is what the operation calls the place to go on from: in its answer, and as its parameter.
+    """
+    told, asked = token
+    while True:
+        answer = call(operation, **parameters)
+        yield from answer.get(listed) or ()
+        if not answer.get(told):
+            return
+        parameters[asked] = answer[told]
 
 
 class LocalApi:
@@ -68,7 +95,7 @@ class LocalApi:
             self._idle.pop().close()
 
     def __call__(self, operation: str, /, **parameters: Any) -> dict[str, Any]:
-        status, text = self._exchange(operation, json.dumps(parameters).encode())
+        status, text = self._exchange(operation, json.dumps(parameters, default=_base64).encode())
         try:
             body: dict[str, Any] = json.loads(text or b"{}")
         except ValueError as error:
@@ -116,9 +143,9 @@ class LocalApi:
 
 
 class AwsApi:
-    """AWS's own API, through a boto3 client."""
+    """The API of any service of AWS itself, through a boto3 client. `service` is boto3's name for it."""
 
-    def __init__(self, settings: Settings, service: Service) -> None:
+    def __init__(self, settings: Settings, service: str) -> None:
         from .aws import client
 
         # One overload a service is for callers that know which; here it is a value.
@@ -130,13 +157,16 @@ class AwsApi:
         from botocore import xform_name
         from botocore.exceptions import ClientError
 
-        from .aws import aws_errors
+        from .aws import CREDENTIAL_CODES, aws_errors, error_code, error_text, hint_for
 
-        with aws_errors(f"{self._service} {operation}"):
+        subject = f"{self._service} {operation}"
+        with aws_errors(subject):
             try:
                 answer: dict[str, Any] = getattr(self._client, xform_name(operation))(**parameters)
             except ClientError as error:
-                detail = error.response.get("Error", {})
-                code, text = detail.get("Code", "error"), detail.get("Message", str(error))
-                raise AwsError(f"{self._service} {operation}", code, text) from error
+                code = error_code(error) or "error"
+                if code in CREDENTIAL_CODES:
+                    raise
+                hint = hint_for(code, subject.replace(" ", ":"))
+                raise AwsError(subject, code, error_text(error), hint=hint) from error
         return answer

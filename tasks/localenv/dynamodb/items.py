@@ -47,13 +47,14 @@ def write(
     requests: Iterable[Request],
     *,
     on_written: Callable[[int], None] = lambda count: None,
+    at_once: int = BATCHES_AT_ONCE,
     stalled_s: float = STALLED_S,
     sleep: Callable[[float], None] = time.sleep,
 ) -> int:
     """Write every request and return how many there were. No two of them may have the same key.
 
-    Takes the requests as they come, four batches at once, so that any number fits in memory. `on_written` hears how
-    many went through so far, from several threads. Raises TimedOut when nothing of a batch is taken for `stalled_s`.
+    Takes the requests as they come, `at_once` batches of them, so that any number fits in memory. `on_written` hears
+    how many went through so far, from several threads. Raises TimedOut when a batch gets nowhere for `stalled_s`.
     """
     waiting = _Batches(requests)
     counting = threading.Lock()
@@ -68,7 +69,7 @@ def write(
                 on_written(written)
 
     try:
-        side_by_side([work] * BATCHES_AT_ONCE)
+        side_by_side([work] * at_once, at_once=at_once)
     finally:
         waiting.close()
     return written

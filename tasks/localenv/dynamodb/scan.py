@@ -12,12 +12,12 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 
-def scan(client: DynamoDBClient, table: str, *, limit: int = 0) -> Iterator[dict[str, Any]]:
+def scan(client: DynamoDBClient, table: str, *, limit: int = 0, consistent: bool = False) -> Iterator[dict[str, Any]]:
     """Give every item (DynamoDB JSON), or the first `limit` of them. Holds one page of 1 MB in memory.
 
-    Raises TableMissing.
+    `consistent` sees all that was written before each page was read, for twice the capacity. Raises TableMissing.
     """
-    query: dict[str, Any] = {"TableName": table}
+    query: dict[str, Any] = {"TableName": table, "ConsistentRead": consistent}
     left = limit
     while True:
         if limit:

@@ -1,0 +1,71 @@
+"""A table's items to a file and back: streamed, in batches, and exactly as they were."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .itemfile import Keys, read_lines, write_lines
+from .items import puts, write
+from .scan import scan
+from .schema import need_table
+from .typed import Item
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A file that holds a table's items: how many, its size, and the SHA-256 of its bytes, in hexadecimal."""
+
+    items: int
+    size_bytes: int
+    sha256: str
+
+
+def export_items(
+    client: DynamoDBClient, table: str, path: Path, *, on_read: Callable[[int], None] = lambda count: None
+) -> Exported:
+    """Write every item of a table to a file, compressed where its name ends in .gz.
+
+    The reads are consistent each, which is not one moment for all: what is written meanwhile may be in or not.
+    The file appears when it is whole. `on_read` hears how many items there are so far. Raises TableMissing.
+    """
+    written = write_lines(path, _counted(scan(client, table, consistent=True), on_read))
+    return Exported(written.items, written.size_bytes, written.sha256)
+
+
+def import_items(
+    client: DynamoDBClient,
+    table: str,
+    path: Path,
+    *,
+    shown: str = "",
+    on_written: Callable[[int], None] = lambda count: None,
+    at_once: int = 4,
+) -> int:
+    """Write every item of a file to a table, in batches, and return how many there were. Items of the same key go.
+
+    Each line is checked as it is read, so that a wrong one, or a key that is there twice in one batch, ends it halfway;
+    running it again with the right file completes it. Raises TableMissing, UsageError at path:line:column.
+    """
+    keys = keys_of(client, table)
+    lines = read_lines(path, shown or str(path), keys)
+    return write(client, table, puts(line.item for line in lines), on_written=on_written, at_once=at_once)
+
+
+def keys_of(client: DynamoDBClient, table: str) -> Keys:
+    """Give what the items of a table must have. Raises TableMissing."""
+    found = need_table(client, table)
+    types = {each["AttributeName"]: each["AttributeType"] for each in found.description["AttributeDefinitions"]}
+    return Keys(found.shape.key, types)
+
+
+def _counted(items: Iterator[Item], on_read: Callable[[int], None]) -> Iterator[Item]:
+    for count, item in enumerate(items, 1):
+        yield item
+        if count % 1000 == 0:
+            on_read(count)

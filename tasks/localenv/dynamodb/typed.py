@@ -1,0 +1,234 @@
+"""Attribute values in DynamoDB's JSON, {"S": "text"}: read and checked, made from plain JSON, put in order.
+
+A value that was read holds binary as bytes; one that is written holds it as base64 text. Nothing connects here.
+Source of the rules: Amazon DynamoDB Developer Guide, "Supported data types and naming rules" and "Constraints".
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import re
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any
+
+from ..errors import UsageError
+from .jsonfile import Steps
+
+Value = dict[str, Any]
+Item = dict[str, Value]
+
+NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,4})?")
+DIGITS = 38
+SMALLEST, LARGEST = -130, 125
+"""The exponents of the smallest and the largest number."""
+DEEPEST = 32
+ITEM_BYTES = 400 * 1024
+
+
+class Misfit(UsageError):
+    """A value that DynamoDB would not store. `steps` lead to it from the top of what was read."""
+
+    def __init__(self, steps: Steps, message: str, *, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.steps = steps
+
+
+def read_item(item: Any, steps: Steps = ()) -> Item:
+    """Take an item in DynamoDB JSON, checked to the last value. Raises Misfit."""
+    if not isinstance(item, dict):
+        raise Misfit(steps, f"wanted an item, found {_told(item)}")
+    found = {name: read_value(value, (*steps, name)) for name, value in item.items()}
+    if (size := item_bytes(found)) > ITEM_BYTES:
+        raise Misfit(steps, f"the item has {size:,} bytes, and DynamoDB takes {ITEM_BYTES:,}")
+    return found
+
+
+def read_value(value: Any, steps: Steps) -> Value:
+    """Take one typed value. Raises Misfit."""
+    if not isinstance(value, dict) or len(value) != 1:
+        raise Misfit(steps, f'wanted a typed value such as {{"S": "text"}}, found {_told(value)}')
+    ((kind, content),) = value.items()
+    if kind not in READERS:
+        raise Misfit((*steps, kind), f"{kind!r} is not one of {', '.join(READERS)}")
+    if len(steps) > 2 * (DEEPEST + 1):
+        raise Misfit(steps, f"nested deeper than the {DEEPEST} levels that DynamoDB takes")
+    return {kind: READERS[kind](content, (*steps, kind))}
+
+
+def is_typed(value: Any) -> bool:
+    """Tell whether a value has the looks of a typed one."""
+    return isinstance(value, dict) and len(value) == 1 and next(iter(value)) in READERS
+
+
+def from_plain(value: Any) -> Value:
+    """Give plain JSON its types: text S, number N, true and false BOOL, null NULL, object M, list L.
+
+    Nothing is checked: `read_item` does that.
+    """
+    if isinstance(value, bool):
+        return {"BOOL": value}
+    if value is None:
+        return {"NULL": True}
+    if isinstance(value, str):
+        return {"S": value}
+    if isinstance(value, int | float | Decimal):
+        return {"N": str(value)}
+    if isinstance(value, dict):
+        return {"M": {name: from_plain(inner) for name, inner in value.items()}}
+    return {"L": [from_plain(inner) for inner in value]}
+
+
+def ordered(value: Value) -> Value:
+    """Give a value as it is written: sets sorted, binary as base64 text. Attribute names are sorted by the writer."""
+    ((kind, content),) = value.items()
+    if kind == "B":
+        return {"B": base64_text(content)}
+    if kind == "M":
+        return {"M": {name: ordered(inner) for name, inner in content.items()}}
+    if kind == "L":
+        return {"L": [ordered(inner) for inner in content]}
+    if kind == "NS":
+        return {"NS": sorted(content, key=lambda number: (Decimal(number), number))}
+    if kind in ("SS", "BS"):
+        return {kind: sorted(map(base64_text, content) if kind == "BS" else content)}
+    return value
+
+
+def same(value: Value) -> Any:
+    """Give a value as something that equals that of another one where DynamoDB holds the two for the same."""
+    ((kind, content),) = value.items()
+    if kind == "N":
+        return kind, Decimal(content)
+    if kind == "B":
+        return kind, base64_text(content)
+    if kind == "NS":
+        return kind, frozenset(map(Decimal, content))
+    if kind in ("SS", "BS"):
+        return kind, frozenset(map(base64_text, content) if kind == "BS" else content)
+    if kind == "M":
+        return kind, {name: same(inner) for name, inner in content.items()}
+    return (kind, [same(inner) for inner in content]) if kind == "L" else (kind, content)
+
+
+def same_item(item: Item) -> dict[str, Any]:
+    """Give an item as something that equals that of another one with the same contents."""
+    return {name: same(value) for name, value in item.items()}
+
+
+def base64_text(content: bytes | str) -> str:
+    """Write binary as the protocol has it: a local engine gives it so already, boto3 as bytes."""
+    return base64.b64encode(content).decode() if isinstance(content, bytes) else content
+
+
+def item_bytes(item: Item) -> int:
+    """Estimate what DynamoDB counts as the size of an item: of numbers it tells only about how much."""
+    return sum(len(name.encode()) + _value_bytes(value) for name, value in item.items())
+
+
+def _value_bytes(value: Value) -> int:
+    ((kind, content),) = value.items()
+    if kind == "S":
+        return len(content.encode())
+    if kind == "B":
+        return len(content)
+    if kind == "N":
+        return (_significant(content) + 1) // 2 + 1
+    if kind == "M":
+        return 3 + sum(1 + len(name.encode()) + _value_bytes(inner) for name, inner in content.items())
+    if kind == "L":
+        return 3 + sum(1 + _value_bytes(inner) for inner in content)
+    if kind in ("SS", "NS", "BS"):
+        return sum(_value_bytes({kind[0]: entry}) for entry in content)
+    return 1
+
+
+def _significant(number: str) -> int:
+    """Count the digits of a number without the zeros at either end."""
+    return len(re.sub("[eE].*", "", number).replace(".", "").strip("+-0"))
+
+
+def _read_text(content: Any, steps: Steps) -> str:
+    if not isinstance(content, str):
+        raise Misfit(steps, f"wanted text, found {_told(content)}")
+    try:
+        content.encode()
+    except UnicodeEncodeError as error:
+        raise Misfit(steps, f"half of a surrogate pair at character {error.start + 1} is not text") from error
+    return content
+
+
+def _read_number(content: Any, steps: Steps) -> str:
+    if not isinstance(content, str) or not NUMBER.fullmatch(content):
+        raise Misfit(steps, f'wanted a number in quotes such as "1.5", found {_told(content)}')
+    if _significant(content) > DIGITS:
+        raise Misfit(steps, f"{content} has more than the {DIGITS} digits that DynamoDB keeps")
+    number = Decimal(content)
+    if number and not SMALLEST <= number.adjusted() <= LARGEST:
+        raise Misfit(steps, f"{content} is beyond the numbers of DynamoDB, 1E{SMALLEST} to 9.9E+{LARGEST}")
+    return content
+
+
+def _read_binary(content: Any, steps: Steps) -> bytes:
+    try:
+        return base64.b64decode(_read_text(content, steps), validate=True)
+    except binascii.Error as error:
+        raise Misfit(steps, f"not base64: {str(error)[:1].lower()}{str(error)[1:]}") from error
+
+
+def _read_flag(content: Any, steps: Steps) -> bool:
+    if not isinstance(content, bool):
+        raise Misfit(steps, f"wanted true or false, found {_told(content)}")
+    return content
+
+
+def _read_null(content: Any, steps: Steps) -> bool:
+    if content is not True:
+        raise Misfit(steps, f"wanted true, found {_told(content)}")
+    return True
+
+
+def _read_map(content: Any, steps: Steps) -> Item:
+    if not isinstance(content, dict):
+        raise Misfit(steps, f"wanted an object of typed values, found {_told(content)}")
+    return {name: read_value(value, (*steps, name)) for name, value in content.items()}
+
+
+def _read_list(content: Any, steps: Steps) -> list[Value]:
+    if not isinstance(content, list):
+        raise Misfit(steps, f"wanted a list of typed values, found {_told(content)}")
+    return [read_value(value, (*steps, index)) for index, value in enumerate(content)]
+
+
+def _set_of(read: Callable[[Any, Steps], Any], key: Callable[[Any], Any]) -> Callable[[Any, Steps], list[Any]]:
+    def read_set(content: Any, steps: Steps) -> list[Any]:
+        if not isinstance(content, list) or not content:
+            raise Misfit(steps, f"wanted a set, a list of one entry or more, found {_told(content)}")
+        entries = [read(entry, (*steps, index)) for index, entry in enumerate(content)]
+        if len(set(map(key, entries))) != len(entries):
+            raise Misfit(steps, "an entry is in the set twice")
+        return entries
+
+    return read_set
+
+
+def _told(value: Any) -> str:
+    """Say what was found instead, in a few words."""
+    shown = json.dumps(value, ensure_ascii=False, default=str)
+    return shown if len(shown) <= 40 else f"{shown[:39]}…"
+
+
+READERS: dict[str, Callable[[Any, Steps], Any]] = {
+    "S": _read_text,
+    "N": _read_number,
+    "B": _read_binary,
+    "BOOL": _read_flag,
+    "NULL": _read_null,
+    "M": _read_map,
+    "L": _read_list,
+    "SS": _set_of(_read_text, str),
+    "NS": _set_of(_read_number, Decimal),
+    "BS": _set_of(_read_binary, bytes),
+}
