@@ -21,7 +21,6 @@ class Reporter:
     def __init__(self, width: int = 12) -> None:
         self.width = width
         self._lock = threading.Lock()
-        self._inv = os.environ.get("LOCALENV_INV", "inv")
         self._colour = sys.stderr.isatty() and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
 
     def done(self, name: str, seconds: float, sentence: str) -> None:
@@ -58,10 +57,13 @@ class Reporter:
         self._write(f"{mark}  {name:<{self.width}}  {text}".rstrip())
 
     def _write(self, text: str) -> None:
-        # A command to type is shown as this user types it: ./inv sets the variable.
-        text = text.replace("`inv ", f"`{self._inv} ")
         with self._lock:
-            print(text, file=sys.stderr, flush=True)
+            print(as_typed(text), file=sys.stderr, flush=True)
+
+
+def as_typed(text: str) -> str:
+    """Show the commands in a text as this user types them: ./inv sets the variable."""
+    return text.replace("`inv ", f"`{os.environ.get('LOCALENV_INV', 'inv')} ")
 
 
 def annotation(message: str) -> str:

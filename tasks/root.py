@@ -80,8 +80,8 @@ def _newest_message(c: StepContext) -> Newest:
 
     def newest(client: Any, table: str) -> datetime | None:
         people = cognito.people(c)
-        rows = (messages.list_message_groups(client, table, str(person.uuid), limit=1) for person in people)
-        return newest_of((row["sk"] for newest in rows for row in newest), messages.parse_time)
+        pages = (messages.list_message_groups(client, table, str(person.uuid), limit=1) for person in people)
+        return newest_of((row["sk"] for page in pages for row in page.items), messages.parse_time)
 
     return newest
 
@@ -106,11 +106,19 @@ def _shown(c: StepContext, found: Status) -> str:
 
 @step(
     aggregate=True,
+    reads=True,  # the body itself: it shows, or starts a command that locks
+    alone="hook",
     local_only=True,
     pre=[env.up, db.setup, cognito.seed, ddb.schema_load, cognito.sync_ids, ddb.seed, check],
+    help={"hook": "for start-up hooks: wait for Docker, keep a log, end with one line"},
 )
-def initial_setup(c: StepContext) -> str:
+def initial_setup(c: StepContext, hook: bool = False) -> str | None:
     """Bring everything up: services, database, tables, users, data."""
+    if hook:
+        from . import _hook
+
+        _hook.run(c)
+        return None
     from .localenv import environment
 
     print(_output.table(environment.addresses(c.step.settings)), flush=True)

@@ -101,7 +101,7 @@ def follow(
     """Run a program, hear each line as it is written, look around every `tick_s`, and return the exit code.
 
     The program has a process group of its own. What a callback raises ends it, as Ctrl-C and our own end do: by
-    SIGINT, so that it can put things in order.
+    SIGINT, so that it can put things in order; after TimedOut its last words are heard too.
     """
     process = subprocess.Popen(
         [str(part) for part in command],
@@ -121,6 +121,12 @@ def follow(
     try:
         _hear(lines, on_line, on_tick, tick_s)
         return process.wait()
+    except TimedOut:
+        end()
+        with contextlib.suppress(queue.Empty):  # whoever else holds its stdout does not hold us up
+            while (line := lines.get(timeout=1)) is not None:
+                on_line(line)
+        raise
     finally:
         end()
         atexit.unregister(end)

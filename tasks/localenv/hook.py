@@ -1,0 +1,231 @@
+"""initial-setup where nobody watches: Gitpod, dev containers, CI. Waits for Docker, keeps a log, ends with one line.
+
+The work is done by the plain command as a child process, so that whatever becomes of it there is a log, a verdict, an
+exit code and an end.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import IO
+
+from . import shell
+from .disk import disk_errors
+from .engines.docker_api import DockerApi
+from .engines.docker_endpoint import find_endpoint
+from .engines.docker_preflight import PING_S
+from .engines.state import read_choice
+from .errors import INTERRUPTED, LocalEnvError, TimedOut
+from .settings import Settings, read_settings
+
+Say = Callable[[str], None]
+
+POLL_S = 0.5
+KEPT_LOGS = 5
+COMMAND = "initial-setup"
+DOCKER_PROGRAMS = ("docker", "docker-compose")
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """How the hook ended: its exit code, and one line that says so."""
+
+    code: int
+    line: str
+
+
+@dataclass
+class Log:
+    """The log of one run, a line each with its time. A link without time and pid leads to the newest."""
+
+    path: Path
+    file: IO[str]
+
+    @classmethod
+    def begin(cls, folder: Path) -> Log:
+        """Open a new log and remove the oldest. Raises PreflightFailed where the folder cannot be written."""
+        with disk_errors(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            path = folder / f"{COMMAND}-{datetime.now():%Y%m%d-%H%M%S}-{os.getpid()}.log"
+            file = path.open("a", buffering=1, encoding="utf-8", errors="replace")
+        log = cls(path, file)
+        with contextlib.suppress(OSError):  # a file system without links
+            fresh = folder / f"{COMMAND}.{os.getpid()}"
+            fresh.symlink_to(path.name)
+            fresh.replace(log.link)
+        for old in sorted(folder.glob(f"{COMMAND}-*.log"))[:-KEPT_LOGS]:
+            old.unlink(missing_ok=True)
+        return log
+
+    @property
+    def link(self) -> Path:
+        return self.path.with_name(f"{COMMAND}.log")
+
+    @property
+    def shown(self) -> Path:
+        """The short name, as long as no later run has taken it over."""
+        return self.link if self.link.resolve() == self.path.resolve() else self.path
+
+    def write(self, line: str) -> None:
+        """Write one line. A full disk is the command's to report, not the log's."""
+        with contextlib.suppress(OSError):
+            self.file.write(f"{datetime.now().isoformat(' ', 'milliseconds')}  {line}\n")
+
+
+@dataclass
+class Heard:
+    """What the command said about its failure: the first FAIL with its hint, what was left, its last line."""
+
+    failed: str = ""
+    hint: str = ""
+    left: str = ""
+    last: str = ""
+    _hinting: bool = field(default=False, repr=False)
+
+    def hear(self, line: str) -> None:
+        found = re.match(r"(FAIL| {4})  (\S+|not run) +(.*)", line)
+        word, name, text = found.groups() if found else ("", "", "")
+        if word == "FAIL" and not self.failed and name != "interrupted":
+            self.failed, self._hinting = f"{name}: {text}", True
+        elif name == "hint" and self._hinting:
+            self.hint, self._hinting = text, False
+        elif name == "not run":
+            self.left = text
+        if line.strip():
+            self.last = line.strip()
+
+    @property
+    def where(self) -> str:
+        """How far it came."""
+        return f"; not finished: {self.left}" if self.left else f"; last: {self.last}" if self.last else ""
+
+    @property
+    def next_command(self) -> str:
+        """The command that the hint names, else the same one without the hook."""
+        named = re.search(r"`((?:\S*/)?inv [^`]+)`", self.hint)
+        return named[1] if named else f"inv {COMMAND}"
+
+
+def run(engine: str, options: Sequence[str], echo: Say) -> Verdict:
+    """Bring everything up and return how that went; each line of it goes to `echo` and to the log.
+
+    `engine` is the value of --engine, `options` are further ones for the command. Raises LocalEnvError before there
+    is a log: a setting is wrong, or the state folder cannot be written.
+    """
+    started = time.monotonic()
+    settings = read_settings(engine=engine)
+    log = Log.begin(settings.state_dir / "logs")
+    heard = Heard()
+
+    def say(line: str) -> None:
+        log.write(line)
+        echo(line)
+
+    def on_line(line: str) -> None:
+        heard.hear(line)
+        say(line)
+
+    log.write(f"inv {COMMAND} --hook, pid {os.getpid()}, in {settings.root}, engine {settings.engine}")
+    try:
+        absent = _await_docker(settings, say)
+        words = _words(settings, absent, [*options, *(["--engine", engine] if engine else [])], say)
+        code = _follow(words, settings, started, on_line)
+        verdict = failure(code, heard, log) if code else _ready(engine, time.monotonic() - started, absent)
+    except KeyboardInterrupt:
+        verdict = failed(INTERRUPTED, "interrupted", log=log)
+    except LocalEnvError as error:
+        verdict = failed(error.code, f"{error.message}{heard.where}", log=log)
+    log.write(f"{verdict.line} (exit code {verdict.code})")
+    return verdict
+
+
+def failed(code: int, what: str, *, next_command: str = f"inv {COMMAND}", log: Log | None = None) -> Verdict:
+    """Say what failed, where to read on and what to type."""
+    place = f"see {_near(log.shown)}, " if log else ""
+    return Verdict(code, f"localenv: FAILED {what} ({place}run `{next_command}`)")
+
+
+def failure(code: int, heard: Heard, log: Log) -> Verdict:
+    """Say how the command failed; `code` is negative for the signal that ended it."""
+    what = heard.failed or heard.last or "it said nothing"
+    if code < 0:
+        what, code = f"ended by {signal.Signals(-code).name}{heard.where}", 1
+    return failed(code, what, next_command=heard.next_command, log=log)
+
+
+def _near(path: Path) -> str:
+    return os.path.relpath(path) if path.is_relative_to(Path.cwd()) else str(path)
+
+
+def _words(settings: Settings, absent: str, options: list[str], say: Say) -> list[str]:
+    """Give the words of the command. By itself `auto` stays with the engine of before, even where that is gone."""
+    kept = read_choice(settings.state_dir)
+    if not (absent and kept and settings.engine == "auto"):
+        return [COMMAND, *options]
+    say(f"localenv: {absent}: going on with the engine embedded; what the containers hold stays as it is")
+    options = [*options, "--engine", "embedded"]
+    return ["env.down", *options, COMMAND, *options]
+
+
+def _await_docker(settings: Settings, say: Say) -> str:
+    """Wait for a Docker engine where one is wanted and may come; say that it did not."""
+    kept = read_choice(settings.state_dir)
+    wanted = kept.engine if kept and settings.engine == "auto" else settings.engine
+    if wanted == "embedded" or not any(map(shutil.which, DOCKER_PROGRAMS)) or not (reason := _why_away()):
+        return ""
+    started, wait_s = time.monotonic(), settings.hook_wait_s
+    say(f"localenv: waiting up to {wait_s:.0f} s for Docker: {reason}")
+    while _why_away():
+        left_s = started + wait_s - time.monotonic()
+        if left_s <= 0:
+            return f"no Docker engine answered within {wait_s:.0f} s"
+        time.sleep(min(POLL_S, left_s))
+    say(f"localenv: Docker answers after {time.monotonic() - started:.1f} s")
+    return ""
+
+
+def _why_away() -> str:
+    """Say why no engine answers yet; empty when it does, and where waiting would not help."""
+    try:
+        endpoint = find_endpoint()
+    except LocalEnvError:
+        return ""
+    try:
+        DockerApi(endpoint, PING_S).ping()
+    except LocalEnvError as error:
+        return "" if isinstance(error.__cause__, PermissionError) else error.message
+    return ""
+
+
+def _follow(words: list[str], settings: Settings, started: float, on_line: Say) -> int:
+    """Run `inv` as this one was run, to its end or to that of the time. Raises TimedOut."""
+
+    def check_time() -> None:
+        if time.monotonic() - started > settings.hook_timeout_s:
+            raise TimedOut(f"not ready after {settings.hook_timeout_s:.0f} s")
+
+    isolated = ["-I"] if sys.flags.isolated else []
+    command = [sys.executable, *isolated, "-m", "invoke", "--search-root", str(settings.root), *words]
+    return shell.follow(command, on_line=on_line, on_tick=check_time)
+
+
+def _ready(engine: str, took_s: float, absent: str) -> Verdict:
+    """Say where the services answer; the settings are read anew, since the command may have chosen the ports."""
+    settings = read_settings(engine=engine)
+    kept = read_choice(settings.state_dir)
+    name = kept.engine if kept else settings.engine
+    reason = f", {absent}" if absent and name == "embedded" else ""
+    places = [f"postgres {settings.postgres.host}:{settings.postgres.port}"]
+    for service, endpoint in (("dynamodb", settings.dynamodb), ("cognito", settings.cognito)):
+        places.append(f"{service} {endpoint.host}:{endpoint.port}" if endpoint else f"{service} in AWS")
+    return Verdict(0, f"localenv: ready in {took_s:.1f}s ({name}{reason}): {', '.join(places)}")
