@@ -1,131 +1,188 @@
-"""The chat's items in DynamoDB: their shapes, and the queries that find them.
+"""The chat's access patterns: stateless functions, a DynamoDB client first. For the app as much as for the commands.
 
-For the app as much as for this project's commands: stateless functions, a boto3 DynamoDB client first, nothing but
-the standard library. Two kinds of items share the table, and every attribute is a string (S):
+    A  list_messages         the messages of a group, newest first, page by page
+    B  list_message_groups   a user's groups with their last messages, newest first, page by page
+    C  create_message_group  a message to somebody, which starts a group where the two have none
+    D  create_message        a message into a group
+    E  settle_rows           the rows of a group at its newest message (streams/group_rows.py does it for each message)
 
-- a message: pk `MSG#<group uuid>`, sk its time; message_uuid, message, and who sent it
-  (user_uuid, user_display_name, user_handle). It has no message_group_uuid, which keeps it out of the index.
-- a group row, one for each of the two users in a group: pk `GRP#<user uuid>`, sk the time of the last message;
-  message_group_uuid, message (the last one), and who the *other* user is (user_uuid, user_display_name, user_handle).
-  Its time is part of its key: a new last message means a new row, and the old one deleted.
+The client is boto3's, or any with its methods whose errors have botocore's `response`; nothing else is needed but the
+standard library. The shapes of the items are in items.py, and can be had from here.
 
-An item is DynamoDB JSON as a client takes and gives it: {"pk": {"S": "MSG#…"}, …}.
+C and D are one transaction each: message and rows, or nothing. They are safe beside each other and beside the stream's
+function: one row a user and group, no message over another one, no row back at an older message.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from datetime import datetime
-from typing import TYPE_CHECKING, Any, Protocol
+import uuid
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta, timezone
+from typing import TYPE_CHECKING, Any
+
+from .claims import Claim
+from .items import Item as Item
+from .items import User as User
+from .items import format_time as format_time
+from .items import group_items as group_items
+from .items import group_of as group_of
+from .items import group_partition as group_partition
+from .items import key_of as key_of
+from .items import message_item as message_item
+from .items import message_key as message_key
+from .items import message_partition as message_partition
+from .items import message_uuid_of as message_uuid_of
+from .items import parse_time as parse_time
+from .items import sort_key_of as sort_key_of
+from .items import text_of, user_attributes
+from .items import user_references as user_references
+from .streams import group_rows
+from .streams.group_rows import GROUP_INDEX as GROUP_INDEX
+from .streams.group_rows import Busy as Busy
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
-Item = dict[str, Any]
-
-GROUP_INDEX = "message-group-sk-index"
 PAGE_SIZE = 20
+ITEM_LIMIT_BYTES = 400 * 1024
+CLOCKS_APART = timedelta(minutes=1)
+"""How far the clock of somebody who sent the last message may be ahead for the next one still to come after it."""
+MICROSECOND = timedelta(microseconds=1)
 
 
-class User(Protocol):
-    """Someone who writes messages: a row of the users table."""
-
-    @property
-    def uuid(self) -> str: ...
-    @property
-    def handle(self) -> str: ...
-    @property
-    def display_name(self) -> str: ...
+class NotSent(Exception):
+    """A message cannot be sent as asked for: its text, or the group, is not one for this sender."""
 
 
-def format_time(at: datetime) -> str:
-    """Write a time as a sort key: ISO 8601 with offset and all six digits of the microseconds.
+@dataclass(frozen=True)
+class Page:
+    """Some items as plain values ({"pk": "…", "message": "…", …}), newest first.
 
-    The app reads it with %Y-%m-%dT%H:%M:%S.%f%z, which a time without microseconds would break.
+    `cursor` goes as `before` into the call for the next page; it is empty on the last one. `capacity` is what the
+    reading consumed, in units: total, table, index; empty where the engine does not tell.
     """
-    if at.tzinfo is None:
-        raise ValueError(f"a time without its offset: {at.isoformat()}")
-    return at.isoformat(timespec="microseconds")
+
+    items: list[dict[str, str]]
+    cursor: str
+    capacity: dict[str, float] = field(default_factory=dict)
 
 
-def parse_time(sort_key: str) -> datetime:
-    """Read the time in a sort key. Raises ValueError for anything that the app could not read either."""
-    return datetime.strptime(sort_key, "%Y-%m-%dT%H:%M:%S.%f%z")
+@dataclass(frozen=True)
+class Sent:
+    """A message that was sent: its item as plain values, its group, and whether the group is new."""
+
+    group: str
+    message: dict[str, str]
+    is_new_group: bool
+    capacity: dict[str, float] = field(default_factory=dict)
 
 
-def message_item(group: str, at: datetime, message_uuid: str, text: str, sender: User) -> Item:
-    """Make a message of a group."""
-    return {
-        **message_key(group, format_time(at)),
-        "message_uuid": {"S": message_uuid},
-        "message": {"S": text},
-        **_user_attributes(sender),
-    }
-
-
-def group_items(group: str, last_message: Item, users: tuple[User, User]) -> list[Item]:
-    """Make the two rows of a group, one for each user with the other one's data, from its last message."""
-    one, other = users
-    return [_group_item(group, last_message, *pair) for pair in ((one, other), (other, one))]
-
-
-def message_partition(group: str) -> str:
-    """Give the pk of a group's messages."""
-    return f"MSG#{group}"
-
-
-def group_partition(user_uuid: str) -> str:
-    """Give the pk of a user's group rows."""
-    return f"GRP#{user_uuid}"
-
-
-def key_of(item: Item) -> Item:
-    """Give the primary key of an item."""
-    return {"pk": item["pk"], "sk": item["sk"]}
-
-
-def message_key(group: str, sort_key: str) -> Item:
-    """Give the primary key of a message."""
-    return {"pk": {"S": message_partition(group)}, "sk": {"S": sort_key}}
-
-
-def sort_key_of(item: Item) -> str:
-    """Give the sk of an item."""
-    return _text(item, "sk")
-
-
-def message_uuid_of(item: Item) -> str:
-    """Give the id of a message; empty where it has none."""
-    return _text(item, "message_uuid")
-
-
-def group_of(item: Item) -> str:
-    """Give the group of a group row; empty for a message."""
-    return _text(item, "message_group_uuid")
-
-
-def user_references(item: Item) -> list[tuple[str, str]]:
-    """Name the users in an item: (uuid, handle), the handle empty where only the uuid is there."""
-    found = []
-    if _text(item, "pk").startswith("GRP#"):
-        found.append((_text(item, "pk")[4:], ""))
-    if _text(item, "user_uuid"):
-        found.append((_text(item, "user_uuid"), _text(item, "user_handle")))
-    return found
-
-
-def list_messages(
-    client: DynamoDBClient, table: str, group: str, *, year: int | None = None, limit: int = PAGE_SIZE
-) -> list[dict[str, str]]:
-    """Give the newest messages of a group, newest first; `year` leaves out those of other years."""
-    return _newest(client, table, message_partition(group), year, limit)
+def list_messages(client: DynamoDBClient, table: str, group: str, *, limit: int = PAGE_SIZE, before: str = "") -> Page:
+    """Pattern A: give the newest messages of a group, or the newest ones before the time `before` (a page's cursor)."""
+    return _page(client, table, message_partition(group), limit, before)
 
 
 def list_message_groups(
-    client: DynamoDBClient, table: str, user_uuid: str, *, year: int | None = None, limit: int = PAGE_SIZE
-) -> list[dict[str, str]]:
-    """Give a user's groups with their last messages, newest first; `year` leaves out those of other years."""
-    return _newest(client, table, group_partition(user_uuid), year, limit)
+    client: DynamoDBClient, table: str, user_uuid: str, *, limit: int = PAGE_SIZE, before: str = ""
+) -> Page:
+    """Pattern B: give a user's group rows, newest last message first, or the next ones before the time `before`."""
+    return _page(client, table, group_partition(user_uuid), limit, before)
+
+
+def create_message_group(
+    client: DynamoDBClient, table: str, sender: User, receiver: User, text: str, *, at: datetime | None = None
+) -> Sent:
+    """Pattern C: send a message to somebody, into the group of the two; where they have none it starts one.
+
+    Two who do so at once come into the same group: whoever starts one holds a claim (an item `NEW#…` of its own) until
+    message and rows are there. `at` as for create_message. Raises NotSent, Busy.
+    """
+    if sender.uuid == receiver.uuid:
+        raise NotSent(f"{sender.handle} cannot write to themselves")
+    _check(text, sender, receiver)
+    claim = Claim(client, table, sender.uuid, receiver.uuid)
+    previous = None
+    for _ in group_rows.attempts():
+        group = find_group(client, table, sender.uuid, receiver.uuid)
+        if group:
+            claim.release()
+            return create_message(client, table, group, sender, text, at=at, receiver=receiver)
+        # Once the claim is ours nobody else starts a group, and what was started before is seen the next time round.
+        if not claim.is_held:
+            claim.take()
+            continue
+        previous = _time_for(at, [], previous)
+        group = str(uuid.uuid4())
+        item = message_item(group, previous, str(uuid.uuid4()), text, sender)
+        rows = group_items(group, item, (sender, receiver))
+        answer = group_rows.commit(client, [*(_put_new(table, one) for one in (item, *rows)), claim.removal()])
+        if answer is not None:
+            return Sent(group, _plain(item), True, _capacity(answer))
+        claim.is_held = False
+    raise AssertionError
+
+
+def create_message(
+    client: DynamoDBClient,
+    table: str,
+    group: str,
+    sender: User,
+    text: str,
+    *,
+    at: datetime | None = None,
+    receiver: User | None = None,
+) -> Sent:
+    """Pattern D: send a message into a group that the sender is in, and move the rows of both to it.
+
+    Its time is now, or `at`; a microsecond or more later where that is taken. Where the clock of another sender is
+    ahead by less than a minute, now is just after the last message. A message that is older than the rows leaves them.
+    With `receiver` the sender's own row gets their present names. Raises NotSent, Busy.
+    """
+    _check(text, sender)
+    previous = None
+    for number in group_rows.attempts():
+        rows = group_rows.find_rows(client, table, group, [sender.uuid], sure=number > 0)
+        if not any(sender.uuid in (group_rows.owner_of(row), text_of(row, "user_uuid")) for row in rows):
+            raise NotSent(f"{sender.handle} is not in group {group}")
+        previous = _time_for(at, rows, previous)
+        item = message_item(group, previous, str(uuid.uuid4()), text, sender)
+        if sort_key_of(item) > max(map(sort_key_of, rows)):
+            moves = group_rows.plan_rows(table, group, rows, item, _others(rows, sender, receiver))
+        else:
+            moves = [_condition_check(table, row) for row in rows]
+        answer = group_rows.commit(client, [_put_new(table, item), *moves])
+        if answer is not None:
+            return Sent(group, _plain(item), False, _capacity(answer))
+    raise AssertionError
+
+
+def settle_rows(client: DynamoDBClient, table: str, group: str, users: tuple[User, User]) -> tuple[int, int]:
+    """Pattern E: give each of the two, and nobody else, one row with the group's newest message.
+
+    Returns how many rows were put and how many deleted. Raises Busy.
+    """
+    one, other = users
+    others = {one.uuid: user_attributes(other), other.uuid: user_attributes(one)}
+    return group_rows.settle(client, table, group, others=others)
+
+
+def find_group(client: DynamoDBClient, table: str, user_uuid: str, other_uuid: str) -> str:
+    """Give the group of two users as it is now, the one with the newest message if they have several; else ""."""
+    for owner, other in ((user_uuid, other_uuid), (other_uuid, user_uuid)):
+        query = _partition(table, group_partition(owner))
+        query["ExpressionAttributeValues"][":other"] = {"S": other}
+        rows = _each(
+            client, **query, FilterExpression="user_uuid = :other", ScanIndexForward=False, ConsistentRead=True
+        )
+        for row in rows:
+            return group_of(row)
+    return ""
+
+
+def is_member(client: DynamoDBClient, table: str, group: str, user_uuid: str) -> bool:
+    """Tell whether a user has a row in a group."""
+    return any(True for _ in group_rows.each_row_of(client, table, user_uuid, group))
 
 
 def each_message(client: DynamoDBClient, table: str, group: str) -> Iterator[Item]:
@@ -149,26 +206,59 @@ def each_row_in_group(client: DynamoDBClient, table: str, group: str) -> Iterato
     )
 
 
-def _group_item(group: str, last_message: Item, owner: User, other: User) -> Item:
-    return {
-        "pk": {"S": group_partition(owner.uuid)},
-        "sk": {"S": sort_key_of(last_message)},
-        "message_group_uuid": {"S": group},
-        "message": {"S": _text(last_message, "message")},
-        **_user_attributes(other),
-    }
+def _time_for(at: datetime | None, rows: Iterable[Item], previous: datetime | None) -> datetime:
+    """Choose a message's time, later than the one that was tried before."""
+    chosen = (at or datetime.now(timezone.utc)).astimezone(timezone.utc)
+    if at is None:
+        for row in rows:
+            try:
+                last = parse_time(sort_key_of(row))
+            except ValueError:
+                continue
+            if chosen <= last < chosen + CLOCKS_APART:
+                chosen = last.astimezone(timezone.utc) + MICROSECOND
+    return chosen if previous is None or chosen > previous else previous + MICROSECOND
 
 
-def _user_attributes(user: User) -> Item:
-    return {
-        "user_uuid": {"S": user.uuid},
-        "user_display_name": {"S": user.display_name},
-        "user_handle": {"S": user.handle},
-    }
+def _others(rows: Iterable[Item], sender: User, receiver: User | None) -> dict[str, Item]:
+    """Give what rows say of their other user, where it is known afresh: of the sender, and of a receiver given."""
+    owners = {group_rows.owner_of(row): text_of(row, "user_uuid") for row in rows}
+    partners = {user for user in owners.values() if user} - owners.keys() - {sender.uuid}
+    partners |= {owner for owner, other in owners.items() if other == sender.uuid}
+    others = {partner: user_attributes(sender) for partner in partners}
+    return others if receiver is None else {**others, sender.uuid: user_attributes(receiver)}
 
 
-def _text(item: Item, attribute: str) -> str:
-    return str(item.get(attribute, {}).get("S", ""))
+def _check(text: str, *users: User) -> None:
+    """Raise NotSent for a text that cannot be a message.
+
+    Amazon DynamoDB Developer Guide, "Item size": 400 KB with the bytes of all names and values.
+    """
+    if not text.strip():
+        raise NotSent("the message is empty")
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise NotSent("the message is not UTF-8") from error
+    nobody = str(uuid.UUID(int=0))
+    for user in users:
+        message = message_item(nobody, datetime.now(timezone.utc), nobody, text, user)
+        for item in (message, *group_items(nobody, message, (user, user))):
+            size = sum(len(name.encode()) + len(str(value["S"]).encode()) for name, value in item.items())
+            if size > ITEM_LIMIT_BYTES:
+                raise NotSent(f"the message makes an item of {size:,} bytes, and DynamoDB takes {ITEM_LIMIT_BYTES:,}")
+
+
+def _put_new(table: str, item: Item) -> Item:
+    return {"Put": {"TableName": table, "Item": item, "ConditionExpression": "attribute_not_exists(pk)"}}
+
+
+def _condition_check(table: str, row: Item) -> Item:
+    return {"ConditionCheck": {"TableName": table, "Key": key_of(row), "ConditionExpression": "attribute_exists(pk)"}}
+
+
+def _plain(item: Item) -> dict[str, str]:
+    return {name: str(value.get("S", "")) for name, value in item.items()}
 
 
 def _partition(table: str, pk: str) -> dict[str, Any]:
@@ -179,13 +269,36 @@ def _partition(table: str, pk: str) -> dict[str, Any]:
     }
 
 
-def _newest(client: DynamoDBClient, table: str, pk: str, year: int | None, limit: int) -> list[dict[str, str]]:
-    query = _partition(table, pk)
-    if year is not None:
-        query["KeyConditionExpression"] += " AND begins_with(sk, :year)"
-        query["ExpressionAttributeValues"][":year"] = {"S": f"{year:04}"}
-    answer = client.query(**query, ScanIndexForward=False, Limit=limit)
-    return [{name: str(value.get("S", "")) for name, value in item.items()} for item in answer["Items"]]
+def _page(client: DynamoDBClient, table: str, pk: str, limit: int, before: str) -> Page:
+    """Read a page and the first item of the next one, which tells whether there is any; 1 MB an answer at most."""
+    query: dict[str, Any] = {**_partition(table, pk), "ScanIndexForward": False, "ReturnConsumedCapacity": "INDEXES"}
+    if before:
+        query["KeyConditionExpression"] += " AND sk < :before"
+        query["ExpressionAttributeValues"][":before"] = {"S": before}
+    items: list[Item] = []
+    capacity: dict[str, float] = {}
+    while True:
+        answer: Any = client.query(**query, Limit=limit + 1 - len(items))
+        items += answer["Items"]
+        for name, units in _capacity(answer).items():
+            capacity[name] = capacity.get(name, 0.0) + units
+        if len(items) > limit or "LastEvaluatedKey" not in answer:
+            break
+        query["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
+    cursor = sort_key_of(items[limit - 1]) if len(items) > limit else ""
+    return Page([_plain(item) for item in items[:limit]], cursor, capacity)
+
+
+def _capacity(answer: Mapping[str, Any]) -> dict[str, float]:
+    """Add up the consumed capacity of an answer, as INDEXES tells it."""
+    told = answer.get("ConsumedCapacity") or []
+    parts = told if isinstance(told, list) else [told]
+    if not parts:
+        return {}
+    indexes = [index for part in parts for index in (part.get("GlobalSecondaryIndexes") or {}).values()]
+    total = sum(float(part.get("CapacityUnits", 0)) for part in parts)
+    index = sum(float(part.get("CapacityUnits", 0)) for part in indexes)
+    return {"total": total, "table": total - index, "index": index}
 
 
 def _each(client: DynamoDBClient, **query: Any) -> Iterator[Item]:

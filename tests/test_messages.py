@@ -98,12 +98,24 @@ def test_the_users_in_an_item_are_named() -> None:
     )
 
 
+def as_the_app_reads(client: DynamoDBClient, table: str, pk: str, year: str) -> list[dict[str, str]]:
+    """Read as the app does: this year's, newest first, twenty at most."""
+    answer = client.query(
+        TableName=table,
+        KeyConditionExpression="pk = :pk AND begins_with(sk, :year)",
+        ExpressionAttributeValues={":pk": {"S": pk}, ":year": {"S": year}},
+        ScanIndexForward=False,
+        Limit=20,
+    )
+    return [{name: value["S"] for name, value in item.items()} for item in answer["Items"]]
+
+
 def test_the_app_sees_the_newest_twenty_of_this_year_newest_first(
     table: Settings, boto3_client: DynamoDBClient
 ) -> None:
     plant(table, make_seed([f"line {number}" for number in range(1, 31)]))
     send(table, "from last year", ago(days=365))
-    found = messages.list_messages(boto3_client, table.message_table, GROUP, year=2026)
+    found = as_the_app_reads(boto3_client, table.message_table, f"MSG#{GROUP}", "2026")
     assert [item["message"] for item in found] == [f"line {number}" for number in range(30, 10, -1)]
     assert found[0] == {
         "pk": f"MSG#{GROUP}",
@@ -116,22 +128,44 @@ def test_the_app_sees_the_newest_twenty_of_this_year_newest_first(
     }
 
 
-def test_without_a_year_older_messages_show_too(table: Settings, boto3_client: DynamoDBClient) -> None:
-    plant(table, make_seed(["line 1"]))
+def test_messages_come_newest_first_page_by_page_also_those_of_last_year(
+    table: Settings, boto3_client: DynamoDBClient
+) -> None:
+    plant(table, make_seed([f"line {number}" for number in range(1, 5)]))
     send(table, "from last year", ago(days=365))
-    found = messages.list_messages(boto3_client, table.message_table, GROUP)
-    assert [item["message"] for item in found] == ["line 1", "from last year"]
+    pages: list[list[str]] = []
+    cursor = ""
+    while not pages or cursor:
+        page = messages.list_messages(boto3_client, table.message_table, GROUP, limit=2, before=cursor)
+        pages.append([item["message"] for item in page.items])
+        cursor = page.cursor
+    assert pages == [["line 4", "line 3"], ["line 2", "line 1"], ["from last year"]]
+
+
+def test_the_last_page_has_no_cursor_even_when_it_is_full(table: Settings, boto3_client: DynamoDBClient) -> None:
+    plant(table, make_seed(["line 1", "line 2"]))
+    page = messages.list_messages(boto3_client, table.message_table, GROUP, limit=2)
+    assert ([item["message"] for item in page.items], page.cursor) == (["line 2", "line 1"], "")
+    assert page.capacity == {"total": 0.5, "table": 0.5, "index": 0.0}
+
+
+def test_a_page_of_large_messages_is_full_too(table: Settings, boto3_client: DynamoDBClient) -> None:
+    plant(table, make_seed([f"{number} {'x' * 300_000}" for number in range(8)]))
+    page = messages.list_messages(boto3_client, table.message_table, GROUP, limit=7)
+    assert [item["message"][0] for item in page.items] == list("7654321")
+    assert page.cursor == page.items[-1]["sk"]
 
 
 def test_the_app_sees_its_groups_newest_first(table: Settings, boto3_client: DynamoDBClient) -> None:
     other = "0f6b6d0e-3c41-4b7e-9a55-7d1c5a0e9b42"
     plant(table, make_seed(["hi", "hello"]), make_seed(["Londo?", "Yes!"], group=other, users=(ANDREW, LONDO)))
-    found = messages.list_message_groups(boto3_client, table.message_table, ANDREW.uuid, year=2026)
-    assert [(row["message_group_uuid"], row["user_handle"], row["message"]) for row in found] == [
+    found = messages.list_message_groups(boto3_client, table.message_table, ANDREW.uuid)
+    assert [(row["message_group_uuid"], row["user_handle"], row["message"]) for row in found.items] == [
         (GROUP, "bayko", "hello"),
         (other, "londo", "Yes!"),
     ]
-    assert messages.list_message_groups(boto3_client, table.message_table, ANDREW.uuid, year=2025) == []
+    assert found.cursor == ""
+    assert as_the_app_reads(boto3_client, table.message_table, f"GRP#{ANDREW.uuid}", "2026") == found.items
 
 
 def test_the_index_holds_group_rows_only(table: Settings, boto3_client: DynamoDBClient) -> None:

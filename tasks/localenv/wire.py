@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from http.client import HTTPConnection, HTTPException
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -28,13 +28,17 @@ TIMEOUT_S = 60.0
 class AwsError(LocalEnvError):
     """An AWS API refused a call. `aws_code` is its name for the reason: ResourceNotFoundException and so on.
 
-    `permission` is what a policy calls the operation: dynamodb:DescribeTable.
+    `permission` is what a policy calls the operation: dynamodb:DescribeTable. `response` is the refusal in the shape
+    of botocore's errors, for the app's own functions, which take either client.
     """
 
-    def __init__(self, subject: str, aws_code: str, text: str, *, hint: str = "") -> None:
+    def __init__(
+        self, subject: str, aws_code: str, text: str, *, hint: str = "", details: Mapping[str, Any] | None = None
+    ) -> None:
         super().__init__(f"{subject}: {aws_code}: {text}", hint=hint)
         self.aws_code = aws_code
         self.permission = subject.replace(" ", ":")
+        self.response: dict[str, Any] = {**(details or {}), "Error": {"Code": aws_code, "Message": text}}
 
 
 class Api(Protocol):
@@ -107,7 +111,7 @@ class LocalApi:
         if status != 200:
             code = str(body.get("__type", status)).rpartition("#")[2]
             detail = body.get("message") or body.get("Message") or ""
-            raise AwsError(f"{self._service} {operation}", code, detail)
+            raise AwsError(f"{self._service} {operation}", code, detail, details=body)
         return body
 
     def _exchange(self, operation: str, body: bytes) -> tuple[int, bytes]:
@@ -168,5 +172,5 @@ class AwsApi:
                 if code in CREDENTIAL_CODES:
                     raise
                 hint = hint_for(code, subject.replace(" ", ":"))
-                raise AwsError(subject, code, error_text(error), hint=hint) from error
+                raise AwsError(subject, code, error_text(error), hint=hint, details=error.response) from error
         return answer

@@ -1,0 +1,60 @@
+"""The right to start something that only one may start: an item with a known key that comes and goes.
+
+DynamoDB can make a write depend on an item, not on the absence of any in a partition. A claim is such an item.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from typing import TYPE_CHECKING, Any
+
+from .items import Item
+from .streams import group_rows
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+STALE_S = 3.0
+"""A claim that stays for so long was left by a sender who died."""
+
+
+class Claim:
+    """The right of one sender to start the group of two users: an item that all who try agree on."""
+
+    def __init__(self, client: DynamoDBClient, table: str, *users: str) -> None:
+        self._client: Any = client
+        self._table = table
+        self._key: Item = {"pk": {"S": "NEW#" + "#".join(sorted(users))}, "sk": {"S": "NEW"}}
+        self._mine = {"S": str(uuid.uuid4())}
+        self._seen: tuple[Item | None, float] = (None, 0.0)
+        self.is_held = False
+
+    def take(self) -> None:
+        """Try to get it, also from somebody who has had it for too long."""
+        claimed, since = self._seen
+        is_stale = claimed is not None and time.monotonic() - since > STALE_S
+        try:
+            self._client.put_item(
+                TableName=self._table,
+                Item={**self._key, "claim": self._mine},
+                ConditionExpression="attribute_not_exists(pk) OR claim = :taken",
+                ExpressionAttributeValues={":taken": claimed if is_stale else self._mine},
+            )
+            self.is_held = True
+        except Exception as error:
+            if not group_rows.is_refusal(error):
+                raise
+            found = self._client.get_item(TableName=self._table, Key=self._key, ConsistentRead=True).get("Item", {})
+            if found.get("claim") != claimed:
+                self._seen = (found.get("claim"), time.monotonic())
+
+    def release(self) -> None:
+        """Give it back unused."""
+        if self.is_held:
+            group_rows.commit(self._client, [self.removal()])
+
+    def removal(self) -> Item:
+        """Give the action that ends it, and that fails where somebody else has it by now."""
+        condition = {"ConditionExpression": "claim = :mine", "ExpressionAttributeValues": {":mine": self._mine}}
+        return {"Delete": {"TableName": self._table, "Key": self._key, **condition}}

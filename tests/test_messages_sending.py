@@ -1,0 +1,242 @@
+"""Sending: new groups and existing ones, many senders at once, clocks that differ, and what is refused."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+
+from ddb import claims, messages
+from ddb.consistency import Survey
+from ddb.messages import NotSent, Sent
+from tasks.localenv import aws
+from tasks.localenv.dynamodb.client import connect
+from tasks.localenv.dynamodb.scan import scan
+from tasks.localenv.dynamodb.schema import apply_tables
+from tasks.localenv.dynamodb.tables import read_tables
+from tasks.localenv.parallel import side_by_side
+from tasks.localenv.settings import Settings
+from tests.chats import ANDREW, BAYKO, GROUP, LONDO, NOW, dump, make_seed, messages_of, plant, rows_of, send
+
+MICROSECOND = timedelta(microseconds=1)
+
+
+@pytest.fixture
+def table(fresh: Settings) -> Settings:
+    """Settings of an empty message table."""
+    apply_tables(connect(fresh), read_tables(fresh))
+    return fresh
+
+
+@pytest.fixture(params=["boto3", "ours"])
+def client(request: pytest.FixtureRequest, table: Settings) -> Any:
+    """The client that the app itself uses, and the one of this project's commands."""
+    return aws.client(table, "dynamodb") if request.param == "boto3" else connect(table)
+
+
+def faults(settings: Settings, now: datetime | None = None) -> list[str]:
+    survey = Survey(now)
+    for item in scan(connect(settings), settings.message_table):
+        survey.add(item)
+    return [f"{fault.subject}: {fault.text}" for fault in survey.faults()]
+
+
+def test_a_message_to_somebody_new_starts_a_group(table: Settings, client: Any) -> None:
+    sent = messages.create_message_group(client, table.message_table, ANDREW, BAYKO, "Hello!", at=NOW)
+    assert sent == Sent(
+        sent.group,
+        {
+            "pk": f"MSG#{sent.group}",
+            "sk": "2026-11-21T09:30:00.000000+00:00",
+            "message_uuid": sent.message["message_uuid"],
+            "message": "Hello!",
+            "user_uuid": ANDREW.uuid,
+            "user_display_name": "Andrew Brown",
+            "user_handle": "andrewbrown",
+        },
+        True,
+        sent.capacity,
+    )
+    assert messages_of(table, sent.group) == [("09:30:00.000000", "andrewbrown", "Hello!")]
+    assert rows_of(table, sent.group) == [
+        ("andrewbrown", "2026-11-21T09:30:00.000000+00:00", "bayko", "Hello!"),
+        ("bayko", "2026-11-21T09:30:00.000000+00:00", "andrewbrown", "Hello!"),
+    ]
+    assert len(dump(table)) == 3
+
+
+def test_a_message_into_a_group_moves_the_rows_of_both(table: Settings, client: Any) -> None:
+    plant(table, make_seed(["one", "two"]))
+    sent = messages.create_message(client, table.message_table, GROUP, BAYKO, "three", at=NOW + timedelta(minutes=1))
+    assert (sent.group, sent.is_new_group, sent.message["message"]) == (GROUP, False, "three")
+    assert rows_of(table) == [
+        ("andrewbrown", "2026-11-21T09:31:00.000000+00:00", "bayko", "three"),
+        ("bayko", "2026-11-21T09:31:00.000000+00:00", "andrewbrown", "three"),
+    ]
+    assert len(dump(table)) == 5
+
+
+def test_a_message_to_somebody_known_goes_into_the_group_of_the_two(table: Settings, client: Any) -> None:
+    plant(table, make_seed(["one"]))
+    for sender, receiver in ((BAYKO, ANDREW), (ANDREW, BAYKO)):
+        sent = messages.create_message_group(client, table.message_table, sender, receiver, "more")
+        assert (sent.group, sent.is_new_group) == (GROUP, False)
+    assert len(dump(table)) == 5
+
+
+def test_what_was_consumed_is_told_for_table_and_index(table: Settings, client: Any) -> None:
+    sent = messages.create_message_group(client, table.message_table, ANDREW, BAYKO, "Hello!", at=NOW)
+    assert sent.capacity["total"] == sent.capacity["table"] + sent.capacity["index"]
+    assert sent.capacity["index"] > 0
+
+
+def test_a_stranger_to_the_group_is_refused(table: Settings, client: Any) -> None:
+    plant(table, make_seed(["one"]))
+    before = dump(table)
+    with pytest.raises(NotSent, match=f"londo is not in group {GROUP}"):
+        messages.create_message(client, table.message_table, GROUP, LONDO, "let me in")
+    with pytest.raises(NotSent, match="londo is not in group nowhere"):
+        messages.create_message(client, table.message_table, "nowhere", LONDO, "hello?")
+    assert dump(table) == before
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("", "the message is empty"),
+        (" \n\t", "the message is empty"),
+        ("x" * 409_600, "the message makes an item of 409,"),
+        ("\udcff", "the message is not UTF-8"),
+    ],
+    ids=["nothing", "blank", "large", "bytes"],
+)
+def test_a_text_that_cannot_be_a_message_is_refused(table: Settings, text: str, why: str) -> None:
+    with pytest.raises(NotSent, match=why):
+        messages.create_message_group(connect(table), table.message_table, ANDREW, BAYKO, text)
+    with pytest.raises(NotSent, match=why):
+        messages.create_message(connect(table), table.message_table, GROUP, ANDREW, text)
+    assert dump(table) == []
+
+
+def test_nobody_writes_to_themselves(table: Settings) -> None:
+    with pytest.raises(NotSent, match="andrewbrown cannot write to themselves"):
+        messages.create_message_group(connect(table), table.message_table, ANDREW, ANDREW, "Hello me")
+
+
+def test_an_older_message_leaves_the_rows(table: Settings, client: Any) -> None:
+    plant(table, make_seed(["one"]))
+    before = rows_of(table)
+    messages.create_message(client, table.message_table, GROUP, BAYKO, "late", at=NOW - timedelta(hours=1))
+    assert [text for _, _, text in messages_of(table)] == ["late", "one"]
+    assert rows_of(table) == before
+
+
+def test_a_taken_time_gives_the_next_one(table: Settings, client: Any) -> None:
+    plant(table, make_seed(["one", "two"]))
+    for text in ("three", "four"):
+        messages.create_message(client, table.message_table, GROUP, BAYKO, text, at=NOW)
+    assert messages_of(table)[1:] == [
+        ("09:30:00.000000", "bayko", "two"),
+        ("09:30:00.000001", "bayko", "three"),
+        ("09:30:00.000002", "bayko", "four"),
+    ]
+    assert {row[1:] for row in rows_of(table)} == {
+        ("2026-11-21T09:30:00.000002+00:00", "bayko", "four"),
+        ("2026-11-21T09:30:00.000002+00:00", "andrewbrown", "four"),
+    }
+
+
+def test_a_row_of_another_group_is_never_overwritten(table: Settings, client: Any) -> None:
+    plant(table, make_seed(["one"]))
+    sent = messages.create_message_group(client, table.message_table, ANDREW, LONDO, "Londo?", at=NOW)
+    assert sent.message["sk"] == "2026-11-21T09:30:00.000001+00:00"
+    assert (len(rows_of(table)), len(rows_of(table, sent.group)), len(dump(table))) == (2, 2, 6)
+
+
+def test_a_clock_that_is_a_little_behind_does_not_hide_a_message(table: Settings, client: Any) -> None:
+    ahead = datetime.now(timezone.utc) + timedelta(seconds=30)
+    plant(table, make_seed(["from a fast clock"]), now=ahead)
+    sent = messages.create_message(client, table.message_table, GROUP, ANDREW, "from a slow one")
+    assert sent.message["sk"] == messages.format_time(ahead + MICROSECOND)
+
+
+def test_a_last_message_far_in_the_future_is_not_followed(table: Settings, client: Any) -> None:
+    future = datetime.now(timezone.utc) + timedelta(days=2)
+    plant(table, make_seed(["from the future"]), now=future)
+    sent = messages.create_message(client, table.message_table, GROUP, ANDREW, "now")
+    assert sent.message["sk"] < messages.format_time(datetime.now(timezone.utc))
+    assert {row[3] for row in rows_of(table)} == {"from the future"}
+
+
+def test_names_are_those_that_the_users_have_now(table: Settings, client: Any) -> None:
+    plant(table, make_seed(["one"]))
+    renamed = type(BAYKO)(BAYKO.uuid, "andy", "Andy")
+    messages.create_message(client, table.message_table, GROUP, renamed, "two", at=NOW + MICROSECOND)
+    assert [row[:3:2] for row in rows_of(table)] == [("andrewbrown", "andy"), ("bayko", "andrewbrown")]
+
+
+def test_a_lost_row_of_the_partner_comes_back(table: Settings, client: Any) -> None:
+    plant(table, make_seed(["one"]))
+    key = {"pk": {"S": f"GRP#{BAYKO.uuid}"}, "sk": {"S": rows_of(table)[0][1]}}
+    client.delete_item(TableName=table.message_table, Key=key)
+    messages.create_message(client, table.message_table, GROUP, ANDREW, "two", at=NOW + MICROSECOND)
+    assert [(row[0], row[2], row[3]) for row in rows_of(table)] == [
+        ("andrewbrown", "bayko", "two"),
+        ("bayko", "andrewbrown", "two"),
+    ]
+
+
+def test_many_senders_at_once_lose_nothing_and_leave_one_row_each(table: Settings, client: Any) -> None:
+    plant(table, make_seed(["one"]), now=datetime.now(timezone.utc))
+
+    def work(sender: Any, number: int) -> Callable[[], None]:
+        def talk() -> None:
+            for index in range(8):
+                messages.create_message(client, table.message_table, GROUP, sender, f"{number}.{index}")
+
+        return talk
+
+    side_by_side([work((ANDREW, BAYKO)[number % 2], number) for number in range(4)])
+    texts = Counter(text for _, _, text in messages_of(table))
+    assert texts == Counter(["one", *(f"{number}.{index}" for number in range(4) for index in range(8))])
+    assert faults(table) == []
+
+
+def test_a_new_group_is_started_once_however_many_start_it(table: Settings, client: Any) -> None:
+    def start(number: int) -> Callable[[], Sent]:
+        pair = (ANDREW, LONDO) if number % 2 else (LONDO, ANDREW)
+        return lambda: messages.create_message_group(client, table.message_table, *pair, f"hello {number}")
+
+    sent: list[Sent] = side_by_side([start(number) for number in range(6)])
+    assert (len({one.group for one in sent}), sum(one.is_new_group for one in sent)) == (1, 1)
+    assert len(dump(table)) == 6 + 2
+    assert faults(table) == []
+
+
+def test_a_claim_left_by_somebody_who_died_is_taken_over(
+    table: Settings, client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(claims, "STALE_S", 0.05)
+    claims.Claim(client, table.message_table, ANDREW.uuid, LONDO.uuid).take()
+    sent = messages.create_message_group(client, table.message_table, ANDREW, LONDO, "anybody there?")
+    assert sent.is_new_group
+    assert len(dump(table)) == 3
+
+
+def test_a_seed_after_sent_messages_keeps_them_and_leaves_the_rows(table: Settings) -> None:
+    plant(table, make_seed(["one"]), now=NOW)
+    later = NOW + timedelta(minutes=5)
+    messages.create_message(connect(table), table.message_table, GROUP, BAYKO, "sent", at=later)
+    before = dump(table)
+    assert plant(table, make_seed(["one"]), now=later) == "1 sent message kept"
+    assert dump(table) == before
+
+
+def test_a_message_put_as_the_app_puts_it_is_no_hindrance(table: Settings) -> None:
+    plant(table, make_seed(["one"]))
+    send(table, "by the app", NOW + timedelta(seconds=1))
+    messages.create_message(connect(table), table.message_table, GROUP, ANDREW, "ours", at=NOW + timedelta(seconds=2))
+    assert faults(table, NOW + timedelta(days=1)) == []
