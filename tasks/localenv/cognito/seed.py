@@ -84,7 +84,7 @@ def apply(settings: Settings, people: Iterable[Person]) -> str:
     """
     found = examine(settings, people)
     pool = found.pool or _create_pool(settings)
-    _note(settings, pool.id)
+    note(settings, pool.id)
     if not found.client_id:
         _create_client(pool)
     side_by_side([lambda change=change: _apply(pool, change) for change in found.changes])  # type: ignore[misc]
@@ -193,7 +193,7 @@ def _create_client(pool: Pool) -> None:
     )
 
 
-def _note(settings: Settings, pool_id: str) -> None:
+def note(settings: Settings, pool_id: str) -> None:
     """Write the pool's id before the ids that it replaced, which .env may still hold. All or nothing."""
     before = noted_pools(settings)
     if before[:1] == [pool_id]:

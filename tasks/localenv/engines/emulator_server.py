@@ -12,7 +12,10 @@ import argparse
 import asyncio
 import contextlib
 import functools
+import hmac
+import json
 import os
+import secrets
 import sys
 import time
 import warnings
@@ -36,6 +39,12 @@ STATES = {
 }
 """The service in X-Amz-Target, without version, and the state file it changes. What has no target is S3."""
 READING = ("Get", "List", "Describe", "Query", "Scan", "BatchGet", "TransactGet")
+
+DOOR = "/_localenv/cognito"
+"""Where Cognito's state is fetched (GET) and replaced (PUT) whole: no API of its own can give a user a chosen sub."""
+TOKEN = "token"
+"""A file with the word that opens the door, new at each start. A web page can neither read it nor send the header."""
+TOKEN_HEADER = b"x-localenv-token"
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Any]]
@@ -102,6 +111,7 @@ class Server:
     def __init__(self, app: Callable[[Scope, Receive, Send], Awaitable[None]], state_dir: Path) -> None:
         self.app = app
         self.store = Store(state_dir)
+        self.token = ""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -111,13 +121,22 @@ class Server:
             changed = changed_state(scope)
             if changed:
                 self.store.note(changed)
+        elif scope["type"] == "http" and scope["path"] == DOOR and is_permitted(scope, self.token):
+            await self._open_door(scope["method"], receive, send)
         elif scope["type"] == "http":  # ministack's own door, through which any local program could wipe everything
-            await send({"type": "http.response.start", "status": 404, "headers": []})
-            await send({"type": "http.response.body", "body": b""})
+            await answer(send, 404)
+
+    async def _open_door(self, method: str, receive: Receive, send: Send) -> None:
+        if method == "GET":
+            return await answer(send, 200, dump_cognito())
+        refusal = load_cognito(await read_body(receive))
+        self.store.note("cognito")
+        return await answer(send, 400 if refusal else 204, refusal.encode())
 
     async def _live(self, receive: Receive, send: Send) -> None:
         await receive()
         self.store.restore()
+        self.token = write_token(self.store.folder / TOKEN)
         saving = asyncio.create_task(self.store.save_changes())
         await send({"type": "lifespan.startup.complete"})
         await receive()
@@ -221,6 +240,76 @@ class Store:
             (self.folder / RUNNING).unlink(missing_ok=True)
 
 
+def write_token(file: Path) -> str:
+    """Write a new token for the owner of the state to read."""
+    token = secrets.token_urlsafe(32)
+    file.unlink(missing_ok=True)
+    with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as opened:
+        opened.write(token)
+    return token
+
+
+def is_permitted(scope: Scope, token: str) -> bool:
+    """Tell whether a request comes from this machine, fetches or replaces, and knows the token."""
+    given = next((value for name, value in scope["headers"] if name.lower() == TOKEN_HEADER), b"")
+    local = (scope.get("client") or ("",))[0] in ("127.0.0.1", "::1") and scope["method"] in ("GET", "PUT")
+    return local and bool(token) and hmac.compare_digest(given, token.encode())
+
+
+async def read_body(receive: Receive) -> bytes:
+    body, message = b"", {"more_body": True}
+    while message.get("more_body"):
+        message = await receive()
+        body += message.get("body", b"")
+    return body
+
+
+async def answer(send: Send, status: int, body: bytes = b"") -> None:
+    await send({"type": "http.response.start", "status": status, "headers": [(b"content-type", b"application/json")]})
+    await send({"type": "http.response.body", "body": body})
+
+
+def dump_cognito() -> bytes:
+    """Write the state of Cognito as ministack writes it to its file."""
+    from ministack.core import persistence
+    from ministack.services import cognito
+
+    state = {"__ministack_format__": persistence._state_format_version("cognito"), "payload": cognito.get_state()}
+    return json.dumps(state, default=persistence._json_default).encode()
+
+
+def load_cognito(body: bytes) -> str:
+    """Replace the state of Cognito, all of it or nothing; say why where it cannot be."""
+    from ministack.core import persistence
+    from ministack.services import cognito
+
+    try:
+        wrapped = json.loads(body, object_hook=persistence._json_object_hook)
+        version, wanted = wrapped["__ministack_format__"], wrapped["payload"]
+    except (ValueError, KeyError, TypeError):
+        return "not a state of Cognito"
+    before = cognito.get_state()
+    if version != persistence._state_format_version("cognito"):
+        return f"written in format {version}, which this emulator does not know"
+    if not isinstance(wanted, dict) or wanted.keys() != before.keys():
+        return "it has other parts than this emulator's state of Cognito"
+    try:
+        _replace_cognito(wanted)
+    except Exception as error:  # noqa: BLE001 - whatever is wrong with it, the state of before comes back
+        _replace_cognito(before)
+        return f"{type(error).__name__}: {error}"
+    return ""
+
+
+def _replace_cognito(state: dict[str, Any]) -> None:
+    from ministack.services import cognito
+
+    for name in state:
+        held = getattr(cognito, f"_{name}")
+        getattr(held, "_data", held).clear()  # the scoped ones would clear a single account and region
+    cognito.load_persisted_state(state)
+
+
 def cut_log() -> None:
     """Empty the log, which is our stderr, when it has grown too long; it is open for appending."""
     if os.fstat(2).st_size > LOG_BYTES:
@@ -230,7 +319,6 @@ def cut_log() -> None:
 def hasten_saving() -> None:
     """Drop what a saving child does not need: copies of data that nobody else changes, and JSON piece by piece."""
     import copy
-    import json
 
     def dump(value: Any, file: Any, *, default: Callable[[Any], Any]) -> None:
         file.write(json.dumps(value, default=default))  # the C encoder; json.dump has none

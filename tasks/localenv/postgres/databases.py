@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 NAME_BYTES = 63
 """PostgreSQL cuts longer names off (NAMEDATALEN - 1)."""
 TERMINATE_MS = 2000
+LARGE_BYTES = 50 << 20
+"""From here on a copy of the files, with its two checkpoints, takes less time than one through the log (measured)."""
 
 
 @dataclass(frozen=True)
@@ -71,23 +73,45 @@ def drop(conn: psycopg.Connection[Any], name: str) -> list[Session]:
 
 
 def rename(conn: psycopg.Connection[Any], address: PostgresAddress, pairs: Sequence[tuple[str, str]]) -> list[Session]:
-    """Rename databases one after the other, all or none, and end the sessions in them. Return whose they were.
-
-    RENAME locks the database against new connections, then waits up to 5 s for the old ones to go
-    (PostgreSQL 18, dbcommands.c); whoever got in before the lock is ended meanwhile from a second connection.
-    """
-    from psycopg import sql
-
+    """Rename databases one after the other, all or none, and end the sessions in them. Return whose they were."""
     names = [old for old, _ in pairs]
+
+    def swap() -> None:
+        with server_errors(f"database {names[0]}"), conn.transaction():
+            for old, new in pairs:
+                _about(conn, old, "ALTER DATABASE {} RENAME TO {}", new)
+
+    return _without_sessions(conn, address, names, swap)
+
+
+def clone(conn: psycopg.Connection[Any], address: PostgresAddress, source: str, copy: str) -> list[Session]:
+    """Copy a database as it is, and end the sessions in it. Return whose they were; new ones wait until it is done.
+
+    A large one is copied file by file, a small one through the log (PostgreSQL 15 and newer, CREATE DATABASE). What
+    belongs to the database as a whole is not copied: see `properties`.
+    """
+    with server_errors(f"database {source}"):
+        found = conn.execute("SELECT pg_database_size(%s) > %s", (source, LARGE_BYTES)).fetchone()
+    strategy = "FILE_COPY" if found and found[0] else "WAL_LOG"
+    statement = f"CREATE DATABASE {{}} TEMPLATE {{}} STRATEGY {strategy}"
+    return _without_sessions(conn, address, [source], lambda: _about(conn, copy, statement, source))
+
+
+def _without_sessions(
+    conn: psycopg.Connection[Any], address: PostgresAddress, names: Sequence[str], work: Callable[[], None]
+) -> list[Session]:
+    """End the sessions in these databases and do something that allows none. Return whose they were.
+
+    RENAME, and CREATE DATABASE for its template, lock the database against new sessions, which wait, and then give the
+    old ones 5 s to go (PostgreSQL 18, dbcommands.c and InitPostgres in postinit.c); whoever got in before the lock is
+    ended meanwhile from a second connection. ALLOW_CONNECTIONS false would do the same, but stay after a kill.
+    """
     done = threading.Event()
     ended = terminate(conn, names)
 
-    def swap() -> list[Session]:
+    def do() -> list[Session]:
         try:
-            with server_errors(f"database {names[0]}"), conn.transaction():
-                for old, new in pairs:
-                    text = sql.SQL("ALTER DATABASE {} RENAME TO {}")
-                    conn.execute(text.format(sql.Identifier(old), sql.Identifier(new)))
+            work()
         finally:
             done.set()
         return []
@@ -99,7 +123,7 @@ def rename(conn: psycopg.Connection[Any], address: PostgresAddress, pairs: Seque
                 late += terminate(other, names)
         return late
 
-    return ended + [session for found in side_by_side([swap, clear_the_way]) for session in found]
+    return ended + [session for found in side_by_side([do, clear_the_way]) for session in found]
 
 
 def sessions(conn: psycopg.Connection[Any], *names: str) -> list[Session]:
@@ -137,8 +161,8 @@ def ended_sentence(ended: Sequence[Session]) -> str:
     return f"; ended {len(ended)} session{'s' if len(ended) > 1 else ''}: {owners}"
 
 
-def _about(conn: psycopg.Connection[Any], name: str, statement: Any) -> None:
+def _about(conn: psycopg.Connection[Any], name: str, statement: Any, *others: str) -> None:
     from psycopg import sql
 
     with server_errors(f"database {name}"):
-        conn.execute(sql.SQL(statement).format(sql.Identifier(name)))
+        conn.execute(sql.SQL(statement).format(*map(sql.Identifier, (name, *others))))

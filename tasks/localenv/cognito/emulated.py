@@ -1,0 +1,84 @@
+"""The emulator's whole state of Cognito, fetched and replaced: pools, clients, users with their subs and passwords.
+
+No API of Cognito can give a user a chosen sub. The emulator that this project runs has a door of its own for that
+(engines/emulator_server.py), which opens to who can read its token.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from http.client import HTTPConnection, HTTPException
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import LocalEnvError, ServiceFailed
+from ..wire import TIMEOUT_S
+
+if TYPE_CHECKING:
+    from ..addresses import Endpoint
+
+DOOR = "/_localenv/cognito"
+TOKEN_HEADER = "X-Localenv-Token"
+RESTART = "run `inv env.restart`, then the same command again"
+
+
+@dataclass(frozen=True)
+class Door:
+    """Where the emulator answers, and the file with the word that opens its door."""
+
+    endpoint: Endpoint
+    token: Path
+
+    def fetch(self) -> bytes:
+        """Fetch the state, as JSON. Raises ServiceFailed where nobody answers, LocalEnvError where it is refused."""
+        return self._exchange("GET", b"")
+
+    def replace(self, state: bytes) -> None:
+        """Replace the state: all of it, or nothing and LocalEnvError says why."""
+        self._exchange("PUT", state)
+
+    def _exchange(self, method: str, body: bytes) -> bytes:
+        connection = HTTPConnection(self.endpoint.host, self.endpoint.port, timeout=TIMEOUT_S)
+        try:
+            connection.request(method, DOOR, body, {TOKEN_HEADER: self.token.read_text()})
+            answer = connection.getresponse()
+            text = answer.read()
+        except FileNotFoundError as error:
+            raise ServiceFailed("the AWS emulator is of an earlier version of this tool", hint=RESTART) from error
+        except (OSError, HTTPException) as error:
+            reason = error or type(error).__name__
+            raise ServiceFailed(f"the AWS emulator at {self.endpoint}: {reason}", hint="run `inv env.up`") from error
+        finally:
+            connection.close()
+        if answer.status == 404:
+            raise ServiceFailed(f"the AWS emulator at {self.endpoint} is not the one of this checkout", hint=RESTART)
+        if answer.status >= 400:
+            raise LocalEnvError(f"the AWS emulator does not take the pool: {text.decode(errors='replace')}")
+        return text
+
+
+def users_of(state: bytes) -> list[tuple[str, str, str]]:
+    """List pool id, username and sub of every user in a state, sorted. Raises ValueError for what is none."""
+    found = []
+    for pool in _pools(json.loads(state)):
+        for username, user in pool["_users"].items():
+            subs = [each.get("Value", "") for each in user.get("Attributes", ()) if each.get("Name") == "sub"]
+            found.append((str(pool["Id"]), str(username), "".join(subs)))
+    return sorted(found)
+
+
+def renamed(state: bytes, former: str, name: str) -> bytes:
+    """Give a state in which the pools called `former`, after the project that saved it, have the name of this one."""
+    data = json.loads(state)
+    for pool in _pools(data):
+        if pool["Name"] == former:
+            pool["Name"] = name
+    return json.dumps(data).encode()
+
+
+def _pools(data: Any) -> list[Any]:
+    try:
+        return list(data["payload"]["user_pools"]["data"].values())
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError("no state of Cognito") from error
