@@ -1,6 +1,9 @@
 """ddb: the DynamoDB tables. Their shape, their contents, and a look inside."""
 
+from .conversations import get_conversation as get_conversation
+from .conversations import list_conversations as list_conversations
 from .conversations import seed as seed
+from .conversations import send_message as send_message
 from .items import scan as scan
 from .tables import describe as describe
 from .tables import drop as drop

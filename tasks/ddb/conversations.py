@@ -1,28 +1,45 @@
-"""ddb: the conversations, from their seeds."""
+"""ddb: the conversations. From their seeds, read as one of the users, and a message more."""
 
 from __future__ import annotations
 
+import re
+import shlex
+import sys
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from .. import db
+from .. import db, env
 from .._graph import StepContext, step
 from . import tables
-from .tables import CONFIRM
+from .tables import CONFIRM, FORMAT
 
 if TYPE_CHECKING:
+    from ddb.messages import Page
+
     from ..localenv.dynamodb.seeding import Seeding
+    from ..localenv.dynamodb.users import Lookup, User
+
+UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+WHO = "handle of the user who looks"
+GROUP = "uuid of the group, instead of --with"
+LIMIT = "this many at most"
+BEFORE = "only what is older than this time, in UTC: 2026, 2026-11-21T10:30, or a whole time"
+
+
+def _lookup(c: StepContext) -> Lookup:
+    from ..localenv.dynamodb.users import Lookup
+
+    queries = c.step.settings.root / "sql" / "users"
+    return Lookup(by_handles=queries / "by_handles.sql", handles=queries / "handles.sql")
 
 
 def seeding_of(c: StepContext) -> Seeding:
     from ddb import messages
 
-    from ..localenv.dynamodb import seeding, users
+    from ..localenv.dynamodb import seeding
 
-    queries = c.step.settings.root / "sql" / "users"
-    lookup = users.Lookup(by_handles=queries / "by_handles.sql", handles=queries / "handles.sql")
     file = c.step.arguments.get("file", "")
-    return seeding.prepare(c.step.settings, messages, lookup, file=file, anew=c.step.force, say=c.step.say)
+    return seeding.prepare(c.step.settings, messages, _lookup(c), file=file, anew=c.step.force, say=c.step.say)
 
 
 def _is_seeded(c: StepContext) -> str | None:
@@ -44,3 +61,233 @@ def seed(c: StepContext, file: str = "", confirm: str = "") -> str:
     seeding = seeding_of(c)
     c.step.allow_write(c.step.settings.message_table, confirm)
     return seeding.seed(c.step.say)
+
+
+@step(pre=[env.up], reads=True, help={"as": WHO, "limit": LIMIT, "before": BEFORE, "format": FORMAT})
+def list_conversations(c: StepContext, as_: str = "", limit: int = 20, before: str = "", format: str = "text") -> None:
+    """List a user's conversations, the newest first."""
+    from ddb import messages
+
+    from ..localenv.columns import cut
+    from ..localenv.dynamodb.client import connect
+
+    _check_page(limit, before)
+    (user,) = _users(c, {"--as": as_})
+    page = messages.list_message_groups(
+        connect(c.step.settings), c.step.settings.message_table, user.uuid, limit=limit, before=before
+    )
+    cells = max(20, _columns() - 40) if _columns() else 200
+    rows = [(row["sk"], row["user_handle"], cut(row["message"], cells)) for row in page.items]
+    nothing = f"{user.handle} has no conversations{' before that' if before else ''}"
+    _show(c, "conversations", page.items, page, rows, nothing, older=["--as", user.handle])
+
+
+@step(
+    pre=[env.up],
+    reads=True,
+    help={
+        "as": WHO,
+        "with": "handle of the other one",
+        "group": GROUP,
+        "limit": LIMIT,
+        "before": BEFORE,
+        "format": FORMAT,
+    },
+)
+def get_conversation(
+    c: StepContext,
+    as_: str = "",
+    with_: str = "",
+    group: str = "",
+    limit: int = 20,
+    before: str = "",
+    format: str = "text",
+) -> None:
+    """Show the newest messages of a conversation, the newest at the end."""
+    from ddb import messages
+
+    from ..localenv.dynamodb.client import connect
+
+    _check_page(limit, before)
+    _check_way(with_, group, "--with")
+    user, *others = _users(c, {"--as": as_, **({"--with": with_} if with_ else {})})
+    client, table = connect(c.step.settings), c.step.settings.message_table
+    found = messages.find_group(client, table, user.uuid, others[0].uuid) if others else group.lower()
+    if not found or (group and not messages.is_member(client, table, found, user.uuid)):
+        raise _no_conversation(user, with_, group)
+    page = messages.list_messages(client, table, found, limit=limit, before=before)
+    items = page.items[::-1]
+    rows = [(item["sk"], item["user_handle"], item["message"]) for item in items]
+    way = ["--as", user.handle, *(["--with", with_] if with_ else ["--group", found])]
+    _show(c, "messages", items, page, rows, "no messages before that" if before else "no messages", older=way)
+
+
+def _plan_send(c: StepContext) -> list[str]:
+    from ddb import messages
+
+    from ..localenv.dynamodb.client import connect
+
+    as_, to, group = (c.step.arguments[name] for name in ("as_", "to", "group"))
+    _check_way(to, group, "--to")
+    sender, *others = _users(c, {"--as": as_, **({"--to": to} if to else {})})
+    client, table = connect(c.step.settings), c.step.settings.message_table
+    found = group or messages.find_group(client, table, sender.uuid, others[0].uuid)
+    rows = "~ 2 group rows, moved to its time" if found else "+ 2 group rows"
+    return [f"+ 1 message of {sender.handle} in {f'group {found}' if found else 'a new group'}", rows]
+
+
+@step(
+    pre=[db.setup, tables.schema_load],
+    lock=False,
+    plan=_plan_send,
+    help={
+        "as": "handle of the sender",
+        "to": "handle of the receiver; a first message starts a group",
+        "group": "uuid of the group, instead of --to",
+        "text": "the message; - reads it from stdin",
+        "confirm": CONFIRM,
+        "format": FORMAT,
+    },
+)
+def send_message(
+    c: StepContext,
+    as_: str = "",
+    to: str = "",
+    group: str = "",
+    text: str = "",
+    confirm: str = "",
+    format: str = "text",
+) -> str:
+    """Send a message to somebody, or into a group."""
+    from ddb import messages
+
+    from ..localenv.dynamodb.client import connect
+    from ..localenv.errors import TimedOut, UsageError
+
+    _check_way(to, group, "--to")
+    c.step.format  # noqa: B018 - a wrong one is said before anything is sent
+    said = _text(text)
+    sender, *others = _users(c, {"--as": as_, **({"--to": to} if to else {})})
+    settings = c.step.settings
+    c.step.allow_write(settings.message_table, confirm)
+    client, table = connect(settings), settings.message_table
+    try:
+        if others:
+            sent = messages.create_message_group(client, table, sender, others[0], said)
+        else:
+            sent = messages.create_message(client, table, group.lower(), sender, said)
+    except messages.NotSent as error:
+        raise UsageError(f"nothing was sent: {error}", hint=_way_to_send(sender.handle, group)) from error
+    except messages.Busy as error:
+        raise TimedOut(f"nothing was sent: {error}", hint="run the same command again") from error
+    c.step.emit(vars(sent), "")
+    kind = "new group" if sent.is_new_group else "group"
+    return f"sent in {kind} {sent.group} at {_local(sent.message['sk'])}; {_consumed(sent.capacity)}"
+
+
+def _users(c: StepContext, given: dict[str, str]) -> list[User]:
+    from ..localenv.dynamodb.users import find_users
+    from ..localenv.errors import UsageError
+
+    for option, handle in given.items():
+        if not handle:
+            raise UsageError(f"{option} is missing", hint=f"say who: {option} andrewbrown")
+    return find_users(c.step.settings, _lookup(c), given, c.step.say)
+
+
+def _check_page(limit: int, before: str) -> None:
+    from ..localenv.errors import UsageError
+
+    if limit < 1:
+        raise UsageError(f"--limit {limit} shows nothing", hint="give 1 or more")
+    if before and not re.match(r"\d{4}(-|$)", before):
+        raise UsageError(f"--before {before!r} is not a time", hint="write it as 2026-11-21T10:30")
+
+
+def _check_way(other: str, group: str, option: str) -> None:
+    from ..localenv.errors import UsageError
+
+    if bool(other) == bool(group):
+        raise UsageError(
+            f"{option} and --group: one of them is needed, and only one",
+            hint=f"say {option} HANDLE; `inv ddb.list-conversations --as HANDLE` shows with whom",
+        )
+    if group and not UUID.fullmatch(group):
+        raise UsageError(f"--group {group!r} is not a uuid", hint=f"say {option} HANDLE, or a group's uuid")
+
+
+def _text(given: str) -> str:
+    """Give the text of --text, or of stdin without its last line end."""
+    from ..localenv.errors import UsageError
+
+    if given != "-":
+        return given
+    try:
+        return sys.stdin.buffer.read().decode().removesuffix("\n").removesuffix("\r")
+    except UnicodeDecodeError as error:
+        raise UsageError(f"stdin: byte {error.start + 1} is not UTF-8", hint="send UTF-8") from error
+
+
+def _no_conversation(user: User, other: str, group: str) -> Exception:
+    from ..localenv.errors import UsageError
+
+    if group:
+        return UsageError(
+            f"{user.handle} is not in group {group}", hint=f"run `inv ddb.list-conversations --as {user.handle}`"
+        )
+    command = f"inv ddb.send-message --as {shlex.quote(user.handle)} --to {shlex.quote(other)} --text Hello"
+    return UsageError(f"{user.handle} and {other} have no conversation", hint=f"start one with `{command}`")
+
+
+def _way_to_send(handle: str, group: str) -> str:
+    if group:
+        return f"`inv ddb.list-conversations --as {shlex.quote(handle)} --format json` shows the groups"
+    return "give another text or receiver"
+
+
+def _show(
+    c: StepContext,
+    what: str,
+    items: list[dict[str, str]],
+    page: Page,
+    rows: list[tuple[str, str, str]],
+    nothing: str,
+    *,
+    older: list[str],
+) -> None:
+    """Print a page: a line an item, or more for a long text; then what it cost. The next page's command goes beside."""
+    from ..localenv.columns import aligned
+
+    limit = c.step.arguments["limit"]
+    target = [] if c.step.settings.is_local else ["--target", "prod"]
+    words = ["inv", c.step.name, *older, "--limit", str(limit), "--before", page.cursor, *target]
+    following = shlex.join(words) if page.cursor else ""
+    lines = aligned(((_local(at), handle, text) for at, handle, text in rows), _columns())
+    data: dict[str, Any] = {what: items, "cursor": page.cursor, "next": following, "capacity": page.capacity}
+    c.step.emit(data, lambda: "\n".join([*(lines if rows else [nothing]), _consumed(page.capacity)]))
+    if following and c.step.format == "text":
+        sys.stdout.flush()
+        c.step.say(f"older ones: `{following}`")
+
+
+def _columns() -> int:
+    """Give the width to wrap at; 0 where a program reads."""
+    import shutil
+
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
+
+
+def _local(sort_key: str) -> str:
+    """Write a time as the clock on the wall has it."""
+    from ddb import messages
+
+    try:
+        return f"{messages.parse_time(sort_key).astimezone():%Y-%m-%d %H:%M:%S}"
+    except ValueError:
+        return sort_key
+
+
+def _consumed(capacity: dict[str, float]) -> str:
+    if not capacity:
+        return "the engine does not tell the consumed capacity"
+    return f"consumed capacity: {capacity['total']:g} units, table {capacity['table']:g}, index {capacity['index']:g}"

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import LocalEnvError
+from ..errors import LocalEnvError, UsageError
 from ..postgres.connection import connect, server_errors
 
 if TYPE_CHECKING:
@@ -46,21 +46,47 @@ def fetch_users(
         for conversation in conversations
         for person, place in zip(conversation.people, conversation.places, strict=True)
     }
+    found, known = _look_up(settings, lookup, list(wanted), say)
+    missing = [handle for handle in wanted if handle not in found]
+    if missing:
+        raise LocalEnvError(f"{wanted[missing[0]]}: {_nobody(settings, missing[0])}", hint=_way_out(missing[0], known))
+    return found
+
+
+def find_users(settings: Settings, lookup: Lookup, given: Mapping[str, str], say: Callable[[str], None]) -> list[User]:
+    """Look up the users whose handles were given, in one query; `given` has them by the option that says so.
+
+    Raises UsageError for the first whom the database does not know, with the nearest handle that it does.
+    """
+    found, known = _look_up(settings, lookup, list(given.values()), say)
+    for option, handle in given.items():
+        if handle not in found:
+            near = difflib.get_close_matches(handle, known, n=1, cutoff=0.5)
+            hint = f"did you mean {near[0]!r}?" if near else "give a handle of the users table"
+            raise UsageError(
+                f"{option}: {_nobody(settings, handle)}", hint=hint if known else "run `inv db.seed`: it has no users"
+            )
+    return [found[handle] for handle in given.values()]
+
+
+def _look_up(
+    settings: Settings, lookup: Lookup, handles: list[str], say: Callable[[str], None]
+) -> tuple[dict[str, User], list[str]]:
+    """Find users by handle; where somebody is missing, give every handle that there is as well."""
     found: dict[str, User] = {}
     with connect(settings.postgres) as connection, server_errors(lookup.by_handles.name):
-        rows = connection.execute(_query(lookup.by_handles), {"handles": list(wanted)}).fetchall()
+        rows = connection.execute(_query(lookup.by_handles), {"handles": handles}).fetchall()
         for uuid, handle, display_name in rows:
             if handle in found:
                 say(f"two users have the handle {handle!r}; {found[handle].uuid} counts")
             found.setdefault(handle, User(str(uuid), handle, display_name))
-        missing = [handle for handle in wanted if handle not in found]
-        if missing:
-            known = [handle for (handle,) in connection.execute(_query(lookup.handles)).fetchall()]
-            raise LocalEnvError(
-                f"{wanted[missing[0]]}: no user has the handle {missing[0]!r} in database {settings.postgres.database}",
-                hint=_way_out(missing[0], known),
-            )
-    return found
+        if found.keys() >= set(handles):
+            return found, []
+        return found, [handle for (handle,) in connection.execute(_query(lookup.handles)).fetchall()]
+
+
+def _nobody(settings: Settings, handle: str) -> str:
+    return f"no user has the handle {handle!r} in database {settings.postgres.database}"
 
 
 def _query(path: Path) -> bytes:
