@@ -1,0 +1,91 @@
+"""rds: the production database at AWS. Let this workspace in, and see how it is.
+
+These tasks are about AWS whatever --target is. The one that writes changes a single rule, named by two settings.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from . import _output
+from ._graph import Exit, StepContext, step
+
+if TYPE_CHECKING:
+    from .localenv.rds.instances import Report
+    from .localenv.rds.rule import Change
+
+FORMAT = "text or json"
+NOT_IN_SERVICE = 4
+
+
+def _change(c: StepContext) -> Change:
+    from .localenv.rds import address, rule
+
+    settings, arguments = c.step.settings, c.step.arguments
+    description = rule.check_description(arguments["description"])
+    rule.require_ids(settings)
+    return rule.plan_change(settings, address.find_address(settings, arguments["address"]), description)
+
+
+def _is_open(c: StepContext) -> str | None:
+    change = _change(c)
+    if change.is_needed or c.step.format == "json":
+        return None
+    return f"{change.rule.id} of {change.rule.group}: {change.wanted} already ({change.address.source})"
+
+
+def _plan_change(c: StepContext) -> list[str]:
+    change = _change(c)
+    return [_where(c, change), change.line()]
+
+
+def _where(c: StepContext, change: Change) -> str:
+    return f"account {change.rule.account}, region {c.step.settings.region}, security group {change.rule.group}"
+
+
+@step(
+    lock=False,
+    check=_is_open,
+    plan=_plan_change,
+    help={
+        "address": "this workspace's public address (default: GITPOD_IP, or else asked of LOCALENV_CHECKIP_URL)",
+        "description": "what the rule is to say of itself",
+        "format": FORMAT,
+    },
+)
+def update_sg_rule(c: StepContext, address: str = "", description: str = "GITPOD", format: str = "text") -> str:
+    """Let this workspace's address through to the production database."""
+    from .localenv.rds import rule
+
+    change = _change(c)
+    c.step.say(_where(c, change))
+    is_due = change.is_needed or c.step.force
+    sentence = rule.apply_change(c.step.settings, change) if is_due else f"{change.rule.id}: {change.wanted} already"
+    c.step.emit({**change.as_dict(), "changed": is_due}, "")
+    return sentence
+
+
+@step(
+    reads=True,
+    help={"instance": "its identifier (default: the one of PROD_CONNECTION_URL, or else all)", "format": FORMAT},
+)
+def status(c: StepContext, instance: str = "", format: str = "text") -> None:
+    """Show the production database at AWS; exit 4 when it is not up."""
+    from .localenv.rds import instances
+
+    found = instances.examine(c.step.settings, instance)
+    c.step.emit(found.as_dict(), lambda: _shown(found))
+    if found.is_down:
+        raise Exit(code=NOT_IN_SERVICE)
+
+
+def _shown(found: Report) -> str:
+    from .localenv.rds.instances import describe
+
+    parts = [_output.table(describe(instance)) for instance in found.instances]
+    parts = parts or [f"no DB instance in {found.region}; AWS_DEFAULT_REGION names the region"]
+    if found.rule:
+        mine = f"{found.address.ip} ({found.address.source})" if found.address else "not known"
+        parts.append(_output.table([(f"rule {found.rule.id}", str(found.rule)), ("this workspace", mine)]))
+    parts += [f"{problem.subject} {problem.text}\n  hint: {problem.hint}" for problem in found.problems]
+    return "\n\n".join(parts)
