@@ -26,8 +26,8 @@ PREFLIGHT = 6
 )
 def check(c: StepContext, limit: int = 20, format: str = "text") -> str | None:
     """Prove that users, user pool and items belong together."""
-    report = _examine(c, limit)
-    error = _complaint(report) if report.total else None
+    report = examine(c, limit)
+    error = complaint(report) if report.total else None
     if c.step.format == "json":
         print(_output.envelope(c.step.name, report.as_dict(), error=error))
         if error:
@@ -38,7 +38,7 @@ def check(c: StepContext, limit: int = 20, format: str = "text") -> str | None:
     return report.sentence
 
 
-def _examine(c: StepContext, limit: int) -> Report:
+def examine(c: StepContext, limit: int) -> Report:
     from ddb import messages
     from ddb.consistency import Survey
 
@@ -48,7 +48,7 @@ def _examine(c: StepContext, limit: int) -> Report:
     return check.examine(c.step.settings, app, at_most=limit)
 
 
-def _complaint(report: Report) -> Any:
+def complaint(report: Report) -> Any:
     from .localenv.errors import LocalEnvError
 
     return LocalEnvError(

@@ -163,7 +163,7 @@ def _engines_in_question(settings: Settings, *, all_known: bool = False) -> list
 
 def _traces(settings: Settings) -> list[Path]:
     """List what no single program answers for: logs, leases, and the data of one that is not wanted any more."""
-    names = ("emulator", "dynamodb", "logs", "run")
+    names = ("emulator", "dynamodb", "logs", "run", "snapshots")
     return [path for path in (settings.state_dir / name for name in names) if path.exists()]
 
 

@@ -60,6 +60,31 @@ def exists(conn: psycopg.Connection[Any], name: str) -> bool:
         return conn.execute("SELECT FROM pg_database WHERE datname = %s", (name,)).fetchone() is not None
 
 
+def names(conn: psycopg.Connection[Any]) -> list[tuple[str, str]]:
+    """List every database of the server with its comment, empty where it has none; in the order of their names."""
+    with server_errors("databases"):
+        return conn.execute(
+            "SELECT datname::text, coalesce(shobj_description(oid, 'pg_database'), '') FROM pg_database ORDER BY 1"
+        ).fetchall()
+
+
+def size_bytes(conn: psycopg.Connection[Any], name: str) -> int:
+    """Give what a database takes on disk."""
+    with server_errors(f"database {name}"):
+        row = conn.execute("SELECT pg_database_size(%s)", (name,)).fetchone()
+    return int(row[0]) if row else 0
+
+
+def seal(conn: psycopg.Connection[Any], name: str, comment: str) -> None:
+    """Let nobody connect to a database any more, and say what it is. It can still be copied and dropped."""
+    from psycopg import sql
+
+    with server_errors(f"database {name}"), conn.transaction():
+        text = sql.SQL("COMMENT ON DATABASE {} IS {}").format(sql.Identifier(name), sql.Literal(comment))
+        conn.execute(text)
+        _about(conn, name, "ALTER DATABASE {} ALLOW_CONNECTIONS false")
+
+
 def create(conn: psycopg.Connection[Any], name: str) -> None:
     """Create an empty database. template0 is as initdb made it, and nobody can be connected to it."""
     _about(conn, name, "CREATE DATABASE {} TEMPLATE template0 ENCODING 'UTF8'")
@@ -90,9 +115,7 @@ def clone(conn: psycopg.Connection[Any], address: PostgresAddress, source: str, 
     A large one is copied file by file, a small one through the log (PostgreSQL 15 and newer, CREATE DATABASE). What
     belongs to the database as a whole is not copied: see `properties`.
     """
-    with server_errors(f"database {source}"):
-        found = conn.execute("SELECT pg_database_size(%s) > %s", (source, LARGE_BYTES)).fetchone()
-    strategy = "FILE_COPY" if found and found[0] else "WAL_LOG"
+    strategy = "FILE_COPY" if size_bytes(conn, source) > LARGE_BYTES else "WAL_LOG"
     statement = f"CREATE DATABASE {{}} TEMPLATE {{}} STRATEGY {strategy}"
     return _without_sessions(conn, address, [source], lambda: _about(conn, copy, statement, source))
 

@@ -1,0 +1,114 @@
+"""The snapshots that there are, and the end of one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any
+
+from ..ages import ago
+from ..errors import LocalEnvError, ServiceFailed, UsageError
+from ..postgres import databases
+from .manifest import Manifest
+from .save import Say, tidy
+from .shelf import Clone, Shelf
+
+if TYPE_CHECKING:
+    from ..settings import Settings
+
+ORPHAN = "orphaned clone: its other parts are gone"
+LOST = "its clone is not on this server"
+
+
+@dataclass(frozen=True)
+class Listed:
+    """A snapshot, or what is left of one: then `manifest` is None. `state` is empty where all is well."""
+
+    name: str
+    created: str
+    state: str
+    manifest: Manifest | None
+
+    @property
+    def age(self) -> str:
+        made = datetime.fromisoformat(self.created) if self.created else None
+        return ago((datetime.now(timezone.utc) - made).total_seconds()) if made else ""
+
+    def as_dict(self) -> dict[str, Any]:
+        m = self.manifest
+        return {
+            "name": self.name,
+            "created": self.created,
+            "state": self.state or "ok",
+            "engine": m.origin.engine if m else "",
+            "commit": m.origin.commit if m else "",
+            "dirty": m.origin.dirty if m else False,
+            "rows": m.postgres.rows if m and m.postgres else 0,
+            "items": m.items if m else 0,
+            "users": m.cognito.users if m and m.cognito else 0,
+            "bytes": m.size_bytes if m else 0,
+        }
+
+
+def find(settings: Settings) -> list[Listed]:
+    """List every snapshot, and every clone without one; those first whose names come first. Changes nothing."""
+    shelf = Shelf(settings)
+    clones, orphans = _look_at_server(settings, shelf)
+    found = [_listed(shelf, name, clones) for name in shelf.names()]
+    found += [Listed(clone.name, clone.created, ORPHAN, None) for clone in orphans]
+    return sorted(found, key=lambda each: each.name)
+
+
+def unfinished(settings: Settings) -> str:
+    """Name the snapshot whose restore was cut short; empty when none was."""
+    return Shelf(settings).unfinished()
+
+
+def require_deletable(settings: Settings, name: str) -> list[str]:
+    """Say what `delete` would remove, one thing a line. Raises UsageError where there is nothing of that name."""
+    shelf = Shelf(settings)
+    found = [each for each in find(settings) if each.name == name]
+    if not found:
+        shelf.read(name)
+    return [f"remove snapshot {name}, {_described(each)}" for each in found]
+
+
+def delete(settings: Settings, name: str, say: Say) -> str:
+    """Remove a snapshot: its files, its clone, and clones of that name that lost their files."""
+    shelf = Shelf(settings)
+    tidy(settings, shelf, say)
+    if shelf.unfinished() == name or (shelf.unfinished() and shelf.place(name) == shelf.before):
+        raise LocalEnvError(
+            f"a restore of snapshot {shelf.unfinished()} was cut short, and {name} is needed to complete it",
+            hint=f"run `inv snapshot.restore {shelf.unfinished()}` first",
+        )
+    if name in shelf.names():
+        shelf.remove(shelf.folder / name)
+    with databases.maintenance(settings.postgres) as conn:
+        for clone in shelf.orphans(conn):
+            if clone.name == name:
+                databases.drop(conn, clone.database)
+    return f"removed snapshot {name}"
+
+
+def _look_at_server(settings: Settings, shelf: Shelf) -> tuple[set[str] | None, list[Clone]]:
+    """Give the names of all clones, and the orphans; None and nothing where the server does not answer."""
+    try:
+        with databases.maintenance(settings.postgres) as conn:
+            return {clone.database for clone in shelf.clones(conn)}, shelf.orphans(conn)
+    except ServiceFailed:
+        return None, []
+
+
+def _listed(shelf: Shelf, name: str, clones: set[str] | None) -> Listed:
+    try:
+        manifest = shelf.read(name)
+    except UsageError as error:
+        return Listed(name, "", error.message, None)
+    lost = manifest.postgres and clones is not None and shelf.clone_name(manifest.id) not in clones
+    return Listed(name, manifest.created, LOST if lost else "", manifest)
+
+
+def _described(each: Listed) -> str:
+    what = f": {each.manifest.sentence}" if each.manifest else f": {each.state}"
+    return f"made {each.age}{what}" if each.created else each.state

@@ -1,0 +1,205 @@
+"""What a snapshot is: its name, where it comes from, and every part of it with its size and hash. Values only.
+
+The manifest is written last, so that a folder without one is no snapshot.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from datetime import datetime, timezone
+from typing import Any
+
+from ..errors import UsageError
+
+VERSION = 1
+BEFORE = "before-restore"
+"""The snapshot that `restore` makes of what it replaces: its own way back."""
+
+POSTGRES_FILE = "postgres.sql"
+POOL_FILE = "pool.json"
+NAME = r"[A-Za-z0-9][A-Za-z0-9_-]{0,39}"
+_SHA256 = r"[0-9a-f]{64}"
+
+
+@dataclass(frozen=True)
+class File:
+    """A file of a snapshot: its name within, its size, and the SHA-256 of its bytes in hexadecimal."""
+
+    name: str
+    size_bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Database:
+    """The Postgres part. `name` is the database it was taken of, `sha256` that of its rows (postgres/contents.py).
+
+    `file` is its SQL in the portable form; else a clone on the server holds it. `properties` as postgres/properties.py.
+    """
+
+    name: str
+    size_bytes: int
+    tables: int
+    rows: int
+    sha256: str
+    properties: dict[str, Any]
+    file: File | None
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of DynamoDB. `sha256` is that of its items, in whatever order they come."""
+
+    name: str
+    items: int
+    sha256: str
+    definition: File
+    content: File
+
+
+@dataclass(frozen=True)
+class Users:
+    """The emulated user pool: its id, empty where there was none yet, and how many users it had."""
+
+    pool: str
+    users: int
+    file: File
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a snapshot comes from. `commit` is empty outside of Git, `dirty` means uncommitted changes."""
+
+    project: str
+    engine: str
+    region: str
+    servers: dict[str, str]
+    tool: str
+    commit: str
+    dirty: bool
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """A whole snapshot. `id` names its clone on the server; a part is None or empty where the store had nothing."""
+
+    name: str
+    id: str
+    created: str
+    origin: Origin
+    postgres: Database | None
+    tables: tuple[Table, ...]
+    cognito: Users | None
+
+    @property
+    def is_portable(self) -> bool:
+        return self.postgres is not None and self.postgres.file is not None
+
+    @property
+    def age_s(self) -> float:
+        return (datetime.now(timezone.utc) - datetime.fromisoformat(self.created)).total_seconds()
+
+    @property
+    def size_bytes(self) -> int:
+        return (self.postgres.size_bytes if self.postgres else 0) + sum(file.size_bytes for file in self.files())
+
+    @property
+    def items(self) -> int:
+        return sum(table.items for table in self.tables)
+
+    @property
+    def sentence(self) -> str:
+        """Say what is in it, in a few words."""
+        rows = f"{self.postgres.rows:,} rows" if self.postgres else "no database"
+        users = f"{self.cognito.users:,} pool users" if self.cognito else "no pool: it is a real one"
+        return f"{rows}, {self.items:,} items in {_counted(len(self.tables), 'table')}, {users}"
+
+    def files(self) -> Iterator[File]:
+        """Give every file that belongs to it, besides the manifest."""
+        if self.postgres and self.postgres.file:
+            yield self.postgres.file
+        for table in self.tables:
+            yield table.definition
+            yield table.content
+        if self.cognito:
+            yield self.cognito.file
+
+    def as_json(self) -> str:
+        return json.dumps({"schemaVersion": VERSION, **asdict(self)}, indent=2, ensure_ascii=False) + "\n"
+
+
+def read_manifest(text: str | bytes, shown: str) -> Manifest:
+    """Read what `as_json` wrote. Raises UsageError for anything else: `shown` is what it is called in messages."""
+    try:
+        data = json.loads(text)
+        version = data["schemaVersion"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise UsageError(f"{shown}: not the manifest of a snapshot") from error
+    if version != VERSION:
+        raise UsageError(
+            f"{shown}: manifest of version {version!r}, and this tool knows {VERSION}",
+            hint="update this checkout to the commit that saved it, or a later one",
+        )
+    try:
+        found = _manifest(data)
+        _check(found)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise UsageError(f"{shown}: a manifest that is damaged: {type(error).__name__}: {error}") from error
+    return found
+
+
+def checked_name(name: str) -> str:
+    """Give a name back that a snapshot may have. Raises UsageError."""
+    if not name:
+        raise UsageError("a snapshot needs a name", hint="say it behind the command: `inv snapshot.save seeded`")
+    if name.startswith("-"):
+        raise UsageError(f"{name!r} stands where the name is wanted", hint="`inv --help snapshot.save` shows the usage")
+    if not re.fullmatch(NAME, name):
+        raise UsageError(
+            f"{name!r} is not a name for a snapshot", hint="use 1 to 40 letters, digits, - and _, no - or _ in front"
+        )
+    return name
+
+
+def table_files(number: int) -> tuple[str, str]:
+    """Name the files of the n-th table: its definition and its items. A table's own name need not be a file's."""
+    return f"table-{number}.json", f"items-{number}.jsonl.gz"
+
+
+def _manifest(data: dict[str, Any]) -> Manifest:
+    postgres, cognito = data["postgres"], data["cognito"]
+    return Manifest(
+        name=checked_name(data["name"]),
+        id=data["id"],
+        created=data["created"],
+        origin=Origin(**data["origin"]),
+        postgres=postgres and Database(**{**postgres, "file": postgres["file"] and File(**postgres["file"])}),
+        tables=tuple(
+            Table(**{**each, "definition": File(**each["definition"]), "content": File(**each["content"])})
+            for each in data["tables"]
+        ),
+        cognito=cognito and Users(**{**cognito, "file": File(**cognito["file"])}),
+    )
+
+
+def _check(found: Manifest) -> None:
+    """Raise ValueError where a value is not what it must be before anybody relies on it."""
+    if not re.fullmatch(r"[0-9a-f]{8}", found.id):
+        raise ValueError(f"id {found.id!r}")
+    if datetime.fromisoformat(found.created).tzinfo is None:
+        raise ValueError(f"created {found.created!r}")
+    wanted = [POSTGRES_FILE] if found.is_portable else []
+    wanted += [name for number in range(len(found.tables)) for name in table_files(number)]
+    wanted += [POOL_FILE] if found.cognito else []
+    if [file.name for file in found.files()] != wanted:
+        raise ValueError("it names other files than a snapshot has")
+    for file in found.files():
+        if not (isinstance(file.size_bytes, int) and file.size_bytes >= 0 and re.fullmatch(_SHA256, file.sha256)):
+            raise ValueError(f"size or hash of {file.name}")
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"

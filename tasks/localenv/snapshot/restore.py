@@ -1,0 +1,310 @@
+"""A snapshot is brought back: everything is checked and prepared first, then the stores change, Postgres last.
+
+What is there before is saved as the snapshot `before-restore`. A failure goes back to it; a kill leaves a note
+(shelf.py), and the same command again, or `before-restore`, puts it right.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..cognito import seed
+from ..cognito.emulated import renamed, users_of
+from ..dynamodb import copies, schema
+from ..dynamodb.client import connect as connect_dynamodb
+from ..dynamodb.copies import Files, Items
+from ..errors import LocalEnvError, UsageError
+from ..parallel import side_by_side
+from ..postgres import contents, databases, ledger, load, properties
+from ..postgres.connection import connect, server_errors
+from ..postgres.properties import Properties
+from ..postgres.runner import run_file
+from ..postgres.sqlfile import SqlError, read_sql
+from . import portable
+from .manifest import BEFORE, POOL_FILE, POSTGRES_FILE, Database, Manifest, Table, table_files
+from .save import Say, door, take, tidy
+from .shelf import Shelf
+
+if TYPE_CHECKING:
+    from ..settings import Settings
+
+GO_BACK = f"run the same command again, or `inv snapshot.restore {BEFORE}` to go back"
+
+
+@dataclass(frozen=True)
+class Source:
+    """A snapshot to restore: its manifest, and the folder that has its parts."""
+
+    manifest: Manifest
+    folder: Path
+
+    @property
+    def name(self) -> str:
+        return self.manifest.name
+
+
+def restore(settings: Settings, name: str, say: Say, *, file: Path | None = None) -> str:
+    """Make all stores what they were when the snapshot was saved, or leave all of them as they are.
+
+    Raises UsageError before anything is changed where the snapshot is damaged or does not fit here.
+    """
+    shelf = Shelf(settings)
+    tidy(settings, shelf, say)
+    with _source(shelf, name, file) as source:
+        _require_fit(settings, shelf, source)
+        shown = f"snapshot {name}"
+        side_by_side(
+            [partial(portable.verify, source.folder, part, shown) for part in source.manifest.files()] or [int]
+        )
+        earlier = shelf.unfinished()
+        incoming = _prepare(settings, shelf, source, say, save_before=not earlier)
+        shelf.begin(name, " ".join(["inv snapshot.restore", name, *(["--file", str(file)] if file else [])]))
+        ended = _change(settings, shelf, source, incoming, say, may_go_back=not earlier)
+        _finish(shelf, source)
+    return f"{source.manifest.sentence}; `inv snapshot.restore {BEFORE}` goes back{ended}"
+
+
+def plan(settings: Settings, name: str, file: Path | None) -> list[str]:
+    """Say what `restore` would replace, one thing a line. Changes nothing."""
+    shelf = Shelf(settings)
+    manifest = _read(shelf, name, file)
+    database = settings.postgres.database
+    with databases.maintenance(settings.postgres) as conn:
+        there = databases.exists(conn, database)
+        sessions = databases.sessions(conn, database)
+    lines = [f"end the session of {session}" for session in sessions]
+    if there:
+        lines.append(f"replace database {database}")
+    if manifest.postgres and file:
+        lines.append(f"run the SQL in {file} as {settings.postgres.user}: go on only when you trust where it is from")
+    client = connect_dynamodb(settings)
+    wanted = {table.name: table for table in manifest.tables}
+    for table in schema.fetch_tables(client):
+        kept = wanted.get(table.shape.name)
+        what = f"table {table.shape.name} with its {table.items:,} items"
+        lines.append(f"replace {what} by {kept.items:,}" if kept else f"drop {what}: the snapshot does not have it")
+    lines.append(_about_pool(settings, manifest))
+    if not shelf.unfinished():
+        lines.append(f"keep all of that as snapshot {BEFORE}")
+    return lines
+
+
+@contextmanager
+def _source(shelf: Shelf, name: str, file: Path | None) -> Iterator[Source]:
+    """Open a snapshot; the parts of a file are unpacked for as long as that lasts."""
+    if file is None:
+        yield Source(shelf.read(name), shelf.place(name))
+        return
+    _read(shelf, name, file)
+    _, folder = shelf.new()
+    try:
+        yield Source(portable.unpack(file, folder), folder)
+    finally:
+        shelf.discard(folder)
+
+
+def _read(shelf: Shelf, name: str, file: Path | None) -> Manifest:
+    if file is None:
+        return shelf.read(name)
+    manifest = portable.read(file)
+    if manifest.name != name:
+        raise UsageError(
+            f"{file} holds snapshot {manifest.name!r}, not {name!r}",
+            hint=f"run `inv snapshot.restore {manifest.name} --file {file}`",
+        )
+    return manifest
+
+
+def _require_fit(settings: Settings, shelf: Shelf, source: Source) -> None:
+    """Raise UsageError where the snapshot cannot be restored here."""
+    from .. import engines
+
+    manifest = source.manifest
+    pool = manifest.cognito.pool if manifest.cognito and settings.cognito_is_emulated else ""
+    if pool and not pool.startswith(f"{settings.region}_"):
+        region = pool.rpartition("_")[0]
+        raise UsageError(
+            f"snapshot {source.name} has the pool {pool}, and the region here is {settings.region}",
+            hint=f"set AWS_DEFAULT_REGION={region}",
+        )
+    if manifest.postgres is None or manifest.is_portable:
+        return
+    with databases.maintenance(settings.postgres) as conn:
+        if databases.exists(conn, shelf.clone_name(manifest.id)):
+            return
+    here, there = engines.choose(settings).engine, manifest.origin.engine
+    if here != there:
+        raise UsageError(
+            f"snapshot {source.name} was saved under the engine {there}, and {here} runs now",
+            hint=f"`inv snapshot.save {source.name} --file {source.name}.tar.gz` there writes what every engine takes",
+        )
+    raise UsageError(
+        f"snapshot {source.name}: its database {shelf.clone_name(manifest.id)} is gone from the server",
+        hint=f"run `inv snapshot.delete {source.name}`",
+    )
+
+
+def _prepare(settings: Settings, shelf: Shelf, source: Source, say: Say, *, save_before: bool) -> str:
+    """Make the database that will take the place of the present one, beside it, and save what is there now.
+
+    Returns its name, empty where the snapshot has none.
+    """
+
+    def before() -> str:
+        if save_before:
+            manifest_id, folder = shelf.new()
+            shelf.complete(folder, take(settings, shelf, BEFORE, manifest_id, folder, say), shelf.before)
+        return ""
+
+    def database() -> str:
+        return _incoming(settings, shelf, source, source.manifest.postgres, say) if source.manifest.postgres else ""
+
+    return "".join(side_by_side([before, database]))
+
+
+def _incoming(settings: Settings, shelf: Shelf, source: Source, wanted: Database, say: Say) -> str:
+    incoming, address = shelf.clone_name("in"), settings.postgres
+    with databases.maintenance(address) as conn:
+        databases.drop(conn, incoming)
+        if wanted.file:
+            databases.create(conn, incoming)
+            _run_sql(settings, source, incoming)
+        else:
+            databases.clone(conn, address, shelf.clone_name(source.manifest.id), incoming)
+        with connect(address, database=incoming, autocommit=True) as inside:
+            held = contents.measure(inside)
+        if (held.tables, held.rows, held.sha256) != (wanted.tables, wanted.rows, wanted.sha256):
+            raise LocalEnvError(
+                f"snapshot {source.name}: its database has {held.rows:,} rows in {held.tables} tables, and other ones"
+                f" than the {wanted.rows:,} in {wanted.tables} that were saved",
+                hint="nothing was restored",
+            )
+        for line in properties.apply(conn, incoming, Properties.of(wanted.properties), roles=wanted.file is None):
+            say(f"not taken over: {line}")
+    if source.manifest.origin.project != settings.project_id:
+        with server_errors(f"database {incoming}"), connect(address, database=incoming) as inside:
+            ledger.prepare(inside, load.owner(settings))
+    return incoming
+
+
+def _run_sql(settings: Settings, source: Source, incoming: str) -> None:
+    """Run the SQL of a portable snapshot in an empty database, in one transaction."""
+    saved_by = source.manifest.origin.servers.get("postgres", "another server")
+    with connect(settings.postgres, database=incoming) as conn:
+        here = f"PostgreSQL {conn.info.parameter_status('server_version')}"
+        try:
+            run_file(conn, replace(read_sql(source.folder / POSTGRES_FILE, source.folder), name=POSTGRES_FILE))
+        except SqlError as error:
+            error.hint = error.hint or f"it was saved by {saved_by}, and this is {here}"
+            error.evidence = "\n".join(filter(None, [error.evidence, "nothing was restored"]))
+            raise
+
+
+def _change(settings: Settings, shelf: Shelf, source: Source, incoming: str, say: Say, *, may_go_back: bool) -> str:
+    """Put everything in its place. On a failure go back, where what was there before is known to be whole."""
+    before = shelf.read_before() if may_go_back else None
+    try:
+        _change_others(settings, source, before, say)
+        return databases.ended_sentence(_swap(settings, shelf, incoming))
+    except LocalEnvError as error:
+        if before is None:
+            error.hint = GO_BACK
+            raise
+        _go_back(settings, shelf, Source(before, shelf.before), error)
+        raise
+
+
+def _go_back(settings: Settings, shelf: Shelf, before: Source, error: LocalEnvError) -> None:
+    """Bring back what a failed restore has changed, and say so in its error."""
+    try:
+        _change_others(settings, before, None, lambda line: None)
+    except LocalEnvError as second:
+        error.evidence = "\n".join(filter(None, [error.evidence, f"going back failed too: {second.message}"]))
+        error.hint = GO_BACK
+        return
+    shelf.end()
+    with suppress(LocalEnvError):  # the first error is the one to tell; the next command removes it too
+        shelf.remove(shelf.before)
+    error.evidence = "\n".join(filter(None, [error.evidence, "kept: every store is as it was before"]))
+
+
+def _change_others(settings: Settings, source: Source, before: Manifest | None, say: Say) -> None:
+    """Replace tables and pool, and compare them with the snapshot. `before` tells which tables need not be touched."""
+    jobs: list[Callable[[], Any]] = [
+        partial(_replace_tables, settings, source, before),
+        partial(_replace_users, settings, source, say),
+    ]
+    side_by_side(jobs)
+
+
+def _replace_tables(settings: Settings, source: Source, before: Manifest | None) -> None:
+    client = connect_dynamodb(settings)
+    unchanged = {_identity(table) for table in before.tables} if before else set()
+    wanted = {table.name for table in source.manifest.tables}
+    surplus = [name for name in schema.fetch_names(client) if name not in wanted]
+    jobs: list[Callable[[], None]] = [partial(copies.drop_table, client, name) for name in surplus]
+    for number, table in enumerate(source.manifest.tables):
+        if _identity(table) not in unchanged:
+            files = Files(*(source.folder / name for name in table_files(number)))
+            held = Items(table.items, table.sha256)
+            jobs.append(partial(copies.replace_table, client, table.name, files, held))
+    if jobs:
+        side_by_side(jobs, at_once=4)
+
+
+def _identity(table: Table) -> tuple[str, int, str, str]:
+    return table.name, table.items, table.sha256, table.definition.sha256
+
+
+def _replace_users(settings: Settings, source: Source, say: Say) -> None:
+    if source.manifest.cognito is None or not settings.cognito_is_emulated:
+        say(_about_pool(settings, source.manifest))
+        return
+    state = (source.folder / POOL_FILE).read_bytes()
+    try:
+        state = renamed(state, source.manifest.origin.project, settings.project_id)
+        wanted = users_of(state)
+    except ValueError as error:
+        raise LocalEnvError(f"snapshot {source.name}: {POOL_FILE}: {error}") from error
+    emulator = door(settings)
+    emulator.replace(state)
+    if users_of(emulator.fetch()) != wanted:
+        raise LocalEnvError("the emulated pool has other users than were restored", hint="was somebody at work in it?")
+    if source.manifest.cognito.pool:
+        seed.note(settings, source.manifest.cognito.pool)
+
+
+def _about_pool(settings: Settings, manifest: Manifest) -> str:
+    """Say what becomes of the users."""
+    if not settings.cognito_is_emulated:
+        return f"leave user pool {settings.user_pool_id} as it is: it is a real one"
+    if manifest.cognito is None:
+        return "leave the emulated pool as it is: the snapshot was saved beside a real one"
+    return f"replace the emulated pool by {manifest.cognito.users:,} users, with their subs and passwords of then"
+
+
+def _swap(settings: Settings, shelf: Shelf, incoming: str) -> list[databases.Session]:
+    """Put the new database in the place of the present one, in one transaction. Returns whose sessions were ended."""
+    name, gone = settings.postgres.database, shelf.clone_name("out")
+    with databases.maintenance(settings.postgres) as conn:
+        databases.drop(conn, gone)
+        pairs = [(name, gone)] if databases.exists(conn, name) else []
+        pairs += [(incoming, name)] if incoming else []
+        return databases.rename(conn, settings.postgres, pairs) if pairs else []
+
+
+def _finish(shelf: Shelf, source: Source) -> None:
+    """Make what was there before a snapshot like others; the way back, once gone, is not needed any more."""
+    if source.folder == shelf.before:
+        shelf.end()
+        shelf.remove(shelf.before)
+    else:
+        shelf.promote_before()
+        shelf.end()
+    with databases.maintenance(shelf.settings.postgres) as conn:
+        databases.drop(conn, shelf.clone_name("out"))

@@ -1,0 +1,208 @@
+"""A snapshot is made: the three stores side by side into a folder and a clone, then the manifest."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import asdict
+from datetime import datetime, timezone
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .. import VERSION, shell
+from ..cognito.emulated import Door, users_of
+from ..cognito.users import look_for_pool
+from ..dynamodb import copies, schema
+from ..dynamodb.client import connect as connect_dynamodb
+from ..dynamodb.copies import Files
+from ..errors import LocalEnvError, PreflightFailed
+from ..parallel import side_by_side
+from ..postgres import contents, databases, dump, properties
+from ..postgres.connection import connect
+from . import portable
+from .manifest import (
+    POOL_FILE,
+    POSTGRES_FILE,
+    Database,
+    File,
+    Manifest,
+    Origin,
+    Table,
+    Users,
+    table_files,
+)
+from .shelf import Shelf
+
+if TYPE_CHECKING:
+    from ..settings import Settings
+
+Say = Callable[[str], None]
+NOTHING = "run `inv initial-setup` first"
+
+
+def save(settings: Settings, name: str, say: Say) -> str:
+    """Keep the state of all stores under a name; a snapshot of that name is replaced. Returns what was done."""
+    shelf = Shelf(settings)
+    tidy(settings, shelf, say)
+    _require_something(settings)
+    manifest_id, folder = shelf.new()
+    manifest = take(settings, shelf, name, manifest_id, folder, say)
+    shelf.complete(folder, manifest, shelf.folder / name)
+    return f"snapshot {name}: {manifest.sentence}"
+
+
+def save_file(settings: Settings, name: str, path: Path, say: Say) -> str:
+    """Write the state of all stores to one file that every engine can restore. Nobody's session is ended."""
+    shelf = Shelf(settings)
+    tidy(settings, shelf, say)
+    _require_something(settings)
+    portable.check_path(path)
+    manifest_id, folder = shelf.new()
+    try:
+        manifest = take(settings, shelf, name, manifest_id, folder, say, as_sql=True)
+        portable.pack(folder, manifest, path)
+    finally:
+        shelf.discard(folder)
+    return f"{path}: {manifest.sentence}"
+
+
+def tidy(settings: Settings, shelf: Shelf, say: Say) -> None:
+    """Put right what a killed command left."""
+    with databases.maintenance(settings.postgres) as conn:
+        for line in shelf.tidy(conn):
+            say(line)
+
+
+def take(
+    settings: Settings, shelf: Shelf, name: str, manifest_id: str, folder: Path, say: Say, *, as_sql: bool = False
+) -> Manifest:
+    """Write every part into the folder, Postgres as a clone or as SQL. Gives the manifest, not written yet."""
+    created = datetime.now(timezone.utc).isoformat(timespec="seconds")
+
+    def postgres() -> Database | None:
+        if as_sql:
+            return _dump(settings, folder)
+        found = _clone(settings, shelf.clone_name(manifest_id), say)
+        if found:
+            with databases.maintenance(settings.postgres) as conn:
+                shelf.mark(conn, manifest_id, name, created)
+        return found
+
+    jobs: list[Callable[[], Any]] = [postgres, partial(_tables, settings, folder), partial(_users, settings, folder)]
+    database, tables, users = side_by_side(jobs)
+    return Manifest(name, manifest_id, created, _origin(settings), database, tuple(tables), users)
+
+
+def door(settings: Settings) -> Door:
+    """Give the way to the whole state of the emulated Cognito."""
+    from ..engines.emulator import data_folder
+    from ..engines.emulator_server import TOKEN
+
+    assert settings.cognito
+    return Door(settings.cognito, data_folder(settings) / TOKEN)
+
+
+def is_there(settings: Settings) -> bool:
+    """Tell whether the database of the settings exists."""
+    with databases.maintenance(settings.postgres) as conn:
+        return databases.exists(conn, settings.postgres.database)
+
+
+def describe(path: Path) -> File:
+    """Measure a file of a snapshot."""
+    with path.open("rb") as file:
+        digest = hashlib.sha256()
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+        return File(path.name, file.tell(), digest.hexdigest())
+
+
+def pg_dump() -> Path:
+    """Find pg_dump. Raises PreflightFailed."""
+    from ..engines import postgres_home
+
+    try:
+        return dump.find_program(postgres_home.installed_programs() / "bin" / "pg_dump")
+    except PreflightFailed:
+        return dump.find_program(None)
+
+
+def _require_something(settings: Settings) -> None:
+    if not is_there(settings):
+        raise LocalEnvError(f"there is no database {settings.postgres.database}, so nothing to save", hint=NOTHING)
+
+
+def _clone(settings: Settings, copy: str, say: Say) -> Database | None:
+    """Copy the database, and read the copy, in which nobody writes."""
+    address = settings.postgres
+    with databases.maintenance(address) as conn:
+        if not databases.exists(conn, address.database):
+            return None
+        found = properties.fetch(conn, address.database)
+        ended = databases.ended_sentence(databases.clone(conn, address, address.database, copy))
+        if ended:
+            say(f"database {address.database} copied{ended}")
+        size = databases.size_bytes(conn, copy)
+    with connect(address, database=copy, autocommit=True) as conn:
+        held = contents.measure(conn)
+    return Database(address.database, size, held.tables, held.rows, held.sha256, asdict(found), None)
+
+
+def _dump(settings: Settings, folder: Path) -> Database:
+    address, path = settings.postgres, folder / POSTGRES_FILE
+    with databases.maintenance(address) as conn:
+        found = properties.fetch(conn, address.database)
+    held = dump.dump(pg_dump(), address, path)
+    file = describe(path)
+    return Database(address.database, 0, held.tables, held.rows, held.sha256, asdict(found), file)
+
+
+def _tables(settings: Settings, folder: Path) -> list[Table]:
+    client = connect_dynamodb(settings)
+
+    def table(number: int, name: str) -> Table:
+        files = Files(*(folder / file for file in table_files(number)))
+        items = copies.save_table(client, name, files)
+        return Table(name, items.count, items.sha256, describe(files.definition), describe(files.content))
+
+    names = schema.fetch_names(client)
+    return side_by_side([partial(table, number, name) for number, name in enumerate(names)], at_once=4)
+
+
+def _users(settings: Settings, folder: Path) -> Users | None:
+    """Write the emulated Cognito to a file; a real pool is not ours to save."""
+    if not settings.cognito_is_emulated:
+        return None
+    state = door(settings).fetch()
+    pool = look_for_pool(settings)
+    path = folder / POOL_FILE
+    path.write_bytes(state)
+    own = [user for user in users_of(state) if pool and user[0] == pool.id]
+    return Users(pool.id if pool else "", len(own), describe(path))
+
+
+def _origin(settings: Settings) -> Origin:
+    from .. import engines
+
+    states = engines.look(settings)
+    commit, dirty = _git(settings.root)
+    return Origin(
+        project=settings.project_id,
+        engine=engines.choose(settings).engine,
+        region=settings.region,
+        servers={state.service: state.version for state in states},
+        tool=VERSION,
+        commit=commit,
+        dirty=dirty,
+    )
+
+
+def _git(root: Path) -> tuple[str, bool]:
+    """Name the commit that is checked out, and tell whether files differ from it; nothing outside of Git."""
+    try:
+        head = shell.run(["git", "-C", root, "rev-parse", "HEAD"], timeout_s=10)
+        changes = shell.run(["git", "-C", root, "status", "--porcelain", "--untracked-files=no"], timeout_s=10)
+    except LocalEnvError:
+        return "", False
+    return (head.stdout.strip(), bool(changes.stdout.strip())) if head.code == 0 else ("", False)

@@ -1,0 +1,140 @@
+"""snapshot: all three stores at one point, kept under a name and brought back together."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from . import _output, env
+from ._graph import StepContext, step
+
+if TYPE_CHECKING:
+    from .localenv.snapshot.listing import Listed
+
+NAME = "letters, digits, - and _"
+FILE = "a file instead, for other machines and engines: .tar.gz, .tgz or .tar"
+YES = "do not ask"
+
+
+def _name(c: StepContext) -> str:
+    from .localenv.snapshot.manifest import checked_name
+
+    return checked_name(str(c.step.arguments["name"] or ""))
+
+
+def _file(c: StepContext) -> Path | None:
+    given = str(c.step.arguments.get("file") or "")
+    return Path(given).expanduser() if given else None
+
+
+def _plan_save(c: StepContext) -> list[str]:
+    file, database = _file(c), c.step.settings.postgres.database
+    if file:
+        return [f"write {database}, every table and the emulated pool to {file}"]
+    replaced = _replaced(c)
+    return [*replaced, f"clone {database}, which ends the sessions in it; save every table and the emulated pool"]
+
+
+def _replaced(c: StepContext) -> list[str]:
+    """Say which snapshot a save would replace. Raises UsageError for a name that is not to be had."""
+    from .localenv.ages import ago
+    from .localenv.errors import UsageError
+    from .localenv.snapshot.manifest import BEFORE
+    from .localenv.snapshot.shelf import Shelf
+
+    name, shelf = _name(c), Shelf(c.step.settings)
+    if name == BEFORE:
+        raise UsageError(f"{BEFORE} is the name of what a restore replaces", hint="choose another name")
+    twin = shelf.twin(name)
+    if twin:
+        raise UsageError(f"there is a snapshot {twin!r} already: not every disk tells it from {name!r}")
+    return [f"replace snapshot {name}, made {ago(shelf.read(name).age_s)}"] if name in shelf.names() else []
+
+
+@step(
+    pre=[env.up], local_only=True, plan=_plan_save, positional=["name"], help={"name": NAME, "file": FILE, "yes": YES}
+)
+def save(c: StepContext, name: str | None = None, file: str = "", yes: bool = False) -> str:
+    """Keep the state of all stores under a name, or in a file."""
+    from .localenv.snapshot import save as saving
+
+    path = _file(c)
+    replaced = [] if path else _replaced(c)
+    if replaced:
+        c.step.require_yes(replaced, yes=yes)
+    if path:
+        return saving.save_file(c.step.settings, _name(c), path, c.step.say)
+    return saving.save(c.step.settings, _name(c), c.step.say)
+
+
+def _plan_restore(c: StepContext) -> list[str]:
+    from .localenv.snapshot import restore
+
+    return restore.plan(c.step.settings, _name(c), _file(c))
+
+
+@step(
+    pre=[env.up],
+    local_only=True,
+    plan=_plan_restore,
+    positional=["name"],
+    help={"name": NAME, "file": FILE, "yes": YES},
+)
+def restore(c: StepContext, name: str | None = None, file: str = "", yes: bool = False) -> str:
+    """Make all stores what they were when it was saved, or none."""
+    from . import root
+    from .localenv.errors import LocalEnvError
+    from .localenv.snapshot import restore as restoring
+
+    c.step.require_yes(_plan_restore(c), yes=yes)
+    done = restoring.restore(c.step.settings, _name(c), c.step.say, file=_file(c))
+    c.step.say(done)
+    report = root.examine(c, 20)
+    if report.total:
+        error: LocalEnvError = root.complaint(report)
+        error.message = f"restored as it was saved, but {error.message}"
+        raise error
+    return f"{report.sentence}, as in snapshot {_name(c)}"
+
+
+HEADINGS = ("NAME", "MADE", "ENGINE", "COMMIT", "ROWS", "ITEMS", "USERS", "SIZE", "")
+
+
+@step(reads=True, local_only=True, name="list", help={"format": "text or json"})
+def list_snapshots(c: StepContext, format: str = "text") -> None:
+    """List the snapshots of this project, and what is left of others."""
+    from .localenv.snapshot import listing
+
+    found = listing.find(c.step.settings)
+    c.step.emit(
+        [each.as_dict() for each in found],
+        lambda: _output.table(map(_row, found), HEADINGS) or "no snapshots; `inv snapshot.save NAME` makes one",
+    )
+
+
+def _plan_delete(c: StepContext) -> list[str]:
+    from .localenv.snapshot import listing
+
+    return listing.require_deletable(c.step.settings, _name(c))
+
+
+@step(pre=[env.up], local_only=True, plan=_plan_delete, positional=["name"], help={"name": NAME, "yes": YES})
+def delete(c: StepContext, name: str | None = None, yes: bool = False) -> str:
+    """Remove a snapshot, after a question."""
+    from .localenv.snapshot import listing
+
+    c.step.require_yes(_plan_delete(c), yes=yes)
+    return listing.delete(c.step.settings, _name(c), c.step.say)
+
+
+def _row(each: Listed) -> tuple[object, ...]:
+    told = each.as_dict()
+    if each.manifest is None:
+        return (each.name, each.age, "", "", "", "", "", "", each.state)
+    commit = told["commit"][:7] + (" +changes" if told["dirty"] else "")
+    numbers = (f"{told['rows']:,}", f"{told['items']:,}", f"{told['users']:,}", _size(told["bytes"]))
+    return (each.name, each.age, told["engine"], commit, *numbers, each.state)
+
+
+def _size(size_bytes: int) -> str:
+    return f"{size_bytes / 1_000_000:,.1f} MB"
