@@ -6,7 +6,7 @@ import re
 import shutil
 from pathlib import Path
 
-from tasks.localenv.settings import ROOT, VARIABLES, read_settings
+from tasks.localenv.settings import PORT_VARIABLES, ROOT, VARIABLES, read_settings
 
 EXAMPLE = ROOT / ".env.example"
 FOR_COMPOSE = {"POSTGRES_USER", "POSTGRES_PASSWORD", "POSTGRES_PORT", "DYNAMODB_PORT"}
@@ -40,8 +40,13 @@ def test_the_names_of_the_app_are_kept() -> None:
 
 
 def test_it_shows_each_default() -> None:
-    shown = dict(re.findall(r"^([A-Z][A-Z0-9_]+)=(.*)$", EXAMPLE.read_text(), re.MULTILINE))
-    assert shown == {variable.name: variable.default for variable in VARIABLES if variable.default}
+    shown = dict(re.findall(r"^(?:# )?([A-Z][A-Z0-9_]+)=(.+)$", EXAMPLE.read_text(), re.MULTILINE))
+    defaults = {variable.name: variable.default for variable in VARIABLES if variable.default}
+    assert {name: value for name, value in shown.items() if name not in FOR_COMPOSE} == defaults
+
+
+def test_an_address_is_commented_out_so_that_a_copy_fixes_no_port() -> None:
+    assert not re.search(rf"^({'|'.join(PORT_VARIABLES.values())})=", EXAMPLE.read_text(), re.MULTILINE)
 
 
 def test_a_copy_of_it_changes_nothing(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from tasks.localenv.addresses import Endpoint, PostgresAddress, parse_postgres_url
 from tasks.localenv.errors import NotLocal, UsageError
+from tasks.localenv.kept import keep_ports
 from tasks.localenv.settings import Settings, emulated_pool_file, project_id, read_settings
 
 
@@ -35,6 +36,7 @@ def test_without_any_setting_the_defaults_hold(tmp_path: Path) -> None:
         user_pool_id="",
         user_pool_client_id="",
         dynamodb_local_jar=None,
+        movable=("postgres", "dynamodb", "cognito"),
         checkip_url="https://checkip.amazonaws.com",
     )
 
@@ -137,6 +139,24 @@ def test_a_password_is_masked_and_survives_the_round_trip() -> None:
     )
     assert parse_postgres_url(address.url(masked=False)) == address
     assert replace(address, password="").url() == "postgresql://me@[::1]:5433/my%20db"
+
+
+def test_the_ports_that_were_picked_for_this_checkout_hold_where_nobody_has_set_an_address(tmp_path: Path) -> None:
+    project = project_id(tmp_path, tmp_path / ".local")
+    keep_ports(tmp_path / ".local", project, {"postgres": 5433, "dynamodb": 8001, "cognito": 9230})
+    settings = read(tmp_path, AWS_ENDPOINT_URL="http://localhost:8123")
+    assert (settings.ports, settings.movable) == (
+        {"postgres": 5433, "dynamodb": 8123, "cognito": 9230},
+        ("postgres", "cognito"),
+    )
+    assert read(tmp_path, target="prod", PROD_CONNECTION_URL="postgresql://u@h/d").ports == {"postgres": 5432}
+
+
+@pytest.mark.parametrize("note", ['{"project": "other-123456", "ports": {"postgres": 5433}}', "{", "[]", "null", ""])
+def test_the_note_of_another_checkout_and_a_broken_one_do_not_count(tmp_path: Path, note: str) -> None:
+    (tmp_path / ".local").mkdir()
+    (tmp_path / ".local" / "ports").write_text(note)
+    assert read(tmp_path).ports == {"postgres": 5432, "dynamodb": 8000, "cognito": 9229}
 
 
 def test_two_checkouts_have_two_project_ids(tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ from .addresses import (
     parse_postgres_url,
 )
 from .errors import LocalEnvError, UsageError
+from .kept import kept_ports
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -52,6 +53,7 @@ class Settings:
     """What a run knows before it touches anything. Frozen; one a run, the same for both stores.
 
     `postgres`, `dynamodb` and `cognito` are those of the target: an endpoint is None where AWS's own is meant.
+    `movable` names the services whose address nobody has set: env.up may give them another port.
     `prod_postgres` is the production database whatever the target is, and `workspace_ip` stands as it was given.
     """
 
@@ -78,6 +80,7 @@ class Settings:
     security_group_rule: str = ""
     workspace_ip: str = ""
     checkip_url: str = ""
+    movable: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 
     @property
@@ -87,6 +90,25 @@ class Settings:
     @property
     def cognito_is_emulated(self) -> bool:
         return self.cognito is not None
+
+    @property
+    def ports(self) -> dict[str, int]:
+        """Give the port of each service that runs here."""
+        addresses = {"postgres": self.postgres, "dynamodb": self.dynamodb, "cognito": self.cognito}
+        return {service: address.port for service, address in addresses.items() if address}
+
+    def with_ports(self, ports: Mapping[str, int]) -> Settings:
+        """Give the same settings with these ports in place of their own, by service."""
+
+        def moved(service: str, address: Any) -> Any:
+            return replace(address, port=ports[service]) if address and service in ports else address
+
+        return replace(
+            self,
+            postgres=moved("postgres", self.postgres),
+            dynamodb=moved("dynamodb", self.dynamodb),
+            cognito=moved("cognito", self.cognito),
+        )
 
 
 def choice(*allowed: str) -> Callable[[str], str]:
@@ -155,12 +177,20 @@ VARIABLES = (
     Variable("GITPOD_IP"),  # often what `curl` printed: no task but rds.* is to fail over it
     Variable("LOCALENV_CHECKIP_URL", "https://checkip.amazonaws.com", parse_checkip_url),
 )
+_BY_NAME = {variable.name: variable for variable in VARIABLES}
+
+PORT_VARIABLES = {
+    "postgres": "CONNECTION_URL",
+    "dynamodb": "AWS_ENDPOINT_URL_DYNAMODB",
+    "cognito": "AWS_ENDPOINT_URL_COGNITO_IDENTITY_PROVIDER",
+}
+"""The setting that holds the port of each service."""
 
 
 def read_settings(
     *, target: str = "local", engine: str = "", root: Path = ROOT, environ: Mapping[str, str] | None = None
 ) -> Settings:
-    """Read and check every setting. Side effects: none; one small file is read.
+    """Read and check every setting. Side effects: none; .env and two small files of the state folder are read.
 
     Raises UsageError with name and place of a bad value, NotLocal where the local target leaves this machine.
     """
@@ -196,6 +226,7 @@ def read_settings(
         security_group_rule=values["DB_SG_RULE_ID"],
         workspace_ip=values["GITPOD_IP"],
         checkip_url=values["LOCALENV_CHECKIP_URL"],
+        movable=tuple(s for s, name in PORT_VARIABLES.items() if not _given(_BY_NAME[name], environ, in_file)[1]),
         warnings=tuple(_near_misses(in_file, dotenv)),
     )
     return _for_prod(settings, values) if choice_of_target == "prod" else _for_local(settings, environ, in_file, dotenv)
@@ -229,6 +260,7 @@ def _for_local(settings: Settings, environ: Mapping[str, str], in_file: Mapping[
     assert dynamodb and cognito
     note = emulated_pool_file(settings.state_dir)
     emulated = not settings.user_pool_id or (note.is_file() and settings.user_pool_id in note.read_text().split())
+    kept = kept_ports(settings.state_dir, settings.project_id)
     return replace(
         settings,
         postgres=replace(postgres, host=here("CONNECTION_URL", postgres.host)),
@@ -236,7 +268,7 @@ def _for_local(settings: Settings, environ: Mapping[str, str], in_file: Mapping[
         cognito=Endpoint(here("AWS_ENDPOINT_URL_COGNITO_IDENTITY_PROVIDER", cognito.host), cognito.port)
         if emulated
         else None,
-    )
+    ).with_ports({service: port for service, port in kept.items() if service in settings.movable})
 
 
 def _for_prod(settings: Settings, values: Mapping[str, Any]) -> Settings:
@@ -260,11 +292,19 @@ def _read_dotenv(path: Path) -> dict[str, str]:
 
 
 def _value(variable: Variable, environ: Mapping[str, str], in_file: Mapping[str, str], dotenv: Path) -> Any:
+    name, text = _given(variable, environ, in_file)
+    if text:
+        return checked(f"{name} in {_place(name, environ, in_file, dotenv)}", text, variable.parse)
+    return variable.parse(variable.default) if variable.default else ""
+
+
+def _given(variable: Variable, environ: Mapping[str, str], in_file: Mapping[str, str]) -> tuple[str, str]:
+    """Give what somebody has set, and under which of the variable's names; two empty strings where nobody has."""
     for name in filter(None, (variable.name, variable.formerly)):
         text = (environ.get(name) or in_file.get(name) or "").strip()
         if text:
-            return checked(f"{name} in {_place(name, environ, in_file, dotenv)}", text, variable.parse)
-    return variable.parse(variable.default) if variable.default else ""
+            return name, text
+    return "", ""
 
 
 def checked(where: str, text: str, parse: Callable[[str], Any]) -> Any:

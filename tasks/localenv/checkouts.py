@@ -1,0 +1,121 @@
+"""The index of this user's checkouts: which have an environment, where, and on which ports.
+
+One small file a checkout in the user's cache folder. It may be lost without harm: env.up writes it again, and what
+runs is seen without it. A folder that is missing or cannot be written fails nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from .settings import Settings
+
+WAIT_S = 10.0
+
+
+@dataclass(frozen=True)
+class Checkout:
+    """A checkout that had an environment when it was last heard of. Times are seconds since the epoch."""
+
+    project_id: str
+    root: Path
+    state_dir: Path
+    ports: dict[str, int]
+    created: float = 0
+    used: float = 0
+
+    @property
+    def is_there(self) -> bool:
+        """Tell whether its folder still exists."""
+        return self.root.is_dir()
+
+
+def read_all() -> list[Checkout]:
+    """List every checkout of the index, by its folder. What cannot be read is left out."""
+    folder = index_folder()
+    files = folder.glob("*.json") if folder else ()
+    found = [checkout for checkout in map(_read, files) if checkout]
+    return sorted(found, key=lambda checkout: str(checkout.root))
+
+
+def note(settings: Settings) -> None:
+    """Write down this checkout with the ports that it has now."""
+    folder, now = index_folder(), time.time()
+    if folder is None:
+        return
+    file = folder / f"{settings.project_id}.json"
+    before = _read(file)
+    values = {
+        "root": str(settings.root),
+        "state_dir": str(settings.state_dir),
+        "ports": settings.ports,
+        "created": before.created if before else now,
+        "used": now,
+    }
+    with contextlib.suppress(OSError):
+        folder.mkdir(parents=True, exist_ok=True)
+        fresh = file.with_name(f"{file.name}.{os.getpid()}")
+        fresh.write_text(json.dumps(values))
+        fresh.replace(file)
+
+
+def forget(project_id: str) -> None:
+    """Take a checkout out of the index."""
+    folder = index_folder()
+    if folder:
+        with contextlib.suppress(OSError):
+            (folder / f"{project_id}.json").unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def claiming() -> Iterator[None]:
+    """Keep other checkouts of this user from choosing ports meanwhile. Goes on without, where there is no index."""
+    folder = index_folder()
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(OSError):
+            if folder:
+                folder.mkdir(parents=True, exist_ok=True)
+                _wait_for(stack.enter_context((folder / "lock").open("a")).fileno())
+        yield
+
+
+def index_folder() -> Path | None:
+    """Say where the index lies: XDG base directory specification, "user-specific non-essential data". None: nowhere."""
+    given, home = os.environ.get("XDG_CACHE_HOME", ""), os.environ.get("HOME", "")
+    base = Path(given) if given.startswith("/") else Path(home) / ".cache" if home.startswith("/") else None
+    return base / "localenv" / "checkouts" if base else None
+
+
+def _wait_for(lock: int) -> None:
+    end = time.monotonic() + WAIT_S
+    while time.monotonic() < end:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(0.01)
+        else:
+            return
+
+
+def _read(file: Path) -> Checkout | None:
+    try:
+        values = json.loads(file.read_bytes())
+        found = Checkout(
+            project_id=file.stem,
+            root=Path(values["root"]),
+            state_dir=Path(values["state_dir"]),
+            ports={str(service): int(port) for service, port in values["ports"].items()},
+            created=float(values["created"]),
+            used=float(values["used"]),
+        )
+        lock = found.state_dir / "lock"  # every run that changes something writes it
+        return replace(found, used=max(found.used, lock.stat().st_mtime)) if lock.exists() else found
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None

@@ -1,0 +1,36 @@
+"""The ports that env.up has picked for a checkout, as a note in its state folder."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+
+def kept_ports(state_dir: Path, project: str) -> dict[str, int]:
+    """Read the ports that env.up has picked, by service; none when there are none.
+
+    The note of another project came here with a copied or moved folder, and does not count.
+    """
+    try:
+        note = json.loads(_file(state_dir).read_bytes())
+        return {str(s): int(port) for s, port in note["ports"].items()} if note["project"] == project else {}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return {}
+
+
+def keep_ports(state_dir: Path, project: str, ports: Mapping[str, int]) -> None:
+    """Write the ports down for every later command of this checkout."""
+    state_dir.mkdir(parents=True, exist_ok=True)
+    fresh = state_dir / "ports.new"
+    fresh.write_text(json.dumps({"project": project, "ports": dict(ports)}))
+    fresh.replace(_file(state_dir))
+
+
+def forget_ports(state_dir: Path) -> None:
+    """Let the defaults hold again."""
+    _file(state_dir).unlink(missing_ok=True)
+
+
+def _file(state_dir: Path) -> Path:
+    return state_dir / "ports"
