@@ -21,8 +21,7 @@ def run(c: StepContext) -> None:
         try:
             verdict = hook.run(options.engine, ["--force"] if options.force else [], _echo)
         except LocalEnvError as error:
-            c.step.reporter.failed(c.step.name, error)
-            verdict = hook.failed(error.code, error.message)
+            verdict = hook.failed(error.code, f"{error.message}; {error.hint}" if error.hint else error.message)
     _output.stream([_output.as_typed(verdict.line)])
     if verdict.code:
         raise Exit(code=verdict.code)

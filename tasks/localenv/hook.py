@@ -93,7 +93,7 @@ class Heard:
     _hinting: bool = field(default=False, repr=False)
 
     def hear(self, line: str) -> None:
-        found = re.match(r"(FAIL| {4})  (\S+|not run) +(.*)", line)
+        found = re.match(r"(FAIL| {4})  (not run|\S+) +(.*)", line)
         word, name, text = found.groups() if found else ("", "", "")
         if word == "FAIL" and not self.failed and name != "interrupted":
             self.failed, self._hinting = f"{name}: {text}", True
@@ -137,7 +137,7 @@ def run(engine: str, options: Sequence[str], echo: Say) -> Verdict:
 
     log.write(f"inv {COMMAND} --hook, pid {os.getpid()}, in {settings.root}, engine {settings.engine}")
     try:
-        absent = _await_docker(settings, say)
+        absent = await_docker(settings, say)
         words = _words(settings, absent, [*options, *(["--engine", engine] if engine else [])], say)
         code = _follow(words, settings, started, on_line)
         verdict = failure(code, heard, log) if code else _ready(engine, time.monotonic() - started, absent)
@@ -177,13 +177,13 @@ def _words(settings: Settings, absent: str, options: list[str], say: Say) -> lis
     return ["env.down", *options, COMMAND, *options]
 
 
-def _await_docker(settings: Settings, say: Say) -> str:
+def await_docker(settings: Settings, say: Say) -> str:
     """Wait for a Docker engine where one is wanted and may come; say that it did not."""
     kept = read_choice(settings.state_dir)
     wanted = kept.engine if kept and settings.engine == "auto" else settings.engine
     if wanted == "embedded" or not any(map(shutil.which, DOCKER_PROGRAMS)) or not (reason := _why_away()):
         return ""
-    started, wait_s = time.monotonic(), settings.hook_wait_s
+    started, wait_s = time.monotonic(), min(settings.hook_wait_s, settings.hook_timeout_s)
     say(f"localenv: waiting up to {wait_s:.0f} s for Docker: {reason}")
     while _why_away():
         left_s = started + wait_s - time.monotonic()
