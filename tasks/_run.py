@@ -82,6 +82,13 @@ class Run:
             self._settings = _Once(self.options)
         return self._settings.get(self.reporter)
 
+    def reread_settings(self) -> None:
+        """Read the settings anew for this step and all that come after it: ports were picked or given back."""
+        from .localenv.settings import read_settings
+
+        if self._settings is not None:
+            self._settings.value = read_settings(target=self.options.target, engine=self.options.engine)
+
     @property
     def force(self) -> bool:
         return self.options.force and self.requested

@@ -40,9 +40,23 @@ def _is_elsewhere(c: StepContext) -> str | None:
 def _plan_up(c: StepContext) -> list[str]:
     from .localenv import engines
 
-    choice = engines.choose(c.step.settings)
-    stopped = [state for state in engines.look(c.step.settings) if state.status != "running"]
-    return [f"engine {choice.engine}: {choice.reason}", *(f"start {s.service} at {s.address}" for s in stopped)]
+    choice, moves = engines.choose(c.step.settings), engines.moves(c.step.settings)
+    settings = c.step.settings.with_ports({move.service: move.new for move in moves})
+    stopped = [state for state in engines.look(settings) if state.status != "running"]
+    return [
+        f"engine {choice.engine}: {choice.reason}",
+        *map(str, moves),
+        *(f"start {s.service} at {s.address}" for s in stopped),
+    ]
+
+
+def _claim_ports(c: StepContext) -> None:
+    """Settle the ports before a start, and let the rest of the run know them."""
+    from .localenv import engines
+
+    for move in engines.claim(c.step.settings):
+        c.step.say(f"{move}; kept until `inv env.destroy`")
+    c.step.reread_settings()
 
 
 @step(check=_is_up, plan=_plan_up)
@@ -52,6 +66,7 @@ def up(c: StepContext) -> str:
 
     if not c.step.settings.is_local:
         return NOTHING_LOCAL
+    _claim_ports(c)
     states = engines.up(c.step.settings, c.step.say)
     return ", ".join(
         f"{s.service} {s.address} ({s.version})" if s.version else f"{s.service} {s.address}" for s in states
@@ -76,6 +91,7 @@ def restart(c: StepContext) -> str:
 
     if not c.step.settings.is_local:
         return NOTHING_LOCAL
+    _claim_ports(c)
     return _listed(engines.restart(c.step.settings, c.step.say))
 
 
@@ -127,10 +143,12 @@ def destroy(c: StepContext, yes: bool = False) -> str:
 
     settings = c.step.settings
     things = engines.belongings(settings)
+    if things:
+        c.step.require_yes((f"remove {thing}" for thing in things), yes=yes)
+    engines.destroy(settings, c.step.say)
+    c.step.reread_settings()
     if not things:
         return "nothing to remove"
-    c.step.require_yes((f"remove {thing}" for thing in things), yes=yes)
-    engines.destroy(settings, c.step.say)
     return f"removed {len(things)} things; `inv initial-setup` makes them anew"
 
 

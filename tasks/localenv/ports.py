@@ -7,6 +7,7 @@ import os
 import shutil
 import socket
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,24 +61,62 @@ def is_free(host: str, port: int) -> bool:
         return probe.connect_ex((host, port)) != 0
 
 
-def require_free(host: str, port: int, *, service: str, variable: str) -> None:
-    """Raise PreflightFailed, with the port's holder and the way out, when the port is taken.
+@dataclass(frozen=True)
+class Taken:
+    """A port that a service wants and somebody else holds; `variable` is the setting that names it."""
 
-    `variable` is the setting that holds the port.
-    """
+    port: int
+    service: str
+    variable: str
+    holder: Holder
+
+    def __str__(self) -> str:
+        return f"port {self.port}, wanted for {self.service}, is taken by {self.holder}"
+
+
+class PortsTaken(PreflightFailed):
+    """Ports that services want are taken: each with its holder, and the way out."""
+
+    def __init__(self, *taken: Taken) -> None:
+        several = len(taken) > 1
+        stop = [f"`docker stop {one.holder.container}`" for one in taken if one.holder.container]
+        stop += [] if len(stop) == len(taken) else ["stop them" if len(taken) - len(stop) > 1 else "stop it"]
+        super().__init__(
+            f"{len(taken)} ports are taken" if several else str(taken[0]),
+            evidence="\n".join(map(str, taken)) if several else "",
+            hint=f"{' and '.join(dict.fromkeys(stop))}, or give {_listed(one.variable for one in taken)} "
+            f"{'other ports' if several else 'another port'} in .env",
+        )
+        self.taken = taken
+
+
+def find_taker(host: str, port: int) -> Holder | None:
+    """Name who holds a port; None when a server could listen there."""
     holder = Holder()
     for _ in range(10):
         if is_free(host, port):
-            return
+            return None
         holder = find_holder(port)
         if str(holder) != UNKNOWN:
             break
         time.sleep(0.1)  # a program that is ending still holds its port, and has no name any more
-    stop = f"`docker stop {holder.container}`" if holder.container else "stop it"
-    raise PreflightFailed(
-        f"port {port}, wanted for {service}, is taken by {holder}",
-        hint=f"{stop}, or give {variable} another port in .env",
-    )
+    return holder
+
+
+def look_at(host: str, port: int, *, service: str, variable: str) -> list[Taken]:
+    """Say that the port is taken, and by whom; an empty list when it is free."""
+    holder = find_taker(host, port)
+    return [Taken(port, service, variable, holder)] if holder else []
+
+
+def require_free(host: str, port: int, *, service: str, variable: str) -> None:
+    """Raise PortsTaken, with the port's holder and the way out, when the port is taken.
+
+    `variable` is the setting that holds the port.
+    """
+    taken = look_at(host, port, service=service, variable=variable)
+    if taken:
+        raise PortsTaken(*taken)
 
 
 def find_free() -> int:
@@ -163,6 +202,11 @@ def _container(port: int) -> Holder | None:
         return None
     name, _, project = done.stdout.splitlines()[0].partition("\t")
     return Holder(container=name, project=project)
+
+
+def _listed(names: Iterable[str]) -> str:
+    *some, last = dict.fromkeys(names)
+    return f"{', '.join(some)} and {last}" if some else last
 
 
 def _shortened(command: str) -> str:

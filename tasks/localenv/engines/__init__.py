@@ -13,7 +13,10 @@ from typing import Any
 from ..disk import disk_errors
 from ..errors import ConfirmationNeeded, PreflightFailed
 from ..parallel import side_by_side
+from ..ports import PortsTaken
 from ..settings import Settings
+from . import claims
+from .claims import Move
 from .embedded import make_way
 from .service import Component, Deadline, Say, ServiceName, ServiceState
 from .state import Choice, EngineName, forget_choice, keep_choice, read_choice
@@ -57,7 +60,25 @@ def up(settings: Settings, say: Say, *, timeout_s: float = 120) -> list[ServiceS
         deadline = Deadline(timeout_s)
         parts = _components(choice.engine, settings)
         make_way(settings, parts, say)
-        return _flat(side_by_side([partial(part.start, deadline, say) for part in parts]))
+        started = side_by_side([partial(_start, part, deadline, say) for part in parts])
+        taken = [one for found in started if isinstance(found, PortsTaken) for one in found.taken]
+        if taken:
+            raise PortsTaken(*taken)
+        return _flat([found for found in started if not isinstance(found, PortsTaken)])
+
+
+def moves(settings: Settings) -> list[Move]:
+    """Say which services `claim` would give other ports. Changes nothing."""
+    return claims.plan(settings, _stopped(settings))
+
+
+def claim(settings: Settings) -> list[Move]:
+    """Give the services ports that no other checkout has, before a start. Running ones keep theirs.
+
+    Settings that are read afterwards have them.
+    """
+    with disk_errors(settings.state_dir):
+        return claims.claim(settings, _stopped(settings))
 
 
 def look(settings: Settings) -> list[ServiceState]:
@@ -127,6 +148,7 @@ def destroy(settings: Settings, say: Say) -> None:
         for folder in _traces(settings):
             shutil.rmtree(folder)
         forget_choice(settings.state_dir)
+        claims.release(settings)
 
 
 def logs(settings: Settings, service: ServiceName, lines: int = 20) -> str:
@@ -134,6 +156,19 @@ def logs(settings: Settings, service: ServiceName, lines: int = 20) -> str:
     kept = read_choice(settings.state_dir)
     parts = _components(kept.engine if kept else "embedded", settings)
     return next((part.logs(service, lines) for part in parts if service in part.services), "")
+
+
+def _start(part: Component, deadline: Deadline, say: Say) -> list[ServiceState] | PortsTaken:
+    """Start a part, and give its complaint about ports as a value: those of all parts are told at once."""
+    try:
+        return part.start(deadline, say)
+    except PortsTaken as error:
+        return error
+
+
+def _stopped(settings: Settings) -> list[str]:
+    states = _look(choose(settings).engine, settings)
+    return [state.service for state in states if state.status == "stopped"]
 
 
 def _components(engine: EngineName, settings: Settings) -> list[Component]:
@@ -176,6 +211,7 @@ __all__ = [
     "Choice",
     "belongings",
     "choose",
+    "claim",
     "destroy",
     "down",
     "is_down",
@@ -183,6 +219,7 @@ __all__ = [
     "logs",
     "look",
     "look_if_up",
+    "moves",
     "restart",
     "up",
 ]

@@ -6,9 +6,9 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
-from ..errors import LocalEnvError, PreflightFailed, ServiceFailed, TimedOut, UsageError
-from ..ports import find_holder, is_free, require_free
-from ..settings import Settings
+from ..errors import LocalEnvError, ServiceFailed, TimedOut, UsageError
+from ..ports import PortsTaken, Taken, find_holder, is_free, look_at
+from ..settings import PORT_VARIABLES, Settings
 from . import docker_sdk, probes
 from .compose import Compose
 from .docker_api import Container, DockerApi
@@ -28,8 +28,6 @@ from .service import Deadline, Say, ServiceName
 
 SERVICES: Mapping[ServiceName, str] = {"postgres": "db", "dynamodb": "dynamodb-local"}
 """Our services, and what docker-compose.yml calls them."""
-PORTS: Mapping[ServiceName, str] = {"postgres": "CONNECTION_URL", "dynamodb": "AWS_ENDPOINT_URL_DYNAMODB"}
-"""The setting that holds the port of each."""
 TRIES = 3
 LOOK_EVERY_S = 0.2
 SETTLE_S = 5.0
@@ -120,12 +118,16 @@ class Start:
     def _require_ports(self) -> None:
         """Name who holds a port that we need, before Compose has made half of what it should."""
         end = time.monotonic() + SETTLE_S
+        taken: list[Taken] = []
         for service in SERVICES:
             port = port_of(self.settings, service)
             while not is_free("127.0.0.1", port) and not self._is_ours(port):
                 if time.monotonic() > end or not self._is_changing_hands(port):
-                    self._require_port(service)
+                    taken += self._look_at_port(service)
+                    break
                 time.sleep(LOOK_EVERY_S)
+        if taken:
+            raise PortsTaken(*taken)
 
     def _is_ours(self, port: int) -> bool:
         self.before = self._containers()
@@ -139,9 +141,10 @@ class Start:
         holder = find_holder(port)
         return holder.project == self.settings.project_id or (not holder.container and "docker" in holder.command)
 
-    def _require_port(self, service: ServiceName) -> None:
+    def _look_at_port(self, service: ServiceName) -> list[Taken]:
         name = "Postgres" if service == "postgres" else "DynamoDB"
-        require_free("127.0.0.1", port_of(self.settings, service), service=name, variable=PORTS[service])
+        port = port_of(self.settings, service)
+        return look_at("127.0.0.1", port, service=name, variable=PORT_VARIABLES[service])
 
     def _hear(self, line: str) -> None:
         self.said.append(line)
@@ -223,12 +226,11 @@ class Start:
     def _port_holder(self, error: PortTaken) -> LocalEnvError:
         """Name who holds the port, when it is one of ours and is still held."""
         for service in SERVICES:
-            if port_of(self.settings, service) == error.port:
-                try:
-                    self._require_port(service)
-                except PreflightFailed as named:
-                    named.evidence = error.message
-                    return named
+            taken = self._look_at_port(service) if port_of(self.settings, service) == error.port else []
+            if taken:
+                named = PortsTaken(*taken)
+                named.evidence = error.message
+                return named
         return error
 
     def _late(self, service: ServiceName, container: Container) -> LocalEnvError:

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..addresses import Endpoint
-from ..ports import require_free
-from ..settings import Settings
+from ..ports import PortsTaken, Taken, look_at
+from ..settings import PORT_VARIABLES, Settings
 from . import probes
 from .daemon import Daemon, Wait
 from .service import Deadline, Say, ServiceName, ServiceState, Status
@@ -21,10 +21,6 @@ PROGRAM = Path(__file__).with_name("emulator_server.py")
 HINT = "run `inv env.up` again; if it fails again, `inv env.destroy` makes room for new data"
 
 APIS: dict[ServiceName, str] = {"dynamodb": "dynamodb,dynamodbstreams,s3", "cognito": "cognito-idp"}
-VARIABLES: dict[ServiceName, str] = {
-    "dynamodb": "AWS_ENDPOINT_URL_DYNAMODB",
-    "cognito": "AWS_ENDPOINT_URL_COGNITO_IDENTITY_PROVIDER",
-}
 
 
 @dataclass
@@ -116,10 +112,13 @@ class Emulator:
         return endpoint
 
     def _launch(self, say: Say) -> subprocess.Popen[bytes]:
+        taken: list[Taken] = []
         for service in self.services:
             endpoint = self._endpoint(service)
             self.daemon.end_lost(endpoint.host, endpoint.port, signal.SIGKILL)  # it has no folder to save to
-            require_free(endpoint.host, endpoint.port, service=service, variable=VARIABLES[service])
+            taken += look_at(endpoint.host, endpoint.port, service=service, variable=PORT_VARIABLES[service])
+        if taken:
+            raise PortsTaken(*taken)
         if self._was_killed:
             say("the AWS emulator was ended uncleanly; writes of its last second may be lost, the steps repeat theirs")
         (self.folder / "tmp").mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,100 @@
+"""Which ports this checkout may have beside others of this tool: decided at env.up, kept until env.destroy.
+
+A port that the user has set stays. A default port that another checkout has, running or not, is left to it, and the
+next free one is taken. A default port that some other program holds is not: the app would talk to that program. Of a
+port that was picked here nobody else knows, so whoever holds it, another is picked.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from .. import checkouts
+from ..kept import forget_ports, keep_ports, kept_ports
+from ..ports import Holder, command_of, find_taker, is_free
+from ..settings import Settings
+
+PROJECT = re.compile(r"[a-z0-9-]+-[0-9a-f]{6}")
+"""What `settings.project_id` makes."""
+OURS = (
+    re.compile(r"\bcluster_name=(\S+)"),
+    re.compile(r"/emulator_server\.py --state (.+?) --apis "),
+    re.compile(r"DynamoDBLocal\.jar .*-dbPath (.+?) -disableTelemetry"),
+)
+"""How the embedded engine's programs are started, in every checkout; the group tells them apart."""
+
+
+@dataclass(frozen=True)
+class Move:
+    """A service that gets another port, since the one that it had is somebody else's."""
+
+    service: str
+    old: int
+    new: int
+    owner: str
+
+    def __str__(self) -> str:
+        return f"{self.service} gets port {self.new}: {self.old} belongs to {self.owner}"
+
+
+def plan(settings: Settings, stopped: Collection[str]) -> list[Move]:
+    """Decide which of the `stopped` services get another port. Changes nothing."""
+    claimed = {
+        port: f"the checkout in {other.root}"
+        for other in checkouts.read_all()
+        if other.project_id != settings.project_id and other.is_there
+        for port in other.ports.values()
+    }
+    kept = kept_ports(settings.state_dir, settings.project_id)
+    moves: list[Move] = []
+    for service in (service for service in settings.movable if service in stopped):
+        port = settings.ports[service]
+        owner = claimed.get(port) or _owner(settings, service, picked_here=service in kept)
+        if owner:
+            new = _next_free(port, {*claimed, *settings.ports.values(), *(move.new for move in moves)})
+            moves.append(Move(service, port, new, owner))
+    return moves
+
+
+def claim(settings: Settings, stopped: Collection[str]) -> list[Move]:
+    """Give the `stopped` services their ports, note those that were picked, and enter the checkout in the index."""
+    with checkouts.claiming():
+        moves = plan(settings, stopped)
+        picked = {move.service: move.new for move in moves}
+        if moves:
+            kept = kept_ports(settings.state_dir, settings.project_id)
+            keep_ports(settings.state_dir, settings.project_id, {**kept, **picked})
+        checkouts.note(settings.with_ports(picked))
+    return moves
+
+
+def release(settings: Settings) -> None:
+    """Give the ports back, and take the checkout out of the index."""
+    forget_ports(settings.state_dir)
+    checkouts.forget(settings.project_id)
+
+
+def neighbour(settings: Settings, holder: Holder) -> str:
+    """Name the other environment of this tool that the holder of a port belongs to; empty when it is none."""
+    if holder.container:
+        theirs = PROJECT.fullmatch(holder.project) and holder.project != settings.project_id
+        return str(holder) if theirs else ""
+    command = command_of(holder.pid) if holder.pid else ""
+    found = next(filter(None, (pattern.search(command) for pattern in OURS)), None)
+    mark = found[1] if found else ""
+    if not mark or mark == settings.project_id or mark.startswith(f"{settings.state_dir}/"):
+        return ""
+    return f"the environment {mark} (pid {holder.pid})"
+
+
+def _owner(settings: Settings, service: str, *, picked_here: bool) -> str:
+    holder = find_taker("127.0.0.1", settings.ports[service])  # what nobody has set is on the default host
+    if holder is None or holder.project == settings.project_id:
+        return ""
+    return neighbour(settings, holder) or (str(holder) if picked_here else "")
+
+
+def _next_free(port: int, but: Collection[int]) -> int:
+    return next(new for new in range(port + 1, 65536) if new not in but and is_free("127.0.0.1", new))
