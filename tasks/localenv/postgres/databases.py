@@ -141,9 +141,11 @@ def _without_sessions(
 
     def clear_the_way() -> list[Session]:
         late: list[Session] = []
-        while not done.wait(0.05):
+        if not done.wait(0.05):
             with maintenance(address) as other:
                 late += terminate(other, names)
+                while not done.wait(0.05):
+                    late += terminate(other, names)
         return late
 
     return ended + [session for found in side_by_side([do, clear_the_way]) for session in found]
