@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+import json
 import os
 import re
 from collections.abc import Callable, Mapping
@@ -227,7 +228,7 @@ def read_settings(
         workspace_ip=values["GITPOD_IP"],
         checkip_url=values["LOCALENV_CHECKIP_URL"],
         movable=tuple(s for s, name in PORT_VARIABLES.items() if not _given(_BY_NAME[name], environ, in_file)[1]),
-        warnings=tuple(_near_misses(in_file, dotenv)),
+        warnings=(*_near_misses(in_file, dotenv), *_unfinished(state_dir)),
     )
     return _for_prod(settings, values) if choice_of_target == "prod" else _for_local(settings, environ, in_file, dotenv)
 
@@ -327,6 +328,14 @@ def _line_of(name: str, dotenv: Path) -> int:
         if re.match(rf"\s*(export\s+)?{re.escape(name)}\s*=", line):
             return number
     return 1
+
+
+def _unfinished(state_dir: Path) -> list[str]:
+    """Give what a restore that was cut short has left to be told (snapshot/shelf.py): which one, and what to type."""
+    try:
+        return [str(json.loads((state_dir / "snapshots" / "unfinished.json").read_bytes())["sentence"])]
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
 
 
 def _near_misses(in_file: Mapping[str, str], dotenv: Path) -> list[str]:
