@@ -67,7 +67,7 @@ def unpack(path: Path, folder: Path) -> Manifest:
         needed = sum(file.size_bytes for file in wanted.values())
         if needed > shutil.disk_usage(folder).free:
             raise no_space(folder, f"{path} needs {needed:,} bytes")
-        for member in tar:
+        while member := tar.next():  # iterating would begin with the manifest again
             file = wanted.pop(member.name, None)
             if file is None or not member.isreg() or member.size != file.size_bytes:
                 raise UsageError(f"{path}: {member.name!r} is not as its manifest says")
