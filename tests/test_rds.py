@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import threading
 from collections.abc import Callable, Iterator
@@ -14,70 +13,32 @@ from typing import Any
 
 import pytest
 from botocore.stub import Stubber
-from invoke import Config, Exit
 from moto import mock_aws
 
-from tasks import ns
-from tasks._executor import GraphExecutor
-from tasks.localenv import aws
 from tasks.localenv.errors import LocalEnvError, ServiceFailed, TimedOut, UsageError
 from tasks.localenv.rds import address
 from tasks.localenv.rds.address import find_address, parse_address
 from tasks.localenv.settings import read_settings
+from tests import played
 from tests.environments import environment, inv
+from tests.played import Command, client
 
 OLD, NEW, SIX = "54.210.1.2", "3.84.5.6", "2600:1f18:42::7"
 ACCOUNT = "account unknown, region us-east-1, security group"
 
 
-@dataclass(frozen=True)
-class Ran:
-    """What a command did: exit code, stdout, and the lines of its report with even spaces."""
-
-    code: int
-    stdout: str
-    report: list[str]
-
-    @property
-    def data(self) -> Any:
-        return json.loads(self.stdout)["data"]
-
-
-Command = Callable[..., Ran]
-
-
 @pytest.fixture(scope="module", autouse=True)
 def _own_clients() -> Iterator[None]:
-    """Keep the clients for all tests of this file: reading EC2's model takes longer than a test."""
-    aws.forget_clients()
-    yield
-    aws.forget_clients()
+    yield from played.own_clients()
 
 
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Iterator[Command]:
     """Run a command with AWS in this process, keys that must not be shown, and no target."""
-    monkeypatch.setenv("LOCALENV_DOTENV", "/dev/null")
-    monkeypatch.setenv("LOCALENV_STATE_DIR", str(tmp_path / "state"))
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAEXAMPLE")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "hush-hush")
-    monkeypatch.setenv("AWS_SESSION_TOKEN", "hush-hush-token")
-    monkeypatch.delenv("GITPOD_IP", raising=False)
+    played.set_up(monkeypatch, tmp_path)
     monkeypatch.setenv("LOCALENV_CHECKIP_URL", "http://127.0.0.1:1")
-
-    def command(name: str, **arguments: Any) -> Ran:
-        try:
-            GraphExecutor(ns, Config()).execute((name, arguments))
-            code = 0
-        except Exit as ended:
-            code = ended.code
-        out, err = capfd.readouterr()
-        assert "hush-hush" not in out + err
-        lines = [re.sub(r" +", " ", re.sub(r"\d+\.\d\ds", "0s", line)).strip() for line in err.splitlines()]
-        return Ran(code, out, lines)
-
     with mock_aws():
-        yield command
+        yield played.commands(capfd)
 
 
 @dataclass(frozen=True)
@@ -274,11 +235,6 @@ def test_a_rule_for_ipv6_gets_an_ipv6_address(run: Command, monkeypatch: pytest.
         stub.assert_no_pending_responses()
     assert ran.report[0] == (f"rds.update-sg-rule | account 111122223333, region us-east-1, security group {group.id}")
     assert (ran.code, ran.report[-1].partition("→")[2]) == (0, f" {SIX}/128, tcp 5432, GITPOD (--address)")
-
-
-def client(settings: Any, service: str) -> Any:
-    make: Any = aws.client
-    return make(settings, service)
 
 
 def test_a_rule_for_ipv4_cannot_become_one_for_ipv6(run: Command, group: Group) -> None:
