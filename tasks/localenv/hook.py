@@ -152,7 +152,7 @@ def run(engine: str, options: Sequence[str], echo: Say) -> Verdict:
 def failed(code: int, what: str, *, next_command: str = f"inv {COMMAND}", log: Log | None = None) -> Verdict:
     """Say what failed, where to read on and what to type."""
     place = f"see {_near(log.shown)}, " if log else ""
-    return Verdict(code, f"localenv: FAILED {what} ({place}run `{next_command}`)")
+    return Verdict(code, f"localenv: FAILED {' '.join(what.split())} ({place}run `{next_command}`)")
 
 
 def failure(code: int, heard: Heard, log: Log) -> Verdict:
