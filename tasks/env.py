@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from typing import TYPE_CHECKING
 
@@ -128,6 +129,37 @@ def logs(c: StepContext, service: str = "", lines: int = 20, format: str = "text
     names = [checked("--service", service, choice(*SERVICES))] if service else SERVICES
     found = {name: engines.logs(c.step.settings, name, lines) for name in names}
     c.step.emit(found, lambda: "\n\n".join(f"--- {name}\n{text or '(nothing)'}" for name, text in found.items()))
+
+
+@step(
+    reads=True,
+    local_only=True,
+    help={
+        "format": "shell (for eval), dotenv, json, github (appends to $GITHUB_ENV) or docker (for --env-file)",
+        "legacy": "also AWS_ENDPOINT_URL, for an SDK older than July 2023",
+    },
+)
+def export(c: StepContext, format: str = "shell", legacy: bool = False) -> None:
+    """Print the variables that the app needs, passwords included."""
+    from .localenv import engines, exports
+    from .localenv.settings import checked, choice
+
+    checked("--format", format, choice(*exports.FORMATS))
+    settings = c.step.settings
+    if not engines.look_if_up(settings):
+        c.step.reporter.warn(c.step.name, "not all services run: run `inv env.up` first, it may pick other ports")
+    if format == "docker":
+        settings, command = exports.seen_from_container(settings)
+        c.step.say(f"for `{command} --env-file FILE`")
+    values = exports.variables(settings, legacy=legacy)
+    if format == "json":
+        c.step.emit(values, "")
+    elif format == "github":
+        exports.append_to(os.environ.get("GITHUB_ENV", ""), exports.as_github(values))
+        c.step.say(f"{len(values)} variables for the steps that follow")
+    else:
+        write = {"shell": exports.as_shell, "dotenv": exports.as_dotenv, "docker": exports.as_env_file}[format]
+        print(write(values), end="")
 
 
 def _plan_destroy(c: StepContext) -> list[str]:

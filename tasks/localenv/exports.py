@@ -1,0 +1,140 @@
+"""The variables that the app needs for the local environment, and how each reader of variables wants them written."""
+
+from __future__ import annotations
+
+import secrets
+import shlex
+import sys
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from .addresses import Endpoint
+from .aws import LOCAL_KEY
+from .cognito.seed import find_client
+from .cognito.users import look_for_pool, noted_pools
+from .engines.docker_api import DockerApi
+from .engines.docker_endpoint import find_endpoint
+from .errors import LocalEnvError, UsageError
+from .settings import Settings
+
+FORMATS = ("shell", "dotenv", "json", "github", "docker")
+FROM_A_CONTAINER = "host.docker.internal"
+"""What Docker Desktop calls this machine's own loopback address inside a container."""
+
+
+def variables(settings: Settings, *, legacy: bool = False) -> dict[str, str]:
+    """Give name and value of what the app needs; what is not known (a pool that was never made) is left out.
+
+    `legacy` adds AWS_ENDPOINT_URL, which an SDK of before July 2023 needs in place of the names of single services,
+    and which newer ones apply to every service. Asks the emulator for its app client; down, it only goes without.
+    """
+    pool, client = _pool(settings) if settings.cognito_is_emulated else (settings.user_pool_id, "")
+    dynamodb = settings.dynamodb.url if settings.dynamodb else ""
+    # A real pool needs the user's own keys, or the profile that stands in for them; the local engines take any.
+    keys = (LOCAL_KEY, LOCAL_KEY) if settings.cognito_is_emulated else (settings.access_key, settings.secret_key)
+    found = {
+        "CONNECTION_URL": settings.postgres.url(masked=False),
+        "AWS_ENDPOINT_URL_DYNAMODB": dynamodb,
+        "AWS_ENDPOINT_URL_COGNITO_IDENTITY_PROVIDER": settings.cognito.url if settings.cognito else "",
+        "AWS_ENDPOINT_URL": dynamodb if legacy else "",
+        "AWS_DEFAULT_REGION": settings.region,
+        "AWS_ACCESS_KEY_ID": keys[0],
+        "AWS_SECRET_ACCESS_KEY": keys[1],
+        "AWS_SESSION_TOKEN": "" if settings.cognito_is_emulated else settings.session_token,
+        "AWS_COGNITO_USER_POOL_ID": pool,
+        "AWS_COGNITO_USER_POOL_CLIENT_ID": client or settings.user_pool_client_id,
+        "DDB_MESSAGE_TABLE": settings.message_table,
+    }
+    return {name: value for name, value in found.items() if value}
+
+
+def seen_from_container(settings: Settings) -> tuple[Settings, str]:
+    """Give the settings as a container needs them, and what it has to be started with for that.
+
+    The services listen on this machine's loopback address. Docker Desktop forwards a name to it; anywhere else a
+    container reaches it by the host's network alone.
+    """
+    if not _is_docker_desktop():
+        return settings, "docker run --network host"
+    cognito = settings.cognito and Endpoint(FROM_A_CONTAINER, settings.cognito.port)
+    dynamodb = settings.dynamodb and Endpoint(FROM_A_CONTAINER, settings.dynamodb.port)
+    postgres = replace(settings.postgres, host=FROM_A_CONTAINER)
+    return replace(settings, postgres=postgres, dynamodb=dynamodb, cognito=cognito), "docker run"
+
+
+def as_shell(values: Mapping[str, str]) -> str:
+    """Write export commands for `eval` in any shell of the Bourne family."""
+    return "".join(f"export {name}={shlex.quote(value)}\n" for name, value in values.items())
+
+
+def as_dotenv(values: Mapping[str, str]) -> str:
+    """Write a .env that python-dotenv and Compose read alike. Raises UsageError for what they do not."""
+    return "".join(f"{name}={_dotenv_quoted(name, value)}\n" for name, value in values.items())
+
+
+def as_env_file(values: Mapping[str, str]) -> str:
+    """Write a file for `docker run --env-file`, which takes a line as it stands. Raises UsageError for line breaks."""
+    for name, value in values.items():
+        if "\n" in value or "\r" in value:
+            raise UsageError(
+                f"{name} has a line break, which a file for `docker run --env-file` cannot hold",
+                hint="use --format dotenv with Compose, or set the variable by hand",
+            )
+    return "".join(f"{name}={value}\n" for name, value in values.items())
+
+
+def as_github(values: Mapping[str, str]) -> str:
+    """Write lines for the file that GITHUB_ENV names. Source: GitHub docs, "Workflow commands", multiline strings."""
+    end = f"end-{secrets.token_hex(8)}"
+    return "".join(f"{name}<<{end}\n{value}\n{end}\n" for name, value in values.items())
+
+
+def append_to(path: str, text: str) -> None:
+    """Append to the file that GITHUB_ENV names. Raises UsageError where it names none."""
+    if not path:
+        raise UsageError(
+            "GITHUB_ENV is not set: this is not a step of GitHub Actions",
+            hint="use --format shell or dotenv outside of it",
+        )
+    try:
+        with Path(path).open("a", encoding="utf-8") as file:
+            file.write(text)
+    except OSError as error:
+        raise UsageError(f"GITHUB_ENV: {path} cannot be written: {error.strerror or error}") from error
+
+
+def _dotenv_quoted(name: str, value: str) -> str:
+    """Quote a value for both readers (tried with python-dotenv 1.2 and Compose 2.40).
+
+    In single quotes both know \\' and no $; Compose knows no \\\\ there. In double quotes both know \\\\, and Compose
+    expands $. python-dotenv expands ${…} everywhere.
+    """
+    stumbling = "${" if "${" in value else "both $ and a backslash" if "$" in value and "\\" in value else ""
+    if stumbling:
+        raise UsageError(
+            f"{name} has {stumbling}, which no .env file can hold for every reader", hint="use --format shell or json"
+        )
+    if "\\" not in value:
+        return "'" + value.replace("'", "\\'") + "'"
+    escaped = value.replace("\\", "\\\\").replace('"', '\\"')
+    return '"' + escaped.replace("\n", "\\n").replace("\r", "\\r") + '"'
+
+
+def _pool(settings: Settings) -> tuple[str, str]:
+    """Give the ids of the emulated pool and its app client, as far as they are known."""
+    try:
+        pool = look_for_pool(settings)
+        if pool:
+            return pool.id, find_client(pool)
+    except LocalEnvError:
+        pass  # nothing runs: the note of the last seed still holds
+    return next(iter(noted_pools(settings)), ""), ""
+
+
+def _is_docker_desktop() -> bool:
+    try:
+        said = DockerApi(find_endpoint(), timeout_s=2).get("/version")
+        return str(said.get("Platform", {}).get("Name", "")).startswith("Docker Desktop")
+    except LocalEnvError:
+        return sys.platform == "darwin"
