@@ -66,6 +66,9 @@ def count() -> int:
 def test_a_table_is_created_only_with_its_name_as_confirm(prod: Prod, live: Settings) -> None:
     code, report = prod("ddb.schema-load")
     shown = [
+        f"ddb.schema-load | + table {TABLE}: key pk (S), sk (S), throughput 5/5, stream NEW_IMAGE",
+        f"ddb.schema-load | + index message-group-sk-index of {TABLE}: "
+        "key message_group_uuid (S), sk (S), projection ALL, throughput 5/5",
         "ddb.schema-load | target prod: account 123456789012 (arn:aws:sts::123456789012:user/moto), region us-east-1",
         f"ddb.schema-load | hosts: dynamodb.us-east-1.amazonaws.com, postgres {live.postgres}",
     ]

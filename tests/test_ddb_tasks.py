@@ -117,19 +117,26 @@ def test_a_wrong_table_file_makes_no_table(ddb: Ddb, fresh: Settings, tmp_path: 
     assert fetch_table(connect(fresh), fresh.message_table) is None
 
 
-def test_a_difference_is_a_failure(ddb: Ddb, fresh: Settings, tmp_path: Path) -> None:
+def test_a_difference_is_planned_and_then_made(ddb: Ddb, fresh: Settings, tmp_path: Path) -> None:
     ddb("schema-load")
     table = json.loads((ROOT / "ddb/tables/cruddur-messages.json").read_text())
     table["StreamSpecification"]["StreamViewType"] = "OLD_IMAGE"
     (tmp_path / "table.json").write_text(json.dumps(table))
+    name = fresh.message_table
+    change = f"~ table {name}: stream OLD_IMAGE (was NEW_IMAGE); turned off and on, with a new ARN"
+    planned = ddb("schema-load", "--file", "table.json", "--plan")
+    assert (planned.code, lines(planned.stdout)) == (0, ["run ddb.schema-load", change])
     done = ddb("schema-load", "--file", "table.json")
     assert (done.code, lines(done.stderr)) == (
-        1,
+        0,
         [
-            f"FAIL ddb.schema-load table {fresh.message_table}: wanted stream OLD_IMAGE, found NEW_IMAGE",
-            "hint run `inv ddb.drop` and then `inv ddb.schema-load` to make the table anew, or correct its file",
+            f"ddb.schema-load | {change}",
+            f"ddb.schema-load | ~ table {name}: stream OLD_IMAGE (was none)",
+            "ok ddb.schema-load 0s 0 tables created, 2 changes made; 1 ACTIVE and as . says",
         ],
     )
+    again = ddb("schema-load", "--file", "table.json")
+    assert lines(again.stderr) == ["skip ddb.schema-load 1 table ACTIVE and as . says"]
 
 
 def test_tables_are_listed_and_described(ddb: Ddb, fresh: Settings) -> None:

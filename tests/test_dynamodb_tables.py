@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tasks.localenv.dynamodb.jsonfile import read_json
-from tasks.localenv.dynamodb.tables import Index, TableShape, Throughput, differences, read_table, read_tables
+from tasks.localenv.dynamodb.tables import Index, TableShape, Throughput, read_table, read_tables
 from tasks.localenv.errors import UsageError
 from tasks.localenv.settings import ROOT, read_settings
 
@@ -230,30 +229,3 @@ def test_a_near_miss_is_suggested(tmp_path: Path) -> None:
 
 def test_what_is_no_object_is_an_error(tmp_path: Path) -> None:
     assert error_of(tmp_path / "t.json", "[]").message == "t.json:1:1: the file must be an object"
-
-
-def test_equal_tables_have_no_differences() -> None:
-    assert differences(MESSAGES, MESSAGES) == []
-
-
-def test_every_difference_is_told_wanted_first() -> None:
-    (wanted_index,) = MESSAGES.indexes
-    wanted = replace(MESSAGES, deletion_protection=False)
-    found = replace(
-        MESSAGES,
-        key=(("pk", "S"),),
-        throughput=None,
-        stream="",
-        deletion_protection=True,
-        indexes=(replace(wanted_index, projection="INCLUDE a, b"), replace(wanted_index, name="other")),
-    )
-    key = "key message_group_uuid (S), sk (S)"
-    assert differences(wanted, found) == [
-        "table cruddur-messages: wanted key pk (S), sk (S), found pk (S)",
-        "table cruddur-messages: wanted throughput 5/5, found on demand",
-        "table cruddur-messages: wanted stream NEW_IMAGE, found none",
-        "table cruddur-messages: wanted deletion protection off, found on",
-        f"table cruddur-messages: wanted index message-group-sk-index: {key}, projection ALL, throughput 5/5, "
-        f"found {key}, projection INCLUDE a, b, throughput 5/5",
-        f"table cruddur-messages: wanted index other: none, found {key}, projection ALL, throughput 5/5",
-    ]

@@ -40,18 +40,32 @@ def _plan_tables(c: StepContext) -> list[str]:
     pre=[env.up],
     check=_is_loaded,
     plan=_plan_tables,
-    help={"file": "another table file, or folder of them, than ddb/tables", "confirm": CONFIRM},
+    help={
+        "file": "another table file, or folder of them, than ddb/tables",
+        "replace": "make a table anew where DynamoDB cannot change it, its items copied",
+        "yes": "do not ask",
+        "confirm": CONFIRM,
+    },
 )
-def schema_load(c: StepContext, file: str = "", confirm: str = "") -> str:
-    """Create the tables of ddb/tables, and compare those that exist."""
+def schema_load(c: StepContext, file: str = "", replace: bool = False, yes: bool = False, confirm: str = "") -> str:
+    """Create the tables of ddb/tables, and change those that differ."""
     from ..localenv.dynamodb import schema
     from ..localenv.dynamodb.client import connect
 
     client, files = connect(c.step.settings), files_of(c)
-    missing = schema.find_missing(client, files)
-    if missing:
-        c.step.allow_write(",".join(missing), confirm)
-    return schema.apply_tables(client, files)
+    works = schema.look_at_all(client, files)
+    command = f"inv ddb.schema-load{f' --file {file}' * bool(file)}{' --target prod' * (not c.step.settings.is_local)}"
+    replaced = schema.replacement_lines(works) if replace else []
+    if not replace:
+        schema.refuse_replacements(works, command)
+    if replaced and c.step.settings.is_local:
+        c.step.require_yes(replaced, yes=yes)
+    for line in [] if c.step.settings.is_local else [line for work in works for line in work.lines()] + replaced:
+        c.step.say(line)
+    names = [work.file.name for work in works if not work.is_done]
+    if names:
+        c.step.allow_write(",".join(names), confirm)
+    return schema.apply_tables(client, files, say=c.step.say, replace=replace, command=command)
 
 
 @step(pre=[env.up], reads=True, help={"format": FORMAT})

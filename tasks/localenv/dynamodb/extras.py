@@ -57,11 +57,12 @@ def fetch_tags(client: DynamoDBClient, arn: str) -> tuple[tuple[str, str], ...]:
 
 
 def set_time_to_live(client: DynamoDBClient, name: str, wanted: str, found: str) -> None:
-    """Let items expire by another attribute than now; empty for none. DynamoDB takes the old one off first."""
-    if found:
-        client.update_time_to_live(TableName=name, TimeToLiveSpecification={"Enabled": False, "AttributeName": found})
-    if wanted:
-        client.update_time_to_live(TableName=name, TimeToLiveSpecification={"Enabled": True, "AttributeName": wanted})
+    """Let items expire by an attribute, empty for none. Where it is another one now, this only takes that off.
+
+    DynamoDB takes one change of this kind in about an hour, and then says so.
+    """
+    specification: Any = {"Enabled": not found, "AttributeName": found or wanted}
+    client.update_time_to_live(TableName=name, TimeToLiveSpecification=specification)
 
 
 def set_recovery(client: DynamoDBClient, name: str, wanted: Recovery) -> None:

@@ -1,123 +1,154 @@
-"""Tables on the target: made as their files say, waited for, compared, described and dropped."""
+"""The tables of the table files on the target: compared, planned, made and changed."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from ..errors import LocalEnvError, TimedOut
+from ..errors import ConfirmationNeeded
 from ..parallel import side_by_side
 from ..wire import AwsError
-from .client import TableMissing
-from .definition import properties_of
-from .extras import fetch_extras, set_recovery, set_tags, set_time_to_live
-from .tables import TableFile, TableShape, describe_index, describe_key, differences, shape_of
+from . import replacement
+from .altering import DEADLINE_S as CHANGE_DEADLINE_S
+from .altering import Observed, Say, alter, observe
+from .changes import describe_tags
+from .existing import DEADLINE_S
+from .existing import Table as Table
+from .existing import describe as describe
+from .existing import drop_table as drop_table
+from .existing import fetch_names as fetch_names
+from .existing import fetch_table as fetch_table
+from .existing import fetch_tables as fetch_tables
+from .existing import need_table as need_table
+from .existing import refuse_protected as refuse_protected
+from .existing import summary as summary
+from .existing import wait_until_active as wait_until_active
+from .tables import TableFile, describe_index, describe_key
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
-DEADLINE_S = 120.0
+COMMAND = "inv ddb.schema-load"
 
 
 @dataclass(frozen=True)
-class Table:
-    """A table as DescribeTable sees it. AWS counts items and bytes every six hours, a local engine at once."""
+class Work:
+    """What there is to do for the table of a file. `seen` is None where there is no such table.
 
-    shape: TableShape
-    status: str
-    index_statuses: dict[str, str]
-    items: int
-    size_bytes: int
-    description: dict[str, Any]
+    `half` says how far an earlier replacement came; empty where there is none.
+    """
+
+    file: TableFile
+    seen: Observed | None
+    half: str = ""
 
     @property
-    def is_active(self) -> bool:
-        return {self.status, *self.index_statuses.values()} == {"ACTIVE"}
+    def is_done(self) -> bool:
+        return self.seen is not None and self.seen.table.is_active and not self.seen.plan.changes and not self.half
+
+    @property
+    def replaces(self) -> bool:
+        return bool(self.half) or (self.seen is not None and self.seen.plan.replaces)
+
+    @property
+    def lacking(self) -> tuple[str, ...]:
+        return self.seen.plan.lacking if self.seen else ()
+
+    def lines(self) -> list[str]:
+        """Say what would be done: + made, ~ changed, - removed, ± made anew."""
+        if self.half:
+            return [f"± {self.half}; only --replace goes on with that"]
+        if self.seen is None:
+            return _creation(self.file)
+        told = [str(change) for change in self.seen.plan.changes]
+        if self.replaces:
+            through = f"its {self.seen.table.items:,} items copied through {replacement.copy_name(self.file.name)}"
+            told = [f"{line}: only by --replace, {through}" for line in told]
+        return told + [f"table {self.file.name}: {what}: not on this engine" for what in self.lacking]
 
 
-def fetch_table(client: DynamoDBClient, name: str) -> Table | None:
-    """Describe a table; None where there is none."""
-    try:
-        found: Any = client.describe_table(TableName=name)["Table"]
-    except TableMissing:
-        return None
-    indexes = [*(found.get("GlobalSecondaryIndexes") or ()), *(found.get("LocalSecondaryIndexes") or ())]
-    return Table(
-        shape=shape_of(properties_of(found)),
-        status=found["TableStatus"],
-        index_statuses={index["IndexName"]: index.get("IndexStatus", "ACTIVE") for index in indexes},
-        items=found.get("ItemCount", 0),
-        size_bytes=found.get("TableSizeBytes", 0),
-        description=found,
-    )
+def look(client: DynamoDBClient, file: TableFile) -> Work:
+    """Find out what there is to do for a file."""
+    copy = replacement.fetch_copy(client, file.name)
+    half = replacement.describe_half(client, file.name, copy) if copy else ""
+    return Work(file, observe(client, file), half)
 
 
-def need_table(client: DynamoDBClient, name: str) -> Table:
-    """Describe a table. Raises TableMissing where there is none."""
-    found = fetch_table(client, name)
-    if found is None:
-        raise TableMissing(name)
-    return found
-
-
-def fetch_names(client: DynamoDBClient) -> list[str]:
-    """List the names of all tables, from all pages, sorted."""
-    names: list[str] = []
-    answer: Any = client.list_tables()
-    names += answer["TableNames"]
-    while answer.get("LastEvaluatedTableName"):
-        answer = client.list_tables(ExclusiveStartTableName=answer["LastEvaluatedTableName"])
-        names += answer["TableNames"]
-    return sorted(names)
-
-
-def fetch_tables(client: DynamoDBClient) -> list[Table]:
-    """Describe every table, in the order of their names."""
-    names = fetch_names(client)
-    found = side_by_side([partial(fetch_table, client, name) for name in names], at_once=4)
-    return [table for table in found if table is not None]
+def look_at_all(client: DynamoDBClient, files: Sequence[TableFile]) -> list[Work]:
+    return side_by_side([partial(look, client, file) for file in files], at_once=4)
 
 
 def check_tables(client: DynamoDBClient, files: list[TableFile]) -> str | None:
     """Say that every table is there, ACTIVE and as its file says; None otherwise."""
-    for file in files:
-        found = fetch_table(client, file.name)
-        if found is None or not found.is_active or differences(file.shape, found.shape):
-            return None
-    return f"{_counted(len(files))} ACTIVE and as {_source(files)} says"
+    works = look_at_all(client, files)
+    return f"{_counted(len(files), 'table')} {_state(works)}" if all(work.is_done for work in works) else None
 
 
 def plan_tables(client: DynamoDBClient, files: list[TableFile]) -> list[str]:
-    """Say what `apply_tables` would create, and what differs."""
+    """Say what `apply_tables` would do."""
+    return [line for work in look_at_all(client, files) for line in work.lines()]
+
+
+def replacement_lines(works: Sequence[Work]) -> list[str]:
+    """Say what `apply_tables` would replace, for a question."""
     lines = []
-    for file in files:
-        found = fetch_table(client, file.name)
-        lines += _plan_creation(file) if found is None else differences(file.shape, found.shape)
+    for work in works:
+        if work.half:
+            lines.append(f"go on: {work.half}")
+        elif work.replaces and work.seen:
+            name, count = work.file.name, work.seen.table.items
+            aside = replacement.copy_name(name)
+            lines.append(
+                f"replace table {name}: copy its {count:,} items to {aside}, drop it, make it anew, copy them back;"
+                " nothing else may write to it meanwhile"
+            )
     return lines
 
 
-def find_missing(client: DynamoDBClient, files: list[TableFile]) -> list[str]:
-    """Name the tables that `apply_tables` would create."""
-    return [file.name for file in files if fetch_table(client, file.name) is None]
+def refuse_replacements(works: Sequence[Work], command: str) -> None:
+    """Raise ConfirmationNeeded, naming `command`, where a table cannot become what its file says in place."""
+    for work in works:
+        if work.half:
+            raise ConfirmationNeeded(work.half, hint=f"run `{command} --replace` to finish that")
+    lines = [str(change) for work in works if work.replaces and work.seen for change in work.seen.plan.changes]
+    if lines:
+        raise ConfirmationNeeded(
+            f"{lines[0].removeprefix('± ')}: DynamoDB cannot change that in place",
+            hint=f"run `{command} --replace`: it makes the table anew and keeps the items",
+            evidence="\n".join(lines[1:]),
+        )
 
 
-def apply_tables(client: DynamoDBClient, files: list[TableFile], deadline_s: float = DEADLINE_S) -> str:
-    """Create the tables that are missing, wait until all are ACTIVE, and compare them with their files.
+def apply_tables(
+    client: DynamoDBClient,
+    files: list[TableFile],
+    deadline_s: float = DEADLINE_S,
+    *,
+    say: Say = lambda text: None,
+    replace: bool = False,
+    command: str = COMMAND,
+) -> str:
+    """Create the tables that are missing and change those that differ. Cut short, the next call goes on.
 
-    Raises LocalEnvError with every difference as evidence, TimedOut at the deadline. An existing table is not changed.
+    What cannot be changed in place is only done with `replace`: ConfirmationNeeded names `command` before anything is
+    changed. Raises TimedOut at the deadline, AwsError where DynamoDB refuses something.
     """
+    works = look_at_all(client, files)
+    if not replace:
+        refuse_replacements(works, command)
+    copied = [
+        replacement.Replacement(client, work.file, say, deadline_s).run() for work in works if work.replaces and replace
+    ]
     created = sum(side_by_side([partial(create_table, client, file) for file in files]))
-    tables = side_by_side([partial(wait_until_active, client, file.name, deadline_s) for file in files])
-    for file, table in zip(files, tables, strict=True):
-        apply_extras(client, file, table)
-    found = [line for file, table in zip(files, tables, strict=True) for line in differences(file.shape, table.shape)]
-    if found:
-        raise _different(found, files)
-    return f"{_counted(created)} created; {len(files)} ACTIVE and as {_source(files)} says"
+    patience_s = deadline_s if deadline_s < DEADLINE_S else CHANGE_DEADLINE_S
+    side_by_side([partial(wait_until_active, client, file.name, patience_s, say) for file in files])
+    changes = sum(alter(client, file, say, patience_s) for file in files)
+    done = [f"{_counted(created, 'table')} created"]
+    done += [f"1 table replaced, {count:,} items before and after" for count in copied if count is not None]
+    done += [f"{_counted(changes, 'change')} made"] if changes else []
+    return f"{', '.join(done)}; {len(files)} {_state(look_at_all(client, files))}"
 
 
 def create_table(client: DynamoDBClient, file: TableFile) -> bool:
@@ -133,111 +164,31 @@ def create_table(client: DynamoDBClient, file: TableFile) -> bool:
     return True
 
 
-def apply_extras(client: DynamoDBClient, file: TableFile, table: Table) -> None:
-    """Give an ACTIVE table the time to live, recovery and tags of its file, where the engine has them."""
-    wanted, found = file.extras, fetch_extras(client, table.description, file.extras)
-    if None not in (wanted.time_to_live, found.time_to_live) and wanted.time_to_live != found.time_to_live:
-        set_time_to_live(client, file.name, wanted.time_to_live or "", found.time_to_live or "")
-    if wanted.recovery and found.recovery and wanted.recovery != found.recovery:
-        set_recovery(client, file.name, wanted.recovery)
-    if wanted.tags is not None and found.tags is not None and wanted.tags != found.tags:
-        set_tags(client, table.description["TableArn"], wanted.tags, found.tags)
-
-
-def wait_until_active(client: DynamoDBClient, name: str, deadline_s: float = DEADLINE_S) -> Table:
-    """Wait until a table and its indexes are ACTIVE. Raises TimedOut with the states last seen."""
-    seen: list[Table] = []
-
-    def is_active() -> bool:
-        seen.append(need_table(client, name))
-        return seen[-1].is_active
-
-    if not _wait(is_active, deadline_s):
-        states = {"table": seen[-1].status, **seen[-1].index_statuses}
-        states_told = ", ".join(f"{what} {state}" for what, state in states.items())
-        raise TimedOut(
-            f"table {name} did not become ACTIVE within {deadline_s:.0f} s: {states_told}",
-            hint="run the same command again to go on waiting",
-        )
-    return seen[-1]
-
-
-def refuse_protected(table: Table, endpoint_url: str = "") -> None:
-    """Raise LocalEnvError where a table is protected from deletion, with the one command that lifts that."""
-    name = table.shape.name
-    if table.shape.deletion_protection:
-        lift = f"aws dynamodb update-table --table-name {name} --no-deletion-protection-enabled"
-        where = f" --endpoint-url {endpoint_url}" if endpoint_url else ""
-        raise LocalEnvError(
-            f"table {name} is protected from deletion", hint=f"lift that with `{lift}{where}`, then drop it again"
-        )
-
-
-def drop_table(client: DynamoDBClient, table: Table, deadline_s: float = DEADLINE_S) -> str:
-    """Delete a table and wait until it is gone. Raises TimedOut."""
-    name = table.shape.name
-    with suppress(TableMissing):
-        client.delete_table(TableName=name)
-    if not _wait(lambda: fetch_table(client, name) is None, deadline_s):
-        raise TimedOut(
-            f"table {name} is still being deleted after {deadline_s:.0f} s", hint="run `inv ddb.list-tables`"
-        )
-    return f"dropped {summary(table)}"
-
-
-def summary(table: Table) -> str:
-    """Say what a table is in a few words: its name and how much is in it."""
-    return f"table {table.shape.name}, {table.items:,} items, {table.size_bytes:,} bytes"
-
-
-def describe(table: Table) -> list[tuple[str, str]]:
-    """Tell what a table is, as pairs of a word and its value."""
-    shape = table.shape
-    return [
-        ("table", shape.name),
-        ("status", table.status),
-        ("key", describe_key(shape.key)),
-        *((f"index {index.name}", describe_index(index)) for index in shape.indexes),
-        ("throughput", str(shape.throughput or "on demand")),
-        ("stream", shape.stream or "none"),
-        ("deletion protection", "on" if shape.deletion_protection else "off"),
-        ("items", f"{table.items:,}"),
-        ("size", f"{table.size_bytes:,} bytes"),
-    ]
-
-
-def _plan_creation(file: TableFile) -> list[str]:
+def _creation(file: TableFile) -> list[str]:
     shape = file.shape
     parts = [f"key {describe_key(shape.key)}", f"throughput {shape.throughput or 'on demand'}"]
     if shape.stream:
         parts.append(f"stream {shape.stream}")
+    if file.extras.time_to_live:
+        parts.append(f"time to live {file.extras.time_to_live}")
+    if file.extras.recovery:
+        parts.append(f"point-in-time recovery {file.extras.recovery}")
+    if file.extras.tags:
+        parts.append(f"tags {describe_tags(file.extras.tags)}")
     indexes = [f"+ index {index.name} of {shape.name}: {describe_index(index)}" for index in shape.indexes]
     return [f"+ table {shape.name}: {', '.join(parts)}", *indexes]
 
 
-def _different(found: list[str], files: list[TableFile]) -> LocalEnvError:
-    hint = "run `inv ddb.drop` and then `inv ddb.schema-load` to make the table anew, or correct its file"
-    if len(found) == 1:
-        return LocalEnvError(found[0], hint=hint)
-    return LocalEnvError(f"{len(found)} differences from {_source(files)}", hint=hint, evidence="\n".join(found))
+def _state(works: Sequence[Work]) -> str:
+    lacking = sorted({what for work in works for what in work.lacking})
+    missing = f"; not on this engine: {', '.join(lacking)}" if lacking else ""
+    return f"ACTIVE and as {_source([work.file for work in works])} says{missing}"
 
 
-def _wait(is_done: Callable[[], bool], deadline_s: float) -> bool:
-    """Ask again and again, after 20 ms at first and 1 s at last; tell whether it was done in time."""
-    end = time.monotonic() + deadline_s
-    pause_s = 0.02
-    while not is_done():
-        if time.monotonic() > end:
-            return False
-        time.sleep(pause_s)
-        pause_s = min(pause_s * 1.5, 1.0)
-    return True
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
-def _counted(count: int) -> str:
-    return f"{count} table" if count == 1 else f"{count} tables"
-
-
-def _source(files: list[TableFile]) -> str:
+def _source(files: Sequence[TableFile]) -> str:
     """Name the folder that the files are in."""
     return files[0].shown.rpartition("/")[0] or "."

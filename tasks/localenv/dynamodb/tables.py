@@ -29,6 +29,10 @@ class Throughput:
     def __str__(self) -> str:
         return f"{self.read}/{self.write}"
 
+    @property
+    def parameters(self) -> dict[str, int]:
+        return {"ReadCapacityUnits": self.read, "WriteCapacityUnits": self.write}
+
 
 @dataclass(frozen=True)
 class Index:
@@ -38,6 +42,7 @@ class Index:
     key: Key
     projection: str
     throughput: Throughput | None
+    is_local: bool = False
 
 
 @dataclass(frozen=True)
@@ -49,6 +54,10 @@ class Limits:
 
     def __str__(self) -> str:
         return "none" if self == NO_LIMITS else f"{self.read}/{self.write}"
+
+    @property
+    def parameters(self) -> dict[str, int]:
+        return {"MaxReadRequestUnits": self.read, "MaxWriteRequestUnits": self.write}
 
 
 NO_LIMITS = Limits(-1, -1)
@@ -162,7 +171,7 @@ def shape_of(properties: Mapping[str, Any]) -> TableShape:
     types = {entry["AttributeName"]: entry["AttributeType"] for entry in properties["AttributeDefinitions"]}
     on_demand = properties.get("BillingMode") == "PAY_PER_REQUEST"
     indexes = [
-        _index(index, types, on_demand=on_demand or kind == "LocalSecondaryIndexes")
+        _index(index, types, on_demand=on_demand, is_local=kind == "LocalSecondaryIndexes")
         for kind in ("GlobalSecondaryIndexes", "LocalSecondaryIndexes")
         for index in properties.get(kind) or ()
     ]
@@ -202,23 +211,6 @@ def encryption_parameters(specification: Mapping[str, Any]) -> dict[str, Any]:
     return {"Enabled": specification["SSEEnabled"], **rest}
 
 
-def differences(wanted: TableShape, found: TableShape) -> list[str]:
-    """Say in what `found` is not as `wanted`: one line each, wanted first."""
-    told = [
-        ("key", describe_key(wanted.key), describe_key(found.key)),
-        ("throughput", str(wanted.throughput or "on demand"), str(found.throughput or "on demand")),
-        ("stream", wanted.stream or "none", found.stream or "none"),
-    ]
-    if None not in (wanted.deletion_protection, found.deletion_protection):
-        told.append(("deletion protection", _on(wanted.deletion_protection), _on(found.deletion_protection)))
-    wanted_indexes = {index.name: index for index in wanted.indexes}
-    found_indexes = {index.name: index for index in found.indexes}
-    for name in sorted({*wanted_indexes, *found_indexes}):
-        here, there = wanted_indexes.get(name), found_indexes.get(name)
-        told.append((f"index {name}:", _shown(here), _shown(there)))
-    return [f"table {wanted.name}: wanted {what} {one}, found {other}" for what, one, other in told if one != other]
-
-
 def describe_key(key: Key) -> str:
     """Write a key: pk (S), sk (S)."""
     return ", ".join(f"{name} ({kind})" for name, kind in key)
@@ -228,10 +220,6 @@ def describe_index(index: Index) -> str:
     """Write an index: key, projection and throughput."""
     units = f", throughput {index.throughput}" if index.throughput else ""
     return f"key {describe_key(index.key)}, projection {index.projection}{units}"
-
-
-def _shown(index: Index | None) -> str:
-    return describe_index(index) if index else "none"
 
 
 def _encryption(specification: Mapping[str, Any] | None) -> str | None:
@@ -245,20 +233,17 @@ def _key(schema: list[dict[str, str]], types: Mapping[str, str]) -> Key:
     return tuple((entry["AttributeName"], types[entry["AttributeName"]]) for entry in ordered)
 
 
-def _index(index: Mapping[str, Any], types: Mapping[str, str], *, on_demand: bool) -> Index:
+def _index(index: Mapping[str, Any], types: Mapping[str, str], *, on_demand: bool, is_local: bool) -> Index:
     projection = index["Projection"]["ProjectionType"]
     included = sorted(index["Projection"].get("NonKeyAttributes") or ())
     return Index(
         name=index["IndexName"],
         key=_key(index["KeySchema"], types),
         projection=f"{projection} {', '.join(included)}" if included else projection,
-        throughput=None if on_demand else _throughput(index["ProvisionedThroughput"]),
+        throughput=None if on_demand or is_local else _throughput(index["ProvisionedThroughput"]),
+        is_local=is_local,
     )
 
 
 def _throughput(units: Mapping[str, int]) -> Throughput:
     return Throughput(units["ReadCapacityUnits"], units["WriteCapacityUnits"])
-
-
-def _on(value: bool | None) -> str:
-    return "on" if value else "off"

@@ -1,0 +1,255 @@
+"""What must happen to a table so that it is as its file says: decided here, done elsewhere. Nothing connects here.
+
+Source of the rules: Amazon DynamoDB API Reference, UpdateTable: one index is made or deleted a call, the capacity mode
+takes the capacity of every index with it, and a stream keeps its view type. A key, and a local index, stay for ever.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from .tables import (
+    NO_LIMITS,
+    Extras,
+    Index,
+    Recovery,
+    TableFile,
+    TableShape,
+    describe_index,
+    describe_key,
+    encryption_parameters,
+)
+
+Mark = Literal["+", "~", "-", "±"]
+
+
+@dataclass(frozen=True)
+class Change:
+    """One thing to do to a table. `text` says what and why, `update` holds parameters of UpdateTable.
+
+    `extra` names a field of Extras that is to be set instead. `replaces`: only a new table can be like that.
+    """
+
+    mark: Mark
+    text: str
+    update: Mapping[str, Any] = field(default_factory=dict)
+    extra: str = ""
+    replaces: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.mark} {self.text}"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that differs, in the order in which it is done, and what the engine cannot have."""
+
+    changes: tuple[Change, ...] = ()
+    lacking: tuple[str, ...] = ()
+
+    @property
+    def replaces(self) -> bool:
+        return any(change.replaces for change in self.changes)
+
+
+def plan_changes(file: TableFile, found: TableShape, extras: Extras) -> Plan:
+    """Compare a table with its file. What the file says nothing of stays as it is.
+
+    A change in two steps (an index, a view type) is planned as its first one: the second follows when the table is
+    looked at again.
+    """
+    lacking = tuple(_lacking(file, found, extras))
+    fixed = tuple(_fixed_changes(file.shape, found))
+    return Plan(fixed or tuple(_changes(file, found, extras)), lacking)
+
+
+def fixed_shape(shape: TableShape) -> tuple[Any, ...]:
+    """Give what stays as long as a table exists: its key and its local indexes."""
+    return shape.key, tuple(index for index in shape.indexes if index.is_local)
+
+
+def encryption_differs(wanted: str | None, found: str | None) -> bool:
+    """Compare encryptions. A key is compared where the file names one by its id or ARN; an alias is anybody's."""
+    if wanted is None or found is None:
+        return False
+    kind, _, key = wanted.partition(" ")
+    found_kind, _, found_key = found.partition(" ")
+    if kind != found_kind or not key or "alias/" in key:
+        return kind != found_kind
+    return found_key.rpartition("/")[2] != key.rpartition("/")[2]
+
+
+def _lacking(file: TableFile, found: TableShape, extras: Extras) -> Iterator[str]:
+    """Name what the file asks for and the engine does not have. Something that is off anyway is not missed."""
+    shape, wanted = file.shape, file.extras
+    if shape.table_class not in (None, "STANDARD") and found.table_class is None:
+        yield "table class"
+    if shape.encryption not in (None, "default") and found.encryption is None:
+        yield "encryption by KMS"
+    if wanted.time_to_live and extras.time_to_live is None:
+        yield "time to live"
+    if wanted.recovery and wanted.recovery.on:
+        if extras.recovery is None:
+            yield "point-in-time recovery"
+        elif wanted.recovery.days and extras.recovery.on and not extras.recovery.days:
+            yield "recovery period"
+    if wanted.tags and extras.tags is None:
+        yield "tags"
+
+
+def _fixed_changes(wanted: TableShape, found: TableShape) -> Iterator[Change]:
+    name = wanted.name
+    if wanted.key != found.key:
+        text = f"table {name}: key {describe_key(wanted.key)} (was {describe_key(found.key)})"
+        yield Change("±", text, replaces=True)
+    for index, (here, there) in _paired(wanted, found).items():
+        if here != there and any(one and one.is_local for one in (here, there)):
+            text = f"local index {index} of {name}: {_shown(here)} (was {_shown(there)})"
+            yield Change("±", text, replaces=True)
+
+
+def _changes(file: TableFile, found: TableShape, extras: Extras) -> Iterator[Change]:
+    wanted = file.shape
+    pairs = _paired(wanted, found)
+    yield from _index_deletes(wanted.name, pairs)
+    if (wanted.throughput is None) != (found.throughput is None):
+        # Before indexes are made: a new one has to have the capacity mode of its table.
+        yield _mode_change(wanted, pairs)
+    else:
+        yield from _throughput_changes(wanted, found, pairs)
+    yield from _index_creates(file, found, pairs)
+    yield from _setting_changes(file, found)
+    yield from _stream_change(wanted, found)
+    yield from _extra_changes(file, extras)
+    yield from _protection_change(wanted, found)
+
+
+def _paired(wanted: TableShape, found: TableShape) -> dict[str, tuple[Index | None, Index | None]]:
+    here = {index.name: index for index in wanted.indexes}
+    there = {index.name: index for index in found.indexes}
+    return {name: (here.get(name), there.get(name)) for name in sorted({*here, *there})}
+
+
+def _stays(pair: tuple[Index | None, Index | None]) -> bool:
+    here, there = pair
+    return here is not None and there is not None and (here.key, here.projection) == (there.key, there.projection)
+
+
+def _index_deletes(table: str, pairs: Mapping[str, tuple[Index | None, Index | None]]) -> Iterator[Change]:
+    for name, (here, there) in pairs.items():
+        if there is None or _stays((here, there)):
+            continue
+        update = {"GlobalSecondaryIndexUpdates": [{"Delete": {"IndexName": name}}]}
+        if here is None:
+            yield Change("-", f"index {name} of {table}: {describe_index(there)}", update)
+        else:
+            told = f"{describe_index(here)} (was {describe_index(there)})"
+            yield Change("±", f"index {name} of {table}: {told}; absent until it is built anew", update)
+
+
+def _mode_change(wanted: TableShape, pairs: Mapping[str, tuple[Index | None, Index | None]]) -> Change:
+    if wanted.throughput is None:
+        return Change("~", f"table {wanted.name}: on demand (was provisioned)", {"BillingMode": "PAY_PER_REQUEST"})
+    update: dict[str, Any] = {"BillingMode": "PROVISIONED", "ProvisionedThroughput": wanted.throughput.parameters}
+    units = [
+        _units_update(here) for here, there in pairs.values() if here and _stays((here, there)) and here.throughput
+    ]
+    if units:
+        update["GlobalSecondaryIndexUpdates"] = units
+    return Change("~", f"table {wanted.name}: throughput {wanted.throughput} (was on demand)", update)
+
+
+def _throughput_changes(
+    wanted: TableShape, found: TableShape, pairs: Mapping[str, tuple[Index | None, Index | None]]
+) -> Iterator[Change]:
+    if wanted.throughput and wanted.throughput != found.throughput:
+        told = f"table {wanted.name}: throughput {wanted.throughput} (was {found.throughput})"
+        yield Change("~", told, {"ProvisionedThroughput": wanted.throughput.parameters})
+    for name, (here, there) in pairs.items():
+        if here and there and _stays((here, there)) and here.throughput and here.throughput != there.throughput:
+            told = f"index {name} of {wanted.name}: throughput {here.throughput} (was {there.throughput})"
+            yield Change("~", told, {"GlobalSecondaryIndexUpdates": [_units_update(here)]})
+
+
+def _units_update(index: Index) -> dict[str, Any]:
+    units = index.throughput.parameters if index.throughput else {}
+    return {"Update": {"IndexName": index.name, "ProvisionedThroughput": units}}
+
+
+def _index_creates(
+    file: TableFile, found: TableShape, pairs: Mapping[str, tuple[Index | None, Index | None]]
+) -> Iterator[Change]:
+    """Plan the missing indexes. A call defines the key attributes of all that will be there, and no others."""
+    types = dict(pair for shape in (found, file.shape) for pair in shape.key)
+    for pair in pairs.values():
+        if pair[0] and _stays(pair):
+            types.update(pair[0].key)
+    made = {index["IndexName"]: index for index in file.properties.get("GlobalSecondaryIndexes") or ()}
+    for name, (here, there) in pairs.items():
+        if here and there is None:
+            types.update(here.key)
+            defined = [{"AttributeName": one, "AttributeType": kind} for one, kind in types.items()]
+            update = {"AttributeDefinitions": defined, "GlobalSecondaryIndexUpdates": [{"Create": made[name]}]}
+            yield Change("+", f"index {name} of {file.name}: {describe_index(here)}", update)
+
+
+def _setting_changes(file: TableFile, found: TableShape) -> Iterator[Change]:
+    wanted, name = file.shape, file.name
+    if wanted.table_class and found.table_class and wanted.table_class != found.table_class:
+        told = f"table {name}: class {wanted.table_class} (was {found.table_class})"
+        yield Change("~", told, {"TableClass": wanted.table_class})
+    if encryption_differs(wanted.encryption, found.encryption):
+        update = {"SSESpecification": encryption_parameters(file.properties["SSESpecification"])}
+        yield Change("~", f"table {name}: encryption {wanted.encryption} (was {found.encryption})", update)
+    if wanted.limits and wanted.limits != (found.limits or NO_LIMITS):
+        told = f"table {name}: limits {wanted.limits} (was {found.limits or NO_LIMITS})"
+        yield Change("~", told, {"OnDemandThroughput": wanted.limits.parameters})
+
+
+def _stream_change(wanted: TableShape, found: TableShape) -> Iterator[Change]:
+    if wanted.stream == found.stream:
+        return
+    told = f"table {wanted.name}: stream {wanted.stream or 'none'} (was {found.stream or 'none'})"
+    if found.stream:
+        if wanted.stream:
+            told += "; turned off and on, with a new ARN"
+        yield Change("~", told, {"StreamSpecification": {"StreamEnabled": False}})
+    else:
+        specification = {"StreamEnabled": True, "StreamViewType": wanted.stream}
+        yield Change("~", told, {"StreamSpecification": specification})
+
+
+def _extra_changes(file: TableFile, found: Extras) -> Iterator[Change]:
+    wanted, table = file.extras, f"table {file.name}"
+    lives, lived = wanted.time_to_live, found.time_to_live
+    if lives is not None and lived is not None and lives != lived:
+        yield Change("~", f"{table}: time to live {lives or 'off'} (was {lived or 'off'})", extra="time_to_live")
+    if wanted.recovery and found.recovery and _recovery_differs(wanted.recovery, found.recovery):
+        told = f"{table}: point-in-time recovery {wanted.recovery} (was {found.recovery})"
+        yield Change("~", told, extra="recovery")
+    if wanted.tags is not None and found.tags is not None and wanted.tags != found.tags:
+        told = f"{table}: tags {describe_tags(wanted.tags)} (was {describe_tags(found.tags)})"
+        yield Change("~", told, extra="tags")
+
+
+def _recovery_differs(wanted: Recovery, found: Recovery) -> bool:
+    days_differ = bool(wanted.days and found.days and wanted.days != found.days)
+    return wanted.on != found.on or days_differ
+
+
+def describe_tags(tags: tuple[tuple[str, str], ...]) -> str:
+    """Write tags: team=chat, stage=test."""
+    return ", ".join(f"{key}={value}" for key, value in tags) or "none"
+
+
+def _protection_change(wanted: TableShape, found: TableShape) -> Iterator[Change]:
+    if wanted.deletion_protection is not None and wanted.deletion_protection != found.deletion_protection:
+        word, was = ("on", "off") if wanted.deletion_protection else ("off", "on")
+        told = f"table {wanted.name}: deletion protection {word} (was {was})"
+        yield Change("~", told, {"DeletionProtectionEnabled": wanted.deletion_protection})
+
+
+def _shown(index: Index | None) -> str:
+    return describe_index(index) if index else "none"

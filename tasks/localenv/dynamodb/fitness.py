@@ -1,0 +1,96 @@
+"""Whether a table can be replaced by another without losing something: its items, and what is set on it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ..errors import LocalEnvError
+from .contents import Item, key_digest
+from .existing import Table, refuse_protected
+from .extras import fetch_extras
+from .scan import plain, scan
+from .tables import Key, TableFile, TableShape
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+NAMED_AT_MOST = 5
+LONGEST = {"partition": 2048, "sort": 1024}
+"""Bytes of a key attribute. Source: Amazon DynamoDB, "Constraints": partition key and sort key length."""
+
+
+def refuse_losses(client: DynamoDBClient, table: Table, file: TableFile) -> None:
+    """Raise LocalEnvError where something is set on a table of which its file says nothing: it would be gone."""
+    refuse_protected(table)
+    wanted, found = file.extras, fetch_extras(client, table.description)
+    set_there = [
+        ("TimeToLiveSpecification", wanted.time_to_live is None and found.time_to_live),
+        ("PointInTimeRecoverySpecification", wanted.recovery is None and found.recovery and found.recovery.on),
+        ("Tags", wanted.tags is None and found.tags),
+        ("SSESpecification", file.shape.encryption is None and table.shape.encryption not in (None, "default")),
+        ("TableClass", file.shape.table_class is None and table.shape.table_class not in (None, "STANDARD")),
+    ]
+    lost = [name for name, would_go in set_there if would_go]
+    if lost:
+        raise LocalEnvError(
+            f"table {file.name} has {', '.join(lost)}, of which {file.shown} says nothing: a new table would not",
+            hint=f"say in {file.shown} what it should be; `inv ddb.describe --format file` writes what it is",
+        )
+    if table.description.get("Replicas"):
+        raise LocalEnvError(
+            f"table {file.name} has replicas in other regions, which do not follow a new table",
+            hint="remove the replicas first, and add them again afterwards",
+        )
+
+
+def refuse_unfit_items(client: DynamoDBClient, name: str, key: Key, wanted: TableShape) -> None:
+    """Raise LocalEnvError, naming the first such items, where items could not all be in a table of another shape."""
+    unfit: list[str] = []
+    count = 0
+    seen: set[bytes] = set()
+    for item in scan(client, name):
+        reason = why_unfit(item, wanted)
+        digest = key_digest(item, wanted.key)
+        if not reason and digest in seen:
+            reason = f"another item has the same {' and '.join(name for name, _ in wanted.key)}"
+        seen.add(digest)
+        if reason:
+            count += 1
+            if len(unfit) < NAMED_AT_MOST:
+                unfit.append(f"{_shown_key(item, key)}: {reason}")
+    if count:
+        more = [f"and {count - len(unfit):,} more"] if count > len(unfit) else []
+        raise LocalEnvError(
+            f"{count:,} items of table {name} do not fit the new one: nothing was changed",
+            hint="give them what the new key needs, or remove them, then run the same command again",
+            evidence="\n".join([*unfit, *more]),
+        )
+
+
+def why_unfit(item: Item, shape: TableShape) -> str:
+    """Say why a table of this shape would refuse an item; empty where it takes it."""
+    for name, _ in shape.key:
+        if name not in item:
+            return f"it has no {name}"
+    for key in (shape.key, *(index.key for index in shape.indexes)):
+        for part, (name, kind) in zip(("partition", "sort"), key, strict=False):
+            reason = _why_no_key(name, kind, item[name], LONGEST[part]) if name in item else ""
+            if reason:
+                return reason
+    return ""
+
+
+def _why_no_key(name: str, kind: str, value: dict[str, Any], longest: int) -> str:
+    ((found, content),) = value.items()
+    if found != kind:
+        return f"its {name} is of type {found}, not {kind}"
+    if kind == "N":
+        return ""
+    size = len(content.encode()) if isinstance(content, str) else len(content)
+    if not size:
+        return f"its {name} is empty"
+    return f"its {name} has more than {longest} bytes" if size > longest else ""
+
+
+def _shown_key(item: Item, key: Key) -> str:
+    return ", ".join(f"{name} {plain(item[name])}" for name, _ in key if name in item)

@@ -1,0 +1,215 @@
+"""A table made anew under its own name, with its items: what DynamoDB cannot change in place.
+
+A table cannot be renamed, so the items are copied twice: from T to `T.replacing`, which has the new key, then T is
+dropped, made as its file says, and filled from there. Where that stands is written in the tables alone:
+
+- `T.replacing` without deletion protection: T is whole and the truth, the copy may be a part of it.
+- `T.replacing` with deletion protection: every item is in it. T is the old table still, gone, or partly filled.
+
+So it may be cut short anywhere, and is gone on with by the same call.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ..errors import ConfirmationNeeded, LocalEnvError
+from ..wire import AwsError
+from . import items
+from .altering import Say
+from .changes import fixed_shape
+from .contents import Contents, key_digest, read_contents, read_keys
+from .existing import DEADLINE_S, Table, drop_table, fetch_table, wait_for, wait_until_active
+from .fitness import refuse_losses, refuse_unfit_items
+from .scan import scan
+from .tables import TableFile
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+SUFFIX = ".replacing"
+LONGEST_NAME = 255
+TELL_EVERY_S = 5.0
+
+
+def copy_name(name: str) -> str:
+    """Name the table that holds the items meanwhile."""
+    return name + SUFFIX
+
+
+def fetch_copy(client: DynamoDBClient, name: str) -> Table | None:
+    """Look for what a replacement left; None where none is under way, or where the credentials may not look."""
+    try:
+        return fetch_table(client, copy_name(name))
+    except AwsError as error:
+        if error.aws_code == "AccessDeniedException":
+            return None
+        raise
+
+
+def describe_half(client: DynamoDBClient, name: str, copy: Table) -> str:
+    """Say how far a replacement came."""
+    if is_complete(copy):
+        return f"table {name} is half replaced: its {copy.items:,} items are safe in {copy_name(name)}"
+    if fetch_table(client, name) is None:
+        return f"table {name} does not exist, but {copy_name(name)} with {copy.items:,} items does"
+    return f"a replacement of table {name} was cut short: {name} is whole, {copy_name(name)} is left over"
+
+
+def refuse_half(client: DynamoDBClient, name: str, command: str) -> None:
+    """Raise ConfirmationNeeded where a replacement of the table was begun and not ended."""
+    copy = fetch_copy(client, name)
+    if copy is not None:
+        raise ConfirmationNeeded(describe_half(client, name, copy), hint=f"run `{command} --replace` to finish that")
+
+
+def is_complete(copy: Table) -> bool:
+    return bool(copy.shape.deletion_protection)
+
+
+@dataclass(frozen=True)
+class Replacement:
+    """The replacement of one table. Nothing else may write to the table until `run` returns."""
+
+    client: DynamoDBClient
+    file: TableFile
+    say: Say
+    deadline_s: float = DEADLINE_S
+
+    def run(self) -> int | None:
+        """Replace the table and return how many items it has; None where there was nothing to replace.
+
+        Raises LocalEnvError before anything is changed where an item does not fit the new table, where something
+        would get lost, or when the table changes while it is copied.
+        """
+        table, copy = self._settled(self.file.name), self._settled(copy_name(self.file.name))
+        if copy is not None:
+            copy = self._recognised(table, copy)
+        if copy is None:
+            if table is None or fixed_shape(table.shape) == fixed_shape(self.file.shape):
+                return None
+            copy = self._copy_out(table)
+            drop_table(self.client, table, self.deadline_s)
+        return self._copy_back(copy)
+
+    def _recognised(self, table: Table | None, copy: Table) -> Table | None:
+        """Give the copy where it holds the truth; drop it where the table itself is whole."""
+        complete = is_complete(copy)
+        if table is None and not complete:
+            raise LocalEnvError(
+                describe_half(self.client, self.file.name, copy),
+                hint=f"look with `inv ddb.scan --table {copy.shape.name}`, then `inv ddb.drop --table` it",
+            )
+        if complete and (table is None or fixed_shape(table.shape) == fixed_shape(copy.shape)):
+            return copy
+        if complete and table is not None:
+            self._require_whole(table, copy)
+        self._drop_copy(copy)
+        return None
+
+    def _require_whole(self, table: Table, copy: Table) -> None:
+        """Make sure that the old table, which may have been written to since, has every item of the copy."""
+        name, key = table.shape.name, copy.shape.key
+        missing = read_keys(self.client, copy.shape.name, key) - read_keys(self.client, name, key)
+        if missing:
+            raise LocalEnvError(
+                f"table {name} lacks {len(missing):,} items of {copy.shape.name}, its complete copy",
+                hint=f"look at both with `inv ddb.scan --table`, and put into {name} what it should have",
+            )
+
+    def _copy_out(self, table: Table) -> Table:
+        """Copy a table's items to one with the new key, and protect that once it has them all."""
+        name, aside = table.shape.name, copy_name(table.shape.name)
+        if len(aside) > LONGEST_NAME:
+            raise LocalEnvError(f"table {name}: with {SUFFIX} its name would be longer than {LONGEST_NAME} characters")
+        refuse_losses(self.client, table, self.file)
+        refuse_unfit_items(self.client, name, table.shape.key, self.file.shape)
+        self.say(f"copying the items of {name} to {aside}")
+        self.client.create_table(**self._copy_parameters())
+        wait_until_active(self.client, aside, self.deadline_s)
+        read = Contents()
+        self._fill(aside, read.adding(scan(self.client, name)))
+        if not (read == read_contents(self.client, aside) == read_contents(self.client, name)):
+            raise LocalEnvError(
+                f"table {name} changed while it was copied: nothing was replaced",
+                hint="stop what writes to it, then run the same command again",
+            )
+        self.client.update_table(TableName=aside, DeletionProtectionEnabled=True)
+        self.say(f"{read.count:,} items are safe in {aside}; making {name} anew")
+        return wait_until_active(self.client, aside, self.deadline_s)
+
+    def _copy_back(self, copy: Table) -> int:
+        """Make the table as its file says, fill it from the copy, and drop the copy once every item is there."""
+        name, aside, key = self.file.name, copy.shape.name, copy.shape.key
+        if fixed_shape(copy.shape) != fixed_shape(self.file.shape):
+            raise LocalEnvError(
+                f"{describe_half(self.client, name, copy)}, which has another key or other local indexes than the file",
+                hint=f"give {self.file.shown} back what it said then, and run the same command again",
+            )
+        present: set[bytes] = set()
+        if self._settled(name) is None:
+            self._create()
+        else:
+            self.say(f"going on to fill {name} from {aside}")
+            present = read_keys(self.client, name, key)
+        self._fill(name, (item for item in scan(self.client, aside) if key_digest(item, key) not in present))
+        wanted = read_keys(self.client, aside, key)
+        missing = wanted - read_keys(self.client, name, key)
+        if missing:
+            raise LocalEnvError(
+                f"table {name} lacks {len(missing):,} of {len(wanted):,} items; all of them are in {aside}",
+                hint="stop what writes to it, then run the same command again",
+            )
+        self._drop_copy(copy)
+        return len(wanted)
+
+    def _create(self) -> None:
+        """Make the table as its file says, without what would see every item as new, or be in the way of a retry."""
+        parameters = dict(self.file.parameters)
+        for later in ("StreamSpecification", "DeletionProtectionEnabled"):
+            parameters.pop(later, None)
+        self.client.create_table(**parameters)
+        wait_until_active(self.client, self.file.name, self.deadline_s, self.say)
+
+    def _copy_parameters(self) -> dict[str, Any]:
+        properties = self.file.properties
+        local = properties.get("LocalSecondaryIndexes") or []
+        used = {entry["AttributeName"] for schema in (properties, *local) for entry in schema["KeySchema"]}
+        return {
+            "TableName": copy_name(self.file.name),
+            "AttributeDefinitions": [
+                entry for entry in properties["AttributeDefinitions"] if entry["AttributeName"] in used
+            ],
+            "KeySchema": properties["KeySchema"],
+            "BillingMode": "PAY_PER_REQUEST",
+            **({"LocalSecondaryIndexes": local} if local else {}),
+        }
+
+    def _fill(self, name: str, found: Iterator[dict[str, Any]]) -> None:
+        told = time.monotonic()
+
+        def tell(count: int) -> None:
+            nonlocal told
+            if time.monotonic() - told > TELL_EVERY_S:
+                told = time.monotonic()
+                self.say(f"{count:,} items copied to {name}")
+
+        items.write(self.client, name, items.puts(found), on_written=tell)
+
+    def _drop_copy(self, copy: Table) -> None:
+        name = copy.shape.name
+        if is_complete(copy):
+            self.client.update_table(TableName=name, DeletionProtectionEnabled=False)
+            copy = wait_until_active(self.client, name, self.deadline_s)
+        drop_table(self.client, copy, self.deadline_s)
+
+    def _settled(self, name: str) -> Table | None:
+        """Look at a table once it is neither being made nor being dropped."""
+        found = fetch_table(self.client, name)
+        if found and found.status == "DELETING":
+            wait_for(lambda: fetch_table(self.client, name) is None, self.deadline_s)
+            found = fetch_table(self.client, name)
+        return wait_until_active(self.client, name, self.deadline_s, self.say) if found else None
