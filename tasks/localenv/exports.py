@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-import shlex
 import sys
 from collections.abc import Mapping
 from dataclasses import replace
@@ -64,8 +63,12 @@ def seen_from_container(settings: Settings) -> tuple[Settings, str]:
 
 
 def as_shell(values: Mapping[str, str]) -> str:
-    """Write export commands for `eval` in any shell of the Bourne family."""
-    return "".join(f"export {name}={shlex.quote(value)}\n" for name, value in values.items())
+    """Write export commands for `eval` in any shell of the Bourne family.
+
+    Always in quotes: zsh looks for a program behind a value that begins with =, which shlex.quote takes for harmless.
+    """
+    quoted = {name: value.replace("'", "'\\''") for name, value in values.items()}
+    return "".join(f"export {name}='{value}'\n" for name, value in quoted.items())
 
 
 def as_dotenv(values: Mapping[str, str]) -> str:
