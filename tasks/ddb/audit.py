@@ -1,0 +1,52 @@
+"""ddb: the report on a production table."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from .. import _output
+from .._graph import Exit, StepContext, step
+from .tables import FORMAT, TABLE
+
+if TYPE_CHECKING:
+    from ..localenv.audit.report import Report
+
+FINDINGS = 1
+STREAM_POLICY = ("ddb", "streams", "policy.json")
+
+
+@step(reads=True, help={"table": TABLE, "format": FORMAT})
+def audit(c: StepContext, table: str = "", format: str = "text") -> None:
+    """Examine the table at AWS: protection, recovery, access, capacity."""
+    from ..localenv.audit import report
+
+    settings = c.step.settings
+    shipped = "/".join(STREAM_POLICY), settings.root.joinpath(*STREAM_POLICY)
+    found = report.examine(settings, table or settings.message_table, pattern=shipped)
+    error = _complaint(found) if found.problems else None
+    if c.step.format == "json":
+        print(_output.envelope(c.step.name, found.as_dict(), error=error))
+        if error:
+            raise Exit(code=FINDINGS)
+        return
+    print(_shown(found), flush=True)
+    if error:
+        raise error
+
+
+def _shown(found: Report) -> str:
+    rows = [
+        (finding.level, finding.subject, finding.evidence + (f"\n         fix: {finding.fix}" if finding.fix else ""))
+        for finding in found.findings
+    ]
+    return (
+        f"table {found.table}, account {found.account}, region {found.region}: {found.summary}\n{_output.table(rows)}"
+    )
+
+
+def _complaint(found: Report) -> Any:
+    from ..localenv.audit.report import counted
+    from ..localenv.errors import LocalEnvError
+
+    problems = counted(found.problems, "problem")
+    return LocalEnvError(f"table {found.table}: {problems}", hint="run the command below each problem")

@@ -1,0 +1,142 @@
+"""Checks of who may do what with the table: the policies of users, groups and roles, and the table's own."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from ..wire import AwsError
+from .finding import Finding, Level, Look
+from .policy import Grant, grant_of, statements
+
+OF_AWS = ":iam::aws:policy/"
+SERVICE_ROLES = "/aws-service-role/"
+"""The path of roles that AWS itself defines and keeps."""
+
+LISTS = {"user": "UserDetailList", "group": "GroupDetailList", "role": "RoleDetailList"}
+
+
+@dataclass(frozen=True)
+class Held:
+    """A policy that a user, group or role holds, and what it allows with the table; an inline one has no `arn`."""
+
+    kind: str
+    holder: str
+    policy: str
+    arn: str
+    grant: Grant
+
+    @property
+    def who(self) -> str:
+        return f"{self.kind} {self.holder}"
+
+    @property
+    def fix(self) -> str:
+        """The command that narrows it: a policy of AWS can only be taken away."""
+        who = f"--{self.kind}-name {self.holder}"
+        if OF_AWS in self.arn:
+            return f"`aws iam detach-{self.kind}-policy {who} --policy-arn {self.arn}`"
+        if self.arn:
+            new = "--set-as-default --policy-document file://policy.json"
+            return f"`aws iam create-policy-version --policy-arn {self.arn} {new}`"
+        named = f"--policy-name {self.policy} --policy-document file://policy.json"
+        return f"`aws iam put-{self.kind}-policy {who} {named}`"
+
+
+def principals(look: Look) -> Iterator[Finding]:
+    """Who has access by a policy of IAM, and whose policy is drawn wider than a table's work needs."""
+    shipped = _shipped(look)
+    everybody = _held(look)
+    wide = [held for held in everybody if _level(held.grant) != "ok"]
+    for held in wide:
+        if not held.grant.is_everything:
+            text = f"{held.who} by {held.policy}: {held.grant}"
+            yield Finding(_level(held.grant), "access", text, f"name actions and table: {held.fix}")
+    admins = sorted({held.who for held in wide if held.grant.is_everything})
+    if admins:
+        fix = "`aws iam generate-service-last-accessed-details --arn ARN` tells what each of them uses"
+        yield Finding("advice", "access", f"may do everything in the account: {', '.join(admins)}", fix)
+    narrow = [held for held in everybody if held not in wide]
+    for held in narrow:
+        like = f" (as {look.pattern[0]})" if look.pattern and held.grant == shipped else ""
+        yield Finding("ok", "access", f"{held.who} by {held.policy}: {held.grant}{like}")
+    if not everybody:
+        yield Finding("ok", "access", "no user, group or role has any by a policy of IAM")
+
+
+def resource_policy(look: Look) -> Iterator[Finding]:
+    arn = look.arn
+    try:
+        document = json.loads(look.api("dynamodb")("GetResourcePolicy", ResourceArn=arn)["Policy"])
+    except AwsError as error:
+        if error.aws_code != "PolicyNotFoundException":
+            raise
+        yield Finding("ok", "resource policy", "none")
+        return
+    fix = look.command(f"dynamodb delete-resource-policy --resource-arn {arn}")
+    allowed = [one for one in statements(document) if one.allows]
+    if any("*" in one.principals and not one.has_condition for one in allowed):
+        yield Finding("problem", "resource policy", "everybody is let in: its principal is *", fix)
+        return
+    named = sorted({principal for one in allowed for principal in one.principals})
+    outside = [principal for principal in named if look.account not in principal and not principal.endswith(".com")]
+    if outside:
+        yield Finding("advice", "resource policy", f"lets others than this account in: {', '.join(outside)}", fix)
+    else:
+        yield Finding("ok", "resource policy", f"lets {', '.join(named) or 'nobody'} in")
+
+
+def _level(grant: Grant) -> Level:
+    if grant.is_everything:
+        return "advice"
+    if grant.is_any_action or (grant.is_any_table and grant.writes):
+        return "problem"
+    return "advice" if grant.is_any_table else "ok"
+
+
+def _held(look: Look) -> list[Held]:
+    """Find every policy that allows something with the table, in the order of holders' kinds and names."""
+    arn, call = look.arn, look.api("iam")
+    documents: dict[str, dict[str, Any]] = {}
+    holders: list[tuple[str, dict[str, Any]]] = []
+    asked: dict[str, Any] = {}
+    while True:
+        answer = call("GetAccountAuthorizationDetails", **asked)
+        documents.update(_defaults(answer.get("Policies") or ()))
+        for kind, listed in LISTS.items():
+            holders += [(kind, holder) for holder in answer.get(listed) or ()]
+        if not answer.get("IsTruncated"):
+            break
+        asked = {"Marker": answer["Marker"]}
+    found = [held for kind, holder in holders for held in _policies(kind, holder, documents, arn)]
+    return sorted(found, key=lambda held: (list(LISTS).index(held.kind), held.holder, held.policy))
+
+
+def _defaults(policies: Any) -> Iterator[tuple[str, dict[str, Any]]]:
+    for policy in policies:
+        for version in policy.get("PolicyVersionList") or ():
+            if version.get("IsDefaultVersion"):
+                yield policy["Arn"], version["Document"]
+
+
+def _policies(kind: str, holder: dict[str, Any], documents: dict[str, dict[str, Any]], arn: str) -> Iterator[Held]:
+    if str(holder.get("Path", "")).startswith(SERVICE_ROLES):
+        return
+    name = holder[f"{kind.capitalize()}Name"]
+    for policy in holder.get(f"{kind.capitalize()}PolicyList") or ():
+        grant = grant_of([policy["PolicyDocument"]], arn)
+        if grant:
+            yield Held(kind, name, policy["PolicyName"], "", grant)
+    for policy in holder.get("AttachedManagedPolicies") or ():
+        grant = grant_of([documents.get(policy["PolicyArn"], {})], arn)
+        if grant:
+            yield Held(kind, name, policy["PolicyName"], policy["PolicyArn"], grant)
+
+
+def _shipped(look: Look) -> Grant | None:
+    """What the policy that comes with the code allows; None where there is none for this table."""
+    if look.pattern is None or not look.pattern[1].is_file():
+        return None
+    return grant_of([json.loads(look.pattern[1].read_text())], look.arn)

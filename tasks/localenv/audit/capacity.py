@@ -1,0 +1,196 @@
+"""Check of capacity: what table and indexes have, what they used in the last 14 days, and what was turned away."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+from ..wire import pages
+from .finding import Finding, Look
+
+DAYS = 14
+PERIOD_S = 300
+FREE_UNITS = 25
+"""DynamoDB pricing, free tier: this many provisioned read and write units of an account cost nothing."""
+
+BREAK_EVEN = 0.29
+"""DynamoDB pricing, us-east-1: a provisioned unit used less than this on average costs more than on demand.
+
+A write unit is 0.00065 $ an hour, 3600 writes on demand are 0.00225 $; reads have the same ratio.
+"""
+TIGHT = 0.8
+KINDS = ("Read", "Write")
+
+
+@dataclass(frozen=True)
+class Use:
+    """Units a second of one kind (read or write): on average, in the busiest 5 minutes, and how often throttled."""
+
+    average: float
+    peak: float
+    throttled: int
+
+
+@dataclass(frozen=True)
+class Part:
+    """The table or one of its indexes. `units` holds the provisioned units by kind, none of them on demand."""
+
+    name: str
+    resource_id: str
+    dimension: str
+    units: dict[str, int]
+    use: dict[str, Use]
+    scaled: dict[str, tuple[int, int]]
+
+    def load(self, kind: str) -> float:
+        """Give the part of the provisioned units that is used on average."""
+        return self.use[kind].average / self.units[kind]
+
+    def __str__(self) -> str:
+        return f"{self._provided()}; used in {DAYS} days: {', '.join(self._used(kind) for kind in KINDS)}"
+
+    def _provided(self) -> str:
+        if not self.units:
+            return "on demand"
+        scaled = [f"{kind.lower()} scaled {low} to {high}" for kind, (low, high) in sorted(self.scaled.items())]
+        return ", ".join([f"provisioned {self.units['Read']}/{self.units['Write']}", *scaled])
+
+    def _used(self, kind: str) -> str:
+        use = self.use[kind]
+        return f"{kind.lower()} {use.average:.3g} on average, {use.peak:.3g} at most"
+
+
+def capacity(look: Look) -> Iterator[Finding]:
+    """Tell of the table and of each index; last of all whether on demand or provisioned would be cheaper."""
+    parts = fetch_parts(look)
+    for part in parts:
+        yield from judge(look, part)
+    if parts[0].units:
+        yield from _cheaper_on_demand(look, parts)
+    else:
+        yield from _cheaper_provisioned(look, parts)
+
+
+def judge(look: Look, part: Part) -> Iterator[Finding]:
+    """Compare what a part has with what it used."""
+    subject = f"capacity of {part.name}"
+    throttled = {kind: part.use[kind].throttled for kind in KINDS if part.use[kind].throttled}
+    tight = [kind for kind in part.units if kind not in part.scaled and part.use[kind].peak > TIGHT * part.units[kind]]
+    if throttled:
+        counts = " and ".join(f"{count:,} {kind.lower()}s" for kind, count in throttled.items())
+        yield Finding("problem", subject, f"{counts} throttled; {part}", _more(look, part, next(iter(throttled))))
+    elif tight:
+        text = f"{' and '.join(tight).lower()} came close to the limit; {part}"
+        yield Finding("advice", subject, text, _more(look, part, tight[0]))
+    else:
+        yield Finding("ok", subject, str(part))
+
+
+def fetch_parts(look: Look) -> list[Part]:
+    """Read provisioned, scaled and used units of the table and its indexes. Calls CloudWatch once a page."""
+    table = look.table
+    indexes = table.get("GlobalSecondaryIndexes") or []
+    named = [("the table", f"table/{look.name}", "table", table)]
+    named += [
+        (index["IndexName"], f"table/{look.name}/index/{index['IndexName']}", "index", index) for index in indexes
+    ]
+    scaled = _scaled(look, [resource_id for _, resource_id, _, _ in named])
+    used = _used(look, [index["IndexName"] for index in indexes])
+    return [
+        Part(name, resource_id, dimension, _units(part), used[number], scaled.get(resource_id, {}))
+        for number, (name, resource_id, dimension, part) in enumerate(named)
+    ]
+
+
+def _units(part: dict[str, Any]) -> dict[str, int]:
+    """On demand, DescribeTable shows zeros."""
+    found = part.get("ProvisionedThroughput") or {}
+    units = {kind: int(found.get(f"{kind}CapacityUnits", 0)) for kind in KINDS}
+    return units if all(units.values()) else {}
+
+
+def _scaled(look: Look, resource_ids: list[str]) -> dict[str, dict[str, tuple[int, int]]]:
+    wanted = {"ServiceNamespace": "dynamodb", "ResourceIds": resource_ids}
+    call, token = look.api("application-autoscaling"), ("NextToken", "NextToken")
+    found: dict[str, dict[str, tuple[int, int]]] = {}
+    for target in pages(call, "DescribeScalableTargets", "ScalableTargets", token, **wanted):
+        kind = "Read" if "Read" in target["ScalableDimension"] else "Write"
+        found.setdefault(target["ResourceId"], {})[kind] = target["MinCapacity"], target["MaxCapacity"]
+    return found
+
+
+def _used(look: Look, indexes: list[str]) -> list[dict[str, Use]]:
+    """Sum up the metrics of the table, then of each index. What was never used has no values at all."""
+    end = datetime.now(timezone.utc).replace(second=0, microsecond=0)
+    queries = [
+        _query(look.name, number, index, metric) for number, index in enumerate(["", *indexes]) for metric in METRICS
+    ]
+    window = {"StartTime": end - timedelta(days=DAYS), "EndTime": end}
+    token = ("NextToken", "NextToken")
+    sums: dict[str, list[float]] = {}
+    call = look.api("cloudwatch")
+    for result in pages(call, "GetMetricData", "MetricDataResults", token, MetricDataQueries=queries, **window):
+        sums.setdefault(result["Id"], []).extend(result["Values"])
+    return [{kind: _use(sums, number, kind) for kind in KINDS} for number in range(len(indexes) + 1)]
+
+
+METRICS = tuple(f"{name}" for kind in KINDS for name in (f"Consumed{kind}CapacityUnits", f"{kind}ThrottleEvents"))
+
+
+def _query(table: str, number: int, index: str, metric: str) -> dict[str, Any]:
+    dimensions = [{"Name": "TableName", "Value": table}]
+    dimensions += [{"Name": "GlobalSecondaryIndexName", "Value": index}] if index else []
+    named = {"Namespace": "AWS/DynamoDB", "MetricName": metric, "Dimensions": dimensions}
+    return {"Id": f"m{number}_{metric}", "MetricStat": {"Metric": named, "Period": PERIOD_S, "Stat": "Sum"}}
+
+
+def _use(sums: dict[str, list[float]], number: int, kind: str) -> Use:
+    consumed = sums.get(f"m{number}_Consumed{kind}CapacityUnits", [])
+    throttled = sums.get(f"m{number}_{kind}ThrottleEvents", [])
+    return Use(sum(consumed) / (DAYS * 86400), max(consumed, default=0.0) / PERIOD_S, int(sum(throttled)))
+
+
+def _more(look: Look, part: Part, kind: str) -> str:
+    """Write the command that gives a part room: on demand has its own limits, provisioned units can be scaled."""
+    if not part.units:
+        words = f"dynamodb describe-table --table-name {look.name} --query Table.OnDemandThroughput"
+        return f"a limit of the table, or one key too hot: {look.command(words)}"
+    dimension = f"dynamodb:{part.dimension}:{kind}CapacityUnits"
+    units = part.units[kind]
+    words = "application-autoscaling register-scalable-target --service-namespace dynamodb"
+    target = f"--resource-id {part.resource_id} --scalable-dimension {dimension}"
+    limits = f"--min-capacity {units} --max-capacity {units * 8}"
+    return f"scale it: {look.command(f'{words} {target} {limits}')}, and a policy for it with put-scaling-policy"
+
+
+def _cheaper_on_demand(look: Look, parts: list[Part]) -> Iterator[Finding]:
+    totals = {kind: sum(part.units[kind] for part in parts if part.units) for kind in KINDS}
+    shown = f"{totals['Read']}/{totals['Write']} units in all"
+    used = {kind: sum(part.use[kind].average for part in parts) / totals[kind] for kind in KINDS}
+    share = ", ".join(f"{kind.lower()} {used[kind]:.0%}" for kind in KINDS)
+    if max(totals.values()) <= FREE_UNITS:
+        text = f"provisioned, {shown}: within the free {FREE_UNITS}/{FREE_UNITS} of an account; used {share}"
+        yield Finding("ok", "billing", text)
+    elif max(used.values()) < BREAK_EVEN:
+        fix = look.command(f"dynamodb update-table --table-name {look.name} --billing-mode PAY_PER_REQUEST")
+        text = f"provisioned, {shown}, used {share}: under {BREAK_EVEN:.0%} on demand is cheaper"
+        yield Finding("advice", "billing", text, fix)
+    else:
+        yield Finding("ok", "billing", f"provisioned, {shown}, used {share}")
+
+
+def _cheaper_provisioned(look: Look, parts: list[Part]) -> Iterator[Finding]:
+    """Provisioned at its peak, steady use would fill the units: then those are cheaper."""
+    table = parts[0].use
+    steady = {kind: use.average / use.peak for kind, use in table.items() if use.average >= 1}
+    if steady and min(steady.values()) > BREAK_EVEN:
+        share = ", ".join(f"{kind.lower()} {part:.0%}" for kind, part in steady.items())
+        units = {kind: max(round(table[kind].peak * 1.2), 1) for kind in KINDS}
+        throughput = f"ReadCapacityUnits={units['Read']},WriteCapacityUnits={units['Write']}"
+        words = f"dynamodb update-table --table-name {look.name} --billing-mode PROVISIONED --provisioned-throughput"
+        text = f"on demand, used steadily ({share} of its peak): provisioned is cheaper over {BREAK_EVEN:.0%}"
+        yield Finding("advice", "billing", text, look.command(f"{words} {throughput}"))
+    else:
+        yield Finding("ok", "billing", "on demand, used unsteadily or little")

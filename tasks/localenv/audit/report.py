@@ -1,0 +1,109 @@
+"""The report: which checks there are, run side by side, and what each of them found.
+
+What the caller may not read is a finding of its own, with the permission that is missing; the others go on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..aws import DENIED_CODES
+from ..errors import LocalEnvError
+from ..parallel import side_by_side
+from ..wire import AwsApi, AwsError
+from . import access, capacity, network, safety, table
+from .finding import LEVELS, Finding, Look
+
+if TYPE_CHECKING:
+    from ..settings import Settings
+
+Check = Callable[[Look], Iterator[Finding]]
+
+CHECKS: tuple[tuple[str, Check], ...] = (
+    ("deletion protection", safety.deletion_protection),
+    ("point-in-time recovery", safety.recovery),
+    ("backups", safety.backups),
+    ("encryption", safety.encryption),
+    ("access", access.principals),
+    ("resource policy", access.resource_policy),
+    ("VPC endpoint", network.vpc_endpoint),
+    ("CloudTrail", network.cloudtrail),
+    ("capacity", capacity.capacity),
+    ("time to live", table.time_to_live),
+    ("stream", table.stream),
+    ("tags", table.tags),
+)
+
+
+@dataclass(frozen=True)
+class Report:
+    """What was looked at, and every finding in the order of the checks."""
+
+    table: str
+    account: str
+    region: str
+    findings: tuple[Finding, ...]
+
+    @property
+    def problems(self) -> int:
+        return sum(finding.level == "problem" for finding in self.findings)
+
+    @property
+    def summary(self) -> str:
+        """Count the findings by level: 1 problem, 2 advice, 5 ok."""
+        counts = [(sum(finding.level == level for finding in self.findings), level) for level in LEVELS]
+        return ", ".join(counted(count, level) for count, level in counts if count)
+
+    def as_dict(self) -> dict[str, Any]:
+        return {**asdict(self), "findings": [asdict(finding) for finding in self.findings]}
+
+
+def counted(count: int, level: str) -> str:
+    """Write how many findings of a level there are."""
+    return f"{count} {level}s" if level == "problem" and count != 1 else f"{count} {level}"
+
+
+def examine(settings: Settings, name: str, *, pattern: tuple[str, Path] | None = None) -> Report:
+    """Look at a table of AWS, whatever the target is. `pattern` is a shipped IAM policy, as shown and where it is.
+
+    Raises LocalEnvError where there is no such table or AWS cannot be asked at all.
+    """
+    settings = replace(settings, dynamodb=None)
+    look = Look(settings, name, _describe(settings, name), pattern)
+    found = side_by_side([_guarded(subject, check, look) for subject, check in CHECKS])
+    return Report(name, look.account, settings.region, tuple(finding for findings in found for finding in findings))
+
+
+def _describe(settings: Settings, name: str) -> dict[str, Any] | AwsError:
+    try:
+        described: dict[str, Any] = AwsApi(settings, "dynamodb")("DescribeTable", TableName=name)["Table"]
+    except AwsError as error:
+        if error.aws_code in DENIED_CODES:
+            return error
+        if error.aws_code != "ResourceNotFoundException":
+            raise
+        raise LocalEnvError(
+            f"there is no table {name} at AWS in {settings.region}",
+            hint="name another with --table, or another region with AWS_DEFAULT_REGION; "
+            "`inv ddb.list-tables --target prod` shows those of the region",
+        ) from error
+    return described
+
+
+def _guarded(subject: str, check: Check, look: Look) -> Callable[[], list[Finding]]:
+    def job() -> list[Finding]:
+        found: list[Finding] = []
+        try:
+            found.extend(check(look))
+        except AwsError as error:
+            denied = error.aws_code in DENIED_CODES
+            text = f"this user may not call {error.permission}" if denied else error.message
+            found.append(Finding("unknown", subject, text, error.hint or "run the same command again"))
+        except LocalEnvError as error:
+            found.append(Finding("unknown", subject, error.message, error.hint))
+        return found
+
+    return job
