@@ -1,5 +1,6 @@
 """ddb: the DynamoDB tables. Their shape, their contents, and a look inside."""
 
+from .audit import audit as audit
 from .conversations import get_conversation as get_conversation
 from .conversations import list_conversations as list_conversations
 from .conversations import seed as seed
