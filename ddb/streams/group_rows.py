@@ -30,6 +30,8 @@ GROUP_INDEX = "message-group-sk-index"
 MESSAGE, ROW = "MSG#", "GRP#"
 PATIENCE_S = 20.0
 """How long somebody who is refused again and again tries on."""
+BATCH_PATIENCE_S = 5.0
+"""The same for a group of a batch of records: Lambda comes again."""
 
 REFUSED = {"ConditionalCheckFailed", "TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"}
 """Reasons for a cancelled transaction that may have passed when it is decided anew."""
@@ -268,7 +270,7 @@ def _client() -> Any:
 def _settled(client: Any, table: str, group: str, senders: set[str]) -> tuple[int, str]:
     """Settle a group; an error is this group's alone, so that those behind it in the batch get their turn."""
     try:
-        return sum(settle(client, table, group, known=senders)), ""
+        return sum(settle(client, table, group, known=senders, patience_s=BATCH_PATIENCE_S)), ""
     except Exception as error:  # noqa: BLE001 - reported as a failed record, which is tried again and kept in the end
         return 0, f"{type(error).__name__}: {error}"
 

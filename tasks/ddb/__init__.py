@@ -6,6 +6,7 @@ from .conversations import list_conversations as list_conversations
 from .conversations import seed as seed
 from .conversations import send_message as send_message
 from .items import scan as scan
+from .stream import stream as stream
 from .tables import describe as describe
 from .tables import drop as drop
 from .tables import list_tables as list_tables

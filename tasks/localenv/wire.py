@@ -19,9 +19,13 @@ if TYPE_CHECKING:
     from .addresses import Endpoint
     from .settings import Settings
 
-Service = Literal["dynamodb", "cognito-idp"]
-TARGETS = {"dynamodb": "DynamoDB_20120810", "cognito-idp": "AWSCognitoIdentityProviderService"}
-JSON_VERSIONS = {"dynamodb": "1.0", "cognito-idp": "1.1"}
+Service = Literal["dynamodb", "dynamodbstreams", "cognito-idp"]
+TARGETS = {
+    "dynamodb": "DynamoDB_20120810",
+    "dynamodbstreams": "DynamoDBStreams_20120810",
+    "cognito-idp": "AWSCognitoIdentityProviderService",
+}
+JSON_VERSIONS = {"dynamodb": "1.0", "dynamodbstreams": "1.0", "cognito-idp": "1.1"}
 TIMEOUT_S = 60.0
 
 
@@ -54,7 +58,7 @@ class Api(Protocol):
 
 def api(settings: Settings, service: Service) -> Api:
     """Give the API of the target: the local engine's where there is one, else AWS's own."""
-    endpoint = {"dynamodb": settings.dynamodb, "cognito-idp": settings.cognito}[service]
+    endpoint = settings.cognito if service == "cognito-idp" else settings.dynamodb
     return LocalApi(endpoint, settings.region, service) if endpoint else AwsApi(settings, service)
 
 
@@ -86,7 +90,8 @@ class LocalApi:
         self._endpoint = endpoint
         self._service = service
         # The engines route by the credential's scope and check no signature; DynamoDB Local wants the fields there.
-        scope = f"local/20260101/{region}/{service}/aws4_request"
+        signed_for = "dynamodb" if service == "dynamodbstreams" else service
+        scope = f"local/20260101/{region}/{signed_for}/aws4_request"
         self._headers = {
             "Content-Type": f"application/x-amz-json-{JSON_VERSIONS[service]}",
             "X-Amz-Date": "20260101T000000Z",

@@ -1,0 +1,178 @@
+"""A table's stream: every record from the oldest on, shard by shard, and each batch as Lambda would hand it over.
+
+Nothing is remembered between runs: a stream keeps its records for a day, and what handles them must bear to see one
+twice anyway. Source: Amazon DynamoDB Developer Guide, "DynamoDB Streams": a shard's records are in order, and those of
+a parent come before those of its children.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from ..errors import LocalEnvError
+from ..wire import Api, AwsError, api
+from .client import connect
+
+if TYPE_CHECKING:
+    from ..settings import Settings
+
+Record = dict[str, Any]
+
+IDLE_S = 0.25
+"""Pause before asking again where nothing new was there."""
+LOOK_S = 10.0
+"""How often to look for new shards."""
+BATCH_SIZE = 100
+RETRIES = 5
+FIRST_PAUSE_S = 0.1
+
+
+class Outcome(Protocol):
+    """What became of a record; `error` is empty where all went well."""
+
+    @property
+    def sequence_number(self) -> str: ...
+    @property
+    def error(self) -> str: ...
+
+
+One = TypeVar("One", bound=Outcome)
+
+
+def batches(
+    settings: Settings, table: str, *, once: bool = False, sleep: Callable[[float], None] = time.sleep
+) -> Iterator[list[Record]]:
+    """Give the records of a table's stream from the oldest on, as they come; with `once` end where there are no more.
+
+    Records are those of a Lambda event: with eventSourceARN. Raises TableMissing, or LocalEnvError where the table has
+    no stream or loses it.
+    """
+    stream = _Stream(api(settings, "dynamodbstreams"), _arn(settings, table), table)
+    empty = 0
+    while not (once and empty > 1):
+        empty += 1
+        for records in stream.read():
+            empty = 0
+            yield records
+        if empty and not once:
+            sleep(IDLE_S)
+
+
+def outcomes(
+    batches: Iterable[list[Record]],
+    handle: Callable[[list[Record]], Iterable[One]],
+    *,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Iterator[One]:
+    """Hand over each batch, and tell what became of its records: each once, when that is certain.
+
+    As Lambda does with ReportBatchItemFailures: again from the first record that failed, after a growing pause, and on
+    without it after five more attempts.
+    """
+    for records in batches:
+        tries = 0
+        while records:
+            found = list(handle(records))
+            failed = {one.sequence_number: one for one in found if one.error}
+            first = next((place for place, record in enumerate(records) if _sequence(record) in failed), len(records))
+            behind = {_sequence(record) for record in records[first:]}
+            yield from (one for one in found if one.sequence_number not in behind)
+            records, tries = records[first:], tries + 1 if first == 0 else 1
+            if records and tries > RETRIES:
+                yield failed[_sequence(records[0])]
+                records, tries = records[1:], 0
+            elif records:
+                sleep(FIRST_PAUSE_S * 2**tries)
+
+
+def _arn(settings: Settings, table: str) -> str:
+    found: Any = connect(settings).describe_table(TableName=table)["Table"]
+    if not found.get("StreamSpecification", {}).get("StreamEnabled"):
+        raise LocalEnvError(
+            f"table {table} has no stream",
+            hint="give its file in ddb/tables a StreamSpecification and run `inv ddb.schema-load`",
+        )
+    return str(found["LatestStreamArn"])
+
+
+class _Stream:
+    """The shards of a stream and how far each was read."""
+
+    def __init__(self, call: Api, arn: str, table: str) -> None:
+        self._call = call
+        self._arn = arn
+        self._table = table
+        self._parents: dict[str, str] = {}
+        self._iterators: dict[str, str] = {}
+        self._last: dict[str, str] = {}
+        self._read: set[str] = set()
+        self._looked: float | None = None
+
+    def read(self) -> Iterator[list[Record]]:
+        """Give what is new in each shard whose parent is read to its end: a batch each, none where nothing is new."""
+        if self._looked is None or time.monotonic() - self._looked > LOOK_S:
+            self._look()
+        for shard, parent in list(self._parents.items()):
+            if shard not in self._read and (parent in self._read or parent not in self._parents):
+                records = self._next(shard)
+                if records:
+                    yield [{**record, "eventSourceARN": self._arn} for record in records]
+
+    def _look(self) -> None:
+        """List the shards, all pages. Ones that are gone are forgotten."""
+        start: dict[str, Any] = {}
+        found: dict[str, str] = {}
+        while True:
+            answer = self._ask("DescribeStream", StreamArn=self._arn, **start)["StreamDescription"]
+            found.update({shard["ShardId"]: shard.get("ParentShardId", "") for shard in answer["Shards"]})
+            if not answer.get("LastEvaluatedShardId"):
+                break
+            start = {"ExclusiveStartShardId": answer["LastEvaluatedShardId"]}
+        self._parents = found
+        self._looked = time.monotonic()
+
+    def _next(self, shard: str) -> list[Record]:
+        try:
+            iterator = self._iterators.get(shard) or self._iterator(shard)
+            answer = self._ask("GetRecords", ShardIterator=iterator, Limit=BATCH_SIZE)
+        except AwsError as error:
+            if error.aws_code not in ("ExpiredIteratorException", "TrimmedDataAccessException"):
+                raise
+            # Fifteen minutes without a call, or a day: what is left is read from where we were, or from the oldest on.
+            self._iterators.pop(shard, None)
+            if error.aws_code == "TrimmedDataAccessException":
+                self._last.pop(shard, None)
+            return []
+        records: list[Record] = answer["Records"]
+        if records:
+            self._last[shard] = _sequence(records[-1])
+        if answer.get("NextShardIterator"):
+            self._iterators[shard] = answer["NextShardIterator"]
+        else:
+            self._read.add(shard)
+            self._looked = None  # its children
+        return records
+
+    def _iterator(self, shard: str) -> str:
+        last = self._last.get(shard)
+        start = {"ShardIteratorType": "TRIM_HORIZON"}
+        if last:
+            start = {"ShardIteratorType": "AFTER_SEQUENCE_NUMBER", "SequenceNumber": last}
+        return str(self._ask("GetShardIterator", StreamArn=self._arn, ShardId=shard, **start)["ShardIterator"])
+
+    def _ask(self, operation: str, **parameters: Any) -> dict[str, Any]:
+        try:
+            return self._call(operation, **parameters)
+        except AwsError as error:
+            if error.aws_code != "ResourceNotFoundException":
+                raise
+            raise LocalEnvError(
+                f"the stream of table {self._table} is gone: the table was dropped, or its stream changed",
+                hint="run `inv ddb.stream` again",
+            ) from error
+
+
+def _sequence(record: Record) -> str:
+    return str(record["dynamodb"]["SequenceNumber"])
