@@ -35,11 +35,13 @@ def run(
     cwd: Path | None = None,
     timeout_s: float = 60,
     text: str = "",
+    output: IO[bytes] | None = None,
     user: int | None = None,
     group: int | None = None,
 ) -> Completed:
     """Run a program to its end and return what it said, whatever its exit code. `text` is its stdin.
 
+    What it writes to stdout goes to `output` where that is given.
     Raises PreflightFailed when the program does not exist, TimedOut when it outlives `timeout_s`.
     """
     try:
@@ -48,7 +50,8 @@ def run(
             env=None if env is None else dict(env),
             cwd=cwd,
             input=text,
-            capture_output=True,
+            stdout=output or subprocess.PIPE,
+            stderr=subprocess.PIPE,
             text=True,
             errors="replace",
             timeout=timeout_s,
@@ -60,7 +63,7 @@ def run(
         raise PreflightFailed(f"{command[0]} is not installed") from error
     except subprocess.TimeoutExpired as error:
         raise TimedOut(f"{Path(str(command[0])).name} did not end within {timeout_s:.0f} s") from error
-    return Completed(done.returncode, done.stdout, done.stderr)
+    return Completed(done.returncode, done.stdout or "", done.stderr)
 
 
 def spawn(

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import shutil
-from dataclasses import replace
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .. import shell
-from ..disk import no_space, tells_of_full_disk
-from ..errors import LocalEnvError, PreflightFailed
+from ..disk import disk_errors, no_space, tells_of_full_disk
+from ..errors import LocalEnvError
 from .connection import connect, server_errors
 from .contents import Contents, measure
 
@@ -20,39 +19,28 @@ if TYPE_CHECKING:
 TIMEOUT_S = 1800
 
 
-def find_program(shipped: Path | None) -> Path:
-    """Take the pg_dump that is `shipped` with an engine, which is new enough for both, else the one on PATH."""
-    if shipped and shipped.exists():
-        return shipped
-    found = shutil.which("pg_dump")
-    if found is None:
-        raise PreflightFailed("pg_dump is not installed", hint="install the client programs of PostgreSQL 17 or newer")
-    return Path(found)
-
-
-def dump(program: Path, address: PostgresAddress, path: Path) -> Contents:
+def dump(command: Sequence[str | Path], address: PostgresAddress, path: Path) -> Contents:
     """Write the database to a file, and say what it held at that very moment. Nobody's session is ended.
 
-    Owners and rights are left out: they name roles that another server may not have.
+    `command` is pg_dump and what it connects to. Owners and rights are left out: they name roles that another server
+    may not have.
     """
     with server_errors(f"database {address.database}"), connect(address) as conn:
         conn.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
         row = conn.execute("SELECT pg_export_snapshot()").fetchone()
-        _run(program, address, path, str(row[0]) if row else "")
+        _run([*command, "--snapshot", str(row[0]) if row else ""], address, path)
         return measure(conn)
 
 
-def _run(program: Path, address: PostgresAddress, path: Path, snapshot: str) -> None:
-    """Run pg_dump on the state of a transaction that is open elsewhere. The password goes by the environment."""
-    done = shell.run(
-        [
-            program,
-            *("--snapshot", snapshot, "--encoding=UTF8", "--no-owner", "--no-privileges", "--no-password"),
-            *("--file", path, "--dbname", replace(address, password="").url()),
-        ],
-        env={**os.environ, "PGPASSWORD": address.password, "PGCONNECT_TIMEOUT": "5", "LC_ALL": "C"},
-        timeout_s=TIMEOUT_S,
-    )
+def _run(command: Sequence[str | Path], address: PostgresAddress, path: Path) -> None:
+    """Run pg_dump. The password goes by the environment, unseen by `ps`."""
+    with disk_errors(path.parent), path.open("wb") as file:
+        done = shell.run(
+            [*command, "--encoding=UTF8", "--no-owner", "--no-privileges", "--no-password"],
+            env={**os.environ, "PGPASSWORD": address.password, "PGCONNECT_TIMEOUT": "5", "LC_ALL": "C"},
+            timeout_s=TIMEOUT_S,
+            output=file,
+        )
     if done.code and tells_of_full_disk(done.stderr):
         raise no_space(path.parent, done.stderr.strip())
     if done.code:

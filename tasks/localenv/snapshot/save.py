@@ -16,7 +16,7 @@ from ..cognito.users import look_for_pool
 from ..dynamodb import copies, schema
 from ..dynamodb.client import connect as connect_dynamodb
 from ..dynamodb.copies import Files
-from ..errors import LocalEnvError, PreflightFailed
+from ..errors import LocalEnvError
 from ..parallel import side_by_side
 from ..postgres import contents, databases, dump, properties
 from ..postgres.connection import connect
@@ -118,16 +118,6 @@ def describe(path: Path) -> File:
         return File(path.name, file.tell(), digest.hexdigest())
 
 
-def pg_dump() -> Path:
-    """Find pg_dump. Raises PreflightFailed."""
-    from ..engines import postgres_home
-
-    try:
-        return dump.find_program(postgres_home.installed_programs() / "bin" / "pg_dump")
-    except PreflightFailed:
-        return dump.find_program(None)
-
-
 def _require_something(settings: Settings) -> None:
     if not is_there(settings):
         raise LocalEnvError(f"there is no database {settings.postgres.database}, so nothing to save", hint=NOTHING)
@@ -150,10 +140,12 @@ def _clone(settings: Settings, copy: str, say: Say) -> Database | None:
 
 
 def _dump(settings: Settings, folder: Path) -> Database:
+    from ..engines.pg_dump import dump_command
+
     address, path = settings.postgres, folder / POSTGRES_FILE
     with databases.maintenance(address) as conn:
         found = properties.fetch(conn, address.database)
-    held = dump.dump(pg_dump(), address, path)
+    held = dump.dump(dump_command(settings), address, path)
     file = describe(path)
     return Database(address.database, 0, held.tables, held.rows, held.sha256, asdict(found), file)
 

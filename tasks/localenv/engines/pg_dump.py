@@ -1,0 +1,49 @@
+"""Which pg_dump reads the database server of an engine: one of the server's own release.
+
+An older one writes what it does not know of: of a server of 17.12, that of 18.4 dumps column options which no server
+takes (measured).
+"""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+from ..errors import PreflightFailed, ServiceFailed
+from ..settings import Settings
+from .state import read_choice
+
+SOCKET_PORT = 5432
+
+
+def dump_command(settings: Settings) -> list[str | Path]:
+    """Give the program and what it connects to; the password goes by PGPASSWORD. Output is to come on stdout.
+
+    Raises PreflightFailed where there is no such program, ServiceFailed where the server does not run.
+    """
+    choice = read_choice(settings.state_dir)
+    if choice and choice.engine == "docker":
+        return _in_container(settings)
+    from .postgres_home import installed_programs
+
+    address = replace(settings.postgres, password="")
+    return [installed_programs() / "bin" / "pg_dump", "--dbname", address.url()]
+
+
+def _in_container(settings: Settings) -> list[str | Path]:
+    from .docker_api import DockerApi
+    from .docker_endpoint import find_endpoint
+    from .docker_start import current
+
+    docker = shutil.which("docker")
+    if docker is None:
+        raise PreflightFailed("the program docker is not installed", hint="install Docker's command line")
+    endpoint = find_endpoint()
+    container = current(DockerApi(endpoint).containers(settings.project_id)).get("postgres")
+    if container is None:
+        raise ServiceFailed("there is no container of Postgres", hint="run `inv env.up`")
+    # The socket inside, which the image trusts.
+    address = replace(settings.postgres, host="", port=SOCKET_PORT, password="", options=())
+    inside = ["pg_dump", "--dbname", address.url()]
+    return [docker, "--host", endpoint.url, "exec", "-e", "PGPASSWORD", container.id, *inside]
