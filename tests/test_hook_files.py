@@ -231,3 +231,26 @@ def test_the_workflows_use_what_there_is() -> None:
             if step.get("uses", "").startswith("./"):
                 assert step["uses"] == f"./{ACTION}"
                 assert set(step["with"]) <= set(action["inputs"])
+
+
+# --- docs/hooks.md ----------------------------------------------------------------------------------------------------
+
+
+def test_the_snippets_of_the_docs_are_those_of_the_files_and_run(checkout: Checkout) -> None:
+    blocks = re.findall(r"^```(\w+)\n(.*?)^```$", (ROOT / "docs/hooks.md").read_text(), re.MULTILINE | re.DOTALL)
+    assert [kind for kind, _ in blocks] == ["yaml", "json", "yaml", "sh"]
+    gitpod, container, workflow, script = (text for _, text in blocks)
+    assert yaml.safe_load(gitpod)["tasks"] == read_yaml(".gitpod.yml")["tasks"][:1]
+    ours = read_devcontainer()
+    assert json.loads(container) == {
+        name: ours[name]["localenv"] if name == "postStartCommand" else ours[name] for name in json.loads(container)
+    }
+    assert yaml.safe_load(workflow)["steps"][1]["uses"] == f"./{ACTION}"
+    done = checkout.run(f'{script}\necho "$DDB_MESSAGE_TABLE"')
+    assert (done.code, done.stdout.splitlines()[-1]) == (0, "cruddur-messages"), done.stderr
+
+
+def test_the_docs_name_every_input_and_output_of_the_action() -> None:
+    text = (ROOT / "docs/hooks.md").read_text()
+    action = read_yaml(ACTION / "action.yml")
+    assert [name for name in (*action["inputs"], *action["outputs"]) if f"`{name}`" not in text] == []
