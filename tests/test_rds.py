@@ -529,6 +529,32 @@ def test_status_says_what_keeps_this_workspace_out(run: Command, group: Group, m
     )
 
 
+@pytest.mark.parametrize(
+    ("host", "text", "hint"),
+    [
+        (
+            "cruddur-db.abc.ca-central-1.rds.amazonaws.com",
+            "names a host in ca-central-1, not in us-east-1",
+            "set AWS_DEFAULT_REGION=ca-central-1",
+        ),
+        (
+            "db.example.com",
+            "names db.example.com, which is no instance's endpoint",
+            "correct it, or name one with --instance",
+        ),
+    ],
+    ids=["another-region", "another-host"],
+)
+def test_status_says_that_the_production_url_names_no_instance(
+    run: Command, group: Group, monkeypatch: pytest.MonkeyPatch, host: str, text: str, hint: str
+) -> None:
+    make_instance(group.id)
+    monkeypatch.setenv("PROD_CONNECTION_URL", f"postgresql://root:hush-hush@{host}:5432/cruddur")
+    told = run("rds.status", format="json").data
+    assert [instance["identifier"] for instance in told["instances"]] == ["cruddur-db"]
+    assert told["problems"] == [{"subject": "PROD_CONNECTION_URL", "text": text, "hint": hint}]
+
+
 def test_status_of_a_stopped_instance_says_when_aws_starts_it_again(run: Command, group: Group) -> None:
     """moto knows no AutomaticRestartTime, so that RDS's answer is played."""
     from datetime import datetime, timezone

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
@@ -43,6 +44,10 @@ class Instance:
     deletion_protection: bool
     groups: tuple[str, ...]
     restarts_at: datetime | None = None
+
+    @property
+    def host(self) -> str:
+        return self.endpoint.rpartition(":")[0]
 
     @property
     def answers(self) -> bool:
@@ -93,7 +98,8 @@ def examine(settings: Settings, identifier: str = "") -> Report:
         [lambda: _choose(settings, fetch_instances(call), identifier), lambda: _rule(settings), lambda: _mine(settings)]
     )
     instances, rule, address = seen
-    problems = [rule] if isinstance(rule, Problem) else []
+    problems = [] if identifier else _astray(settings, instances)
+    problems += [rule] if isinstance(rule, Problem) else []
     found = rule if isinstance(rule, Rule) else None
     problems += [problem for instance in instances for problem in _problems_of(instance, settings)]
     if found:
@@ -153,7 +159,20 @@ def _choose(settings: Settings, instances: list[Instance], identifier: str) -> l
     if not settings.prod_postgres:
         return instances
     host = settings.prod_postgres.host
-    return [instance for instance in instances if instance.endpoint.rpartition(":")[0] == host] or instances
+    return [instance for instance in instances if instance.host == host] or instances
+
+
+def _astray(settings: Settings, instances: list[Instance]) -> list[Problem]:
+    """Say it where PROD_CONNECTION_URL names none of the instances; RDS writes the region into its host names."""
+    host = settings.prod_postgres.host if settings.prod_postgres else ""
+    if not host or any(instance.host == host for instance in instances):
+        return []
+    found = re.search(r"\.([a-z0-9-]+)\.rds\.amazonaws\.com$", host)
+    if found and found[1] != settings.region:
+        text, hint = f"names a host in {found[1]}, not in {settings.region}", f"set AWS_DEFAULT_REGION={found[1]}"
+    else:
+        text, hint = f"names {host}, which is no instance's endpoint", "correct it, or name one with --instance"
+    return [Problem("PROD_CONNECTION_URL", text, hint)]
 
 
 def _none(settings: Settings, instances: list[Instance], which: str, given: str) -> list[Instance]:
