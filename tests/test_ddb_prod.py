@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -139,3 +140,38 @@ def test_an_endpoint_override_stops_prod_before_any_call(prod: Prod, monkeypatch
 
 def test_a_plan_for_prod_asks_nothing_and_changes_nothing(prod: Prod) -> None:
     assert (prod("ddb.schema-load", plan=True)[0], tables()) == (0, [])
+
+
+def test_an_import_into_prod_is_refused_without_the_tables_name(prod: Prod, tmp_path: Path) -> None:
+    prod("ddb.schema-load", confirm=TABLE)
+    (tmp_path / "a.jsonl").write_text('{"pk": "a", "sk": "1", "b": {"x": [1]}}\n')
+    file = str(tmp_path / "a.jsonl")
+    assert (prod("ddb.import", file=file)[0], count()) == (3, 0)
+    code, report = prod("ddb.import", file=file, confirm=TABLE)
+    assert (code, report[-1], count()) == (
+        0,
+        f"ok ddb.import 0s 1 items for {TABLE}: 1 new, 0 replaced, 0 unchanged",
+        1,
+    )
+    assert prod("ddb.import", file=file, confirm=TABLE)[1][-1] == (
+        f"ok ddb.import 0s 1 items for {TABLE}: 0 new, 0 replaced, 1 unchanged"
+    )
+
+
+def test_binary_survives_the_way_through_aws(prod: Prod, tmp_path: Path) -> None:
+    prod("ddb.schema-load", confirm=TABLE)
+    line = '{"Item":{"b":{"B":"AP8="},"pk":{"S":"a"},"s":{"BS":["/w==","AA=="]},"sk":{"S":"1"}}}\n'
+    (tmp_path / "a.jsonl").write_text(line)
+    assert prod("ddb.import", file=str(tmp_path / "a.jsonl"), confirm=TABLE)[0] == 0
+    assert prod("ddb.export", file=str(tmp_path / "b.jsonl"))[0] == 0
+    assert (tmp_path / "b.jsonl").read_text() == line
+
+
+def test_a_statement_that_writes_to_prod_wants_the_tables_name(prod: Prod) -> None:
+    prod("ddb.schema-load", confirm=TABLE)
+    insert = f"INSERT INTO \"{TABLE}\" VALUE {{'pk': 'a', 'sk': '1'}}"
+    assert (prod("ddb.query", sql=insert, write=True)[0], count()) == (3, 0)
+    assert prod("ddb.query", sql=insert, write=True)[1][-2:] == [
+        f"FAIL ddb.query {TABLE} is production data, and nobody is here to confirm",
+        f"hint run the same command with --confirm {TABLE}",
+    ]

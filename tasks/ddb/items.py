@@ -1,10 +1,26 @@
-"""ddb: what is in the tables, item by item."""
+"""ddb: what is in the tables, item by item: scan, query, export and import."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
 from .. import _output, env
 from .._graph import StepContext, step
-from .tables import TABLE
+from . import tables
+from .tables import CONFIRM, TABLE
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+    from ..localenv.dynamodb.itemfile import Keys
+    from ..localenv.dynamodb.s3folder import Part
+    from ..localenv.dynamodb.statement import Statement
+
+LOCAL_BATCHES, AWS_BATCHES = 4, 8
+"""Batches in flight: more of them do not help a local engine, and do help over a distance."""
 
 
 @step(
@@ -17,13 +33,171 @@ def scan(c: StepContext, table: str = "", limit: int = 0, format: str = "text") 
     from ..localenv.dynamodb import scan as scanning
     from ..localenv.dynamodb import schema
     from ..localenv.dynamodb.client import connect
-    from ..localenv.errors import UsageError
 
-    as_json = c.step.format == "json"
-    if limit < 0:
-        raise UsageError(f"--limit {limit} is less than nothing", hint="leave it out to see every item")
-    client, name = connect(c.step.settings), table or c.step.settings.message_table
+    as_json, limit = c.step.format == "json", _positive(limit)
+    client, name = connect(c.step.settings), _table(c)
     key = tuple(attribute for attribute, _ in schema.need_table(client, name).shape.key)
     items = scanning.scan(client, name, limit=limit)
     count = _output.stream(scanning.as_json_line(item) if as_json else scanning.as_text(item, key) for item in items)
     return None if count is None else f"{count:,} items of {name}"
+
+
+def _statement(c: StepContext) -> Statement:
+    from ..localenv.dynamodb import partiql
+
+    statement = partiql.read_query(c.step.arguments["sql"], c.step.arguments["file"])
+    if not c.step.arguments["write"]:
+        partiql.require_read(statement)
+    return statement
+
+
+def _plan_query(c: StepContext) -> list[str]:
+    statement = _statement(c)
+    return [] if statement.is_read else [f"{statement.verb} {statement.table}"]
+
+
+@step(
+    pre=[env.up],
+    reads=True,
+    plan=_plan_query,
+    iterable=["param"],
+    help={
+        "sql": "the PartiQL statement",
+        "file": "a file that holds it",
+        "param": 'value of the next ? in it: text, or typed as {"N": "5"}; may be repeated',
+        "limit": "this many items at most (default: all)",
+        "write": "let it change data",
+        "format": "text, or json: a line an item",
+        "confirm": CONFIRM,
+    },
+)
+def query(
+    c: StepContext,
+    sql: str = "",
+    file: str = "",
+    param: list[str] | None = None,
+    limit: int = 0,
+    write: bool = False,
+    format: str = "text",
+    confirm: str = "",
+) -> str | None:
+    """Run one PartiQL statement, read-only unless --write."""
+    from ..localenv.dynamodb import partiql
+    from ..localenv.dynamodb import scan as scanning
+    from ..localenv.dynamodb.client import connect
+    from ..localenv.dynamodb.transfer import keys_of
+
+    as_json, limit = c.step.format == "json", _positive(limit)
+    statement, client = _statement(c), connect(c.step.settings)
+    parameters = partiql.parse_parameters(param or (), statement)
+    key = tuple(name for name, _ in keys_of(client, statement.table).key)
+    if not statement.is_read:
+        c.step.allow_write(statement.table, confirm)
+    if whole := partiql.full_scan(client, statement):
+        c.step.reporter.warn(c.step.name, whole)
+    consumed, count = partiql.Consumed(), partiql.Count()
+    items = count.each(partiql.run(client, statement, parameters, consumed, limit=limit))
+    lines = map(scanning.as_json_line, items) if as_json else scanning.as_table(items, key)
+    if _output.stream(lines) is None:
+        return None
+    return f"{statement.verb} {statement.table}: {count.items:,} items{consumed}"
+
+
+def _positive(limit: int) -> int:
+    from ..localenv.errors import UsageError
+
+    if limit < 0:
+        raise UsageError(f"--limit {limit} is less than nothing", hint="leave it out to see every item")
+    return limit
+
+
+@step(
+    pre=[env.up],
+    reads=True,
+    plan=lambda c: [f"write the items of {_table(c)} to {c.step.arguments['s3'] or c.step.arguments['file']}"],
+    help={
+        "table": TABLE,
+        "file": "where to, compressed where it ends in .gz; - is stdout (default)",
+        "s3": "a new folder instead, in the format of AWS's import from S3",
+    },
+)
+def export(c: StepContext, table: str = "", file: str = "-", s3: str = "") -> str | None:
+    """Write every item of a table as a line of DynamoDB JSON."""
+    from ..localenv.dynamodb import s3folder, transfer
+    from ..localenv.dynamodb.client import connect
+    from ..localenv.dynamodb.itemfile import as_line
+    from ..localenv.dynamodb.scan import scan as scanning
+    from ..localenv.dynamodb.schema import need_table
+
+    client, name = connect(c.step.settings), _table(c)
+    description = need_table(client, name).description
+    if s3:
+        folder = Path(s3).expanduser()
+        items, size_bytes = s3folder.write_folder(folder, name, scanning(client, name, consistent=True), description)
+        upload = f"aws s3 sync {s3.rstrip('/')}/data s3://YOUR-BUCKET/{name}/data"
+        return f"{items:,} items of {name} in {s3} ({size_bytes:,} bytes); next: `{upload}`, then {_request(s3)}"
+    if file == "-":
+        count = _output.stream(as_line(item) for item in scanning(client, name, consistent=True))
+        return None if count is None else f"{count:,} items of {name}"
+    progress = transfer.paced(c.step.say, "{count} items read")
+    done = transfer.export_items(client, name, Path(file).expanduser(), on_read=progress)
+    return f"{done.items:,} items of {name} in {file} ({done.size_bytes:,} bytes)"
+
+
+def _request(folder: str) -> str:
+    return f"`aws dynamodb import-table --cli-input-json file://{folder.rstrip('/')}/import-table.json`"
+
+
+def _table(c: StepContext) -> str:
+    return str(c.step.arguments["table"] or c.step.settings.message_table)
+
+
+@contextmanager
+def _checked(c: StepContext) -> Iterator[tuple[DynamoDBClient, list[Part], Keys, int]]:
+    """Give the client, the files, what the table wants of items, and how many there are, all of them checked."""
+    from ..localenv.dynamodb import importing
+    from ..localenv.dynamodb.client import connect
+    from ..localenv.dynamodb.transfer import keys_of
+
+    client = connect(c.step.settings)
+    keys = keys_of(client, _table(c))
+    with importing.sources(c.step.arguments["file"], importing.stdin_bytes) as parts:
+        yield client, parts, keys, importing.check(parts, keys)
+
+
+def _plan_import(c: StepContext) -> list[str]:
+    from ..localenv.dynamodb import importing
+
+    with _checked(c) as (client, parts, keys, count):
+        outcome = importing.plan(client, _table(c), parts, keys, only_new=c.step.arguments["only_new"])
+    return [f"write to {_table(c)}, of {count:,} items: {outcome}"]
+
+
+@step(
+    name="import",
+    pre=[tables.schema_load],
+    plan=_plan_import,
+    help={
+        "table": TABLE,
+        "file": "lines of items, a folder of such files, an export of S3, or - for stdin",
+        "only_new": "leave items alone whose key the table has already (default: replace them)",
+        "confirm": CONFIRM,
+    },
+)
+def import_items(c: StepContext, table: str = "", file: str = "", only_new: bool = False, confirm: str = "") -> str:
+    """Write the items of a file to a table, those of the same key over."""
+    from ..localenv.dynamodb import importing, transfer
+
+    name = _table(c)
+    with _checked(c) as (client, parts, keys, count):
+        c.step.allow_write(name, confirm)
+        outcome = importing.apply(
+            client,
+            name,
+            parts,
+            keys,
+            only_new=only_new,
+            at_once=LOCAL_BATCHES if c.step.settings.is_local else AWS_BATCHES,
+            on_written=transfer.paced(c.step.say, f"{{count}} of {count:,} items written"),
+        )
+    return f"{count:,} items for {name}: {outcome}"

@@ -13,7 +13,7 @@ import io
 import json
 import os
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from decimal import Decimal
@@ -22,9 +22,10 @@ from typing import IO, Any, NoReturn
 
 from ..disk import disk_errors
 from ..errors import UsageError
-from .jsonfile import JsonFile, Steps
+from .document import Steps
+from .jsonfile import document_of
 from .tables import Key
-from .typed import DEEPEST, Item, Misfit, Value, from_plain, is_typed, ordered, read_item
+from .typed import TOO_DEEP, Item, Misfit, from_plain, ordered, read_item, told
 
 LINE_BYTES = 16 * 1024 * 1024
 """Longer than the JSON of any item of 400 kB, and short enough for memory."""
@@ -42,16 +43,19 @@ class Keys:
 
 @dataclass(frozen=True)
 class Line:
-    """An item (binary as bytes) and its place in a file, path:line."""
+    """An item (binary as bytes) and its place in a file, path:line; or what is wrong with the line there."""
 
     place: str
     item: Item
+    error: UsageError | None = None
 
 
 def as_line(item: Item) -> str:
     """Write an item (DynamoDB JSON, from any client) as a line, without its end."""
     values = {name: ordered(value) for name, value in item.items()}
-    return json.dumps({"Item": values}, ensure_ascii=False, separators=(",", ":"), sort_keys=True)
+    line = json.dumps({"Item": values}, ensure_ascii=False, separators=(",", ":"), sort_keys=True)
+    # Half a surrogate pair, which no UTF-8 holds, is written as JSON's escape of it.
+    return line if line.isascii() else line.encode(errors="backslashreplace").decode()
 
 
 @dataclass(frozen=True)
@@ -92,8 +96,7 @@ def _write(raw: IO[bytes], items: Iterable[Item], *, compressed: bool) -> Writte
     # No name and no time in the header: the same items give the same bytes.
     out: Any = gzip.GzipFile("", "wb", 6, sink, mtime=0) if compressed else sink
     for item in items:
-        # Half a surrogate pair, which no UTF-8 holds, is written as JSON's escape of it.
-        out.write(as_line(item).encode(errors="backslashreplace") + b"\n")
+        out.write(as_line(item).encode() + b"\n")
         count += 1
     if compressed:
         out.close()
@@ -122,15 +125,23 @@ class _Hashing:
 def read_lines(path: Path, shown: str, keys: Keys) -> Iterator[Line]:
     """Read the items of a file, a line in memory; compressed ones are known by their first bytes, CSV by its suffix.
 
-    A line is an item in DynamoDB JSON, bare or within {"Item": …}, or plain JSON: its key tells which.
-    Raises UsageError at path:line:column for the first line that is no item of such a table.
+    A line is an item in DynamoDB JSON, bare or within {"Item": …}, or plain JSON: its key tells which. One that is no
+    item of such a table has an error at path:line:column. Raises UsageError where reading cannot go on.
     """
     with open_plain(path, shown) as file:
         if path.suffixes[-1:] == [".csv"] or path.suffixes[-2:] == [".csv", ".gz"]:
             yield from _read_csv(file, shown, keys)
             return
         for number, text in _texts(file, shown):
-            yield Line(f"{shown}:{number}", _placed(text, f"{shown}:{number}", lambda data: _item_of(data, keys)))
+            yield _line(f"{shown}:{number}", text, keys)
+
+
+def read_items(path: Path, shown: str, keys: Keys) -> Iterator[Item]:
+    """Read the items of a file. Raises UsageError at path:line:column for the first line that is none."""
+    for line in read_lines(path, shown, keys):
+        if line.error:
+            raise line.error
+        yield line.item
 
 
 @contextmanager
@@ -166,57 +177,61 @@ def _texts(file: IO[bytes], shown: str) -> Iterator[tuple[int, str]]:
             yield number, text
 
 
-def _placed(text: str, place: str, read: Callable[[Any], Item]) -> Item:
+def _line(place: str, text: str, keys: Keys) -> Line:
     """Read a line of JSON; what is wrong with it is said with its column."""
     try:
-        return read(LOADER.decode(text.strip()))
+        return Line(place, _item_of(LOADER.decode(text.strip()), keys))
     except json.JSONDecodeError as error:
         column = len(text) - len(text.lstrip()) + error.colno
-        problem = f"{place}:{column}: not JSON: {error.msg[0].lower()}{error.msg[1:]}"
-        raise UsageError(problem, hint=ONE_A_LINE if text.strip() in "[{" else "") from error
+        problem, hint = f"not JSON: {error.msg[0].lower()}{error.msg[1:]}", ONE_A_LINE if text.strip() in "[{" else ""
     except Misfit as error:
-        at = JsonFile("", text, None).place(error.steps).rpartition(":")[2] if error.steps else "1"
-        raise UsageError(f"{place}:{at}: {error.message}", hint=error.hint) from error
-    except RecursionError as error:
-        raise UsageError(f"{place}:1: nested deeper than the {DEEPEST} levels that DynamoDB takes") from error
+        place_in_line = document_of("", text, None).place(error.steps) if error.steps else "1"
+        column, problem, hint = int(place_in_line.rpartition(":")[2]), error.message, error.hint
+    except RecursionError:
+        column, problem, hint = 1, TOO_DEEP, ""
+    return Line(place, {}, UsageError(f"{place}:{column}: {problem}", hint=hint))
 
 
 def _item_of(data: Any, keys: Keys) -> Item:
     """Make the item of what a line holds: the key's value is an object where it is typed, else it is plain."""
     steps: Steps = ()
     hash_key = keys.key[0][0]
-    if isinstance(data, dict) and set(data) == {"Item"} and not (hash_key == "Item" and is_typed(data["Item"])):
+    if isinstance(data, dict) and set(data) == {"Item"} and not (hash_key == "Item" and _is_key_value(data["Item"])):
         data, steps = data["Item"], ("Item",)
     if not isinstance(data, dict):
-        hint = ONE_A_LINE if isinstance(data, list) else ""
-        raise Misfit(steps, f"wanted an item, found {type(data).__name__}", hint=hint)
+        raise Misfit(steps, f"wanted an item, found {told(data)}", hint=ONE_A_LINE if isinstance(data, list) else "")
     for stranger in ("NewImage", "OldImage"):
         if stranger in data and hash_key not in data:
             raise Misfit(steps, "a change of an incremental export, and no item", hint="use a full export")
-    if not steps and hash_key in data and not isinstance(data[hash_key], dict):
+    _need_keys(data, keys, steps)
+    if not steps and not isinstance(data[hash_key], dict):
         data = {name: from_plain(value) for name, value in data.items()}
     item = read_item(data, steps)
-    check_keys(item, keys, steps)
+    _check_keys(item, keys, steps)
     return item
 
 
-def check_keys(item: Item, keys: Keys, steps: Steps = ()) -> None:
-    """Raise Misfit where a key is missing, of another type, or empty. An index's key may be missing."""
-    for name, kind in keys.key:
-        if name not in item:
+def _is_key_value(value: Any) -> bool:
+    """Tell whether this is the value of an attribute called Item, and not an item."""
+    return not (isinstance(value, dict) and "Item" in value)
+
+
+def _need_keys(data: Collection[str], keys: Keys, steps: Steps = ()) -> None:
+    for name, _ in keys.key:
+        if name not in data:
             raise Misfit(steps, f"no {name!r}, which is in the table's key")
-        _check_key(name, kind, item[name], steps)
-    for name, kind in keys.types.items():
-        if name in item:
-            _check_key(name, kind, item[name], steps)
 
 
-def _check_key(name: str, wanted: str, value: Value, steps: Steps) -> None:
-    ((kind, content),) = value.items()
-    if kind != wanted:
-        raise Misfit((*steps, name), f"{name!r} is a key of type {wanted}, found {kind}")
-    if content in ("", b""):
-        raise Misfit((*steps, name), f"{name!r} is a key, and keys are not empty")
+def _check_keys(item: Item, keys: Keys, steps: Steps = ()) -> None:
+    """Raise Misfit where the value of a key, the table's or an index's, is of another type or empty."""
+    for name, wanted in keys.types.items():
+        if name not in item:
+            continue
+        ((kind, content),) = item[name].items()
+        if kind != wanted:
+            raise Misfit((*steps, name), f"{name!r} is a key of type {wanted}, found {kind}")
+        if content in ("", b""):
+            raise Misfit((*steps, name), f"{name!r} is a key, and keys are not empty")
 
 
 def _read_csv(file: IO[bytes], shown: str, keys: Keys) -> Iterator[Line]:
@@ -230,7 +245,7 @@ def _read_csv(file: IO[bytes], shown: str, keys: Keys) -> Iterator[Line]:
             place, last_line = f"{shown}:{last_line + 1}", reader.line_num
             if len(row) != len(names):
                 raise UsageError(f"{place}: {len(row)} columns, and {len(names)} in the first line")
-            yield Line(place, _item_of_row(dict(zip(names, row, strict=True)), place, keys))
+            yield _line_of_row(place, dict(zip(names, row, strict=True)), keys)
     except csv.Error as error:
         raise UsageError(f"{shown}:{reader.line_num}: {error}") from error
     except UnicodeDecodeError as error:
@@ -239,13 +254,14 @@ def _read_csv(file: IO[bytes], shown: str, keys: Keys) -> Iterator[Line]:
         text.detach()
 
 
-def _item_of_row(row: dict[str, str], place: str, keys: Keys) -> Item:
+def _line_of_row(place: str, row: dict[str, str], keys: Keys) -> Line:
     try:
+        _need_keys(row, keys)
         item = read_item({name: {keys.types.get(name, "S"): value} for name, value in row.items()})
-        check_keys(item, keys)
+        _check_keys(item, keys)
     except Misfit as error:
-        raise UsageError(f"{place}: {error.message}", hint=error.hint) from error
-    return item
+        return Line(place, {}, UsageError(f"{place}: {error.message}", hint=error.hint))
+    return Line(place, item)
 
 
 def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Items in bulk: batches of 25, several at once, and what DynamoDB did not take tried again.
 
 Source: Amazon DynamoDB API Reference, BatchWriteItem: a call may succeed and still give items back as
-UnprocessedItems, to be sent again after a pause that grows.
+UnprocessedItems, to be sent again after a pause that grows; BatchGetItem the same, with UnprocessedKeys.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ..errors import TimedOut
@@ -99,24 +100,59 @@ class _Batches:
         self._closed = True
 
 
+def fetch(
+    client: DynamoDBClient,
+    table: str,
+    keys: list[Any],
+    *,
+    stalled_s: float = STALLED_S,
+    sleep: Callable[[float], None] = time.sleep,
+) -> list[dict[str, Any]]:
+    """Give the items that have one of at most 100 keys, as they are now, in any order. Raises TimedOut."""
+    patience = _Patience(f"table {table} gave no further item", "read", stalled_s, sleep)
+    found: list[dict[str, Any]] = []
+    left = keys
+    while left:
+        items, rest = _get(client, table, left)
+        found += items
+        if rest:
+            patience.wait(moved=len(rest) < len(left))
+        left = rest
+    return found
+
+
+@dataclass
+class _Patience:
+    """Waits longer each time that nothing moved, and gives up after `stalled_s` of that."""
+
+    what: str
+    capacity: str
+    stalled_s: float
+    sleep: Callable[[float], None]
+    pause_s: float = FIRST_PAUSE_S
+    moved_at: float = field(default_factory=time.monotonic)
+
+    def wait(self, *, moved: bool) -> None:
+        if moved:
+            self.moved_at, self.pause_s = time.monotonic(), FIRST_PAUSE_S
+        if time.monotonic() - self.moved_at > self.stalled_s:
+            raise TimedOut(
+                f"{self.what} for {self.stalled_s:.0f} s: its {self.capacity} capacity is used up",
+                hint=f"run the same command again, or give the table more {self.capacity} capacity",
+            )
+        # Full jitter: any pause up to the bound, so that parallel batches do not knock again together.
+        self.sleep(random.uniform(0, self.pause_s))
+        self.pause_s = min(self.pause_s * 2, LONGEST_PAUSE_S)
+
+
 def _write_batch(
     client: DynamoDBClient, table: str, batch: list[Request], stalled_s: float, sleep: Callable[[float], None]
 ) -> None:
+    patience = _Patience(f"table {table} took no further item", "write", stalled_s, sleep)
     left = batch
-    moved = time.monotonic()
-    pause_s = FIRST_PAUSE_S
     while rest := _send(client, table, left):
-        if len(rest) < len(left):
-            moved, pause_s = time.monotonic(), FIRST_PAUSE_S
+        patience.wait(moved=len(rest) < len(left))
         left = rest
-        if time.monotonic() - moved > stalled_s:
-            raise TimedOut(
-                f"table {table} took no further item for {stalled_s:.0f} s: its write capacity is used up",
-                hint="run the same command again, or give the table more write capacity",
-            )
-        # Full jitter: any pause up to the bound, so that parallel batches do not knock again together.
-        sleep(random.uniform(0, pause_s))
-        pause_s = min(pause_s * 2, LONGEST_PAUSE_S)
 
 
 def _send(client: DynamoDBClient, table: str, batch: list[Request]) -> list[Request]:
@@ -130,3 +166,14 @@ def _send(client: DynamoDBClient, table: str, batch: list[Request]) -> list[Requ
         raise
     rest: list[Request] = answer.get("UnprocessedItems", {}).get(table, [])
     return rest
+
+
+def _get(client: DynamoDBClient, table: str, keys: list[Any]) -> tuple[list[Any], list[Any]]:
+    """Ask for the items of these keys, and return what came, and the keys that were not looked at."""
+    try:
+        answer: Any = client.batch_get_item(RequestItems={table: {"Keys": keys, "ConsistentRead": True}})
+    except AwsError as error:
+        if error.aws_code in THROTTLED:
+            return [], keys
+        raise
+    return answer["Responses"].get(table, []), answer.get("UnprocessedKeys", {}).get(table, {}).get("Keys", [])

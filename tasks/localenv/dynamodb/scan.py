@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import base64
+import itertools
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
+
+HEAD_ITEMS = 1000
 
 
 def scan(client: DynamoDBClient, table: str, *, limit: int = 0, consistent: bool = False) -> Iterator[dict[str, Any]]:
@@ -68,6 +71,34 @@ def as_text(item: dict[str, dict[str, Any]], key: tuple[str, ...]) -> str:
     width = max((len(name) for name in shown if name not in key), default=0)
     head = "  ".join(shown.get(name, "-") for name in key)
     return "\n".join([head, *(f"  {name:<{width}}  {text}" for name, text in shown.items() if name not in key)])
+
+
+def as_table(items: Iterable[dict[str, dict[str, Any]]], key: tuple[str, ...]) -> Iterator[str]:
+    """Give the lines of a table, as the items arrive: the key first, then the other attributes by name.
+
+    Its columns are those of the first thousand items; what a later item has besides follows as name=value.
+    """
+    items = iter(items)
+    head = list(itertools.islice(items, HEAD_ITEMS))
+    if not head:
+        return
+    names = {name for item in head for name in item}
+    columns = [*(name for name in key if name in names), *sorted(names.difference(key))]
+    rows = [_cells(item, columns) for item in head]
+    widths = [max(map(len, column)) for column in zip(columns, *rows, strict=True)]
+    for row in itertools.chain([columns, ["-" * width for width in widths]], rows):
+        yield _aligned(row, widths)
+    for item in items:
+        more = [f"{name}={_shown(plain(item[name]))}" for name in sorted(item) if name not in names]
+        yield "  ".join([_aligned(_cells(item, columns), widths), *more])
+
+
+def _cells(item: dict[str, dict[str, Any]], columns: list[str]) -> list[str]:
+    return [_shown(plain(item[name])) if name in item else "" for name in columns]
+
+
+def _aligned(cells: list[str], widths: list[int]) -> str:
+    return "  ".join(f"{cell:<{width}}" for cell, width in zip(cells, widths, strict=True)).rstrip()
 
 
 def _shown(value: Any) -> str:

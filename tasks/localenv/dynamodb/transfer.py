@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .itemfile import Keys, read_lines, write_lines
+from .itemfile import Keys, read_items, write_lines
 from .items import puts, write
 from .scan import scan
 from .schema import need_table
@@ -53,8 +54,8 @@ def import_items(
     running it again with the right file completes it. Raises TableMissing, UsageError at path:line:column.
     """
     keys = keys_of(client, table)
-    lines = read_lines(path, shown or str(path), keys)
-    return write(client, table, puts(line.item for line in lines), on_written=on_written, at_once=at_once)
+    items = read_items(path, shown or str(path), keys)
+    return write(client, table, puts(items), on_written=on_written, at_once=at_once)
 
 
 def keys_of(client: DynamoDBClient, table: str) -> Keys:
@@ -62,6 +63,20 @@ def keys_of(client: DynamoDBClient, table: str) -> Keys:
     found = need_table(client, table)
     types = {each["AttributeName"]: each["AttributeType"] for each in found.description["AttributeDefinitions"]}
     return Keys(found.shape.key, types)
+
+
+def paced(say: Callable[[str], None], text: str, every_s: float = 5.0) -> Callable[[int], None]:
+    """Give a function that says how many so far, every few seconds. `text` holds {count}."""
+    last = time.monotonic()
+
+    def hear(count: int) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if now - last >= every_s:
+            last = now
+            say(text.format(count=f"{count:,}"))
+
+    return hear
 
 
 def _counted(items: Iterator[Item], on_read: Callable[[int], None]) -> Iterator[Item]:

@@ -11,20 +11,22 @@ import binascii
 import json
 import re
 from collections.abc import Callable
-from decimal import Decimal
+from decimal import Context, Decimal
 from typing import Any
 
 from ..errors import UsageError
-from .jsonfile import Steps
+from .document import Steps
 
 Value = dict[str, Any]
 Item = dict[str, Value]
 
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,4})?")
 DIGITS = 38
+_EXACT = Context(prec=DIGITS)
 SMALLEST, LARGEST = -130, 125
 """The exponents of the smallest and the largest number."""
 DEEPEST = 32
+TOO_DEEP = f"nested deeper than the {DEEPEST} levels that DynamoDB takes"
 ITEM_BYTES = 400 * 1024
 
 
@@ -39,7 +41,7 @@ class Misfit(UsageError):
 def read_item(item: Any, steps: Steps = ()) -> Item:
     """Take an item in DynamoDB JSON, checked to the last value. Raises Misfit."""
     if not isinstance(item, dict):
-        raise Misfit(steps, f"wanted an item, found {_told(item)}")
+        raise Misfit(steps, f"wanted an item, found {told(item)}")
     found = {name: read_value(value, (*steps, name)) for name, value in item.items()}
     if (size := item_bytes(found)) > ITEM_BYTES:
         raise Misfit(steps, f"the item has {size:,} bytes, and DynamoDB takes {ITEM_BYTES:,}")
@@ -49,12 +51,12 @@ def read_item(item: Any, steps: Steps = ()) -> Item:
 def read_value(value: Any, steps: Steps) -> Value:
     """Take one typed value. Raises Misfit."""
     if not isinstance(value, dict) or len(value) != 1:
-        raise Misfit(steps, f'wanted a typed value such as {{"S": "text"}}, found {_told(value)}')
+        raise Misfit(steps, f'wanted a typed value such as {{"S": "text"}}, found {told(value)}')
     ((kind, content),) = value.items()
     if kind not in READERS:
         raise Misfit((*steps, kind), f"{kind!r} is not one of {', '.join(READERS)}")
     if len(steps) > 2 * (DEEPEST + 1):
-        raise Misfit(steps, f"nested deeper than the {DEEPEST} levels that DynamoDB takes")
+        raise Misfit(steps, TOO_DEEP)
     return {kind: READERS[kind](content, (*steps, kind))}
 
 
@@ -118,6 +120,14 @@ def same_item(item: Item) -> dict[str, Any]:
     return {name: same(value) for name, value in item.items()}
 
 
+def key_text(value: Value) -> str:
+    """Write the value of a key as a text that equals that of another one where DynamoDB holds the two for the same."""
+    ((kind, content),) = value.items()
+    if kind == "N":
+        return str(Decimal(content).normalize(_EXACT)) if Decimal(content) else "0"
+    return base64_text(content)
+
+
 def base64_text(content: bytes | str) -> str:
     """Write binary as the protocol has it: a local engine gives it so already, boto3 as bytes."""
     return base64.b64encode(content).decode() if isinstance(content, bytes) else content
@@ -152,7 +162,7 @@ def _significant(number: str) -> int:
 
 def _read_text(content: Any, steps: Steps) -> str:
     if not isinstance(content, str):
-        raise Misfit(steps, f"wanted text, found {_told(content)}")
+        raise Misfit(steps, f"wanted text, found {told(content)}")
     try:
         content.encode()
     except UnicodeEncodeError as error:
@@ -162,7 +172,7 @@ def _read_text(content: Any, steps: Steps) -> str:
 
 def _read_number(content: Any, steps: Steps) -> str:
     if not isinstance(content, str) or not NUMBER.fullmatch(content):
-        raise Misfit(steps, f'wanted a number in quotes such as "1.5", found {_told(content)}')
+        raise Misfit(steps, f'wanted a number in quotes such as "1.5", found {told(content)}')
     if _significant(content) > DIGITS:
         raise Misfit(steps, f"{content} has more than the {DIGITS} digits that DynamoDB keeps")
     number = Decimal(content)
@@ -180,32 +190,32 @@ def _read_binary(content: Any, steps: Steps) -> bytes:
 
 def _read_flag(content: Any, steps: Steps) -> bool:
     if not isinstance(content, bool):
-        raise Misfit(steps, f"wanted true or false, found {_told(content)}")
+        raise Misfit(steps, f"wanted true or false, found {told(content)}")
     return content
 
 
 def _read_null(content: Any, steps: Steps) -> bool:
     if content is not True:
-        raise Misfit(steps, f"wanted true, found {_told(content)}")
+        raise Misfit(steps, f"wanted true, found {told(content)}")
     return True
 
 
 def _read_map(content: Any, steps: Steps) -> Item:
     if not isinstance(content, dict):
-        raise Misfit(steps, f"wanted an object of typed values, found {_told(content)}")
+        raise Misfit(steps, f"wanted an object of typed values, found {told(content)}")
     return {name: read_value(value, (*steps, name)) for name, value in content.items()}
 
 
 def _read_list(content: Any, steps: Steps) -> list[Value]:
     if not isinstance(content, list):
-        raise Misfit(steps, f"wanted a list of typed values, found {_told(content)}")
+        raise Misfit(steps, f"wanted a list of typed values, found {told(content)}")
     return [read_value(value, (*steps, index)) for index, value in enumerate(content)]
 
 
 def _set_of(read: Callable[[Any, Steps], Any], key: Callable[[Any], Any]) -> Callable[[Any, Steps], list[Any]]:
     def read_set(content: Any, steps: Steps) -> list[Any]:
         if not isinstance(content, list) or not content:
-            raise Misfit(steps, f"wanted a set, a list of one entry or more, found {_told(content)}")
+            raise Misfit(steps, f"wanted a set, a list of one entry or more, found {told(content)}")
         entries = [read(entry, (*steps, index)) for index, entry in enumerate(content)]
         if len(set(map(key, entries))) != len(entries):
             raise Misfit(steps, "an entry is in the set twice")
@@ -214,7 +224,7 @@ def _set_of(read: Callable[[Any, Steps], Any], key: Callable[[Any], Any]) -> Cal
     return read_set
 
 
-def _told(value: Any) -> str:
+def told(value: Any) -> str:
     """Say what was found instead, in a few words."""
     shown = json.dumps(value, ensure_ascii=False, default=str)
     return shown if len(shown) <= 40 else f"{shown[:39]}…"

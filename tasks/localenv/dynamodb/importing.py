@@ -1,0 +1,171 @@
+"""Items from files into a table: all of them checked before the first is written, and only what differs is written."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import shutil
+import sqlite3
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+from ..disk import disk_errors
+from ..errors import UsageError
+from .itemfile import Keys, Line, read_items, read_lines
+from .items import BATCHES_AT_ONCE, fetch, puts, write
+from .s3folder import Part, check_part, find_parts
+from .typed import Item, key_text, same_item
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+KEYS_A_LOOK = 100
+"""Source: Amazon DynamoDB API Reference, BatchGetItem: 100 items at most."""
+SHOWN_ERRORS = 10
+
+
+@dataclass
+class Outcome:
+    """What an import does, or did: items by what the table held under their keys before."""
+
+    new: int = 0
+    replaced: int = 0
+    unchanged: int = 0
+    kept: int = 0
+
+    def __str__(self) -> str:
+        kept = f", {self.kept:,} kept as they are" if self.kept else ""
+        return f"{self.new:,} new, {self.replaced:,} replaced, {self.unchanged:,} unchanged{kept}"
+
+
+@contextmanager
+def sources(given: str, stdin: Callable[[], IO[bytes]]) -> Iterator[list[Part]]:
+    """Give the files that --file names: a file, those of a folder, or what came in by stdin as a temporary file."""
+    if not given:
+        raise UsageError("ddb.import wants a file", hint="say --file PATH, a folder, or - for stdin")
+    path = Path(given).expanduser()
+    if given != "-":
+        yield find_parts(path, given.rstrip("/")) if path.is_dir() else [Part(path, given)]
+        return
+    with tempfile.NamedTemporaryFile(prefix="ddb-import-") as spooled:
+        with disk_errors(Path(spooled.name).parent):
+            shutil.copyfileobj(stdin(), spooled)
+            spooled.flush()
+        yield [Part(Path(spooled.name), "stdin")]
+
+
+def check(parts: list[Part], keys: Keys) -> int:
+    """Read every line, and return how many items there are.
+
+    The keys wait in a temporary database, which goes to the disk where it gets large. Raises UsageError with the first
+    ten lines that are wrong, be it in themselves or because their key was there before.
+    """
+    errors: list[UsageError] = []
+    count = bad = 0
+    with closing(sqlite3.connect("")) as seen:
+        seen.execute("CREATE TABLE seen (key TEXT PRIMARY KEY, place TEXT) WITHOUT ROWID")
+        for part in parts:
+            check_part(part)
+            before = count
+            for line in read_lines(part.path, part.shown, keys):
+                count += 1
+                error = line.error or _doubled(seen, line, keys)
+                if error:
+                    bad += 1
+                    errors += [error] if len(errors) < SHOWN_ERRORS else []
+            if part.items not in (None, count - before):
+                raise UsageError(f"{part.shown}: {count - before} items, and its manifest says {part.items}")
+    if errors:
+        raise _refused(errors, bad)
+    return count
+
+
+def plan(client: DynamoDBClient, table: str, parts: list[Part], keys: Keys, *, only_new: bool) -> Outcome:
+    """Say what `apply` would do. The parts must have passed `check`."""
+    outcome = Outcome()
+    for _ in _changes(client, table, parts, keys, only_new=only_new, outcome=outcome):
+        pass
+    return outcome
+
+
+def apply(
+    client: DynamoDBClient,
+    table: str,
+    parts: list[Part],
+    keys: Keys,
+    *,
+    only_new: bool = False,
+    at_once: int = BATCHES_AT_ONCE,
+    on_written: Callable[[int], None] = lambda count: None,
+) -> Outcome:
+    """Write the items that are not in the table as they are in the files. The parts must have passed `check`.
+
+    Run again after an interruption it completes what is missing. `only_new` leaves items alone whose key the table
+    has; both look first and write then, so that somebody else's write in between is lost.
+    """
+    outcome = Outcome()
+    changes = _changes(client, table, parts, keys, only_new=only_new, outcome=outcome)
+    write(client, table, puts(changes), on_written=on_written, at_once=at_once)
+    return outcome
+
+
+def stdin_bytes() -> IO[bytes]:
+    """Give stdin as bytes."""
+    return sys.stdin.buffer
+
+
+def _changes(
+    client: DynamoDBClient, table: str, parts: list[Part], keys: Keys, *, only_new: bool, outcome: Outcome
+) -> Iterator[Item]:
+    """Give the items to write, and count all. An empty table is not asked for each of them."""
+    is_empty = not client.scan(TableName=table, Limit=1, ConsistentRead=True)["Items"]
+    items = itertools.chain.from_iterable(read_items(part.path, part.shown, keys) for part in parts)
+    while batch := list(itertools.islice(items, KEYS_A_LOOK)):
+        there = {} if is_empty else _by_key(fetch(client, table, [_key_of(item, keys) for item in batch]), keys)
+        for item in batch:
+            before = there.get(_identity(item, keys))
+            if before is None:
+                outcome.new += 1
+            elif same_item(before) == same_item(item):
+                outcome.unchanged += 1
+                continue
+            elif only_new:
+                outcome.kept += 1
+                continue
+            else:
+                outcome.replaced += 1
+            yield item
+
+
+def _by_key(items: list[Item], keys: Keys) -> dict[str, Item]:
+    return {_identity(item, keys): item for item in items}
+
+
+def _key_of(item: Item, keys: Keys) -> Item:
+    return {name: item[name] for name, _ in keys.key}
+
+
+def _identity(item: Item, keys: Keys) -> str:
+    return json.dumps([key_text(item[name]) for name, _ in keys.key])
+
+
+def _doubled(seen: sqlite3.Connection, line: Line, keys: Keys) -> UsageError | None:
+    """Note the key of a line; tell where it was before."""
+    identity = _identity(line.item, keys)
+    if seen.execute("INSERT OR IGNORE INTO seen VALUES (?, ?)", (identity, line.place)).rowcount:
+        return None
+    ((first,),) = seen.execute("SELECT place FROM seen WHERE key = ?", (identity,))
+    shown = ", ".join(f"{name} {key_text(line.item[name])!r}" for name, _ in keys.key)
+    return UsageError(f"{line.place}: {shown} is on {first} already", hint="remove one of the two")
+
+
+def _refused(errors: list[UsageError], bad: int) -> UsageError:
+    first, *others = errors
+    more = [f"and {bad - len(errors):,} more"] if bad > len(errors) else []
+    first.evidence = "\n".join([*(error.message for error in others), *more])
+    return first

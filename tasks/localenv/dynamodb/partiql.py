@@ -1,0 +1,166 @@
+"""One PartiQL statement and its items: paged, read-only unless told otherwise."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import LocalEnvError, UsageError
+from ..wire import AwsError
+from .schema import need_table
+from .statement import Statement, fault, read_statement
+from .typed import Item, Misfit, Value, is_typed, read_value
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+PLACE = re.compile(r" at (\d+):(\d+)(?::\d+)?$")
+"""Where DynamoDB tells the place of a mistake, it is line:column:length at the end of the message."""
+SMALLEST_PAGE = 100
+
+
+@dataclass
+class Consumed:
+    """The capacity units that a statement took so far; None where the engine does not tell."""
+
+    units: float | None = None
+
+    def add(self, answer: dict[str, Any]) -> None:
+        told = answer.get("ConsumedCapacity")
+        if told:
+            self.units = (self.units or 0.0) + told["CapacityUnits"]
+
+    def __str__(self) -> str:
+        return "" if self.units is None else f", {self.units:,g} capacity units"
+
+
+@dataclass
+class Count:
+    """How many items went by."""
+
+    items: int = 0
+
+    def each(self, items: Iterable[Item]) -> Iterator[Item]:
+        for item in items:
+            self.items += 1
+            yield item
+
+
+def read_query(sql: str, file: str) -> Statement:
+    """Take the statement from the command line or from a file. Raises UsageError."""
+    if bool(sql) == bool(file):
+        raise UsageError(
+            "ddb.query wants one statement, as text or as --file",
+            hint="for example `inv ddb.query --sql 'SELECT * FROM \"my-table\" WHERE pk = ?' --param a`",
+        )
+    if not file:
+        return read_statement(sql, "query")
+    try:
+        return read_statement(Path(file).expanduser().read_text(encoding="utf-8-sig"), file)
+    except OSError as error:
+        raise UsageError(f"{file}: {(error.strerror or str(error)).lower()}") from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{file}: not UTF-8: {error.reason} at byte {error.start}") from error
+
+
+def parse_parameters(given: Iterable[str], statement: Statement) -> list[Value]:
+    """Read the values of the question marks, in their order: text, or a typed value such as {"N": "5"}.
+
+    Text is never taken for a number. Raises UsageError.
+    """
+    values = [_parameter(number, text) for number, text in enumerate(given, 1)]
+    if len(values) != statement.parameters:
+        raise UsageError(
+            f"{statement.shown}: {statement.parameters} ? in it, and {len(values)} --param",
+            hint='say --param for each of them, in their order; --param \'{"N": "5"}\' gives a number',
+        )
+    return values
+
+
+def full_scan(client: DynamoDBClient, statement: Statement) -> str:
+    """Say why a statement reads the whole table or index; empty where it does not. Raises TableMissing."""
+    shape = need_table(client, statement.table).shape
+    key = next((index.key for index in shape.indexes if index.name == statement.index), shape.key)
+    attribute = key[0][0]
+    if not statement.is_read or statement.is_keyed(attribute):
+        return ""
+    whole = f"index {statement.index} of {statement.table}" if statement.index else f"table {statement.table}"
+    return f"reads the whole {whole}: no {attribute} = … or {attribute} IN […] in WHERE"
+
+
+def require_read(statement: Statement) -> None:
+    """Raise UsageError for a statement that changes data."""
+    if not statement.is_read:
+        raise fault(
+            statement.text,
+            statement.shown,
+            statement.tokens[0].at,
+            f"{statement.verb} changes data",
+            hint="say --write to let it",
+        )
+
+
+def run(
+    client: DynamoDBClient, statement: Statement, parameters: list[Value], consumed: Consumed, *, limit: int = 0
+) -> Iterator[Item]:
+    """Run the statement and give its items as they come, the first `limit` of them. Holds one page in memory.
+
+    Raises LocalEnvError with the statement, and a caret where DynamoDB tells the place of its mistake.
+    """
+    query: dict[str, Any] = {"Statement": statement.text, "ReturnConsumedCapacity": "TOTAL"}
+    if parameters:
+        query["Parameters"] = parameters
+    if limit:
+        query["Limit"] = max(limit, SMALLEST_PAGE)  # items looked at, of which a condition may leave few
+    left = limit
+    while True:
+        answer = _execute(client, statement, query)
+        consumed.add(answer)
+        items = answer.get("Items", [])[: left or None]
+        yield from items
+        left -= len(items)
+        if not answer.get("NextToken") or (limit and left <= 0):
+            return
+        query["NextToken"] = answer["NextToken"]
+
+
+def _execute(client: DynamoDBClient, statement: Statement, query: dict[str, Any]) -> dict[str, Any]:
+    try:
+        answer: Any = client.execute_statement(**query)
+    except AwsError as error:
+        told = error.message.partition(": ")[2].replace("\n", " ")
+        place = PLACE.search(told)
+        lines = statement.text.splitlines(keepends=True)
+        if place and int(place[1]) <= len(lines):
+            at = sum(map(len, lines[: int(place[1]) - 1])) + int(place[2]) - 1
+            raise fault(statement.text, statement.shown, at, told[: place.start()]) from error
+        # DynamoDB Local repeats the whole statement in its message.
+        told = told.removesuffix(statement.text.replace("\n", " ")).rstrip(": ")
+        raise LocalEnvError(f"{statement.shown}: {told}", evidence=statement.text, hint=_hint(error)) from error
+    return dict(answer)
+
+
+def _hint(error: AwsError) -> str:
+    hints = {
+        "DuplicateItemException": "an INSERT does not replace: use UPDATE, or ddb.import",
+        "DuplicateItem": "an INSERT does not replace: use UPDATE, or ddb.import",
+        "ConditionalCheckFailedException": "no item has that key and meets the condition",
+    }
+    return hints.get(error.aws_code, "")
+
+
+def _parameter(number: int, text: str) -> Value:
+    try:
+        value = json.loads(text) if text.startswith("{") else None
+    except ValueError:
+        value = None
+    if not is_typed(value):
+        return {"S": text}
+    try:
+        return read_value(value, ())
+    except Misfit as error:
+        raise UsageError(f"--param number {number}, {text}: {error.message}", hint=error.hint) from error

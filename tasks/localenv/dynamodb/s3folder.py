@@ -1,0 +1,198 @@
+"""Folders of items as AWS's export to S3 leaves them and its import from S3 takes them. Nothing connects here.
+
+    manifest-summary.json   one object: version, itemCount, outputFormat, exportType …
+    manifest-files.json     an object a line: itemCount, md5Checksum, dataFileS3Key of each data file
+    data/*.json.gz          the items, {"Item": …} a line
+
+Source: Amazon DynamoDB Developer Guide, "DynamoDB table export output format" and "Amazon S3 import formats".
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import itertools
+import json
+import os
+import shutil
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from ..disk import disk_errors
+from ..errors import UsageError
+from .itemfile import write_lines
+from .jsonfile import read_json
+from .typed import Item
+
+SUMMARY, FILES, REQUEST = "manifest-summary.json", "manifest-files.json", "import-table.json"
+ITEMS_A_FILE = 250_000
+SUFFIXES = (".json", ".jsonl", ".ndjson", ".csv")
+
+
+@dataclass(frozen=True)
+class Part:
+    """A file of items. `items` and `md5` are what a manifest says of it; None and empty where there is none."""
+
+    path: Path
+    shown: str
+    items: int | None = None
+    md5: str = ""
+
+
+def find_parts(folder: Path, shown: str) -> list[Part]:
+    """Find the files of items in a folder: those of its manifest, or else all that look like one, by name.
+
+    The manifest may lie a level or two below, as AWS puts it: AWSDynamoDB/<export>/. Raises UsageError where there are
+    several, or it is of another kind or does not fit its files.
+    """
+    found = sorted(path for depth in ("", "*/", "AWSDynamoDB/*/") for path in folder.glob(f"{depth}{SUMMARY}"))
+    if len(found) > 1:
+        names = ", ".join(str(path.parent.relative_to(folder)) for path in found)
+        raise UsageError(f"{shown}: {len(found)} exports are in it: {names}", hint="name one of them")
+    if found:
+        inner = found[0].parent
+        return _parts_of_manifest(inner, str(Path(shown) / inner.relative_to(folder)))
+    parts = [Part(path, f"{shown}/{path.name}") for path in sorted(folder.iterdir()) if _holds_items(path)]
+    if not parts:
+        hint = f"name an export of S3, or a folder with *{', *'.join(SUFFIXES)}, compressed as *.gz or not"
+        raise UsageError(f"{shown}: no files of items in it", hint=hint)
+    return parts
+
+
+def check_part(part: Part) -> None:
+    """Raise UsageError where the manifest tells the MD5 of a file, and its bytes have another."""
+    if not part.md5:
+        return
+    digest = hashlib.md5(usedforsecurity=False)
+    with part.path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    found = base64.b64encode(digest.digest()).decode()
+    if found != part.md5:
+        raise UsageError(
+            f"{part.shown}: its MD5 is {found}, and {FILES} says {part.md5}", hint="fetch the file from S3 again"
+        )
+
+
+def write_folder(folder: Path, name: str, items: Iterable[Item], description: dict[str, Any]) -> tuple[int, int]:
+    """Write items as a folder that both AWS's import from S3 and this project's import take; return items and bytes.
+
+    Beside the manifests lies the request that makes a table called `name` of them, from what DescribeTable tells.
+    The folder appears when it is whole. Raises UsageError where it is there already.
+    """
+    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+        raise UsageError(f"{folder}: already there, and not empty", hint="name a new folder, or remove this one")
+    part = folder.with_name(f".{folder.name}.{os.getpid()}.part")
+    try:
+        with disk_errors(folder.parent):
+            (part / "data").mkdir(parents=True)
+            counts = _write_parts(part, items)
+            (part / REQUEST).write_text(_pretty(import_request(name, description)))
+            with suppress(FileNotFoundError):
+                folder.rmdir()
+            part.rename(folder)
+    except BaseException:
+        shutil.rmtree(part, ignore_errors=True)
+        raise
+    return counts
+
+
+def import_request(name: str, description: dict[str, Any]) -> dict[str, Any]:
+    """Make the request of ImportTable for a table as DescribeTable tells of it; the bucket is left to be named."""
+    wanted: dict[str, Any] = {
+        "TableName": name,
+        "AttributeDefinitions": description["AttributeDefinitions"],
+        "KeySchema": description["KeySchema"],
+        **_capacity(description),
+    }
+    indexes = [
+        {
+            **{field: index[field] for field in ("IndexName", "KeySchema", "Projection")},
+            **({} if "BillingMode" in wanted else _capacity(index)),
+        }
+        for index in description.get("GlobalSecondaryIndexes") or ()
+    ]
+    return {
+        "S3BucketSource": {"S3Bucket": "YOUR-BUCKET", "S3KeyPrefix": f"{name}/data/"},
+        "InputFormat": "DYNAMODB_JSON",
+        "InputCompressionType": "GZIP",
+        "TableCreationParameters": {**wanted, **({"GlobalSecondaryIndexes": indexes} if indexes else {})},
+    }
+
+
+def _capacity(description: dict[str, Any]) -> dict[str, Any]:
+    throughput = description.get("ProvisionedThroughput") or {}
+    units = {field: throughput.get(field) or 0 for field in ("ReadCapacityUnits", "WriteCapacityUnits")}
+    return {"ProvisionedThroughput": units} if all(units.values()) else {"BillingMode": "PAY_PER_REQUEST"}
+
+
+def _write_parts(folder: Path, items: Iterable[Item]) -> tuple[int, int]:
+    source = iter(items)
+    lines, count, size_bytes = [], 0, 0
+    for number in itertools.count():
+        path = folder / "data" / f"{number:05}.json.gz"
+        written = write_lines(path, itertools.islice(source, ITEMS_A_FILE))
+        if number and not written.items:
+            path.unlink()
+            break
+        count, size_bytes = count + written.items, size_bytes + written.size_bytes
+        md5 = base64.b64encode(written.md5).decode()
+        lines.append({"itemCount": written.items, "md5Checksum": md5, "dataFileS3Key": f"data/{path.name}"})
+        if written.items < ITEMS_A_FILE:
+            break
+    (folder / FILES).write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    summary = {
+        "version": "2020-06-30",
+        "manifestFilesS3Key": FILES,
+        "itemCount": count,
+        "outputFormat": "DYNAMODB_JSON",
+        "exportType": "FULL_EXPORT",
+    }
+    (folder / SUMMARY).write_text(_pretty(summary))
+    return count, size_bytes
+
+
+def _parts_of_manifest(folder: Path, shown: str) -> list[Part]:
+    summary = read_json(folder / SUMMARY, f"{shown}/{SUMMARY}").data
+    if not isinstance(summary, dict) or summary.get("outputFormat") != "DYNAMODB_JSON":
+        found = summary.get("outputFormat", "no outputFormat") if isinstance(summary, dict) else "no object"
+        raise UsageError(f"{shown}/{SUMMARY}: {found}, wanted DYNAMODB_JSON", hint="export with that output format")
+    if summary.get("exportType", "FULL_EXPORT") != "FULL_EXPORT":
+        raise UsageError(f"{shown}/{SUMMARY}: {summary['exportType']} holds changes, and no items", hint=FULL)
+    parts = list(_read_manifest(folder, shown))
+    there = sum(part.items or 0 for part in parts)
+    if there != summary.get("itemCount"):
+        raise UsageError(f"{shown}: {there} items in {FILES}, and {summary.get('itemCount')} in {SUMMARY}")
+    return parts
+
+
+FULL = "use a full export"
+
+
+def _read_manifest(folder: Path, shown: str) -> Iterator[Part]:
+    try:
+        lines = (folder / FILES).read_text(encoding="utf-8").splitlines()
+    except OSError as error:
+        raise UsageError(f"{shown}/{FILES}: {(error.strerror or str(error)).lower()}") from error
+    for number, line in enumerate(lines, 1):
+        try:
+            entry = json.loads(line)
+            name, count, md5 = PurePosixPath(entry["dataFileS3Key"]).name, int(entry["itemCount"]), entry["md5Checksum"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise UsageError(f"{shown}/{FILES}:{number}: wanted itemCount, md5Checksum, dataFileS3Key") from error
+        if not (folder / "data" / name).is_file():
+            raise UsageError(f"{shown}/data/{name}: not there, and {FILES}:{number} names it", hint="fetch it from S3")
+        yield Part(folder / "data" / name, f"{shown}/data/{name}", count, md5)
+
+
+def _holds_items(path: Path) -> bool:
+    suffixes = [suffix for suffix in path.suffixes if suffix != ".gz"]
+    named = bool(suffixes) and suffixes[-1] in SUFFIXES
+    return named and path.is_file() and not path.name.startswith((".", "manifest-", REQUEST))
+
+
+def _pretty(data: Any) -> str:
+    return json.dumps(data, indent=2, ensure_ascii=False) + "\n"

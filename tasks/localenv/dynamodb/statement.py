@@ -1,0 +1,179 @@
+"""A PartiQL statement, read as far as its words go: what it does, and to which table. Nothing connects here.
+
+Source: Amazon DynamoDB Developer Guide, "PartiQL - a SQL-compatible query language for Amazon DynamoDB".
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from ..errors import UsageError
+
+TOKEN = re.compile(
+    r"""(?P<space>\s+|--[^\n]*)
+    | (?P<text>'(?:[^']|'')*')
+    | (?P<name>"(?:[^"]|"")*")
+    | (?P<word>[^\W\d]\w*)
+    | (?P<number>\d[\w.]*)
+    | (?P<open>['"])
+    | (?P<sign><<|>>|<>|<=|>=|!=|.)""",
+    re.VERBOSE | re.DOTALL,
+)
+BEFORE_TABLE = {"SELECT": "FROM", "DELETE": "FROM", "INSERT": "INTO", "UPDATE": "UPDATE"}
+AFTER_WHERE = ("ORDER", "RETURNING")
+FUNCTIONS = ("COUNT", "SUM", "AVG", "MIN", "MAX")
+"""What SQL counts and sums with, and DynamoDB does not have: not every engine refuses them."""
+
+
+@dataclass(frozen=True)
+class Token:
+    """A piece of a statement: a space, text, name, word, number, open (a quote without its end) or sign."""
+
+    kind: str
+    text: str
+    at: int
+
+    @property
+    def upper(self) -> str:
+        """The word in capitals; empty for all that is not a bare word."""
+        return self.text.upper() if self.kind == "word" else ""
+
+    @property
+    def value(self) -> str:
+        """What a name names, without its quotes."""
+        return self.text[1:-1].replace('""', '"') if self.kind == "name" else self.text
+
+
+@dataclass(frozen=True)
+class Statement:
+    """A statement and what it does: `verb` (SELECT, INSERT, UPDATE, DELETE) to a table, through an index or not."""
+
+    shown: str
+    text: str
+    verb: str
+    table: str
+    index: str
+    tokens: tuple[Token, ...]
+
+    @property
+    def is_read(self) -> bool:
+        return self.verb == "SELECT"
+
+    @property
+    def parameters(self) -> int:
+        """How many values it waits for: the question marks."""
+        return sum(token.text == "?" for token in self.tokens)
+
+    def is_keyed(self, attribute: str) -> bool:
+        """Tell whether its WHERE gives the value, or values, of this attribute: else every item is read."""
+        starts = [position for position, token in enumerate(self.tokens) if token.upper == "WHERE"]
+        if not starts:
+            return False
+        where = self.tokens[starts[0] + 1 :]
+        ends = [position for position, token in enumerate(where) if token.upper in AFTER_WHERE]
+        return _is_keyed(where[: ends[0]] if ends else where, attribute)
+
+
+def read_statement(text: str, shown: str) -> Statement:
+    """Read a statement. Raises UsageError at its place in `shown` for what no DynamoDB takes."""
+    text = text.rstrip().removesuffix(";").rstrip()
+    tokens = tuple(
+        Token(str(found.lastgroup), found.group(), found.start())
+        for found in TOKEN.finditer(text)
+        if found.lastgroup != "space"
+    )
+    for token in tokens:
+        if token.kind == "open":
+            raise fault(text, shown, token.at, f"the quote {token.text} is not closed")
+        if token.text == ";":
+            raise fault(text, shown, token.at, "a second statement, wanted one", hint="run them one by one")
+    verb = tokens[0].upper if tokens else ""
+    if verb not in BEFORE_TABLE:
+        hint = "for example `inv ddb.query --sql 'SELECT * FROM \"my-table\" WHERE pk = ?' --param a`"
+        found = tokens[0].text if tokens else "nothing"
+        raise fault(text, shown, 0, f"wanted {', '.join(BEFORE_TABLE)}, found {found}", hint=hint)
+    table, index = _table(text, shown, tokens, BEFORE_TABLE[verb])
+    statement = Statement(shown, text, verb, table, index, tokens)
+    _refuse_foreign(statement)
+    return statement
+
+
+def fault(text: str, shown: str, at: int, problem: str, *, hint: str = "") -> UsageError:
+    """Make the error for an offset in a statement: path:line:column, and the line with a caret under the place."""
+    before = text[:at]
+    line, column = before.count("\n"), at - (before.rfind("\n") + 1)
+    evidence = f"{text.splitlines()[line]}\n{' ' * column}^" if text else ""
+    return UsageError(f"{shown}:{line + 1}:{column + 1}: {problem}", hint=hint, evidence=evidence)
+
+
+def _table(text: str, shown: str, tokens: Sequence[Token], before: str) -> tuple[str, str]:
+    """Find the table's name, and the index's where one is named after a dot."""
+    for position, token in enumerate(tokens):
+        if token.upper == before:
+            name, *rest = tokens[position + 1 :] or [Token("", "", len(text))]
+            break
+    else:
+        raise fault(text, shown, len(text), f"no {before} <table>")
+    if name.kind not in ("name", "word"):
+        raise fault(text, shown, name.at, f"wanted the name of a table, found {name.text or 'nothing'}")
+    joined = rest and rest[0].at == name.at + len(name.text)
+    if joined and name.kind == "word" and rest[0].text == "-":
+        whole = text[name.at :].split()[0]
+        raise fault(
+            text, shown, name.at, f"the table's name {whole} has a dash", hint=f'put it in double quotes: "{whole}"'
+        )
+    index = rest[1] if joined and rest[0].text == "." and len(rest) > 1 else None
+    return name.value, index.value if index else ""
+
+
+def _refuse_foreign(statement: Statement) -> None:
+    """Refuse what SQL has and DynamoDB has not, since an emulator may do something else instead."""
+    for token, after in pairwise(statement.tokens):
+        if token.upper == "LIMIT":
+            raise fault(
+                statement.text, statement.shown, token.at, "DynamoDB has no LIMIT", hint=f"say --limit {after.text}"
+            )
+        if token.upper in FUNCTIONS and after.text == "(":
+            hint = "count the lines of --format json, or pipe them into jq"
+            raise fault(statement.text, statement.shown, token.at, f"DynamoDB has no {token.upper}()", hint=hint)
+
+
+def _is_keyed(tokens: Sequence[Token], attribute: str) -> bool:
+    """Tell whether a condition holds for given values of the attribute only."""
+    while len(tokens) > 1 and tokens[0].text == "(" and _closing(tokens) == len(tokens) - 1:
+        tokens = tokens[1:-1]
+    if len(parts := _split(tokens, "OR")) > 1:
+        return all(_is_keyed(part, attribute) for part in parts)
+    if len(parts := _split(tokens, "AND")) > 1:
+        return any(_is_keyed(part, attribute) for part in parts)
+    if len(tokens) < 3:
+        return False
+    first, second, last, last_but_one = tokens[0], tokens[1], tokens[-1], tokens[-2]
+    is_first = (
+        first.kind in ("name", "word") and first.value == attribute and (second.text == "=" or second.upper == "IN")
+    )
+    return is_first or (last.kind in ("name", "word") and last.value == attribute and last_but_one.text == "=")
+
+
+def _split(tokens: Sequence[Token], word: str) -> list[Sequence[Token]]:
+    """Part tokens at a word that stands outside all brackets."""
+    parts, start, depth = [], 0, 0
+    for position, token in enumerate(tokens):
+        depth += (token.text in ("(", "[", "{")) - (token.text in (")", "]", "}"))
+        if token.upper == word and not depth:
+            parts.append(tokens[start:position])
+            start = position + 1
+    return [*parts, tokens[start:]]
+
+
+def _closing(tokens: Sequence[Token]) -> int:
+    """Find the bracket that closes the first one."""
+    depth = 0
+    for position, token in enumerate(tokens):
+        depth += (token.text == "(") - (token.text == ")")
+        if not depth:
+            return position
+    return -1

@@ -1,0 +1,193 @@
+"""Lines of items: what is one, in which of its forms, and where it is wrong."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tasks.localenv.dynamodb.itemfile import LINE_BYTES, Keys, read_items, read_lines
+from tasks.localenv.dynamodb.typed import Misfit, item_bytes, key_text, read_item, same_item
+from tasks.localenv.errors import UsageError
+
+KEYS = Keys((("pk", "S"), ("n", "N")), {"pk": "S", "n": "N", "index": "B"})
+KEY = '"pk": {"S": "a"}, "n": {"N": "1"}'
+LONG, LARGE, DEEP = "1" * 39, "x" * 409_600, '{"L": [' * 40 + '{"NULL": true}' + "]}" * 40
+ITEM = {"pk": {"S": "a"}, "n": {"N": "1"}}
+
+
+def read(folder: Path, content: bytes | str, *, name: str = "f", keys: Keys = KEYS) -> list[Any]:
+    (folder / name).write_bytes(content if isinstance(content, bytes) else content.encode())
+    return list(read_items(folder / name, name, keys))
+
+
+def errors(folder: Path, content: bytes | str, *, name: str = "f") -> list[str]:
+    (folder / name).write_bytes(content if isinstance(content, bytes) else content.encode())
+    return [line.error.message for line in read_lines(folder / name, name, KEYS) if line.error]
+
+
+@pytest.mark.parametrize(
+    ("line", "wanted"),
+    [
+        (f'{{"Item": {{{KEY}}}}}', ITEM),
+        (f"{{{KEY}}}", ITEM),
+        (f"\ufeff  {{{KEY}}}\r", ITEM),
+        ('{"pk": "a", "n": 1}', ITEM),
+        (
+            '{"pk": "a", "n": 1.50, "t": true, "z": null, "l": [1e3, {"m": ""}], "S": {"S": "x"}}',
+            {
+                "pk": {"S": "a"},
+                "n": {"N": "1.50"},
+                "t": {"BOOL": True},
+                "z": {"NULL": True},
+                "l": {"L": [{"N": "1E+3"}, {"M": {"m": {"S": ""}}}]},
+                "S": {"M": {"S": {"S": "x"}}},
+            },
+        ),
+        (f'{{{KEY}, "b": {{"BS": ["AP8="]}}, "index": {{"B": "AA=="}}}}',
+         {**ITEM, "b": {"BS": [b"\x00\xff"]}, "index": {"B": b"\x00"}}),
+    ],
+)  # fmt: skip
+def test_a_line_is_typed_or_plain_and_its_key_tells_which(tmp_path: Path, line: str, wanted: Any) -> None:
+    assert read(tmp_path, f"{line}\n\n  \n{line.lstrip()}") == [wanted, wanted] if line[0] != "\ufeff" else True
+    assert read(tmp_path, line) == [wanted]
+
+
+def test_a_key_may_be_called_item(tmp_path: Path) -> None:
+    keys = Keys((("Item", "S"),), {"Item": "S"})
+    lines = '{"Item": {"S": "a"}}\n{"Item": {"Item": {"S": "b"}}}\n{"Item": "c"}'
+    assert read(tmp_path, lines, keys=keys) == [{"Item": {"S": letter}} for letter in "abc"]
+
+
+@pytest.mark.parametrize(
+    ("line", "error"),
+    [
+        ("nonsense", "f:1:1: not JSON: expecting value"),
+        ('  {"pk": }', "f:1:10: not JSON: expecting value"),
+        ("[", "f:1:2: not JSON: expecting value"),
+        ("[1]", "f:1:1: wanted an item, found [1]"),
+        ("5", "f:1:1: wanted an item, found 5"),
+        ('{"n": 1}', "f:1:1: no 'pk', which is in the table's key"),
+        ('{"pk": "a", "n": "1"}', "f:1:18: 'n' is a key of type N, found S"),
+        ('{"Item": {"pk": {"S": "a"}}}', "f:1:10: no 'n', which is in the table's key"),
+        (f'{{{KEY}, "index": {{"S": "x"}}}}', "f:1:46: 'index' is a key of type B, found S"),
+        ('{"pk": {"S": ""}, "n": {"N": "1"}}', "f:1:8: 'pk' is a key, and keys are not empty"),
+        (f'{{{KEY}, "x": "plain"}}', 'f:1:42: wanted a typed value such as {"S": "text"}, found "plain"'),
+        (f'{{{KEY}, "x": {{"X": 1}}}}', "f:1:48: 'X' is not one of S, N, B, BOOL, NULL, M, L, SS, NS, BS"),
+        (f'{{{KEY}, "x": {{"S": 1}}}}', "f:1:48: wanted text, found 1"),
+        (f'{{{KEY}, "x": {{"N": 1}}}}', 'f:1:48: wanted a number in quotes such as "1.5", found 1'),
+        (f'{{{KEY}, "x": {{"L": [{{"N": "NaN"}}]}}}}', 'f:1:55: wanted a number in quotes such as "1.5", found "NaN"'),
+        (f'{{{KEY}, "x": {{"N": "1e126"}}}}', "f:1:48: 1e126 is beyond the numbers of DynamoDB, 1E-130 to 9.9E+125"),
+        (f'{{{KEY}, "x": {{"N": "{LONG}"}}}}', f"f:1:48: {LONG} has more than the 38 digits that DynamoDB keeps"),
+        (f'{{{KEY}, "x": {{"B": "a"}}}}', "f:1:48: not base64: "),
+        (f'{{{KEY}, "x": {{"SS": []}}}}', "f:1:49: wanted a set, a list of one entry or more, found []"),
+        (f'{{{KEY}, "x": {{"NS": ["1", "1.0"]}}}}', "f:1:49: an entry is in the set twice"),
+        (f'{{{KEY}, "x": {{"BOOL": "true"}}}}', 'f:1:51: wanted true or false, found "true"'),
+        (f'{{{KEY}, "x": {{"NULL": false}}}}', "f:1:51: wanted true, found false"),
+        (f'{{{KEY}, "x": {{"M": []}}}}', "f:1:48: wanted an object of typed values, found []"),
+        (f'{{{KEY}, "x": {{"L": {{}}}}}}', "f:1:48: wanted a list of typed values, found {}"),
+        (f'{{{KEY}, "x": {{"S": "\\ud800"}}}}', "f:1:48: half of a surrogate pair at character 1 is not text"),
+        ('{"pk": "a", "n": NaN}', "f:1:1: NaN is not JSON, and no number of DynamoDB"),
+        ('{"pk": "a", "pk": "b", "n": 1}', "f:1:1: 'pk' is in one object twice"),
+        (f'{{{KEY}, "x": {{"S": "{LARGE}"}}}}', "f:1:1: the item has 409,607 bytes, and DynamoDB takes 409,600"),
+        (f'{{{KEY}, "x": {DEEP}}}', "nested deeper than the 32 levels that DynamoDB takes"),
+        ("[" * 100_000, "f:1:1: nested deeper than the 32 levels that DynamoDB takes"),
+        ('{"Keys": {}, "NewImage": {}}', "f:1:1: a change of an incremental export, and no item"),
+        (b"\xff\n", "f:1: not UTF-8: invalid start byte at byte 1"),
+        ("{" + " " * LINE_BYTES, "f:1: the line is longer than 16,777,216 bytes"),
+        (gzip.compress(b"{}" * 100)[:-9], "f: the compressed data is damaged or cut short: "),
+    ],
+)  # fmt: skip
+def test_a_wrong_line_is_named_with_its_place(tmp_path: Path, line: str | bytes, error: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        read(tmp_path, line)
+    assert error in caught.value.message
+
+
+def test_every_wrong_line_is_found_and_the_right_ones_are_read(tmp_path: Path) -> None:
+    content = f"{{{KEY}}}\nx\n\n{{{KEY}}}\r\n{{}}\n"
+    assert errors(tmp_path, content) == [
+        "f:2:1: not JSON: expecting value",
+        "f:5:1: no 'pk', which is in the table's key",
+    ]
+
+
+def test_an_array_is_told_how_to_become_lines(tmp_path: Path) -> None:
+    (tmp_path / "f").write_text(f"[\n{{{KEY}}}\n]")
+    first = next(iter(read_lines(tmp_path / "f", "f", KEYS)))
+    assert first.error is not None
+    assert first.error.hint == (
+        "write one item a line: `jq -c '.[]'` takes an array apart, `jq -c .` an item of several lines"
+    )
+
+
+@pytest.mark.parametrize("name", ["f.csv", "f.csv.gz"])
+def test_csv_gives_text_but_for_keys(tmp_path: Path, name: str) -> None:
+    content = b'\xef\xbb\xbfpk,n,text\na,1,"x, ""y""\nz"\nb,2.5,\n'
+    packed = gzip.compress(content) if name.endswith(".gz") else content
+    assert read(tmp_path, packed, name=name) == [
+        {"pk": {"S": "a"}, "n": {"N": "1"}, "text": {"S": 'x, "y"\nz'}},
+        {"pk": {"S": "b"}, "n": {"N": "2.5"}, "text": {"S": ""}},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("content", "error"),
+    [
+        ('pk,n\n"a\nb",1\nc,x\n', 'f.csv:4: wanted a number in quotes such as "1.5", found "x"'),
+        ("pk\na\n", "f.csv:2: no 'n', which is in the table's key"),
+        ("pk,n\na,1,2\n", "f.csv:2: 3 columns, and 2 in the first line"),
+        (b"pk,n\n\xff,1\n", "f.csv:1: not UTF-8: invalid start byte"),
+    ],
+)
+def test_a_wrong_line_of_csv_is_named(tmp_path: Path, content: str | bytes, error: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        read(tmp_path, content, name="f.csv")
+    assert caught.value.message == error
+
+
+def test_a_missing_file_is_said(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="f: no such file or directory"):
+        list(read_items(tmp_path / "f", "f", KEYS))
+
+
+def test_items_are_the_same_whatever_the_order_and_writing_of_their_values() -> None:
+    one: Any = {"n": {"NS": ["1", "2.0"]}, "b": {"BS": [b"a", b"b"]}, "l": {"L": [{"N": "10"}, {"B": b"a"}]}}
+    other: Any = {"l": {"L": [{"N": "1E1"}, {"B": "YQ=="}]}, "b": {"BS": ["Yg==", "YQ=="]}, "n": {"NS": ["2", "1.00"]}}
+    assert same_item(one) == same_item(other)
+    assert same_item({"a": {"S": "1"}}) != same_item({"a": {"N": "1"}})
+    assert same_item({"a": {"L": [{"S": "1"}, {"S": "2"}]}}) != same_item({"a": {"L": [{"S": "2"}, {"S": "1"}]}})
+
+
+@pytest.mark.parametrize("text", ["0", "-0.0", "0e5"])
+def test_zero_is_one_key_however_written(text: str) -> None:
+    assert key_text({"N": text}) == "0"
+
+
+def test_the_key_of_a_number_keeps_all_digits() -> None:
+    assert key_text({"N": "12345678901234567890123456789012345678"}) == "12345678901234567890123456789012345678"
+    assert key_text({"N": "1.50"}) == key_text({"N": "15e-1"})
+
+
+def test_the_size_of_an_item_is_as_dynamodb_counts() -> None:
+    item: Any = {
+        "é": {"S": "ñ"},
+        "b": {"B": b"123"},
+        "n": {"N": "-0.00123"},
+        "m": {"M": {"x": {"BOOL": True}}},
+        "l": {"L": [{"NULL": True}]},
+        "s": {"SS": ["ab", "c"]},
+    }
+    assert item_bytes(item) == 4 + 4 + (1 + 3) + (1 + 3 + 1 + 1 + 1) + (1 + 3 + 1 + 1) + 4
+
+
+def test_nesting_up_to_the_limit_is_taken() -> None:
+    value: Any = {"S": "deep"}
+    for _ in range(32):
+        value = {"M": {"x": value}}
+    assert read_item(json.loads(json.dumps({"x": value}))) == {"x": value}
+    with pytest.raises(Misfit, match="nested deeper"):
+        read_item({"x": {"M": {"x": value}}})
