@@ -16,6 +16,7 @@ from botocore.stub import Stubber
 from moto import mock_aws
 
 from tasks.localenv.errors import LocalEnvError, ServiceFailed, TimedOut, UsageError
+from tasks.localenv.lock import ProjectLock
 from tasks.localenv.rds import address
 from tasks.localenv.rds.address import find_address, parse_address
 from tasks.localenv.settings import read_settings
@@ -184,6 +185,16 @@ def test_the_address_is_asked_for_where_nobody_gave_one(
     monkeypatch.setenv("GITPOD_IP", "")
     monkeypatch.setenv("LOCALENV_CHECKIP_URL", echo(f"{NEW}\n"))
     assert run("rds.update-sg-rule").report[-1].endswith("(asked of 127.0.0.1)")
+    assert group.rules() == [(f"{NEW}/32", 5432, "GITPOD")]
+
+
+def test_it_does_not_wait_for_a_run_that_sets_the_workspace_up(run: Command, group: Group, tmp_path: Path) -> None:
+    lock = ProjectLock(tmp_path / "state")
+    lock.acquire("inv initial-setup", print)
+    try:
+        assert run("rds.update-sg-rule", address=NEW).code == 0
+    finally:
+        lock.release()
     assert group.rules() == [(f"{NEW}/32", 5432, "GITPOD")]
 
 
