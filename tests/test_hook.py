@@ -228,11 +228,53 @@ def test_the_exit_code_is_true_when_nobody_reads(run: Run, variables: dict[str, 
     assert did(run().stderr) == ["check", "initial-setup"]
 
 
+def heard(text: str) -> hook.Heard:
+    found = hook.Heard()
+    for line in text.splitlines():
+        found.hear(line)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("code", "said", "verdict"),
+    [
+        pytest.param(
+            3,
+            "ok    env.up    0.50s  up\n"
+            "FAIL  db.setup  database x is kept as it is\n"
+            "                | evidence\n"
+            "      hint      run `./inv db.setup`: it builds beside, and `./inv db.undo` goes back\n"
+            "FAIL  ddb.seed  another one\n"
+            "      hint      run `./inv db.reset`\n"
+            "      not run   check, initial-setup\n",
+            (3, "db.setup: database x is kept as it is", "./inv db.setup"),
+            id="the first failure, with the command of its hint",
+        ),
+        pytest.param(
+            2,
+            "FAIL  db.setup  a:1:2: bad\n      hint      did you mean 'b'?",
+            (2, "db.setup: a:1:2: bad", ""),
+            id="hint",
+        ),
+        pytest.param(1, "Traceback\n  File\nKeyError: 'x'\n\n", (1, "KeyError: 'x'", ""), id="a fault of the program"),
+        pytest.param(-9, "ok    env.up  up", (1, "ended by SIGKILL; last: ok    env.up  up", ""), id="killed"),
+        pytest.param(1, "", (1, "it said nothing", ""), id="nothing"),
+    ],
+)
+def test_a_failure_is_told_in_one_line(tmp_path: Path, code: int, said: str, verdict: tuple[int, str, str]) -> None:
+    log = hook.Log.begin(tmp_path)
+    number, what, command = verdict
+    assert hook.failure(code, heard(said), log) == hook.Verdict(
+        number,
+        f"localenv: FAILED {' '.join(what.split())} (see {log.link}, run `{command or 'inv initial-setup'}`)",
+    )
+
+
 def test_the_last_five_logs_are_kept(tmp_path: Path) -> None:
     folder = tmp_path / "logs"
     folder.mkdir()
     (folder / "postgres.log").touch()
-    old = [folder / f"initial-setup-20261121-10000{number}-1.log" for number in range(7)]
+    old = [folder / f"initial-setup-2999{number:04}-100000-1.log" for number in range(7)]
     for path in old:
         path.touch()
     log = hook.Log.begin(folder)
@@ -240,8 +282,9 @@ def test_the_last_five_logs_are_kept(tmp_path: Path) -> None:
     kept = {path.name for path in folder.iterdir()}
     assert kept == {"postgres.log", "initial-setup.log", log.path.name, *(path.name for path in old[-4:])}
     assert log.shown == folder / "initial-setup.log"
-    later = hook.Log.begin(tmp_path / "logs")
-    assert (later.shown, log.shown) == (log.link, log.path) or later.path == log.path
+    log.link.unlink()
+    log.link.symlink_to(old[-1].name)  # a later run
+    assert log.shown == log.path
 
 
 # --- Docker that comes late, or never ---------------------------------------------------------------------------------

@@ -191,7 +191,9 @@ def test_the_action_gives_the_steps_that_follow_what_they_need(checkout: Checkou
     assert after["CONNECTION_URL"] == given["connection-url"] == settings.postgres.url(masked=False)
     assert after["AWS_COGNITO_USER_POOL_ID"] == given["user-pool-id"]
     assert after["LOCALENV_ENGINE"] == "embedded"
-    following = Checkout(checkout.root, after).run("./inv check")
+    *_, last = read_yaml(".github/workflows/ci.yml")["jobs"]["action"]["steps"]
+    env = {name: given[re.sub(r".*\.outputs\.(\S+) }}", r"\1", text)] for name, text in last["env"].items()}
+    following = Checkout(checkout.root, after).run(last["run"], "bash", "-e", "-c", **env)
     assert following.code == 0, following.stderr
 
 

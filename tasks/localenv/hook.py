@@ -63,8 +63,10 @@ class Log:
             fresh = folder / f"{COMMAND}.{os.getpid()}"
             fresh.symlink_to(path.name)
             fresh.replace(log.link)
-        for old in sorted(folder.glob(f"{COMMAND}-*.log"))[:-KEPT_LOGS]:
-            old.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # another user's
+            others = sorted(other for other in folder.glob(f"{COMMAND}-*.log") if other != path)
+            for old in others[: 1 - KEPT_LOGS]:
+                old.unlink(missing_ok=True)
         return log
 
     @property
