@@ -1,56 +1,52 @@
-"""A JSON file whose every value knows its place, for messages that start with path:line:column."""
+"""JSON files whose every value knows its place."""
 
 from __future__ import annotations
 
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from ..errors import UsageError
+from .document import Document, Places, Steps
 
 TOKEN = re.compile(r'[{}\[\],:]|"(?:[^"\\]|\\.)*"|[^\s{}\[\],:"]+')
 
-Steps = tuple[str | int, ...]
-"""The way to a value from the top: ("KeySchema", 0, "KeyType")."""
 
-
-@dataclass(frozen=True)
-class JsonFile:
-    """The contents of a JSON file. `shown` is its path as messages give it."""
-
-    shown: str
-    text: str
-    data: Any
-
-    def place(self, steps: Steps = ()) -> str:
-        """Give path:line:column of a value, or of the nearest one around it that exists."""
-        offsets = dict(_offsets(self.text))
-        while steps not in offsets:
-            steps = steps[:-1]
-        before = self.text[: offsets[steps]]
-        return f"{self.shown}:{before.count(chr(10)) + 1}:{len(before) - before.rfind(chr(10))}"
-
-    def error(self, steps: Steps, message: str, *, hint: str = "") -> UsageError:
-        """Make the error for a value that is wrong."""
-        return UsageError(f"{self.place(steps)}: {message}", hint=hint)
-
-
-def read_json(path: Path, shown: str) -> JsonFile:
-    """Read a JSON file. Raises UsageError with the place where it stops being JSON, or UTF-8."""
+def read_text(path: Path, shown: str) -> str:
+    """Read a file. Raises UsageError where it cannot be read, or is not UTF-8."""
     try:
-        text = path.read_text(encoding="utf-8-sig")
-        return JsonFile(shown, text, json.loads(text))
+        return path.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise UsageError(f"{shown}: {(error.strerror or str(error)).lower()}") from error
     except UnicodeDecodeError as error:
         raise UsageError(f"{shown}: not UTF-8: {error.reason} at byte {error.start}") from error
+
+
+def read_json(path: Path, shown: str) -> Document:
+    """Read a JSON file. Raises UsageError with the place where it stops being JSON, or UTF-8."""
+    text = read_text(path, shown)
+    try:
+        return document_of(shown, text, json.loads(text))
     except json.JSONDecodeError as error:
         raise UsageError(
             f"{shown}:{error.lineno}:{error.colno}: not JSON: {error.msg[0].lower()}{error.msg[1:]}"
         ) from error
+    except RecursionError as error:
+        raise UsageError(f"{shown}: nested too deeply") from error
+
+
+def document_of(shown: str, text: str, data: object) -> Document:
+    """Make the document of a JSON text and of what it holds."""
+    return Document(shown, data, lambda: _places(text))
+
+
+def _places(text: str) -> Places:
+    places = {}
+    for steps, offset in _offsets(text):
+        before = text[:offset]
+        places[steps] = (before.count("\n") + 1, len(before) - before.rfind("\n"))
+    return places
 
 
 def _offsets(text: str) -> Iterator[tuple[Steps, int]]:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-from .jsonfile import JsonFile, Steps
+from .document import Document, Steps
 
 REQUIRED = ("TableName", "AttributeDefinitions", "KeySchema")
 OPTIONAL = (
@@ -41,7 +41,7 @@ CLASSES = ("STANDARD", "STANDARD_INFREQUENT_ACCESS")
 INDEXES = ("GlobalSecondaryIndexes", "LocalSecondaryIndexes")
 
 
-def check_properties(file: JsonFile) -> None:
+def check_properties(file: Document) -> None:
     """Check a table's properties. Raises UsageError for the first thing that is wrong."""
     check = _Check(file)
     table = check.object((), REQUIRED, (*OPTIONAL, *LATER))
@@ -66,7 +66,7 @@ def check_properties(file: JsonFile) -> None:
 class _Check:
     """The checks of one file; each takes the steps to the value that it looks at."""
 
-    def __init__(self, file: JsonFile) -> None:
+    def __init__(self, file: Document) -> None:
         self.file = file
 
     def at(self, steps: Steps) -> Any:
@@ -77,9 +77,19 @@ class _Check:
 
     def kind(self, steps: Steps, kind: type, called: str, *, optional: bool = False) -> Any:
         value = self.at(steps)
-        if (value is None and optional) or (isinstance(value, kind) and not (kind is int and value is True)):
+        if kind in (int, bool) and isinstance(value, str):
+            value = self.plain(steps, value)
+        if (value is None and optional) or (isinstance(value, kind) and not (kind is int and isinstance(value, bool))):
             return value
         raise self.file.error(steps, f"{steps[-1] if steps else 'the file'} must be {called}")
+
+    def plain(self, steps: Steps, text: str) -> Any:
+        """Take a number or a truth value that is written as a text, as CloudFormation does: "5", "true"."""
+        value: Any = {"true": True, "false": False}.get(text, text)
+        if re.fullmatch(r"-?\d{1,15}", text):
+            value = int(text)
+        self.at(steps[:-1])[steps[-1]] = value
+        return value
 
     def object(self, steps: Steps, required: Iterable[str], optional: Iterable[str] = ()) -> dict[str, Any]:
         value: dict[str, Any] = self.kind(steps, dict, "an object")

@@ -12,9 +12,13 @@ from typing import Any
 
 from ..errors import UsageError
 from ..settings import VARIABLES, Settings
+from .document import Document
 from .jsonfile import read_json
 from .tablecheck import check_properties
+from .template import tables_in
+from .yamlfile import read_yaml
 
+SUFFIXES = (".json", ".yaml", ".yml")
 Key = tuple[tuple[str, str], ...]
 """The attributes of a key with their types, partition key first: (("pk", "S"), ("sk", "S"))."""
 
@@ -138,13 +142,15 @@ def read_tables(settings: Settings, given: str = "") -> list[TableFile]:
     Raises UsageError with path:line:column for what CloudFormation or DynamoDB would refuse.
     """
     start = Path(given).expanduser() if given else settings.root / "ddb" / "tables"
-    paths = sorted(start.glob("*.json")) if start.is_dir() else [start]
+    paths = sorted(path for path in start.iterdir() if path.suffix in SUFFIXES) if start.is_dir() else [start]
     if not paths:
         raise UsageError(
-            f"{given or 'ddb/tables'}: no *.json in it", hint="put a table's CloudFormation properties there"
+            f"{given or 'ddb/tables'}: no *{', *'.join(SUFFIXES)} in it",
+            hint="put a table's CloudFormation properties there",
         )
     default = next(variable.default for variable in VARIABLES if variable.name == "DDB_MESSAGE_TABLE")
-    files = [read_table(path, shown(path, settings.root), {default: settings.message_table}) for path in paths]
+    names = {default: settings.message_table}
+    files = [file for path in paths for file in read_file(path, shown(path, settings.root), names)]
     for number, file in enumerate(files):
         if any(file.name == other.name for other in files[:number]):
             raise UsageError(f"{file.shown}: table {file.name} is defined twice")
@@ -157,13 +163,28 @@ def shown(path: Path, root: Path) -> str:
     return str(absolute.relative_to(root)) if absolute.is_relative_to(root) else str(path)
 
 
+def read_file(path: Path, shown_as: str, names: Mapping[str, str]) -> list[TableFile]:
+    """Read the tables of a file, JSON or YAML, in any form that `template` knows.
+
+    `names` gives tables other names than the file does.
+    """
+    read = read_json if path.suffix == ".json" else read_yaml
+    return [_checked(table, names) for table in tables_in(read(path, shown_as))]
+
+
 def read_table(path: Path, shown_as: str, names: Mapping[str, str]) -> TableFile:
-    """Read one table file; `names` gives tables other names than the file does."""
-    file = read_json(path, shown_as)
-    check_properties(file)
-    properties = dict(file.data)
+    """Read the one table of a file. Raises UsageError where there are more."""
+    table, *others = read_file(path, shown_as, names)
+    if others:
+        raise UsageError(f"{shown_as}: {1 + len(others)} tables, where one is expected")
+    return table
+
+
+def _checked(document: Document, names: Mapping[str, str]) -> TableFile:
+    check_properties(document)
+    properties = dict(document.data)
     properties["TableName"] = names.get(properties["TableName"], properties["TableName"])
-    return TableFile(shown_as, properties, shape_of(properties), extras_of(properties))
+    return TableFile(document.shown, properties, shape_of(properties), extras_of(properties))
 
 
 def shape_of(properties: Mapping[str, Any]) -> TableShape:

@@ -1,0 +1,51 @@
+"""What a file holds, JSON or YAML, with the place of every value, for messages that start with path:line:column."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from ..errors import UsageError
+
+Steps = tuple[str | int, ...]
+"""The way to a value from the top: ("KeySchema", 0, "KeyType")."""
+
+Places = Mapping[Steps, tuple[int, int]]
+"""Line and column of each value, counted from 1."""
+
+
+@dataclass(frozen=True)
+class Document:
+    """The contents of a file, or of a part of it. `shown` is its path as messages give it.
+
+    `places` is only called for a message. `origins` leads from a value of `data` that was put together, or taken out
+    of something bigger, to where it stands in the file; what is below it stands below that.
+    """
+
+    shown: str
+    data: Any
+    places: Callable[[], Places]
+    origins: Mapping[Steps, Steps] = field(default_factory=dict)
+
+    def place(self, steps: Steps = ()) -> str:
+        """Give path:line:column of a value, or of the nearest one around it that exists."""
+        places, steps = self.places(), self._in_file(steps)
+        while steps not in places:
+            steps = steps[:-1]
+        line, column = places[steps]
+        return f"{self.shown}:{line}:{column}"
+
+    def error(self, steps: Steps, message: str, *, hint: str = "") -> UsageError:
+        """Make the error for a value that is wrong."""
+        return UsageError(f"{self.place(steps)}: {message}", hint=hint)
+
+    def part(self, data: Any, origins: Mapping[Steps, Steps]) -> Document:
+        """Make the document of a part of this one, or of something made from it."""
+        return replace(self, data=data, origins=origins)
+
+    def _in_file(self, steps: Steps) -> Steps:
+        for length in range(len(steps), -1, -1):
+            if steps[:length] in self.origins:
+                return (*self.origins[steps[:length]], *steps[length:])
+        return steps

@@ -1,0 +1,97 @@
+"""YAML files as CloudFormation reads them, every value with its place.
+
+Source: AWS CloudFormation User Guide, "Template formats": YAML 1.1 without aliases and merge keys; `!Ref x` is short
+for `Ref: x`, `!Sub x` for `Fn::Sub: x`, and so on. A date is a text.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import UsageError
+from .document import Document, Steps
+from .jsonfile import read_text
+
+if TYPE_CHECKING:
+    import yaml
+
+STANDARD = "tag:yaml.org,2002:"
+PLAIN = ("bool", "int", "float", "null")
+"""Tags of scalars that YAML itself turns into something else than a text."""
+
+
+def read_yaml(path: Path, shown: str) -> Document:
+    """Read a YAML file. Raises UsageError with the place where it stops being YAML, or CloudFormation's kind of it."""
+    import yaml
+
+    text = read_text(path, shown)
+    try:
+        loader = yaml.SafeLoader(text)
+        try:
+            _refuse_aliases(text, shown)
+            node = loader.get_single_node()
+            places: dict[Steps, tuple[int, int]] = {(): (1, 1)}
+            data = None if node is None else _Reader(shown, loader, places).value(node, ())
+        finally:
+            loader.dispose()
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        where = f"{shown}:{mark.line + 1}:{mark.column + 1}" if mark else shown
+        raise UsageError(f"{where}: not YAML: {error.problem or error.context}") from error
+    except yaml.YAMLError as error:
+        raise UsageError(f"{shown}: not YAML: {str(error).splitlines()[0]}") from error
+    except RecursionError as error:
+        raise UsageError(f"{shown}: nested too deeply") from error
+    return Document(shown, data, lambda: places)
+
+
+def _refuse_aliases(text: str, shown: str) -> None:
+    import yaml
+
+    if "*" not in text:
+        return
+    for event in yaml.parse(text, Loader=yaml.SafeLoader):
+        if isinstance(event, yaml.AliasEvent):
+            raise _error(shown, event, f"*{event.anchor} is an alias, which CloudFormation does not take")
+
+
+def _error(shown: str, node: Any, message: str) -> UsageError:
+    return UsageError(f"{shown}:{node.start_mark.line + 1}:{node.start_mark.column + 1}: {message}")
+
+
+class _Reader:
+    """Turns nodes into values and notes their places."""
+
+    def __init__(self, shown: str, loader: yaml.SafeLoader, places: dict[Steps, tuple[int, int]]) -> None:
+        self._shown = shown
+        self._loader = loader
+        self._places = places
+
+    def value(self, node: yaml.Node, steps: Steps) -> Any:
+        self._places[steps] = (node.start_mark.line + 1, node.start_mark.column + 1)
+        if not node.tag.startswith(STANDARD):
+            name = node.tag.lstrip("!")
+            function = name if name in ("Ref", "Condition") else f"Fn::{name}"
+            return {function: self._content(node, (*steps, function))}
+        return self._content(node, steps)
+
+    def _content(self, node: Any, steps: Steps) -> Any:
+        if node.id == "sequence":
+            return [self.value(entry, (*steps, number)) for number, entry in enumerate(node.value)]
+        if node.id == "mapping":
+            return self._mapping(node, steps)
+        kind = node.tag.removeprefix(STANDARD)
+        if kind in PLAIN:
+            return self._loader.construct_object(node)
+        return node.value
+
+    def _mapping(self, node: Any, steps: Steps) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for key, value in node.value:
+            if key.id != "scalar":
+                raise _error(self._shown, key, "a name must be a text")
+            if key.value in found:
+                raise _error(self._shown, key, f"{key.value} is there twice")
+            found[key.value] = self.value(value, (*steps, key.value))
+        return found
