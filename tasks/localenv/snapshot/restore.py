@@ -7,7 +7,7 @@ What is there before is saved as the snapshot `before-restore`. A failure goes b
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -27,7 +27,7 @@ from ..postgres.runner import run_file
 from ..postgres.sqlfile import SqlError, read_sql
 from . import portable
 from .manifest import BEFORE, POOL_FILE, POSTGRES_FILE, Database, Manifest, Table, table_files
-from .save import Say, door, take, tidy
+from .save import Say, door, take, tidied, tidy
 from .shelf import Shelf
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def restore(settings: Settings, name: str, say: Say, *, file: Path | None = None
     """
     shelf = Shelf(settings)
     tidy(settings, shelf, say)
-    with _source(shelf, name, file) as source:
+    with tidied(settings, shelf), _source(shelf, name, file) as source:
         _require_fit(settings, shelf, source)
         shown = f"snapshot {name}"
         side_by_side(
@@ -228,8 +228,6 @@ def _go_back(settings: Settings, shelf: Shelf, before: Source, error: LocalEnvEr
         error.hint = GO_BACK
         return
     shelf.end()
-    with suppress(LocalEnvError):  # the first error is the one to tell; the next command removes it too
-        shelf.remove(shelf.before)
     error.evidence = "\n".join(filter(None, [error.evidence, "kept: every store is as it was before"]))
 
 

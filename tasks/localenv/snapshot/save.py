@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from datetime import datetime, timezone
 from functools import partial
@@ -46,9 +47,10 @@ def save(settings: Settings, name: str, say: Say) -> str:
     shelf = Shelf(settings)
     tidy(settings, shelf, say)
     _require_something(settings)
-    manifest_id, folder = shelf.new()
-    manifest = take(settings, shelf, name, manifest_id, folder, say)
-    shelf.complete(folder, manifest, shelf.folder / name)
+    with tidied(settings, shelf):
+        manifest_id, folder = shelf.new()
+        manifest = take(settings, shelf, name, manifest_id, folder, say)
+        shelf.complete(folder, manifest, shelf.folder / name)
     return f"snapshot {name}: {manifest.sentence}"
 
 
@@ -72,6 +74,17 @@ def tidy(settings: Settings, shelf: Shelf, say: Say) -> None:
     with databases.maintenance(settings.postgres) as conn:
         for line in shelf.tidy(conn):
             say(line)
+
+
+@contextmanager
+def tidied(settings: Settings, shelf: Shelf) -> Iterator[None]:
+    """Leave nothing behind after a failure; what cannot be removed now is removed by the next command."""
+    try:
+        yield
+    except LocalEnvError:
+        with suppress(LocalEnvError):  # the first error is the one to tell
+            tidy(settings, shelf, lambda line: None)
+        raise
 
 
 def take(

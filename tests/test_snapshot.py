@@ -1,0 +1,254 @@
+"""Snapshots of real servers: all three stores come back as they were, or none is changed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tasks.localenv.dynamodb import copies
+from tasks.localenv.dynamodb.client import connect as connect_dynamodb
+from tasks.localenv.errors import LocalEnvError, UsageError
+from tasks.localenv.postgres import databases, ledger, properties
+from tasks.localenv.postgres.connection import connect
+from tasks.localenv.settings import Settings
+from tasks.localenv.snapshot import listing, restore, save
+from tasks.localenv.snapshot.manifest import BEFORE, read_manifest
+from tasks.localenv.snapshot.shelf import Shelf
+from tests.seeded import complete, quiet
+from tests.snapshots import Edit, Part, as_other_project, beside, change, flipped, leftovers, look, repacked
+
+
+@pytest.fixture
+def mine(live: Settings, tmp_path: Path, database: Settings, fresh: Settings) -> Iterator[Settings]:
+    """The settings of a filled environment of its own."""
+    settings = beside(live, complete(live, tmp_path / "state", database, fresh))
+    yield settings
+    copies.drop_table(connect_dynamodb(settings), f"{settings.message_table}-more")
+
+
+def names(settings: Settings) -> list[tuple[str, str]]:
+    return [(each.name, each.state) for each in listing.find(settings)]
+
+
+def test_a_restore_brings_back_all_stores_and_before_restore_what_it_replaced(mine: Settings) -> None:
+    saved = look(mine)
+    save.save(mine, "a", quiet)
+    changed = change(mine)
+    assert (changed.postgres, changed.users) != (saved.postgres, saved.users) and changed.tables != saved.tables
+    restore.restore(mine, "a", quiet)
+    assert look(mine) == saved
+    restore.restore(mine, BEFORE, quiet)
+    assert look(mine) == changed
+    restore.restore(mine, BEFORE, quiet)
+    assert look(mine) == saved
+    assert names(mine) == [("a", ""), (BEFORE, "")]
+    assert leftovers(mine) == []
+
+
+def test_what_belongs_to_the_database_as_a_whole_comes_back(mine: Settings) -> None:
+    name = mine.postgres.database
+    with databases.maintenance(mine.postgres) as conn:
+        conn.execute("CREATE ROLE clerk_of_snapshots")
+        try:
+            for statement in (
+                "COMMENT ON DATABASE {} IS 'it''s ours'",
+                "ALTER DATABASE {} CONNECTION LIMIT 77",
+                'ALTER DATABASE {} SET search_path = "$user", "a, b", public',
+                "ALTER DATABASE {} SET localenv.word = 'x=y'",
+                "ALTER ROLE clerk_of_snapshots IN DATABASE {} SET work_mem = '5MB'",
+                "REVOKE ALL ON DATABASE {} FROM PUBLIC",
+                "GRANT CONNECT ON DATABASE {} TO clerk_of_snapshots WITH GRANT OPTION",
+                "ALTER DATABASE {} OWNER TO clerk_of_snapshots",
+            ):
+                conn.execute(statement.format(name).encode())
+            wanted = properties.fetch(conn, name)
+            save.save(mine, "a", quiet)
+            restore.restore(mine, "a", quiet)
+            assert properties.fetch(conn, name) == wanted
+            assert [setting.value for setting in wanted.settings] == ["x=y", '"$user", "a, b", public', "5MB"]
+        finally:
+            databases.drop(conn, name)
+            conn.execute("DROP ROLE clerk_of_snapshots")
+
+
+def test_clients_that_come_back_at_once_do_not_get_in_the_way(mine: Settings) -> None:
+    import psycopg
+
+    done, refusals = threading.Event(), []
+
+    def client() -> None:
+        while not done.is_set():
+            try:
+                with connect(mine.postgres, autocommit=True) as conn:
+                    while not done.is_set():
+                        conn.execute("SELECT 1")
+            except psycopg.OperationalError:
+                continue  # ended, as it should be
+            except LocalEnvError as error:
+                refusals.append(error.message)
+
+    clients = [threading.Thread(target=client) for _ in range(3)]
+    for thread in clients:
+        thread.start()
+    try:
+        for _ in range(3):
+            save.save(mine, "a", quiet)
+    finally:
+        done.set()
+        for thread in clients:
+            thread.join(20)
+    assert (names(mine), refusals) == ([("a", "")], [])
+
+
+def test_what_a_killed_save_left_is_removed_by_the_next(mine: Settings) -> None:
+    shelf = Shelf(mine)
+    manifest_id, folder = shelf.new()
+    (folder / "items-0.jsonl.gz").write_bytes(b"half")
+    with databases.maintenance(mine.postgres) as conn:
+        databases.create(conn, shelf.clone_name(manifest_id))
+        databases.create(conn, shelf.clone_name("0000beef"))
+    assert len(leftovers(mine)) == 3
+    said: list[str] = []
+    save.save(mine, "a", said.append)
+    assert leftovers(mine) == []
+    assert said == [
+        f"put right what a killed command left: removed {manifest_id}",
+        f"removed the clone {shelf.clone_name('0000beef')}, which a killed command left unfinished",
+    ]
+
+
+def test_a_clone_whose_folder_is_gone_is_listed_and_can_be_deleted(mine: Settings) -> None:
+    save.save(mine, "a", quiet)
+    shutil.rmtree(mine.state_dir / "snapshots")
+    assert names(mine) == [("a", listing.ORPHAN)]
+    listing.delete(mine, "a", quiet)
+    assert names(mine) == []
+    with pytest.raises(UsageError, match="there is no snapshot 'a'"):
+        listing.require_deletable(mine, "a")
+
+
+def test_another_project_on_the_same_server_sees_none_of_it(mine: Settings, tmp_path: Path) -> None:
+    save.save(mine, "a", quiet)
+    other = as_other_project(mine, tmp_path / "other", "other-abcdef")
+    assert names(other) == []
+    with pytest.raises(UsageError, match="there is no snapshot 'a'"):
+        restore.restore(other, "a", quiet)
+    save.save(other, "a", quiet)
+    listing.delete(other, "a", quiet)
+    assert names(mine) == [("a", "")]
+
+
+def test_a_long_database_name_leaves_room_for_the_clones(mine: Settings) -> None:
+    long = replace(mine, postgres=replace(mine.postgres, database=mine.postgres.database + "_" + "é" * 24))
+    with databases.maintenance(mine.postgres) as conn:
+        databases.clone(conn, mine.postgres, mine.postgres.database, long.postgres.database)
+    try:
+        save.save(long, "a", quiet)
+        restore.restore(long, "a", quiet)
+        assert names(long) == [("a", ""), (BEFORE, "")]
+    finally:
+        for name in ("a", BEFORE):
+            listing.delete(long, name, quiet)
+
+
+def test_a_snapshot_that_was_tampered_with_is_refused_before_anything_changes(mine: Settings) -> None:
+    save.save(mine, "a", quiet)
+    changed = change(mine)
+    (mine.state_dir / "snapshots" / "a" / "pool.json").write_text("{}")
+    with pytest.raises(UsageError, match=r"snapshot a: pool.json has changed since it was saved"):
+        restore.restore(mine, "a", quiet)
+    assert look(mine) == changed
+    assert (names(mine), leftovers(mine)) == ([("a", "")], [])
+
+
+def test_a_clone_that_is_gone_is_said_before_anything_changes(mine: Settings) -> None:
+    save.save(mine, "a", quiet)
+    with databases.maintenance(mine.postgres) as conn:
+        databases.drop(conn, Shelf(mine).clone_name(Shelf(mine).read("a").id))
+    assert names(mine) == [("a", listing.LOST)]
+    with pytest.raises(UsageError, match=r"its database .* is gone from the server"):
+        restore.restore(mine, "a", quiet)
+
+
+def test_a_file_goes_to_another_project_with_its_users(mine: Settings, tmp_path: Path) -> None:
+    file = tmp_path / "a.tar.gz"
+    saved = look(mine)
+    save.save_file(mine, "a", file, quiet)
+    change(mine)
+    other = as_other_project(mine, tmp_path / "other", "other-abcdef")
+    restore.restore(other, "a", quiet, file=file)
+    restored = look(other)
+    assert (restored.tables, restored.users) == (saved.tables, saved.users)
+    assert restored.postgres.rows == saved.postgres.rows
+    assert ledger.observe(other.postgres).project_id == "other-abcdef"
+    assert (other.state_dir / "user_pool").read_text() == (mine.state_dir / "user_pool").read_text()
+    assert (names(other), leftovers(other)) == ([(BEFORE, "")], [])
+    listing.delete(other, BEFORE, quiet)
+
+
+def with_pool(content: bytes) -> Edit:
+    """Replace the pool, and make the manifest fit: nothing but the emulator itself can find that out."""
+
+    def edit(parts: list[Part]) -> list[Part]:
+        manifest: dict[str, Any] = json.loads(parts[0][1])
+        manifest["cognito"]["file"] |= {"size_bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+        return [("manifest.json", json.dumps(manifest).encode()), *parts[1:-1], ("pool.json", content)]
+
+    return edit
+
+
+def test_a_failure_in_the_middle_goes_back_to_what_was_there(mine: Settings, tmp_path: Path) -> None:
+    file = tmp_path / "a.tar.gz"
+    save.save_file(mine, "a", file, quiet)
+    state = json.loads(save.door(mine).fetch())
+    state["__ministack_format__"] = 99
+    changed = change(mine)
+    with pytest.raises(LocalEnvError, match="written in format 99") as caught:
+        restore.restore(mine, "a", quiet, file=repacked(file, with_pool(json.dumps(state).encode())))
+    assert caught.value.evidence == "kept: every store is as it was before"
+    assert look(mine) == changed
+    assert (names(mine), leftovers(mine), Shelf(mine).unfinished()) == ([], [], "")
+
+
+def test_sql_that_this_server_does_not_take_changes_nothing(mine: Settings, tmp_path: Path) -> None:
+    file = tmp_path / "a.tar.gz"
+    save.save_file(mine, "a", file, quiet)
+    before = look(mine)
+
+    def edit(parts: list[Part]) -> list[Part]:
+        sql = parts[1][1] + b"CREATE NONSENSE;\n"
+        manifest: dict[str, Any] = json.loads(parts[0][1])
+        manifest["postgres"]["file"] |= {"size_bytes": len(sql), "sha256": hashlib.sha256(sql).hexdigest()}
+        return [("manifest.json", json.dumps(manifest).encode()), ("postgres.sql", sql), *parts[2:]]
+
+    with pytest.raises(LocalEnvError, match=r'postgres.sql:\d+:8: syntax error at or near "NONSENSE"') as caught:
+        restore.restore(mine, "a", quiet, file=repacked(file, edit))
+    assert caught.value.evidence.endswith("nothing was restored")
+    assert look(mine) == before
+
+
+def test_a_bad_file_changes_nothing_and_leaves_nothing(mine: Settings, tmp_path: Path) -> None:
+    file = tmp_path / "a.tar.gz"
+    save.save_file(mine, "a", file, quiet)
+    before = look(mine)
+    with pytest.raises(UsageError, match=r"pool.json is damaged"):
+        restore.restore(mine, "a", quiet, file=repacked(file, lambda parts: [*parts[:-1], flipped(parts[-1])]))
+    assert look(mine) == before
+    assert (names(mine), leftovers(mine)) == ([], [])
+
+
+def test_a_manifest_is_read_as_it_was_written(mine: Settings) -> None:
+    save.save(mine, "A-1_b", quiet)
+    text = (mine.state_dir / "snapshots" / "A-1_b" / "manifest.json").read_text()
+    found = read_manifest(text, "it")
+    assert found.as_json() == text
+    assert found.sentence.startswith("25 rows, ") and found.sentence.endswith(", 6 pool users")
+    assert Shelf(mine).twin("a-1_B") == "A-1_b"
