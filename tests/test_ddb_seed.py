@@ -8,7 +8,10 @@ from typing import Any
 
 import pytest
 
-from tasks.localenv.dynamodb import items
+from ddb import messages
+from ddb.messages import format_time
+from ddb.streams import group_rows
+from tasks.localenv.dynamodb import items, seeding
 from tasks.localenv.dynamodb.client import TableMissing, connect
 from tasks.localenv.dynamodb.schema import apply_tables
 from tasks.localenv.dynamodb.seeding import check_sizes
@@ -273,15 +276,19 @@ def test_a_run_cut_short_anywhere_is_repaired_by_the_next(
     plant(table, make_seed(long), now=ago(hours=2))
     send(table, "by hand", ago(hours=1, seconds=-7))
     changed = make_seed([*long[:100], "changed"])
-    original, made = items._send, [0]
+    made = [0]
 
-    def cut(client: Any, name: str, batch: list[Any]) -> list[Any]:
-        made[0] += 1
-        if made[0] > calls:
-            raise CutShort
-        return original(client, name, batch)
+    def cut(original: Any) -> Any:
+        def counted(*words: Any) -> Any:
+            made[0] += 1
+            if made[0] > calls:
+                raise CutShort
+            return original(*words)
 
-    monkeypatch.setattr(items, "_send", cut)
+        return counted
+
+    monkeypatch.setattr(items, "_send", cut(items._send))
+    monkeypatch.setattr(group_rows, "commit", cut(group_rows.commit))
     with pytest.raises(CutShort):
         plant(table, changed, now=ago(minutes=30))
     monkeypatch.undo()
@@ -289,8 +296,41 @@ def test_a_run_cut_short_anywhere_is_repaired_by_the_next(
     texts = [text for _, _, text in messages_of(table)]
     assert sorted(texts) == sorted([*long[:100], "changed", "by hand"])
     assert [text for text in texts if text != "by hand"] == [*long[:100], "changed"]
-    assert rows_of(table) == [(*row[:3], "changed") for row in ROWS]
-    assert check(table, changed) == "101 messages and 2 group rows unchanged, last one 0 s ago"
+    minutes = 30 if calls == 10 else 0  # then all that was missing were the rows
+    at = format_time(ago(minutes=minutes))
+    assert rows_of(table) == [(row[0], at, row[2], "changed") for row in ROWS]
+    age = "30 min ago" if minutes else "0 s ago"
+    assert check(table, changed) == f"101 messages and 2 group rows unchanged, last one {age}"
+
+
+@pytest.mark.parametrize("calls", range(4))
+def test_a_message_sent_while_a_seed_runs_stays_the_last_one(
+    table: Settings, monkeypatch: pytest.MonkeyPatch, calls: int
+) -> None:
+    plant(table, THREE, now=ago(hours=2))
+    made = [0]
+
+    def sending(original: Any) -> Any:
+        def then(*words: Any, **options: Any) -> Any:
+            made[0] += 1
+            if made[0] == calls + 1:
+                at = NOW + timedelta(seconds=1)
+                messages.create_message(connect(table), table.message_table, GROUP, BAYKO, "meanwhile", at=at)
+            return original(*words, **options)
+
+        return then
+
+    monkeypatch.setattr(seeding, "write", sending(items.write))
+    monkeypatch.setattr(group_rows, "newest_message", sending(group_rows.newest_message))
+    monkeypatch.setattr(group_rows, "find_rows", sending(group_rows.find_rows))
+    plant(table, make_seed(["ONE", "TWO"]))
+    assert [text for _, _, text in messages_of(table)] == ["ONE", "TWO", "meanwhile"]
+    time = "2026-11-21T09:30:01.000000+00:00"
+    assert rows_of(table) == [
+        ("andrewbrown", time, "bayko", "meanwhile"),
+        ("bayko", time, "andrewbrown", "meanwhile"),
+    ]
+    assert check(table, make_seed(["ONE", "TWO"])) == "2 messages and 2 group rows unchanged, last one 0 s ago"
 
 
 def test_an_item_too_large_is_found_before_anything_is_written(table: Settings) -> None:

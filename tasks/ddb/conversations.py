@@ -58,9 +58,16 @@ def _plan_seed(c: StepContext) -> Iterable[str]:
 )
 def seed(c: StepContext, file: str = "", confirm: str = "") -> str:
     """Write the conversations of seeds/conversations, the last line now."""
+    from ddb.messages import Busy
+
+    from ..localenv.errors import TimedOut
+
     seeding = seeding_of(c)
     c.step.allow_write(c.step.settings.message_table, confirm)
-    return seeding.seed(c.step.say)
+    try:
+        return seeding.seed(c.step.say)
+    except Busy as error:
+        raise TimedOut(f"the messages are there, the group rows are not: {error}", hint="run it again") from error
 
 
 @step(pre=[env.up], reads=True, help={"as": WHO, "limit": LIMIT, "before": BEFORE, "format": FORMAT})

@@ -1,6 +1,7 @@
 """Proves that the three stores belong together: users, the subs of the pool, and the items that name users.
 
 Reads only. The items are looked at as they come, a page in memory; what they mean is told by the app's functions.
+A scan is no snapshot: what looks wrong is looked at again before it is a finding, so that users may write meanwhile.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from .dynamodb.scan import scan
 from .parallel import side_by_side
 
 if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
     from .settings import Settings
 
 Item = dict[str, Any]
@@ -57,11 +60,15 @@ class Survey(Protocol):
 
 @dataclass(frozen=True)
 class App:
-    """What only the app knows: its queries for users, whom an item names (uuid, handle or ""), how items agree."""
+    """What only the app knows: its queries for users, whom an item names (uuid, handle or ""), how items agree.
+
+    `confirm` gives those of a table's faults that are still there when it is looked at again.
+    """
 
     queries: Queries
     references: Callable[[Item], Iterable[tuple[str, str]]]
     survey: Survey
+    confirm: Callable[[DynamoDBClient, str, Iterable[Any]], Iterable[Fault]]
 
 
 @dataclass(frozen=True)
@@ -138,8 +145,10 @@ def reference_findings(named: dict[tuple[str, str], int], handles: dict[str, str
 
 def _findings(settings: Settings, app: App, compared: Comparison, named: _Named) -> Iterator[Finding]:
     yield from link_findings(compared.match)
+    if any(reference_findings(named.pairs, compared.handles)):  # of users who came meanwhile, perhaps
+        compared = sync.compare(settings, app.queries)
     yield from reference_findings(named.pairs, compared.handles)
-    for fault in app.survey.faults():
+    for fault in app.confirm(connect(settings), settings.message_table, app.survey.faults()):
         yield Finding(fault.subject, fault.text, _removal(settings, fault.surplus) if fault.surplus else SEED_ITEMS)
 
 

@@ -52,9 +52,8 @@ class Plan:
                 yield self.seed.message(index, self.last_at)
 
     def removals(self) -> Iterator[Item]:
-        """Give the keys of the old items, but for those that new ones have taken."""
+        """Give the keys of the old messages, but for those that new ones have taken."""
         shapes = self.seed.shapes
-        yield from self.old_rows
         if self.last_at is not None and self.old_messages:
             new = {shapes.format_time(self.last_at - SPACING * index) for index in range(self.seed.size)}
             for sort_key in self.old_messages:
@@ -97,15 +96,18 @@ class Seeding:
     def seed(self, say: Say) -> str:
         """Make every conversation right and say what was done.
 
-        New items go in before old ones go out, and nothing that somebody sent is touched, so that a run that is cut
-        short loses nothing and the next one ends right.
+        New messages go in before old ones go out, and nothing that somebody sent is touched, so that a run that is cut
+        short loses nothing and the next one ends right. The rows come last, from the messages that are there by then:
+        users may send while this runs.
         """
         messages = rows = removed = kept = 0
         for plan in self.plans():
             progress = _Progress(say, plan)
             messages += write(self.client, self.table, puts(plan.new_messages()), on_written=progress)
-            rows += write(self.client, self.table, puts(plan.new_rows))
             removed += write(self.client, self.table, deletes(plan.removals()))
+            if plan.new_rows or plan.old_rows:
+                put, gone = plan.seed.shapes.settle_rows(self.client, self.table, plan.seed.group, plan.seed.users)
+                rows, removed = rows + put, removed + gone
             kept += plan.kept
         done = [
             f"{messages:,} messages written, the last one now" if messages else "",

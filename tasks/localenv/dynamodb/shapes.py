@@ -68,3 +68,10 @@ class Shapes(Protocol):
     def each_row_in_group(self, client: DynamoDBClient, table: str, group: str) -> Iterator[Item]:
         """Give every row of a group, whoever's it is."""
         ...
+
+    def settle_rows(self, client: DynamoDBClient, table: str, group: str, users: tuple[User, User]) -> tuple[int, int]:
+        """Give each of the two, and nobody else, one row with the group's newest message; count puts and deletions.
+
+        Safe beside others who write to the group.
+        """
+        ...
