@@ -40,11 +40,11 @@ def check(c: StepContext, limit: int = 20, format: str = "text") -> str | None:
 
 def examine(c: StepContext, limit: int) -> Report:
     from ddb import messages
-    from ddb.consistency import Survey, confirmed
+    from ddb.consistency import Survey
 
     from .localenv import check
 
-    app = check.App(cognito.queries(c), messages.user_references, Survey(), confirmed)
+    app = check.App(cognito.queries(c), messages.user_references, Survey())
     return check.examine(c.step.settings, app, at_most=limit)
 
 
@@ -162,3 +162,30 @@ def doctor(c: StepContext, format: str = "text") -> None:
     c.step.emit([finding.as_dict() for finding in findings], lambda: _output.table(lines))
     if doctor.blocks(findings):
         raise Exit(code=PREFLIGHT)
+
+
+@step(
+    reads=True,
+    pre=[env.up],
+    positional=["name"],
+    help={"name": "a handle, uuid, sub, e-mail address, or the uuid of a group, message or activity", "format": FORMAT},
+)
+def why(c: StepContext, name: str | None = None, format: str = "text") -> None:
+    """Explain an id across the stores, and whether they agree on it."""
+    from ddb import references
+
+    from .localenv import why
+
+    app = why.App(
+        queries=cognito.queries(c),
+        people=cognito.people(c),
+        records=(("activity", c.step.settings.root / "sql" / "activities" / "object.sql"),),
+        of_user=references.of_user,
+        of_group=references.of_group,
+        anywhere=references.anywhere,
+        references=references.user_references,
+    )
+    found = why.explain(c.step.settings, app, name or "")
+    facts = _output.table((fact.store, fact.what, fact.text) for fact in found.facts)
+    verdict = "\n".join(map(str, found.findings)) or "all of this agrees"
+    c.step.emit(found.as_dict(), f"{found.sentence}\n\n{facts}\n\n{verdict}")

@@ -1,0 +1,272 @@
+"""Explains an id across the stores: what it is, where it is, whether those places agree, and what to run where not.
+
+Reads only. What the app's ids mean in items and in its other tables is told by the app.
+"""
+
+from __future__ import annotations
+
+import difflib
+import uuid as uuids
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from .check import Finding, link_findings, reference_findings
+from .cognito import sync
+from .cognito.matching import DatabaseUser, match
+from .cognito.sync import Queries
+from .cognito.users import Pool, PoolUser, look_for_pool
+from .dynamodb.client import connect as connect_dynamodb
+from .dynamodb.scan import plain_item
+from .errors import LocalEnvError, UsageError
+from .parallel import side_by_side
+from .people import PEOPLE, Person
+from .postgres.connection import connect, server_errors
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+    from .settings import Settings
+
+Item = dict[str, Any]
+
+
+class Mention(Protocol):
+    """An item that names an id: what it is to it, and the group of items that it is in."""
+
+    @property
+    def what(self) -> str: ...
+    @property
+    def group(self) -> str: ...
+    @property
+    def item(self) -> Item: ...
+
+
+@dataclass(frozen=True)
+class App:
+    """What only the app knows.
+
+    `records` are its tables besides the users': a word for a row, and the query that finds one by `uuid`.
+    `of_user` and `of_group` find items by their keys, `anywhere` one among all; `references` are the users in an item.
+    """
+
+    queries: Queries
+    people: Sequence[Person]
+    records: tuple[tuple[str, Path], ...]
+    of_user: Callable[[DynamoDBClient, str, str], Iterable[Mention]]
+    of_group: Callable[[DynamoDBClient, str, str], Iterable[Mention]]
+    anywhere: Callable[[DynamoDBClient, str, str], Mention | None]
+    references: Callable[[Item], Iterable[tuple[str, str]]]
+
+
+@dataclass(frozen=True)
+class Fact:
+    """Something that a store holds under the id."""
+
+    store: str
+    what: str
+    text: str
+
+
+@dataclass
+class Why:
+    """What was found: what the id is, the facts about it, and what does not agree among them."""
+
+    name: str
+    kinds: list[str] = field(default_factory=list)
+    facts: list[Fact] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
+
+    @property
+    def sentence(self) -> str:
+        return f"{self.name} is {' and '.join(dict.fromkeys(self.kinds))}"
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "id": self.name,
+            "is": list(dict.fromkeys(self.kinds)),
+            "facts": [vars(fact) for fact in self.facts],
+            "agrees": not self.findings,
+            "findings": [vars(finding) for finding in self.findings],
+        }
+
+
+@dataclass(frozen=True)
+class _Users:
+    """Everybody, as the stores have them; or those of them whom an id leads to."""
+
+    rows: list[DatabaseUser]
+    pool_users: list[PoolUser]
+    people: list[Person]
+
+    def named(self, names: set[str]) -> _Users:
+        """Give those of whom a name is an id, in small letters."""
+        return _Users(
+            [row for row in self.rows if names & _names_of_row(row)],
+            [user for user in self.pool_users if names & _names_of_pool_user(user)],
+            [person for person in self.people if names & _names_of_person(person)],
+        )
+
+    def related(self, name: str) -> _Users:
+        """Give those whom a name leads to, and their counterparts in the other stores."""
+        found = self.named({name.lower()})
+        names = {each for row in found.rows for each in _names_of_row(row)}
+        names |= {each for user in found.pool_users for each in _names_of_pool_user(user)}
+        names |= {each for person in found.people for each in _names_of_person(person)}
+        return self.named(names)
+
+    def handles(self) -> list[str]:
+        everybody: list[Any] = [*self.rows, *self.pool_users, *self.people]
+        return sorted({user.handle for user in everybody if user.handle})
+
+
+def explain(settings: Settings, app: App, name: str) -> Why:
+    """Look for an id in all stores. Raises LocalEnvError where it is nowhere, with the nearest handles."""
+    name = name.strip()
+    if not name:
+        raise UsageError("why wants an id", hint="for example `inv why andrewbrown`, or a uuid, a sub, an e-mail")
+    pool, everybody = _fetch_users(settings, app)
+    found, why = everybody.related(name), Why(name)
+    client, table = connect_dynamodb(settings), settings.message_table
+    _explain_users(why, found, name)
+    uuids = [row.uuid for row in found.rows] + [str(person.uuid) for person in found.people]
+    is_nobodys = _is_uuid(name) and not why.kinds
+    uuids += [name.lower()] if is_nobodys else []
+    mentions: list[Mention] = []
+    for uuid in dict.fromkeys(uuids):
+        mentions += _explain_items(why, uuid, list(app.of_user(client, table, uuid)), "the uuid of a user in items")
+    if is_nobodys and not mentions:
+        mentions += _explain_other(why, settings, app, client, name.lower())
+    if not why.kinds:
+        raise _nowhere(name, everybody.handles())
+    why.findings += _findings(settings, pool, everybody, found, _named(app, mentions, uuids))
+    return why
+
+
+def _fetch_users(settings: Settings, app: App) -> tuple[Pool | None, _Users]:
+    def pool_users() -> tuple[Pool | None, list[PoolUser]]:
+        pool = look_for_pool(settings)
+        return pool, list(pool.users()) if pool else []
+
+    both: list[Any] = side_by_side([pool_users, lambda: sync.fetch_users(settings, app.queries)])
+    (pool, users), rows = both
+    return pool, _Users(rows, users, list(app.people))
+
+
+def _explain_users(why: Why, found: _Users, name: str) -> None:
+    """Tell of the rows, pool users and people, and which of their values the name is."""
+    for row in found.rows:
+        values = {"uuid": row.uuid, "handle": row.handle, "e-mail": row.email, "sub": row.sub}
+        why.facts.append(Fact("postgres", "user", _listed(values)))
+        why.kinds += [f"the {what} of a user in the database" for what in _matching(values, name)]
+    for user in found.pool_users:
+        values = {"sub": user.sub, "handle": user.handle or "", "e-mail": user.email or "", "username": user.username}
+        status = user.status if user.enabled else f"{user.status}, disabled"
+        why.facts.append(Fact("cognito", "pool user", f"{_listed(values)}, {status}"))
+        why.kinds += [f"the {what} of a pool user" for what in _matching(values, name)[:1]]
+    for person in found.people:
+        values = {"person": person.person, "uuid": str(person.uuid), "handle": person.handle, "e-mail": person.email}
+        why.facts.append(Fact("seeds", "person", f"{_listed(values)} ({PEOPLE})"))
+        why.kinds += [f"the {what} of somebody in {PEOPLE}" for what in _matching(values, name)[:1]]
+
+
+def _explain_items(why: Why, uuid: str, mentions: list[Mention], kind: str) -> list[Mention]:
+    """Tell how many items name a user, or make up a group, and in which groups."""
+    counts = Counter(mention.what for mention in mentions)
+    groups = dict.fromkeys(mention.group for mention in mentions)
+    for what, count in counts.items():
+        why.facts.append(Fact("dynamodb", what, f"{count:,} {'item' if count == 1 else 'items'}"))
+    if mentions:
+        why.facts.append(Fact("dynamodb", "in group", ", ".join(groups)))
+        if uuid == why.name.lower() and not why.kinds:
+            why.kinds.append(kind)
+    return mentions
+
+
+def _explain_other(why: Why, settings: Settings, app: App, client: DynamoDBClient, uuid: str) -> list[Mention]:
+    """Look for an id that is nobody's: of a group, of a row in another table, and at last among all items."""
+    group = _explain_items(why, uuid, list(app.of_group(client, settings.message_table, uuid)), "the uuid of a group")
+    if group:
+        return group
+    for what, query in app.records:
+        row = _fetch_record(settings, query, uuid)
+        if row:
+            why.kinds.append(f"the uuid of an {what}")
+            why.facts.append(Fact("postgres", what, _listed({name: str(value) for name, value in row.items()})))
+    mention = None if why.kinds else app.anywhere(client, settings.message_table, uuid)
+    if mention is None:
+        return []
+    why.kinds.append(f"the uuid of {mention.what}")
+    values = {name: str(value) for name, value in plain_item(mention.item).items()}
+    why.facts.append(Fact("dynamodb", "item", _listed(values)))
+    return [mention]
+
+
+def _fetch_record(settings: Settings, query: Path, uuid: str) -> dict[str, Any]:
+    with connect(settings.postgres) as connection, server_errors(query.name):
+        cursor = connection.execute(query.read_bytes(), {"uuid": uuid})
+        row = cursor.fetchone()
+        return dict(zip((column.name for column in cursor.description or ()), row, strict=True)) if row else {}
+
+
+def _findings(
+    settings: Settings, pool: Pool | None, everybody: _Users, found: _Users, named: dict[tuple[str, str], int]
+) -> Iterator[Finding]:
+    """Tell what does not agree, as `check` does for everybody."""
+    if pool:
+        yield from link_findings(match(found.rows, found.pool_users, set_handle=sync.handle_command(settings, pool)))
+    elif found.rows:
+        yield Finding("user pool", "there is none", "run `inv cognito.seed`")
+    uuids_there = {row.uuid for row in found.rows}
+    for person in found.people:
+        if str(person.uuid) not in uuids_there:
+            text = f"not in the database with uuid {person.uuid}"
+            yield Finding(f"person {person.person}", text, "run `inv db.setup`")
+    yield from reference_findings(named, {row.uuid: row.handle for row in everybody.rows})
+
+
+def _named(app: App, mentions: list[Mention], uuids_asked: Sequence[str]) -> dict[tuple[str, str], int]:
+    """Count the pairs of uuid and handle by which items name the users asked for."""
+    pairs = (pair for mention in mentions for pair in app.references(mention.item) if pair[0] in uuids_asked)
+    return dict(Counter(pairs))
+
+
+def _nowhere(name: str, handles: list[str]) -> LocalEnvError:
+    near = difflib.get_close_matches(name, handles, n=3, cutoff=0.5)
+    hint = f"did you mean {' or '.join(map(repr, near))}?" if near else "`inv cognito.list-users` shows everybody"
+    return LocalEnvError(f"{name!r} is nowhere: no user, pool user, person or item has it", hint=hint)
+
+
+def _names_of_row(row: DatabaseUser) -> set[str]:
+    """A sub that is no uuid is a placeholder, which several rows may have."""
+    return _lower(row.uuid, row.handle, row.email, row.sub if _is_uuid(row.sub) else None)
+
+
+def _names_of_pool_user(user: PoolUser) -> set[str]:
+    return _lower(user.sub, user.username, user.handle, user.email)
+
+
+def _names_of_person(person: Person) -> set[str]:
+    return _lower(person.person, str(person.uuid), person.handle, person.email)
+
+
+def _lower(*names: str | None) -> set[str]:
+    return {name.lower() for name in names if name}
+
+
+def _matching(values: dict[str, str], name: str) -> list[str]:
+    return [what for what, value in values.items() if value.lower() == name.lower()]
+
+
+def _listed(values: dict[str, str]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in values.items() if value)
+
+
+def _is_uuid(text: str) -> bool:
+    try:
+        uuids.UUID(text)
+    except ValueError:
+        return False
+    return True
