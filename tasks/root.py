@@ -40,11 +40,11 @@ def check(c: StepContext, limit: int = 20, format: str = "text") -> str | None:
 
 def examine(c: StepContext, limit: int) -> Report:
     from ddb import messages
-    from ddb.consistency import Survey
+    from ddb.consistency import Survey, confirmed
 
     from .localenv import check
 
-    app = check.App(cognito.queries(c), messages.user_references, Survey())
+    app = check.App(cognito.queries(c), messages.user_references, Survey(), confirmed)
     return check.examine(c.step.settings, app, at_most=limit)
 
 
