@@ -15,6 +15,8 @@ import pytest
 
 from tasks.localenv.dynamodb import copies
 from tasks.localenv.dynamodb.client import connect as connect_dynamodb
+from tasks.localenv.dynamodb.definition import definition_of
+from tasks.localenv.dynamodb.scan import scan
 from tasks.localenv.errors import LocalEnvError, UsageError
 from tasks.localenv.postgres import databases, ledger, properties
 from tasks.localenv.postgres.connection import connect
@@ -133,6 +135,48 @@ def test_a_clone_whose_folder_is_gone_is_listed_and_can_be_deleted(mine: Setting
     assert names(mine) == []
     with pytest.raises(UsageError, match="there is no snapshot 'a'"):
         listing.require_deletable(mine, "a")
+
+
+def test_only_the_items_that_differ_are_written(mine: Settings) -> None:
+    client, table = connect_dynamodb(mine), mine.message_table
+    saved = look(mine)
+    save.save(mine, "a", quiet)
+    changed, deleted, *_ = scan(client, table)
+    key = {name: changed[name] for name in ("pk", "sk")}
+    client.put_item(TableName=table, Item={**changed, "more": {"NS": ["2", "1"]}})
+    client.delete_item(TableName=table, Key={name: deleted[name] for name in ("pk", "sk")})
+    client.put_item(TableName=table, Item={"pk": key["pk"], "sk": {"S": "nobody's"}})
+    made = client.describe_table(TableName=table)["Table"]["CreationDateTime"]
+    restore.restore(mine, "a", quiet)
+    assert look(mine) == saved
+    assert client.describe_table(TableName=table)["Table"]["CreationDateTime"] == made
+
+
+def test_a_table_that_was_defined_otherwise_is_made_anew(mine: Settings) -> None:
+    client, table = connect_dynamodb(mine), mine.message_table
+    saved, shape = look(mine), definition_of(client, table)
+    save.save(mine, "a", quiet)
+    copies.drop_table(client, table)
+    client.create_table(
+        TableName=table,
+        AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "N"}],
+        KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
+        BillingMode="PAY_PER_REQUEST",
+    )
+    restore.restore(mine, "a", quiet)
+    assert (look(mine), definition_of(client, table)) == (saved, shape)
+
+
+def test_a_real_pool_is_left_alone_and_that_is_said(mine: Settings) -> None:
+    real = replace(mine, cognito=None, user_pool_id="us-east-1_RealPool1")
+    assert save.save(real, "a", quiet).endswith("no pool: it is a real one")
+    users = look(mine).users
+    said: list[str] = []
+    restore.restore(real, "a", said.append)
+    assert said == ["leave user pool us-east-1_RealPool1 as it is: it is a real one"]
+    restore.restore(mine, "a", said.append)
+    assert said[1:] == ["leave the emulated pool as it is: the snapshot was saved beside a real one"]
+    assert look(mine).users == users
 
 
 def test_another_project_on_the_same_server_sees_none_of_it(mine: Settings, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from ..errors import LocalEnvError, UsageError
 from . import schema
 from .definition import definition_of
 from .itemfile import as_line
+from .items import Request, deletes, puts, write
 from .scan import scan
 from .tables import read_table
 from .transfer import export_items, import_items
@@ -42,24 +43,56 @@ def save_table(client: DynamoDBClient, name: str, files: Files) -> Items:
     """Write a table to its files. Raises TableMissing."""
     files.definition.write_text(json.dumps(definition_of(client, name), indent=2) + "\n")
     export_items(client, name, files.content)
-    with gzip.open(files.content) as lines:
-        return sum_up(line.rstrip(b"\n") for line in lines)
+    return sum_up(_read_lines(files))
 
 
-def replace_table(client: DynamoDBClient, name: str, files: Files, wanted: Items) -> None:
+def replace_table(
+    client: DynamoDBClient, name: str, files: Files, wanted: Items, *, present: Files | None = None
+) -> None:
     """Make a table what its files say, whatever it is now.
 
+    `present` are files of what it is now, defined alike: then what differs is written, and nothing else if that does.
     Raises UsageError where the files are not those of that table, LocalEnvError where the items differ afterwards.
     """
     file = read_table(files.definition, f"definition of table {name}", {})
     if file.name != name:
         raise UsageError(f"the definition of table {name} is that of {file.name}")
+    if present:
+        write(client, name, _differences(present, files, [key for key, _ in file.shape.key]))
+        if measure(client, name) == wanted:
+            return
     drop_table(client, name)
     schema.apply_tables(client, [file])
     import_items(client, name, files.content, shown=f"items of table {name}")
     found = measure(client, name)
     if found != wanted:
         raise LocalEnvError(f"table {name}: wanted {wanted.count:,} items, found {found.count:,} or other ones")
+
+
+def _differences(present: Files, wanted: Files, key: list[str]) -> Iterator[Request]:
+    """Give what makes the items of one file those of another. A line in memory, and a number for each line."""
+
+    def keyed(item: dict[str, Any]) -> str:
+        return json.dumps([item[name] for name in key])
+
+    there, new = (set(map(hash, _read_lines(files))) for files in (present, wanted))
+    surplus: dict[str, dict[str, Any]] = {}
+    for line in _read_lines(present):
+        if hash(line) not in new:
+            item = json.loads(line)["Item"]
+            surplus[keyed(item)] = {name: item[name] for name in key}
+    for line in _read_lines(wanted):
+        if hash(line) not in there:
+            item = json.loads(line)["Item"]
+            surplus.pop(keyed(item), None)
+            yield from puts([item])
+    yield from deletes(surplus.values())
+
+
+def _read_lines(files: Files) -> Iterator[bytes]:
+    with gzip.open(files.content) as lines:
+        for line in lines:
+            yield line.rstrip(b"\n")
 
 
 def drop_table(client: DynamoDBClient, name: str) -> None:

@@ -207,7 +207,7 @@ def _run_sql(settings: Settings, source: Source, incoming: str) -> None:
 
 def _change(settings: Settings, shelf: Shelf, source: Source, incoming: str, say: Say, *, may_go_back: bool) -> str:
     """Put everything in its place. On a failure go back, where what was there before is known to be whole."""
-    before = shelf.read_before() if may_go_back else None
+    before = Source(shelf.read_before(), shelf.before) if may_go_back else None
     try:
         _change_others(settings, source, before, say)
         return databases.ended_sentence(_swap(settings, shelf, incoming))
@@ -215,7 +215,7 @@ def _change(settings: Settings, shelf: Shelf, source: Source, incoming: str, say
         if before is None:
             error.hint = GO_BACK
             raise
-        _go_back(settings, shelf, Source(before, shelf.before), error)
+        _go_back(settings, shelf, before, error)
         raise
 
 
@@ -231,32 +231,38 @@ def _go_back(settings: Settings, shelf: Shelf, before: Source, error: LocalEnvEr
     error.evidence = "\n".join(filter(None, [error.evidence, "kept: every store is as it was before"]))
 
 
-def _change_others(settings: Settings, source: Source, before: Manifest | None, say: Say) -> None:
-    """Replace tables and pool, and compare them with the snapshot. `before` tells which tables need not be touched."""
+def _change_others(settings: Settings, source: Source, present: Source | None, say: Say) -> None:
+    """Replace tables and pool, and compare them with the snapshot. `present` is what is there, where that is known."""
     jobs: list[Callable[[], Any]] = [
-        partial(_replace_tables, settings, source, before),
+        partial(_replace_tables, settings, source, present),
         partial(_replace_users, settings, source, say),
     ]
     side_by_side(jobs)
 
 
-def _replace_tables(settings: Settings, source: Source, before: Manifest | None) -> None:
+def _replace_tables(settings: Settings, source: Source, present: Source | None) -> None:
     client = connect_dynamodb(settings)
-    unchanged = {_identity(table) for table in before.tables} if before else set()
-    wanted = {table.name for table in source.manifest.tables}
+    there = _tables(present) if present else {}
+    wanted = _tables(source)
     surplus = [name for name in schema.fetch_names(client) if name not in wanted]
     jobs: list[Callable[[], None]] = [partial(copies.drop_table, client, name) for name in surplus]
-    for number, table in enumerate(source.manifest.tables):
-        if _identity(table) not in unchanged:
-            files = Files(*(source.folder / name for name in table_files(number)))
-            held = Items(table.items, table.sha256)
-            jobs.append(partial(copies.replace_table, client, table.name, files, held))
+    for name, (table, files) in wanted.items():
+        held, now = Items(table.items, table.sha256), there.get(name)
+        alike = now is not None and now[0].definition.sha256 == table.definition.sha256
+        if alike and now and Items(now[0].items, now[0].sha256) == held:
+            continue
+        known = now[1] if alike and now else None
+        jobs.append(partial(copies.replace_table, client, name, files, held, present=known))
     if jobs:
         side_by_side(jobs, at_once=4)
 
 
-def _identity(table: Table) -> tuple[str, int, str, str]:
-    return table.name, table.items, table.sha256, table.definition.sha256
+def _tables(source: Source) -> dict[str, tuple[Table, Files]]:
+    """Give the tables of a snapshot by name, each with its files."""
+    return {
+        table.name: (table, Files(*(source.folder / name for name in table_files(number))))
+        for number, table in enumerate(source.manifest.tables)
+    }
 
 
 def _replace_users(settings: Settings, source: Source, say: Say) -> None:
