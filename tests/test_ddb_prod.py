@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,7 +15,7 @@ from moto import mock_aws
 from tasks import ns
 from tasks._executor import GraphExecutor
 from tasks.localenv import aws
-from tasks.localenv.settings import Settings
+from tasks.localenv.settings import ROOT, Settings
 from tests.environments import Finished
 
 TABLE = "cruddur-messages"
@@ -175,3 +176,69 @@ def test_a_statement_that_writes_to_prod_wants_the_tables_name(prod: Prod) -> No
         f"FAIL ddb.query {TABLE} is production data, and nobody is here to confirm",
         f"hint run the same command with --confirm {TABLE}",
     ]
+
+
+def one_key(folder: Path, key: str = "pk") -> str:
+    """Write a table file like the shipped one with a key of one attribute and no index; give its path."""
+    properties = json.loads((ROOT / "ddb/tables/cruddur-messages.json").read_text())
+    del properties["GlobalSecondaryIndexes"]
+    properties["KeySchema"] = [{"AttributeName": key, "KeyType": "HASH"}]
+    properties["AttributeDefinitions"] = [{"AttributeName": key, "AttributeType": "S"}]
+    (folder / "t.json").write_text(json.dumps(properties))
+    return str(folder / "t.json")
+
+
+def test_an_index_of_prod_is_removed_only_with_the_tables_name(prod: Prod, live: Settings, tmp_path: Path) -> None:
+    prod("ddb.schema-load", confirm=TABLE)
+    properties = json.loads((ROOT / "ddb/tables/cruddur-messages.json").read_text())
+    del properties["GlobalSecondaryIndexes"]
+    properties["AttributeDefinitions"].pop()
+    (tmp_path / "t.json").write_text(json.dumps(properties))
+    change = (
+        f"- index message-group-sk-index of {TABLE}: key message_group_uuid (S), sk (S), projection ALL, throughput 5/5"
+    )
+    code, report = prod("ddb.schema-load", file=str(tmp_path / "t.json"))
+    assert (code, report[0], report[-2]) == (
+        3,
+        f"ddb.schema-load | {change}",
+        f"FAIL ddb.schema-load {TABLE} is production data, and nobody is here to confirm",
+    )
+    code, report = prod("ddb.schema-load", file=str(tmp_path / "t.json"), confirm=TABLE)
+    assert (code, report[-1].partition(";")[0]) == (0, "ok ddb.schema-load 0s 0 tables created, 1 change made")
+
+
+def test_a_table_of_prod_is_replaced_only_with_its_name(prod: Prod, tmp_path: Path) -> None:
+    import boto3
+
+    prod("ddb.schema-load", confirm=TABLE)
+    client = boto3.client("dynamodb", region_name="us-east-1")
+    for number in range(3):
+        client.put_item(TableName=TABLE, Item={"pk": {"S": str(number)}, "sk": {"S": "s"}})
+    file = one_key(tmp_path)
+    code, report = prod("ddb.schema-load", file=file, confirm=TABLE)
+    assert (code, report[-1]) == (
+        3,
+        f"hint run `inv ddb.schema-load --file {file} --target prod --replace`: it makes the table anew and keeps"
+        " the items",
+    )
+    assert (prod("ddb.schema-load", file=file, replace=True, yes=True)[0], tables()) == (3, [TABLE])
+    code, report = prod("ddb.schema-load", file=file, replace=True, confirm=TABLE)
+    assert (code, report[-1].partition(";")[0], tables(), count()) == (
+        0,
+        "ok ddb.schema-load 0s 0 tables created, 1 table replaced, 3 items before and after, 1 change made",
+        [TABLE],
+        3,
+    )
+
+
+def test_items_of_prod_with_one_new_key_stop_a_replacement(prod: Prod, tmp_path: Path) -> None:
+    import boto3
+
+    prod("ddb.schema-load", confirm=TABLE)
+    client = boto3.client("dynamodb", region_name="us-east-1")
+    for number in range(3):
+        client.put_item(TableName=TABLE, Item={"pk": {"S": "one"}, "sk": {"S": str(number)}})
+    code, report = prod("ddb.schema-load", file=one_key(tmp_path), replace=True, confirm=TABLE)
+    told = f"FAIL ddb.schema-load 2 items of table {TABLE} do not fit the new one: nothing was changed"
+    assert (code, told in report) == (1, True)
+    assert (tables(), count()) == ([TABLE], 3)

@@ -24,7 +24,7 @@ from tasks.localenv.dynamodb.replacement import Replacement, copy_name
 from tasks.localenv.dynamodb.tables import Index, TableFile, TableShape, read_table
 from tasks.localenv.errors import ConfirmationNeeded, LocalEnvError
 from tasks.localenv.settings import ROOT, Settings
-from tests.environments import Finished
+from tests.environments import KEPT, Finished
 from tests.test_ddb_changes import Cut, index, table
 
 COUNT = 60
@@ -120,7 +120,7 @@ def test_cut_short_after_any_call_no_item_is_lost_and_the_next_run_ends_it(
     files = [written(tmp_path, rekeyed(name), "new.json"), written(tmp_path, table(name), "old.json")]
     calls = 0
     while True:
-        file = files[calls % 2]
+        file = files[calls // 2 % 2]
         try:
             schema.apply_tables(Cut(filled, calls), [file], replace=True)  # type: ignore[arg-type]
             break
@@ -129,7 +129,7 @@ def test_cut_short_after_any_call_no_item_is_lost_and_the_next_run_ends_it(
             assert before in held, f"after {calls} calls"
             schema.apply_tables(filled, [file], replace=True)
             assert is_replaced(filled, file, before), f"after {calls} calls"
-            calls += 1
+            calls += 2
     assert calls > 30
 
 
@@ -151,6 +151,7 @@ def test_what_is_half_done_is_said_by_everything(filled: Any, fresh: Settings, t
     )
     assert schema.check_tables(filled, [file]) is None
     assert schema.plan_tables(filled, [file]) == [f"± {said}; only --replace goes on with that"]
+    assert schema.half_replaced(schema.fetch_tables(filled)) == [said]
     other = written(
         tmp_path,
         {
@@ -316,8 +317,9 @@ def test_killed_at_any_moment_the_next_run_ends_it(
         file = files[round_ % 2]
         words = ["ddb.schema-load", "--file", str(tmp_path / file.shown.rpartition("/")[2]), "--replace", "--yes"]
         command = [sys.executable, "-m", "invoke", "--search-root", str(ROOT), *words]
+        environ = {name: os.environ[name] for name in KEPT if name in os.environ}
         running = subprocess.Popen(
-            command, env={**os.environ, **live_environment}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            command, env={**environ, **live_environment}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
         end = time.monotonic() + 20
         aside_seen = False
@@ -328,3 +330,19 @@ def test_killed_at_any_moment_the_next_run_ends_it(
         running.wait(10)
         schema.apply_tables(filled, [file], replace=True)
         assert is_replaced(filled, file, before)
+
+
+def test_status_tells_what_is_half_replaced(cli: Ddb, filled: Any, fresh: Settings, tmp_path: Path) -> None:
+    name = fresh.message_table
+    for calls in range(60):
+        with pytest.raises(Cut.End):
+            schema.apply_tables(Cut(filled, calls), [written(tmp_path, rekeyed(name))], replace=True)  # type: ignore[arg-type]
+        if schema.fetch_table(filled, name) is None:
+            break
+    done = cli("status", DDB_MESSAGE_TABLE=name)
+    assert (
+        f"dynamodb: table {name} is half replaced: its {COUNT} items are safe in {name}.replacing\n"
+        "  hint: run `inv ddb.schema-load --replace` to finish that"
+    ) in done.stdout
+    seeded = cli("ddb.seed", DDB_MESSAGE_TABLE=name)
+    assert (seeded.code, "not run ddb.seed" in re.sub(r" +", " ", seeded.stderr)) == (3, True)

@@ -242,3 +242,12 @@ def test_drop_respects_deletion_protection(ddb: Ddb, fresh: Settings) -> None:
         f"FAIL ddb.drop table {fresh.message_table} is protected from deletion",
     )
     assert fetch_table(connect(fresh), fresh.message_table) is not None
+
+
+def test_a_described_table_may_be_written_to_a_table_file(ddb: Ddb, fresh: Settings, tmp_path: Path) -> None:
+    ddb("schema-load")
+    described = ddb("describe", "--as-file")
+    assert described.code == 0
+    (tmp_path / "again.json").write_text(described.stdout)
+    again = ddb("schema-load", "--file", "again.json")
+    assert (again.code, lines(again.stderr)) == (0, ["skip ddb.schema-load 1 table ACTIVE and as . says"])

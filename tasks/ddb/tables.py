@@ -80,13 +80,24 @@ def list_tables(c: StepContext, format: str = "text") -> None:
     c.step.emit(data, lambda: _output.table(map(_row, tables), headings) or "no tables; run `inv ddb.schema-load`")
 
 
-@step(pre=[env.up], reads=True, help={"table": TABLE, "format": FORMAT})
-def describe(c: StepContext, table: str = "", format: str = "text") -> None:
+@step(
+    pre=[env.up],
+    reads=True,
+    help={"table": TABLE, "as_file": "as a table file for ddb/tables (CloudFormation, JSON)", "format": FORMAT},
+)
+def describe(c: StepContext, table: str = "", as_file: bool = False, format: str = "text") -> None:
     """Describe a table: keys, indexes, throughput, stream, items."""
-    from ..localenv.dynamodb import schema
+    import json
+
+    from ..localenv.dynamodb import definition, schema
     from ..localenv.dynamodb.client import connect
 
-    found = schema.need_table(connect(c.step.settings), table or c.step.settings.message_table)
+    client, name = connect(c.step.settings), table or c.step.settings.message_table
+    if as_file:
+        properties = definition.definition_of(client, name)
+        c.step.emit(properties, lambda: json.dumps(properties, indent=2, ensure_ascii=False))
+        return
+    found = schema.need_table(client, name)
     c.step.emit(found.description, lambda: _output.table(schema.describe(found)))
 
 

@@ -140,7 +140,7 @@ def _rows(count: int) -> str:
 
 def _dynamodb(settings: Settings, newest: Newest) -> Seen:
     from .dynamodb.client import connect
-    from .dynamodb.schema import fetch_tables
+    from .dynamodb.schema import fetch_tables, half_replaced
 
     client = connect(settings)
     tables = fetch_tables(client)
@@ -155,8 +155,12 @@ def _dynamodb(settings: Settings, newest: Newest) -> Seen:
         )
         for table in tables
     ]
+    hint = "run `inv ddb.schema-load --replace` to finish that"
+    problems = [Problem("dynamodb", text, hint) for text in half_replaced(tables)]
     missing = f"table {settings.message_table} does not exist"
-    return [], lines, [] if there else [Problem("dynamodb", missing, "run `inv ddb.schema-load`")]
+    if not there and not problems:
+        problems.append(Problem("dynamodb", missing, "run `inv ddb.schema-load`"))
+    return [], lines, problems
 
 
 def _freshness(at: datetime | None) -> str:

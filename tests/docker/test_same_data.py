@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +65,8 @@ def contents(settings: Settings) -> Contents:
     with connect_postgres(settings.postgres) as connection:
         users = connection.execute(USERS).fetchall()
         activities = connection.execute(ACTIVITIES).fetchall()
-    shape: TableShape = schema.need_table(connect_dynamodb(settings), settings.message_table).shape
+    found: TableShape = schema.need_table(connect_dynamodb(settings), settings.message_table).shape
+    shape = replace(found, table_class=None, encryption=None)  # DynamoDB Local has neither
     return {"users": users, "activities": activities, "table": shape, "items": dump(settings)}
 
 

@@ -34,7 +34,7 @@ def refuse_losses(client: DynamoDBClient, table: Table, file: TableFile) -> None
     if lost:
         raise LocalEnvError(
             f"table {file.name} has {', '.join(lost)}, of which {file.shown} says nothing: a new table would not",
-            hint=f"say in {file.shown} what it should be; `inv ddb.describe --format file` writes what it is",
+            hint=f"say in {file.shown} what it should be; `inv ddb.describe --as-file` writes what it is",
         )
     if table.description.get("Replicas"):
         raise LocalEnvError(

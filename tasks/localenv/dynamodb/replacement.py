@@ -12,11 +12,11 @@ So it may be cut short anywhere, and is gone on with by the same call.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ..errors import ConfirmationNeeded, LocalEnvError
+from ..errors import LocalEnvError
 from ..wire import AwsError
 from . import items
 from .altering import Say
@@ -50,20 +50,22 @@ def fetch_copy(client: DynamoDBClient, name: str) -> Table | None:
         raise
 
 
-def describe_half(client: DynamoDBClient, name: str, copy: Table) -> str:
-    """Say how far a replacement came."""
+def describe_half(copy: Table, table: Table | None) -> str:
+    """Say how far the replacement of a table came that left this copy."""
+    aside = copy.shape.name
+    name = aside.removesuffix(SUFFIX)
     if is_complete(copy):
-        return f"table {name} is half replaced: its {copy.items:,} items are safe in {copy_name(name)}"
-    if fetch_table(client, name) is None:
-        return f"table {name} does not exist, but {copy_name(name)} with {copy.items:,} items does"
-    return f"a replacement of table {name} was cut short: {name} is whole, {copy_name(name)} is left over"
+        return f"table {name} is half replaced: its {copy.items:,} items are safe in {aside}"
+    if table is None:
+        return f"table {name} does not exist, but {aside} with {copy.items:,} items does"
+    return f"a replacement of table {name} was cut short: {name} is whole, {aside} is left over"
 
 
-def refuse_half(client: DynamoDBClient, name: str, command: str) -> None:
-    """Raise ConfirmationNeeded where a replacement of the table was begun and not ended."""
-    copy = fetch_copy(client, name)
-    if copy is not None:
-        raise ConfirmationNeeded(describe_half(client, name, copy), hint=f"run `{command} --replace` to finish that")
+def half_replaced(tables: Sequence[Table]) -> list[str]:
+    """Find the replacements among all tables that were begun and not ended."""
+    by_name = {table.shape.name: table for table in tables}
+    halves = [table for table in tables if table.shape.name.endswith(SUFFIX)]
+    return [describe_half(copy, by_name.get(copy.shape.name.removesuffix(SUFFIX))) for copy in halves]
 
 
 def is_complete(copy: Table) -> bool:
@@ -100,7 +102,7 @@ class Replacement:
         complete = is_complete(copy)
         if table is None and not complete:
             raise LocalEnvError(
-                describe_half(self.client, self.file.name, copy),
+                describe_half(copy, table),
                 hint=f"look with `inv ddb.scan --table {copy.shape.name}`, then `inv ddb.drop --table` it",
             )
         if complete and (table is None or fixed_shape(table.shape) == fixed_shape(copy.shape)):
@@ -146,7 +148,7 @@ class Replacement:
         name, aside, key = self.file.name, copy.shape.name, copy.shape.key
         if fixed_shape(copy.shape) != fixed_shape(self.file.shape):
             raise LocalEnvError(
-                f"{describe_half(self.client, name, copy)}, which has another key or other local indexes than the file",
+                f"{describe_half(copy, None)}, which has another key or other local indexes than the file",
                 hint=f"give {self.file.shown} back what it said then, and run the same command again",
             )
         present: set[bytes] = set()

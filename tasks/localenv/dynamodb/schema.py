@@ -25,6 +25,7 @@ from .existing import need_table as need_table
 from .existing import refuse_protected as refuse_protected
 from .existing import summary as summary
 from .existing import wait_until_active as wait_until_active
+from .replacement import half_replaced as half_replaced
 from .tables import TableFile, describe_index, describe_key
 
 if TYPE_CHECKING:
@@ -71,9 +72,8 @@ class Work:
 
 def look(client: DynamoDBClient, file: TableFile) -> Work:
     """Find out what there is to do for a file."""
-    copy = replacement.fetch_copy(client, file.name)
-    half = replacement.describe_half(client, file.name, copy) if copy else ""
-    return Work(file, observe(client, file), half)
+    copy, seen = replacement.fetch_copy(client, file.name), observe(client, file)
+    return Work(file, seen, replacement.describe_half(copy, seen.table if seen else None) if copy else "")
 
 
 def look_at_all(client: DynamoDBClient, files: Sequence[TableFile]) -> list[Work]:
