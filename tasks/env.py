@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import itertools
+import json
 import os
+import sys
 import time
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from . import _output
 from ._graph import Exit, StepContext, step
+from ._words import word_step
 
 if TYPE_CHECKING:
+    from .localenv.engines.following import LogLine
     from .localenv.engines.service import ServiceName, ServiceState
 
 NOTHING_LOCAL = "target prod: nothing to start here"
 NOT_ALL_RUN = 4
 SERVICES: tuple[ServiceName, ...] = ("postgres", "dynamodb", "cognito")
+WIDTH = len("dynamodb+cognito")
+"""One program serves these two, so their lines have one name."""
 
 
 def _is_up(c: StepContext) -> str | None:
@@ -110,25 +118,74 @@ def status(c: StepContext, format: str = "text") -> None:
         raise Exit(code=NOT_ALL_RUN)
 
 
-@step(
+@word_step(
     reads=True,
+    word="service",
+    short={"follow": "f", "lines": "n"},
     help={
-        "service": "postgres, dynamodb or cognito (default: each of them)",
+        "service": "postgres, dynamodb or cognito (default: each of them); the word alone does as well",
+        "follow": "go on with what they write, until Ctrl-C",
         "lines": "this many of each",
-        "format": "text or json",
+        "format": "text or json (with --follow one object a line)",
     },
 )
-def logs(c: StepContext, service: str = "", lines: int = 20, format: str = "text") -> None:
-    """Show the last lines that the services wrote."""
+def logs(c: StepContext, service: str = "", follow: bool = False, lines: int = 20, format: str = "text") -> None:
+    """Show the last lines that the services wrote: env.logs postgres -f."""
     from .localenv import engines
+    from .localenv.errors import UsageError
     from .localenv.settings import checked, choice
 
     if not c.step.settings.is_local:
         c.step.emit({}, NOTHING_LOCAL)
         return
     names = [checked("--service", service, choice(*SERVICES))] if service else SERVICES
+    if lines < 0:
+        raise UsageError(f"--lines {lines} is less than 0")
+    if follow:
+        _follow(c, names, lines)
+        return
     found = {name: engines.logs(c.step.settings, name, lines) for name in names}
     c.step.emit(found, lambda: "\n\n".join(f"--- {name}\n{text or '(nothing)'}" for name, text in found.items()))
+
+
+def _follow(c: StepContext, names: Sequence[ServiceName], lines: int) -> None:
+    """Write lines until Ctrl-C, which is the end that is meant: no complaint, and the exit code of one."""
+    from .localenv import engines
+    from .localenv.errors import INTERRUPTED
+
+    write = _as_json if c.step.format == "json" else _Prefixed()
+    try:
+        _output.stream(_flushed(map(write, engines.follow(c.step.settings, names, lines))))
+    except KeyboardInterrupt:
+        raise Exit(code=INTERRUPTED) from None
+
+
+def _flushed(lines: Iterable[str]) -> Iterator[str]:
+    """Let each line be read before the next one is waited for."""
+    for line in lines:
+        yield line
+        sys.stdout.flush()
+
+
+def _as_json(line: LogLine) -> str:
+    what = "event" if line.is_event else "line"
+    return json.dumps({"service": line.source, what: line.text}, ensure_ascii=False)
+
+
+class _Prefixed:
+    """Writes lines under each other behind their services' names; on a terminal each name has its colour."""
+
+    def __init__(self) -> None:
+        plain = not sys.stdout.isatty() or "NO_COLOR" in os.environ or os.environ.get("TERM") == "dumb"
+        self.colours = iter(()) if plain else itertools.cycle(("36", "33", "35"))
+        self.names: dict[str, str] = {}
+
+    def __call__(self, line: LogLine) -> str:
+        if line.source not in self.names:
+            colour, name = next(self.colours, ""), f"{line.source:<{WIDTH}}"
+            self.names[line.source] = f"\x1b[{colour}m{name}\x1b[0m" if colour else name
+        name = self.names[line.source]
+        return f"{name}   {line.text}" if line.is_event else f"{name} | {line.text}".rstrip()
 
 
 @step(

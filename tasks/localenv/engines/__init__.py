@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import shutil
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,9 +16,10 @@ from ..errors import ConfirmationNeeded, PreflightFailed
 from ..parallel import side_by_side
 from ..ports import PortsTaken
 from ..settings import Settings
-from . import claims
+from . import claims, following
 from .claims import Move
 from .embedded import make_way
+from .following import LogLine
 from .service import Component, Deadline, Say, ServiceName, ServiceState
 from .state import Choice, EngineName, forget_choice, keep_choice, read_choice
 
@@ -158,6 +160,12 @@ def logs(settings: Settings, service: ServiceName, lines: int = 20) -> str:
     return next((part.logs(service, lines) for part in parts if service in part.services), "")
 
 
+def follow(settings: Settings, services: Sequence[ServiceName], lines: int = 20) -> Iterator[LogLine]:
+    """Give the services' lines as they write them, `lines` of each that are there already first. Never ends."""
+    parts = _components(choose(settings).engine, settings)
+    return following.follow([source for part in parts for source in part.sources(services, lines)])
+
+
 def _start(part: Component, deadline: Deadline, say: Say) -> list[ServiceState] | PortsTaken:
     """Start a part, and give its complaint about ports as a value: those of all parts are told at once."""
     try:
@@ -214,6 +222,7 @@ __all__ = [
     "claim",
     "destroy",
     "down",
+    "follow",
     "is_down",
     "is_up",
     "logs",

@@ -7,7 +7,7 @@ goes by Compose's labels of our own project; other projects' containers are only
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ..errors import LocalEnvError, PreflightFailed, ServiceFailed, UsageError
@@ -16,9 +16,11 @@ from . import docker_sdk
 from .compose import Compose, wanted_hashes
 from .docker_api import Container, DockerApi, EngineAway, read_container
 from .docker_endpoint import find_endpoint
+from .docker_logs import ContainerSource
 from .docker_postgres import DatabaseServer
 from .docker_preflight import Preflight, find_docker, preflight, require_docker
 from .docker_start import SERVICES, Start, answers_now, current, port_of
+from .following import Source
 from .service import Component, Deadline, Say, ServiceName, ServiceState, Status
 
 STOPPED = (0, 130, 143)
@@ -107,6 +109,11 @@ class ComposeServices:
         api = DockerApi(find_endpoint())
         container = current(self._ours(api)).get(service)
         return docker_sdk.read_log(api.endpoint, container.id, lines) if container else ""
+
+    def sources(self, services: Sequence[ServiceName], lines: int) -> list[Source]:
+        api = DockerApi(find_endpoint())
+        wanted = [service for service in self.services if service in services]
+        return [ContainerSource(s, api, self.settings.project_id, SERVICES[s], lines) for s in wanted]
 
     def _ours(self, api: DockerApi) -> list[Container]:
         """List our project's containers. Raises PreflightFailed when another checkout has made some of them."""

@@ -10,8 +10,10 @@ import json
 import re
 import socket
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.client import HTTPConnection, HTTPException
+from http.client import HTTPConnection, HTTPException, HTTPResponse
 from typing import Any
 from urllib.parse import urlencode
 
@@ -118,6 +120,23 @@ class DockerApi:
             said = body.get("message", "") if isinstance(body, dict) else ""
             raise LocalEnvError(f"the Docker engine at {self.endpoint}: {said or status}", hint="run `docker info`")
         return body
+
+    @contextmanager
+    def stream(self, path: str, **query: str) -> Iterator[HTTPResponse]:
+        """Open an answer that has no end of its own. Raises as `get` does, also while it is read."""
+        connection = _Connection(self.endpoint, self._timeout_s)
+        try:
+            connection.connect()
+            connection.sock.settimeout(None)
+            connection.request("GET", f"{path}?{urlencode(query)}")
+            answer = connection.getresponse()
+            if answer.status != 200:
+                raise LocalEnvError(f"the Docker engine at {self.endpoint}: {answer.status}", hint="run `docker info`")
+            yield answer
+        except (OSError, HTTPException) as error:
+            raise away(self.endpoint, error) from error
+        finally:
+            connection.close()
 
     def _inspect(self, container: Container) -> dict[str, Any]:
         status, body = self._ask(f"/containers/{container.id}/json")

@@ -11,6 +11,7 @@ import shutil
 import signal
 import subprocess
 import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from ..ports import require_free
 from ..settings import Settings
 from . import probes
 from .daemon import Daemon, Wait
+from .following import Source, file_source
 from .service import Deadline, Say, ServiceName, ServiceState, Status
 
 OLDEST_JAVA = 17
@@ -90,6 +92,9 @@ class DynamoDBLocal:
 
     def logs(self, service: ServiceName, lines: int = 20) -> str:
         return self.daemon.tail(lines)
+
+    def sources(self, services: Sequence[ServiceName], lines: int) -> list[Source]:
+        return file_source(self.daemon, [service for service in self.services if service in services], lines)
 
     def _answers(self) -> bool:
         return probes.dynamodb_answers(self.endpoint, self.settings.region)

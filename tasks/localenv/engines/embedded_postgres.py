@@ -12,6 +12,7 @@ import shutil
 import signal
 import subprocess
 import threading
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,7 @@ from ..postgres.connection import connect
 from ..settings import Settings
 from . import probes
 from .daemon import Daemon, Wait
+from .following import Source, file_source
 from .postgres_home import Home, find_belongings, find_home, require_user_name
 from .service import Deadline, Say, ServiceName, ServiceState, Status
 
@@ -105,6 +107,9 @@ class EmbeddedPostgres:
 
     def logs(self, service: ServiceName, lines: int = 20) -> str:
         return self.daemon.tail(lines)
+
+    def sources(self, services: Sequence[ServiceName], lines: int) -> list[Source]:
+        return file_source(self.daemon, [service for service in self.services if service in services], lines)
 
     @property
     def _credentials(self) -> str:

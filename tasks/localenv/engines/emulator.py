@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from ..ports import PortsTaken, Taken, look_at
 from ..settings import PORT_VARIABLES, Settings
 from . import probes
 from .daemon import Daemon, Wait
+from .following import Source, file_source
 from .service import Deadline, Say, ServiceName, ServiceState, Status
 
 PROGRAM = Path(__file__).with_name("emulator_server.py")
@@ -81,6 +83,9 @@ class Emulator:
 
     def logs(self, service: ServiceName, lines: int = 20) -> str:
         return self.daemon.tail(lines)
+
+    def sources(self, services: Sequence[ServiceName], lines: int) -> list[Source]:
+        return file_source(self.daemon, [service for service in self.services if service in services], lines)
 
     @property
     def _was_killed(self) -> bool:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from ..errors import TimedOut
+
+if TYPE_CHECKING:
+    from .following import Source
 
 ServiceName = Literal["postgres", "dynamodb", "cognito"]
 Status = Literal["running", "starting", "stopped", "failed"]
@@ -90,4 +93,8 @@ class Component(Protocol):
 
     def logs(self, service: ServiceName, lines: int = 20) -> str:
         """Give the last lines that the service wrote, oldest first."""
+        ...
+
+    def sources(self, services: Sequence[ServiceName], lines: int) -> list[Source]:
+        """Give the logs of those of the services that it provides, to be followed from `lines` before their end."""
         ...

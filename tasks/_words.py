@@ -1,0 +1,61 @@
+"""A step that takes one bare word and short flags: `inv env.logs postgres -f`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import Any
+
+from invoke.parser import Argument
+
+from ._graph import Step
+
+
+class WordStep(Step):
+    """A step of which the parameter `word` may be given without its flag; `short` gives parameters a letter.
+
+    Invoke has no optional positionals: one with a default never takes a word, one without must be there. So the
+    parameter is declared as one where the command line has such a word, and is an option with a default elsewhere.
+    """
+
+    def __init__(
+        self, body: Callable[..., Any], *, word: str, short: Mapping[str, str] | None = None, **kwargs: Any
+    ) -> None:
+        super().__init__(body, **kwargs)
+        self.word = word
+        self.short = dict(short or {})
+
+    def get_arguments(self, ignore_unknown_help: bool | None = None) -> list[Argument]:
+        from . import ns
+
+        arguments = super().get_arguments(ignore_unknown_help)
+        for argument in arguments:
+            argument.names = (*argument.names, *filter(None, [self.short.get(argument.name or "")]))
+        if has_bare_word(sys.argv[1:], self.name, arguments, ns.task_names):
+            given = next(argument for argument in arguments if argument.name == self.word)
+            given.positional, given.default = True, None
+        return arguments
+
+
+def has_bare_word(words: Sequence[str], task: str, arguments: Iterable[Argument], tasks: Collection[str]) -> bool:
+    """Tell whether `task` is followed by a word that is neither a flag, nor the value of one, nor another task."""
+    places = [place for place, word in enumerate(words) if word.rpartition(".")[2].replace("-", "_") == task]
+    flags = {f"{'-' if len(name) == 1 else '--'}{name}": a.takes_value for a in arguments for name in a.names}
+    takes_value = False
+    for word in words[places[0] + 1 :] if places else ():
+        if not takes_value and not word.startswith("-"):
+            return word not in tasks
+        takes_value = not takes_value and flags.get(_last_flag(word, flags), False)
+    return False
+
+
+def _last_flag(word: str, flags: Mapping[str, bool]) -> str:
+    """Give the flag that the next word may belong to: of -fn it is -n, of -n5 none."""
+    if word.startswith("--") or len(word) <= 2:
+        return word
+    return "" if flags.get(word[:2]) else f"-{word[-1]}"
+
+
+def word_step(**kwargs: Any) -> Callable[[Callable[..., Any]], WordStep]:
+    """Mark a function as a step that takes a bare word: `@word_step(word="service", short={"follow": "f"}, …)`."""
+    return lambda body: WordStep(body, **kwargs)
