@@ -25,7 +25,7 @@ from ..errors import UsageError
 from .document import Steps
 from .jsonfile import document_of
 from .tables import Key
-from .typed import TOO_DEEP, Item, Misfit, from_plain, ordered, read_item, told
+from .typed import TOO_DEEP, Item, Misfit, check_size, from_plain, ordered, read_item, told
 
 LINE_BYTES = 16 * 1024 * 1024
 """Longer than the JSON of any item of 400 kB, and short enough for memory."""
@@ -180,7 +180,9 @@ def _texts(file: IO[bytes], shown: str) -> Iterator[tuple[int, str]]:
 def _line(place: str, text: str, keys: Keys) -> Line:
     """Read a line of JSON; what is wrong with it is said with its column."""
     try:
-        return Line(place, _item_of(LOADER.decode(text.strip()), keys))
+        item = _item_of(LOADER.decode(text.strip()), keys)
+        check_size(item, len(text))
+        return Line(place, item)
     except json.JSONDecodeError as error:
         column = len(text) - len(text.lstrip()) + error.colno
         problem, hint = f"not JSON: {error.msg[0].lower()}{error.msg[1:]}", ONE_A_LINE if text.strip() in "[{" else ""
@@ -259,6 +261,7 @@ def _line_of_row(place: str, row: dict[str, str], keys: Keys) -> Line:
         _need_keys(row, keys)
         item = read_item({name: {keys.types.get(name, "S"): value} for name, value in row.items()})
         _check_keys(item, keys)
+        check_size(item, sum(map(len, row.values())))
     except Misfit as error:
         return Line(place, {}, UsageError(f"{place}: {error.message}", hint=error.hint))
     return Line(place, item)

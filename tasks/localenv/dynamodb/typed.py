@@ -39,13 +39,16 @@ class Misfit(UsageError):
 
 
 def read_item(item: Any, steps: Steps = ()) -> Item:
-    """Take an item in DynamoDB JSON, checked to the last value. Raises Misfit."""
+    """Take an item in DynamoDB JSON, checked to the last value but not for its size. Raises Misfit."""
     if not isinstance(item, dict):
         raise Misfit(steps, f"wanted an item, found {told(item)}")
-    found = {name: read_value(value, (*steps, name)) for name, value in item.items()}
-    if (size := item_bytes(found)) > ITEM_BYTES:
-        raise Misfit(steps, f"the item has {size:,} bytes, and DynamoDB takes {ITEM_BYTES:,}")
-    return found
+    return {name: read_value(value, (*steps, name)) for name, value in item.items()}
+
+
+def check_size(item: Item, written: int) -> None:
+    """Raise Misfit for an item that is too large. `written` is the length of its JSON: a short one is not measured."""
+    if written > ITEM_BYTES // 4 and (size := item_bytes(item)) > ITEM_BYTES:
+        raise Misfit((), f"the item has {size:,} bytes, and DynamoDB takes {ITEM_BYTES:,}")
 
 
 def read_value(value: Any, steps: Steps) -> Value:
