@@ -17,6 +17,7 @@ from ._words import word_step
 if TYPE_CHECKING:
     from .localenv.engines.following import LogLine
     from .localenv.engines.service import ServiceName, ServiceState
+    from .localenv.neighbours import Neighbour
 
 NOTHING_LOCAL = "target prod: nothing to start here"
 NOT_ALL_RUN = 4
@@ -217,6 +218,32 @@ def export(c: StepContext, format: str = "shell", legacy: bool = False) -> None:
     else:
         write = {"shell": exports.as_shell, "dotenv": exports.as_dotenv, "docker": exports.as_env_file}[format]
         print(write(values), end="")
+
+
+@step(name="list", reads=True, help={"format": "text or json"})
+def list_checkouts(c: StepContext, format: str = "text") -> None:
+    """List every checkout's environment on this machine, and what is left."""
+    from .localenv import neighbours
+
+    found = neighbours.survey(c.step.settings)
+    c.step.emit([one.as_dict() for one in found], lambda: _listing(found) or "no environment on this machine")
+
+
+def _listing(found: Sequence[Neighbour]) -> str:
+    gone = [f"what {one.path or one.project_id} has left goes with: {one.remove}" for one in found if one.remove]
+    return "\n".join([_output.table(map(_checkout_row, found), CHECKOUT_HEADINGS), *gone])
+
+
+CHECKOUT_HEADINGS = ("CHECKOUT", "ENGINE", "STATE", "PORTS", "DATA", "CREATED", "LAST USED")
+
+
+def _checkout_row(one: Neighbour) -> tuple[str, ...]:
+    from .localenv.ages import ago
+
+    created, used = (ago(time.time() - when) if when else "" for when in (one.created, one.used))
+    ports, size = " ".join(map(str, one.ports.values())), f"{one.size_bytes / 1024**2:.0f} MB"
+    path = one.path if one.exists else f"{one.path or one.project_id} (gone)"
+    return path, one.engine, one.state, ports, size, created, used
 
 
 def _plan_destroy(c: StepContext) -> list[str]:

@@ -1,0 +1,164 @@
+"""Every environment of this tool on this machine: this checkout's and the others', and what gone ones left behind.
+
+Looks only. What belongs to another checkout is named with the command that removes it, never touched.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from .checkouts import Checkout, read_all
+from .engines import dynamodb_jar, embedded_postgres, emulator
+from .engines.claims import PROJECT
+from .engines.docker_api import LABEL, Container, DockerApi, read_container
+from .engines.docker_endpoint import find_endpoint
+from .engines.postgres_home import find_belongings
+from .engines.state import read_choice
+from .errors import LocalEnvError
+from .ports import command_of, find_holder, is_free
+from .settings import Settings, project_id
+
+VOLUMES = ("db", "dynamodb")
+"""What docker-compose.yml calls its volumes."""
+SIZE_S = 20.0
+"""Docker measures its volumes when it is asked for their sizes."""
+
+
+@dataclass(frozen=True)
+class Neighbour:
+    """The environment of a checkout. Times are seconds since the epoch, 0 where nobody knows.
+
+    `state` is running, partly running or stopped. `engine` runs it, or has its data. `remove` is the command that
+    removes what is left of a checkout whose folder is gone.
+    """
+
+    project_id: str
+    path: str
+    exists: bool
+    engine: str
+    state: str
+    ports: dict[str, int]
+    size_bytes: int
+    created: float
+    used: float
+    remove: str = ""
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass
+class _InDocker:
+    """What the Docker engine has of one Compose project; volumes with their sizes in bytes."""
+
+    containers: list[Container] = field(default_factory=list)
+    volumes: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def root(self) -> Path | None:
+        made_in = next((container.label("project.working_dir") for container in self.containers), "")
+        return Path(made_in) if made_in else None
+
+    def is_ours(self, project: str) -> bool:
+        """Tell whether only this tool makes such a project: by the folder it was made in, or by all of its names."""
+        if self.root:
+            return project == project_id(self.root, self.root / ".local")
+        return bool(PROJECT.fullmatch(project)) and {f"{project}_{name}" for name in VOLUMES} <= self.volumes.keys()
+
+
+def survey(settings: Settings) -> list[Neighbour]:
+    """List every environment, by its folder; gone checkouts only where something of theirs is left."""
+    docker = _ask_docker()
+    listed = {checkout.project_id: checkout for checkout in [*_unlisted(settings, docker), *read_all()]}
+    found = [_neighbour(settings, one, docker.get(one.project_id, _InDocker())) for one in listed.values()]
+    return sorted((one for one in found if one.exists or one.remove), key=lambda one: (one.path, one.project_id))
+
+
+def _unlisted(settings: Settings, docker: dict[str, _InDocker]) -> Iterable[Checkout]:
+    """Give what the index may not know: this very checkout where it has data, and projects that Docker has."""
+    for project, there in docker.items():
+        if there.is_ours(project):
+            root = there.root or Path()
+            yield Checkout(project, root, root / ".local", {})
+    if (settings.state_dir / "logs").exists() or settings.project_id in docker:
+        yield Checkout(settings.project_id, settings.root, settings.state_dir, settings.ports)
+
+
+def _neighbour(settings: Settings, checkout: Checkout, docker: _InDocker) -> Neighbour:
+    theirs = replace(settings, root=checkout.root, state_dir=checkout.state_dir, project_id=checkout.project_id)
+    others = (checkout.state_dir / name for name in ("emulator", "dynamodb"))
+    folders = [*find_belongings(theirs), *(folder for folder in others if folder.exists())]
+    kept = read_choice(checkout.state_dir)
+    has = ["docker"] * bool(docker.containers or docker.volumes) + ["embedded"] * bool(find_belongings(theirs))
+    exists = checkout.root != Path() and checkout.is_there
+    lost = [] if exists else _lost_processes(checkout)
+    return Neighbour(
+        checkout.project_id,
+        path="" if checkout.root == Path() else str(checkout.root),
+        exists=exists,
+        engine=kept.engine if kept else " and ".join(has),
+        state="running" if lost else _state(theirs, docker),
+        ports=checkout.ports,
+        size_bytes=sum(map(_size, folders)) + sum(docker.volumes.values()),
+        created=checkout.created,
+        used=checkout.used,
+        remove="" if exists else _removal(checkout.project_id, lost, docker, folders),
+    )
+
+
+def _state(settings: Settings, docker: _InDocker) -> str:
+    postgres = embedded_postgres.make_daemon(settings).is_alive
+    emulated = emulator.make_daemon(settings).is_alive
+    dynamodb = dynamodb_jar.make_daemon(settings).is_alive or (emulated and postgres)
+    running = {container.service for container in docker.containers if container.is_running}
+    stores = [postgres or "db" in running, dynamodb or "dynamodb-local" in running]
+    return "running" if all(stores) else "partly running" if any([*stores, emulated]) else "stopped"
+
+
+def _lost_processes(checkout: Checkout) -> list[int]:
+    """List programs of a checkout that still run though its folder is gone."""
+    holders = {find_holder(port).pid for port in checkout.ports.values() if not is_free("127.0.0.1", port)}
+    marks = (f"cluster_name={checkout.project_id}", f"{checkout.state_dir}/")
+    return sorted(pid for pid in holders if pid and any(mark in command_of(pid) for mark in marks))
+
+
+def _removal(project: str, lost: list[int], docker: _InDocker, folders: list[Path]) -> str:
+    commands = [f"kill {' '.join(map(str, lost))}"] if lost else []
+    if docker.containers or docker.volumes:
+        commands.append(f"docker compose -p {project} down --volumes")
+    return " && ".join([*commands, *(f"rm -r '{folder}'" for folder in folders)])
+
+
+def _ask_docker() -> dict[str, _InDocker]:
+    """Ask the Docker engine for every Compose project; nothing where no engine answers."""
+    found: dict[str, _InDocker] = {}
+    try:
+        api = DockerApi(find_endpoint(), SIZE_S)
+        filters = json.dumps({"label": [f"{LABEL}project"]})
+        containers = [read_container(row) for row in api.get("/containers/json", all="1", filters=filters)]
+        volumes = api.get("/system/df", type="volume")["Volumes"] or []
+    except LocalEnvError:
+        return found
+    for container in containers:
+        found.setdefault(container.label("project"), _InDocker()).containers.append(container)
+    for volume in volumes:
+        project = (volume.get("Labels") or {}).get(f"{LABEL}project")
+        if project:
+            size = (volume.get("UsageData") or {}).get("Size", 0)
+            found.setdefault(project, _InDocker()).volumes[volume["Name"]] = max(0, size)
+    return found
+
+
+def _size(folder: Path) -> int:
+    """Add up the files of a folder; those that go meanwhile, or may not be read, count nothing."""
+    total = 0
+    for path in folder.rglob("*"):
+        try:
+            total += path.lstat().st_size
+        except OSError:
+            continue
+    return total
