@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pytest
 
-from tasks.localenv.engines.emulator_server import changed_state
+from tasks.localenv.cognito.emulated import Door
+from tasks.localenv.engines.emulator_server import changed_state, is_permitted
+from tasks.localenv.errors import LocalEnvError
+from tasks.localenv.settings import Settings
 
 
 def request(method: str, target: str = "") -> dict[str, object]:
@@ -38,3 +44,40 @@ def test_a_call_by_target_changes_its_service_unless_it_reads(target: str, state
 @pytest.mark.parametrize(("method", "state"), [("PUT", "s3"), ("DELETE", "s3"), ("GET", ""), ("HEAD", "")])
 def test_a_call_without_target_is_for_s3(method: str, state: str) -> None:
     assert changed_state(request(method)) == state
+
+
+@pytest.mark.parametrize(
+    ("method", "client", "token", "permitted"),
+    [
+        ("GET", "127.0.0.1", b"word", True),
+        ("PUT", "::1", b"word", True),
+        ("GET", "127.0.0.1", b"wor", False),
+        ("GET", "127.0.0.1", b"", False),
+        ("GET", "10.0.0.7", b"word", False),
+        ("OPTIONS", "127.0.0.1", b"word", False),  # what a web page would have to ask first
+        ("DELETE", "127.0.0.1", b"word", False),
+    ],
+)
+def test_the_door_opens_to_who_knows_the_token(method: str, client: str, token: bytes, permitted: bool) -> None:
+    scope = {"type": "http", "method": method, "client": (client, 1), "headers": [(b"X-Localenv-Token", token)]}
+    assert is_permitted(scope, "word") is permitted
+    assert not is_permitted(scope, "")
+
+
+def test_the_door_of_a_running_emulator_takes_all_or_nothing(live: Settings, tmp_path: Path) -> None:
+    assert live.cognito
+    file = live.state_dir / "emulator" / "token"
+    assert file.stat().st_mode & 0o777 == 0o600
+    door = Door(live.cognito, file)
+    state = door.fetch()
+    for nonsense in (b"", b"[]", b"{}", json.dumps({**json.loads(state), "payload": {"user_pools": 3}}).encode()):
+        with pytest.raises(LocalEnvError, match="the AWS emulator does not take the pool"):
+            door.replace(nonsense)
+    broken = json.loads(state)
+    broken["payload"]["user_pools"]["data"]["0\0us-east-1\0'us-east-1_x'"] = 3
+    with pytest.raises(LocalEnvError, match="the AWS emulator does not take the pool"):
+        door.replace(json.dumps(broken).encode())
+    assert door.fetch() == state
+    (tmp_path / "token").write_text("guessed")
+    with pytest.raises(LocalEnvError, match="is not the one of this checkout"):
+        Door(live.cognito, tmp_path / "token").fetch()

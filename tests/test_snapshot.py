@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 
+from tasks.localenv.cognito.seed import PASSWORD, find_client
+from tasks.localenv.cognito.users import find_pool
 from tasks.localenv.dynamodb import copies
 from tasks.localenv.dynamodb.client import connect as connect_dynamodb
 from tasks.localenv.dynamodb.definition import definition_of
@@ -53,6 +55,23 @@ def test_a_restore_brings_back_all_stores_and_before_restore_what_it_replaced(mi
     assert look(mine) == saved
     assert names(mine) == [("a", ""), (BEFORE, "")]
     assert leftovers(mine) == []
+
+
+def test_a_user_who_comes_back_signs_in_as_before(mine: Settings) -> None:
+    pool = find_pool(mine)
+    client_id = find_client(pool)
+    save.save(mine, "a", quiet)
+    change(mine)
+    pool.call("DeleteUserPool", UserPoolId=pool.id)
+    restore.restore(mine, "a", quiet)
+    assert (find_pool(mine).id, find_client(pool)) == (pool.id, client_id)
+    signed_in = pool.call(
+        "InitiateAuth",
+        ClientId=client_id,
+        AuthFlow="USER_PASSWORD_AUTH",
+        AuthParameters={"USERNAME": "imani", "PASSWORD": PASSWORD},
+    )
+    assert signed_in["AuthenticationResult"]["TokenType"] == "Bearer"
 
 
 def test_what_belongs_to_the_database_as_a_whole_comes_back(mine: Settings) -> None:
