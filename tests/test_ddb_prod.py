@@ -242,3 +242,14 @@ def test_items_of_prod_with_one_new_key_stop_a_replacement(prod: Prod, tmp_path:
     told = f"FAIL ddb.schema-load 2 items of table {TABLE} do not fit the new one: nothing was changed"
     assert (code, told in report) == (1, True)
     assert (tables(), count()) == ([TABLE], 3)
+
+
+@pytest.mark.usefixtures("users")
+def test_a_message_is_sent_only_with_the_tables_name_as_confirm(prod: Prod) -> None:
+    assert prod("ddb.schema-load", confirm=TABLE)[0] == 0
+    message = {"as_": "andrewbrown", "to": "bayko", "text": "Hello!"}
+    code, report = prod("ddb.send-message", **message)
+    assert (code, count(), report[-1]) == (3, 0, f"hint run the same command with --confirm {TABLE}")
+    code, report = prod("ddb.send-message", **message, confirm=TABLE)
+    assert (code, count(), "sent in new group" in report[-1]) == (0, 3, True)
+    assert prod("ddb.get-conversation", as_="bayko", with_="andrewbrown")[0] == 0

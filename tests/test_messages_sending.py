@@ -19,7 +19,20 @@ from tasks.localenv.dynamodb.schema import apply_tables
 from tasks.localenv.dynamodb.tables import read_tables
 from tasks.localenv.parallel import side_by_side
 from tasks.localenv.settings import Settings
-from tests.chats import ANDREW, BAYKO, GROUP, LONDO, NOW, dump, make_seed, messages_of, plant, rows_of, send
+from tests.chats import (
+    ANDREW,
+    BAYKO,
+    GROUP,
+    LONDO,
+    NOW,
+    dump,
+    make_seed,
+    make_seeding,
+    messages_of,
+    plant,
+    rows_of,
+    send,
+)
 
 MICROSECOND = timedelta(microseconds=1)
 
@@ -231,8 +244,11 @@ def test_a_seed_after_sent_messages_keeps_them_and_leaves_the_rows(table: Settin
     later = NOW + timedelta(minutes=5)
     messages.create_message(connect(table), table.message_table, GROUP, BAYKO, "sent", at=later)
     before = dump(table)
-    assert plant(table, make_seed(["one"]), now=later) == "1 sent message kept"
-    assert dump(table) == before
+    seeding = make_seeding(table, make_seed(["one"]), now=later)
+    assert seeding.check() == "1 messages and 2 group rows unchanged, last one 5 min ago"
+    assert (plant(table, make_seed(["one"]), now=later), dump(table)) == ("1 sent message kept", before)
+    plant(table, make_seed(["another"]), now=later - timedelta(minutes=1))
+    assert {row[3] for row in rows_of(table)} == {"sent"}
 
 
 def test_a_message_put_as_the_app_puts_it_is_no_hindrance(table: Settings) -> None:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 Item = dict[str, Any]
 SEED_ITEMS = "run `inv ddb.seed`"
+FOLLOW = "run `inv ddb.seed`, or `inv ddb.stream --once` for what users sent"
 
 
 @dataclass(frozen=True)
@@ -149,7 +150,7 @@ def _findings(settings: Settings, app: App, compared: Comparison, named: _Named)
         compared = sync.compare(settings, app.queries)
     yield from reference_findings(named.pairs, compared.handles)
     for fault in app.confirm(connect(settings), settings.message_table, app.survey.faults()):
-        yield Finding(fault.subject, fault.text, _removal(settings, fault.surplus) if fault.surplus else SEED_ITEMS)
+        yield Finding(fault.subject, fault.text, _removal(settings, fault.surplus) if fault.surplus else FOLLOW)
 
 
 def _survey(settings: Settings, app: App) -> _Named:
