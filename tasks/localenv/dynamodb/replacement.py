@@ -177,17 +177,17 @@ class Replacement:
         wait_until_active(self.client, self.file.name, self.deadline_s, self.say)
 
     def _copy_parameters(self) -> dict[str, Any]:
-        properties = self.file.properties
+        """Make a table of what stays for ever, as safe as the other: its key, local indexes, encryption and tags."""
+        properties, parameters = self.file.properties, self.file.parameters
         local = properties.get("LocalSecondaryIndexes") or []
         used = {entry["AttributeName"] for schema in (properties, *local) for entry in schema["KeySchema"]}
+        defined = [entry for entry in properties["AttributeDefinitions"] if entry["AttributeName"] in used]
+        kept = ("KeySchema", "LocalSecondaryIndexes", "SSESpecification", "Tags")
         return {
             "TableName": copy_name(self.file.name),
-            "AttributeDefinitions": [
-                entry for entry in properties["AttributeDefinitions"] if entry["AttributeName"] in used
-            ],
-            "KeySchema": properties["KeySchema"],
+            "AttributeDefinitions": defined,
             "BillingMode": "PAY_PER_REQUEST",
-            **({"LocalSecondaryIndexes": local} if local else {}),
+            **{name: parameters[name] for name in kept if parameters.get(name)},
         }
 
     def _fill(self, name: str, found: Iterator[dict[str, Any]]) -> None:
