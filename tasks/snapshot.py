@@ -55,7 +55,7 @@ def _replaced(c: StepContext) -> list[str]:
     pre=[env.up], local_only=True, plan=_plan_save, positional=["name"], help={"name": NAME, "file": FILE, "yes": YES}
 )
 def save(c: StepContext, name: str | None = None, file: str = "", yes: bool = False) -> str:
-    """Keep the state of all stores under a name, or in a file."""
+    """Keep the state of all stores under a name, or with --file in a file."""
     from .localenv.snapshot import save as saving
 
     path = _file(c)
@@ -81,7 +81,7 @@ def _plan_restore(c: StepContext) -> list[str]:
     help={"name": NAME, "file": FILE, "yes": YES},
 )
 def restore(c: StepContext, name: str | None = None, file: str = "", yes: bool = False) -> str:
-    """Make all stores what they were when it was saved, or none."""
+    """Bring all stores back to a snapshot; a failure leaves all as they are."""
     from . import root
     from .localenv.errors import LocalEnvError
     from .localenv.snapshot import restore as restoring
@@ -102,7 +102,7 @@ HEADINGS = ("NAME", "MADE", "ENGINE", "COMMIT", "ROWS", "ITEMS", "USERS", "SIZE"
 
 @step(reads=True, local_only=True, name="list", help={"format": "text or json"})
 def list_snapshots(c: StepContext, format: str = "text") -> None:
-    """List the snapshots of this project, and what is left of others."""
+    """List this project's snapshots, and clones that lost theirs."""
     from .localenv.snapshot import listing
 
     found = listing.find(c.step.settings)

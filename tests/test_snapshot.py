@@ -239,6 +239,11 @@ def test_a_clone_that_is_gone_is_said_before_anything_changes(mine: Settings) ->
     assert names(mine) == [("a", listing.LOST)]
     with pytest.raises(UsageError, match=r"its database .* is gone from the server"):
         restore.restore(mine, "a", quiet)
+    manifest = mine.state_dir / "snapshots" / "a" / "manifest.json"
+    manifest.write_text(manifest.read_text().replace('"engine": "embedded"', '"engine": "docker"'))
+    with pytest.raises(UsageError, match="was saved under the engine docker, and embedded runs now") as caught:
+        restore.restore(mine, "a", quiet)
+    assert "--file a.tar.gz" in caught.value.hint
 
 
 def test_a_file_goes_to_another_project_with_its_users(mine: Settings, tmp_path: Path) -> None:
