@@ -263,11 +263,10 @@ def test_every_change_is_made_one_after_the_other(fresh: Settings, tmp_path: Pat
         [
             f"- index by-a of {name}",
             f"± index by-c of {name}",
-            f"~ table {name}",
             f"+ index by-b of {name}",
             f"+ index by-c of {name}",
             f"+ index by-d of {name}",
-            *[f"~ table {name}"] * 8,
+            *[f"~ table {name}"] * 9,
         ],
     )
     wanted = {**after(name), "SSESpecification": {"SSEEnabled": False}}

@@ -251,3 +251,34 @@ def test_a_described_table_may_be_written_to_a_table_file(ddb: Ddb, fresh: Setti
     (tmp_path / "again.json").write_text(described.stdout)
     again = ddb("schema-load", "--file", "again.json")
     assert (again.code, lines(again.stderr)) == (0, ["skip ddb.schema-load 1 table ACTIVE and as . says"])
+
+
+def test_what_needs_the_table_stops_at_another_key_and_names_the_command(ddb: Ddb, fresh: Settings) -> None:
+    name = fresh.message_table
+    connect(fresh).create_table(
+        TableName=name,
+        AttributeDefinitions=[{"AttributeName": "pk", "AttributeType": "S"}],
+        KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}],
+        BillingMode="PAY_PER_REQUEST",
+    )
+    done = ddb("seed")
+    report = [line for line in lines(done.stderr) if "db.setup" not in line]
+    assert (done.code, report[-3:]) == (
+        3,
+        [
+            f"FAIL ddb.schema-load table {name}: key pk (S), sk (S) (was pk (S)): DynamoDB cannot change that in place",
+            "hint run `inv ddb.schema-load --replace`: it makes the table anew and keeps the items",
+            "not run ddb.seed",
+        ],
+    )
+
+
+def test_what_needs_the_table_changes_it_in_place(ddb: Ddb, fresh: Settings) -> None:
+    ddb("schema-load")
+    connect(fresh).update_table(
+        TableName=fresh.message_table,
+        GlobalSecondaryIndexUpdates=[{"Delete": {"IndexName": "message-group-sk-index"}}],
+    )
+    done = ddb("seed")
+    told = "ok ddb.schema-load 0s 0 tables created, 1 change made; 1 ACTIVE and as ddb/tables says"
+    assert (done.code, told in lines(done.stderr)) == (0, True)

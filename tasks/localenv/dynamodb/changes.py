@@ -114,12 +114,12 @@ def _changes(file: TableFile, found: TableShape, extras: Extras) -> Iterator[Cha
     wanted = file.shape
     pairs = _paired(wanted, found)
     yield from _index_deletes(wanted.name, pairs)
-    if (wanted.throughput is None) != (found.throughput is None):
-        # Before indexes are made: a new one has to have the capacity mode of its table.
+    changes_mode = (wanted.throughput is None) != (found.throughput is None)
+    if changes_mode:  # before indexes are made: a new one has to have the capacity mode of its table
         yield _mode_change(wanted, pairs)
-    else:
-        yield from _throughput_changes(wanted, found, pairs)
     yield from _index_creates(file, found, pairs)
+    if not changes_mode:
+        yield from _throughput_changes(wanted, found, pairs)
     yield from _setting_changes(file, found)
     yield from _stream_change(wanted, found)
     yield from _extra_changes(file, extras)
