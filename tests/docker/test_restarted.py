@@ -44,15 +44,17 @@ def test_after_a_restart_containers_and_volumes_come_back_and_without_docker_it_
     environ: dict[str, str],
 ) -> None:
     project = read_settings(environ=environ).project_id
-    first, _ = hook(environ)
-    assert " (docker): postgres 127.0.0.1:" in first.stdout
+    done, _ = hook(environ)
+    assert " (docker): postgres 127.0.0.1:" in done.stdout, done.stderr
     docker("stop", f"{project}-dynamodb-local-1")
     lose(project, "db", "db")
-    assert hook(environ)[1] == {"env.up", "db.setup", "cognito.sync-ids"}
+    done, did = hook(environ)
+    assert did == {"env.up", "db.setup", "cognito.sync-ids"}, done.stderr
     lose(project, "dynamodb-local", "dynamodb")
-    assert hook(environ)[1] == {"env.up", "ddb.schema-load", "ddb.seed"}
+    done, did = hook(environ)
+    assert did == {"env.up", "ddb.schema-load", "ddb.seed"}, done.stderr
     docker("stop", f"{project}-db-1", f"{project}-dynamodb-local-1")
     gone = {"DOCKER_HOST": "unix:///nonexistent/docker.sock", "LOCALENV_HOOK_WAIT_S": "1"}
-    last, did = hook(environ, **gone)
-    assert " (embedded, no Docker engine answered within 1 s): postgres 127.0.0.1:" in last.stdout
+    done, did = hook(environ, **gone)
+    assert " (embedded, no Docker engine answered within 1 s): postgres 127.0.0.1:" in done.stdout, done.stderr
     assert {"env.up", "db.setup", "ddb.seed"} <= did
