@@ -151,11 +151,11 @@ def test_an_import_into_prod_is_refused_without_the_tables_name(prod: Prod, tmp_
     code, report = prod("ddb.import", file=file, confirm=TABLE)
     assert (code, report[-1], count()) == (
         0,
-        f"ok ddb.import 0s 1 items for {TABLE}: 1 new, 0 replaced, 0 unchanged",
+        f"ok ddb.import 0s 1 item for {TABLE}: 1 new, 0 replaced, 0 unchanged",
         1,
     )
     assert prod("ddb.import", file=file, confirm=TABLE)[1][-1] == (
-        f"ok ddb.import 0s 1 items for {TABLE}: 0 new, 0 replaced, 1 unchanged"
+        f"ok ddb.import 0s 1 item for {TABLE}: 0 new, 0 replaced, 1 unchanged"
     )
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -107,6 +109,15 @@ def test_stdin_is_kept_in_a_file_for_the_time_of_the_import(tmp_path: Path) -> N
         (part,) = parts
         assert (part.shown, part.path.read_text()) == ("stdin", "line\n")
     assert not part.path.exists()
+
+
+def test_a_pipe_is_kept_in_a_file_too(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    writer = threading.Thread(target=(tmp_path / "pipe").write_bytes, args=(b"line\n",))
+    writer.start()
+    with importing.sources(str(tmp_path / "pipe"), io.BytesIO) as parts:
+        assert [(part.shown, part.path.read_text()) for part in parts] == [(f"{tmp_path}/pipe", "line\n")]
+    writer.join()
 
 
 def test_keys_that_were_not_looked_at_are_asked_for_again() -> None:

@@ -97,11 +97,20 @@ def test_a_failed_export_leaves_the_old_file_and_nothing_else(tmp_path: Path) ->
     assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("items.jsonl", "old")]
 
 
+def test_an_export_through_a_link_keeps_the_link(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / "file")
+    write_lines(tmp_path / "link", [ODD])
+    assert ((tmp_path / "link").is_symlink(), (tmp_path / "file").is_symlink()) == (True, False)
+    assert (tmp_path / "file").read_text() == as_line(ODD) + "\n"
+
+
 def test_a_missing_table_or_folder_is_said(fresh: Settings, tmp_path: Path) -> None:
     with pytest.raises(TableMissing):
         transfer.export_items(connect(fresh), fresh.message_table, tmp_path / "a")
     with pytest.raises(TableMissing):
         transfer.import_items(connect(fresh), fresh.message_table, tmp_path / "a")
+    with pytest.raises(UsageError, match="there, and not a file"):
+        write_lines(tmp_path, [])
     with pytest.raises(UsageError, match="no such folder"):
         write_lines(tmp_path / "nosuch" / "a", [])
     assert list(tmp_path.iterdir()) == []

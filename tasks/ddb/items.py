@@ -39,7 +39,7 @@ def scan(c: StepContext, table: str = "", limit: int = 0, format: str = "text") 
     key = tuple(attribute for attribute, _ in schema.need_table(client, name).shape.key)
     items = scanning.scan(client, name, limit=limit)
     count = _output.stream(scanning.as_json_line(item) if as_json else scanning.as_text(item, key) for item in items)
-    return None if count is None else f"{count:,} items of {name}"
+    return None if count is None else f"{_counted(count)} of {name}"
 
 
 def _statement(c: StepContext) -> Statement:
@@ -100,7 +100,12 @@ def query(
     lines = map(scanning.as_json_line, items) if as_json else scanning.as_table(items, key)
     if _output.stream(lines) is None:
         return None
-    return f"{statement.verb} {statement.table}: {count.items:,} items{consumed}"
+    what = "done" if not count.items and not statement.is_read else _counted(count.items)
+    return f"{statement.verb} {statement.table}: {what}{consumed}"
+
+
+def _counted(items: int) -> str:
+    return "1 item" if items == 1 else f"{items:,} items"
 
 
 def _positive(limit: int) -> int:
@@ -135,13 +140,13 @@ def export(c: StepContext, table: str = "", file: str = "-", s3: str = "") -> st
         folder = Path(s3).expanduser()
         items, size_bytes = s3folder.write_folder(folder, name, scanning(client, name, consistent=True), description)
         upload = f"aws s3 sync {s3.rstrip('/')}/data s3://YOUR-BUCKET/{name}/data"
-        return f"{items:,} items of {name} in {s3} ({size_bytes:,} bytes); next: `{upload}`, then {_request(s3)}"
+        return f"{_counted(items)} of {name} in {s3} ({size_bytes:,} bytes); next: `{upload}`, then {_request(s3)}"
     if file == "-":
         count = _output.stream(as_line(item) for item in scanning(client, name, consistent=True))
-        return None if count is None else f"{count:,} items of {name}"
+        return None if count is None else f"{_counted(count)} of {name}"
     progress = transfer.paced(c.step.say, "{count} items read")
     done = transfer.export_items(client, name, Path(file).expanduser(), on_read=progress)
-    return f"{done.items:,} items of {name} in {file} ({done.size_bytes:,} bytes)"
+    return f"{_counted(done.items)} of {name} in {file} ({done.size_bytes:,} bytes)"
 
 
 def _request(folder: str) -> str:
@@ -170,7 +175,7 @@ def _plan_import(c: StepContext) -> list[str]:
 
     with _checked(c) as (client, parts, keys, count):
         outcome = importing.plan(client, _table(c), parts, keys, only_new=c.step.arguments["only_new"])
-    return [f"write to {_table(c)}, of {count:,} items: {outcome}"]
+    return [f"write to {_table(c)}, of {_counted(count)}: {outcome}"]
 
 
 @step(
@@ -200,4 +205,4 @@ def import_items(c: StepContext, table: str = "", file: str = "", only_new: bool
             at_once=LOCAL_BATCHES if c.step.settings.is_local else AWS_BATCHES,
             on_written=transfer.paced(c.step.say, f"{{count}} of {count:,} items written"),
         )
-    return f"{count:,} items for {name}: {outcome}"
+    return f"{_counted(count)} for {name}: {outcome}"

@@ -49,14 +49,26 @@ def sources(given: str, stdin: Callable[[], IO[bytes]]) -> Iterator[list[Part]]:
     if not given:
         raise UsageError("ddb.import wants a file", hint="say --file PATH, a folder, or - for stdin")
     path = Path(given).expanduser()
-    if given != "-":
-        yield find_parts(path, given.rstrip("/")) if path.is_dir() else [Part(path, given)]
-        return
+    if path.is_dir():
+        yield find_parts(path, given.rstrip("/"))
+    elif given == "-":
+        with _spooled(stdin(), "stdin") as part:
+            yield [part]
+    elif path.exists() and not path.is_file():  # a pipe, such as <(…), which is read once
+        with path.open("rb") as pipe, _spooled(pipe, given) as part:
+            yield [part]
+    else:
+        yield [Part(path, given)]
+
+
+@contextmanager
+def _spooled(stream: IO[bytes], shown: str) -> Iterator[Part]:
+    """Keep what comes in a temporary file, to be read twice."""
     with tempfile.NamedTemporaryFile(prefix="ddb-import-") as spooled:
         with disk_errors(Path(spooled.name).parent):
-            shutil.copyfileobj(stdin(), spooled)
+            shutil.copyfileobj(stream, spooled)
             spooled.flush()
-        yield [Part(Path(spooled.name), "stdin")]
+        yield Part(Path(spooled.name), shown)
 
 
 def check(parts: list[Part], keys: Keys) -> int:

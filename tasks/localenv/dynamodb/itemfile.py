@@ -73,8 +73,10 @@ def write_lines(path: Path, items: Iterable[Item]) -> Written:
 
     Raises PreflightFailed for a full disk or a folder that may not be written to, UsageError where there is none.
     """
-    if not path.parent.is_dir():
-        raise UsageError(f"{path.parent}: no such folder", hint="make it, or correct --file")
+    need_folder(path.parent)
+    path = path.resolve()  # of a link the file that it leads to is replaced
+    if path.exists() and not path.is_file():
+        raise UsageError(f"{path}: there, and not a file", hint="name a file, or - for stdout")
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         with disk_errors(path.parent):
@@ -88,6 +90,12 @@ def write_lines(path: Path, items: Iterable[Item]) -> Written:
             part.unlink(missing_ok=True)
         raise
     return written
+
+
+def need_folder(folder: Path) -> None:
+    """Raise UsageError where there is no such folder."""
+    if not folder.is_dir():
+        raise UsageError(f"{folder}: no such folder", hint="make it, or correct the path")
 
 
 def _write(raw: IO[bytes], items: Iterable[Item], *, compressed: bool) -> Written:
@@ -159,7 +167,12 @@ def open_plain(path: Path, shown: str) -> Iterator[IO[bytes]]:
     except (gzip.BadGzipFile, zlib.error, EOFError) as error:
         raise UsageError(f"{shown}: the compressed data is damaged or cut short: {error}") from error
     except OSError as error:
-        raise UsageError(f"{shown}: {(error.strerror or str(error)).lower()}") from error
+        raise unreadable(shown, error) from error
+
+
+def unreadable(shown: str, error: OSError) -> UsageError:
+    """Make the error for a file that the system does not let us read."""
+    return UsageError(f"{shown}: {(error.strerror or str(error)).lower()}")
 
 
 def _texts(file: IO[bytes], shown: str) -> Iterator[tuple[int, str]]:

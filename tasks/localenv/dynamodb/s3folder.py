@@ -23,7 +23,7 @@ from typing import Any
 
 from ..disk import disk_errors
 from ..errors import UsageError
-from .itemfile import write_lines
+from .itemfile import need_folder, unreadable, write_lines
 from .jsonfile import read_json
 from .typed import Item
 
@@ -67,9 +67,12 @@ def check_part(part: Part) -> None:
     if not part.md5:
         return
     digest = hashlib.md5(usedforsecurity=False)
-    with part.path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
+    try:
+        with part.path.open("rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+    except OSError as error:
+        raise unreadable(part.shown, error) from error
     found = base64.b64encode(digest.digest()).decode()
     if found != part.md5:
         raise UsageError(
@@ -83,12 +86,14 @@ def write_folder(folder: Path, name: str, items: Iterable[Item], description: di
     Beside the manifests lies the request that makes a table called `name` of them, from what DescribeTable tells.
     The folder appears when it is whole. Raises UsageError where it is there already.
     """
+    need_folder(folder.parent)
     if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
         raise UsageError(f"{folder}: already there, and not empty", hint="name a new folder, or remove this one")
     part = folder.with_name(f".{folder.name}.{os.getpid()}.part")
     try:
         with disk_errors(folder.parent):
-            (part / "data").mkdir(parents=True)
+            part.mkdir()
+            (part / "data").mkdir()
             counts = _write_parts(part, items)
             (part / REQUEST).write_text(_pretty(import_request(name, description)))
             with suppress(FileNotFoundError):
@@ -176,7 +181,7 @@ def _read_manifest(folder: Path, shown: str) -> Iterator[Part]:
     try:
         lines = (folder / FILES).read_text(encoding="utf-8").splitlines()
     except OSError as error:
-        raise UsageError(f"{shown}/{FILES}: {(error.strerror or str(error)).lower()}") from error
+        raise unreadable(f"{shown}/{FILES}", error) from error
     for number, line in enumerate(lines, 1):
         try:
             entry = json.loads(line)
