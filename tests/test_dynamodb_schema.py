@@ -138,7 +138,7 @@ def test_a_protected_table_is_not_dropped_and_the_way_out_is_told(fresh: Setting
     assert (caught.value.message, caught.value.hint) == (
         f"table {name} is protected from deletion",
         f"lift that with `aws dynamodb update-table --table-name {name} --no-deletion-protection-enabled"
-        " --endpoint-url http://127.0.0.1:8000`, then drop it again",
+        " --endpoint-url http://127.0.0.1:8000`, then run the same command again",
     )
 
 

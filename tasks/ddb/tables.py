@@ -8,7 +8,7 @@ from .. import _output, env
 from .._graph import StepContext, step
 
 if TYPE_CHECKING:
-    from ..localenv.dynamodb.schema import Table
+    from ..localenv.dynamodb.schema import Table, Work
     from ..localenv.dynamodb.tables import TableFile
 
 CONFIRM = "name of the table to write to, for --target prod"
@@ -52,20 +52,44 @@ def schema_load(c: StepContext, file: str = "", replace: bool = False, yes: bool
     from ..localenv.dynamodb import schema
     from ..localenv.dynamodb.client import connect
 
-    client, files = connect(c.step.settings), files_of(c)
-    works = schema.look_at_all(client, files)
-    command = f"inv ddb.schema-load{f' --file {file}' * bool(file)}{' --target prod' * (not c.step.settings.is_local)}"
-    replaced = schema.replacement_lines(works) if replace else []
-    if not replace:
+    client, files, command = connect(c.step.settings), files_of(c), _command(c, file)
+    works = [work for work in schema.look_at_all(client, files) if not work.is_done]
+    if replace:
+        _ask_to_replace(c, works, yes=yes)
+    else:
         schema.refuse_replacements(works, command)
-    if replaced and c.step.settings.is_local:
-        c.step.require_yes(replaced, yes=yes)
-    for line in [] if c.step.settings.is_local else [line for work in works for line in work.lines()] + replaced:
-        c.step.say(line)
-    names = [work.file.name for work in works if not work.is_done]
-    if names:
-        c.step.allow_write(",".join(names), confirm)
+    if works:
+        _allow_changes(c, works, confirm)
     return schema.apply_tables(client, files, say=c.step.say, replace=replace, command=command)
+
+
+def _command(c: StepContext, file: str) -> str:
+    import shlex
+
+    words = f" --file {shlex.quote(file)}" if file else ""
+    return f"inv ddb.schema-load{words}{'' if c.step.settings.is_local else ' --target prod'}"
+
+
+def _ask_to_replace(c: StepContext, works: list[Work], *, yes: bool) -> None:
+    from ..localenv.dynamodb import schema
+
+    settings = c.step.settings
+    lines = schema.replacement_lines(works)
+    for work in works:
+        if work.seen and work.seen.plan.replaces:
+            schema.refuse_protected(work.seen.table, settings.dynamodb.url if settings.dynamodb else "")
+    if lines and settings.is_local:
+        c.step.require_yes(lines, yes=yes)
+    for line in lines if not settings.is_local else []:
+        c.step.say(f"will {line}")
+
+
+def _allow_changes(c: StepContext, works: list[Work], confirm: str) -> None:
+    """Show what would change in production, and ask for the names of its tables; the local target may."""
+    if not c.step.settings.is_local:
+        for line in [line for work in works for line in work.lines()]:
+            c.step.say(line)
+    c.step.allow_write(",".join(work.file.name for work in works), confirm)
 
 
 @step(pre=[env.up], reads=True, help={"format": FORMAT})

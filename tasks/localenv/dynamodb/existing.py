@@ -124,7 +124,8 @@ def refuse_protected(table: Table, endpoint_url: str = "") -> None:
         lift = f"aws dynamodb update-table --table-name {name} --no-deletion-protection-enabled"
         where = f" --endpoint-url {endpoint_url}" if endpoint_url else ""
         raise LocalEnvError(
-            f"table {name} is protected from deletion", hint=f"lift that with `{lift}{where}`, then drop it again"
+            f"table {name} is protected from deletion",
+            hint=f"lift that with `{lift}{where}`, then run the same command again",
         )
 
 
