@@ -51,6 +51,8 @@ def examine(settings: Settings) -> list[Finding]:
 
     For --target prod the credentials and the database are tried over the network, without writing.
     """
+    from . import engines  # noqa: F401 - before the threads: two that import parts of it at once see half of them
+
     parts = [("settings", _settings), ("folder", _folder), ("disk", _disk)]
     parts += [("engine", _engine), ("ports", _ports), ("java", _java)] if settings.is_local else []
     parts += [("aws", _aws), *([("database", _database)] if not settings.is_local else [])]
@@ -240,8 +242,9 @@ def _ports(settings: Settings) -> Iterator[Finding]:
 
     try:
         seen = {state.service: state for state in engines.look(settings)}
+        moves: dict[str, engines.Move] = {move.service: move for move in engines.moves(settings)}
     except LocalEnvError:
-        seen = {}  # _engine says why
+        seen, moves = {}, {}  # _engine says why
     taken: dict[int, str] = {}
     for service, variable, host, port in _addresses(settings):
         state = seen.get(service)  # type: ignore[call-overload]
@@ -252,6 +255,8 @@ def _ports(settings: Settings) -> Iterator[Finding]:
             yield Finding("ports", "warn", f"{service} {host}:{port}: {state.detail or 'failed'}", "run `inv env.up`")
         elif state and state.status != "stopped":
             yield Finding("ports", "ok", f"{service} {host}:{port}: {state.status}, {state.holder or 'this project'}")
+        elif service in moves:
+            yield Finding("ports", "ok", f"at the next env.up {moves[service]}")
         else:
             yield _port(service, variable, host, port)
         taken[port] = service

@@ -217,6 +217,7 @@ def _flat(states: list[list[ServiceState]]) -> list[ServiceState]:
 
 __all__ = [
     "Choice",
+    "Move",
     "belongings",
     "choose",
     "claim",

@@ -34,6 +34,7 @@ class ContainerSource:
     _attached: str = ""
     _seen: str = ""
     _alive: bool | None = None
+    _started: float = 0
     _due: float = 0
 
     def read(self) -> list[LogLine]:
@@ -54,15 +55,21 @@ class ContainerSource:
         """Follow the container where it runs, show its last words for the first time; say what became of it."""
         container = self._container()
         alive = container is not None and container.is_alive
-        before, self._alive = self._alive, alive
-        if container and (alive or before is None):
+        is_first = self._alive is None
+        found = self._events(container, alive=alive)
+        if container and (alive or is_first):
             self._follow(container, follow=alive)
-        if alive == before or (alive and before is None):
+        return found if alive else [*self._drained(), *found]
+
+    def _events(self, container: Container | None, *, alive: bool) -> list[LogLine]:
+        before, self._alive = self._alive, alive
+        started, self._started = self._started, self._started_at(container) if container and alive else 0
+        restarted = alive and before and 0 < started < self._started
+        if (alive == before and not restarted) or (alive and before is None):
             return []
         code = container.exit_code if container and before else None
-        word = "runs" if alive else "ended" if before else "does not run"
-        why = "" if code is None else f" with exit code {code}"
-        return [*self._drained(), LogLine(self.name, word + why, is_event=True)]
+        word = "ended, and runs again" if restarted else "runs" if alive else "ended" if before else "does not run"
+        return [LogLine(self.name, word + ("" if code is None else f" with exit code {code}"), is_event=True)]
 
     def _container(self) -> Container | None:
         try:
@@ -70,6 +77,12 @@ class ContainerSource:
         except LocalEnvError:
             return None
         return ours[-1] if ours else None
+
+    def _started_at(self, container: Container) -> float:
+        try:
+            return self.api.started_at(container)
+        except LocalEnvError:
+            return 0
 
     def _follow(self, container: Container, *, follow: bool) -> None:
         query = {"stdout": "1", "stderr": "1", "timestamps": "1", "follow": str(int(follow))}
