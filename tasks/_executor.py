@@ -19,7 +19,7 @@ from typing import Any
 from invoke import Executor, Exit, Local, ParserContext
 
 from ._graph import Node, StepContext, collect, is_refused
-from ._output import Reporter, envelope
+from ._output import Reporter, envelope, show, stream
 from ._run import Options, Run
 from .localenv.errors import INTERRUPTED, LocalEnvError
 from .localenv.lock import ProjectLock, command_line
@@ -143,9 +143,12 @@ class GraphRun:
     def _run(self, node: Node, *, alone: bool) -> str:
         run = self._view(node, interactive=alone)
         c = self.context_for(node, run, alone=alone)
+        holds_lock = self._lock is not None and self._lock.held
         reason = self._reason_to_skip(node, c)
-        if reason is None and node.locks and self._take_lock(run):
-            reason = self._reason_to_skip(node, c)  # the run that held the lock may have done it
+        if reason is None and node.locks:
+            self._take_lock(run)
+            if not holds_lock:
+                reason = self._reason_to_skip(node, c)  # a run that held the lock meanwhile may have done it
         if reason is not None:
             if not self._quiet:
                 self.reporter.skipped(node.name, reason)
@@ -169,12 +172,11 @@ class GraphRun:
         blocked = [b.name for b in node.before if self.outcome.get(id(b)) == "ran"]
         reason = None if blocked else self._reason_to_skip(node, c)
         word, text = ("skip", reason) if reason else ("run", f"after {', '.join(blocked)}" if blocked else "")
-        print(f"{word:<4}  {node.name:<{self.reporter.width}}  {text}".rstrip())
+        lines = [f"{word:<4}  {node.name:<{self.reporter.width}}  {text}".rstrip()]
         plan = getattr(node.task, "plan", None)
         if plan and not reason and not blocked:
-            for line in plan(c):
-                print(f"      {line}")
-        sys.stdout.flush()
+            lines += [f"      {line}" for line in plan(c)]
+        stream(lines)
         return "skipped" if reason else "ran"
 
     def _reason_to_skip(self, node: Node, c: StepContext) -> str | None:
@@ -189,10 +191,10 @@ class GraphRun:
         """Reading tasks print data: what they need and have is not worth a line."""
         return all(node.reads for node in self.nodes if node.requested)
 
-    def _take_lock(self, run: Run) -> bool:
+    def _take_lock(self, run: Run) -> None:
         with self._locking:
             self._lock = self._lock or ProjectLock(run.settings.state_dir)
-            return self._lock.acquire(command_line(), run.say)
+            self._lock.acquire(command_line(), run.say)
 
     def _release_lock(self) -> None:
         if self._lock:
@@ -206,5 +208,5 @@ class GraphRun:
             raise error
         for node in self.nodes:
             if node.requested and node.arguments.get("format") == "json":
-                print(envelope(node.name, None, error=error))
+                show(envelope(node.name, None, error=error))
         raise Exit(code=error.code) from error

@@ -105,6 +105,11 @@ def stream(lines: Iterable[str]) -> int | None:
     return count
 
 
+def show(text: str) -> None:
+    """Print a result on stdout."""
+    stream([text])
+
+
 def table(rows: Iterable[Iterable[Any]], headings: Iterable[str] = ()) -> str:
     """Align rows in columns, two spaces apart; no rows give an empty string."""
     cells = [[("" if value is None else str(value)) for value in row] for row in rows]

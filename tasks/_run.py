@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import difflib
+import shlex
 import sys
 import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from ._output import Reporter, envelope
+from ._output import Reporter, envelope, show
 from .localenv.errors import ConfirmationNeeded, UsageError
 
 if TYPE_CHECKING:
@@ -105,10 +106,19 @@ class Run:
         for line in will:
             self.say(f"will {line}")
         if not yes and not (self.interactive and self._ask("Go on? Type yes: ").lower() == "yes"):
-            words = "".join(f" --{name} {value}" for name, value in self.arguments.items() if value and name != "yes")
-            raise ConfirmationNeeded(
-                "nothing was changed: the answer was not yes", hint=f"run `inv {self.name}{words} --yes`"
-            )
+            hint = f"run `inv {self.name}{self._words_but('yes')} --yes`"
+            raise ConfirmationNeeded("nothing was changed: the answer was not yes", hint=hint)
+
+    def _words_but(self, left_out: str) -> str:
+        """Give the arguments as they are typed, one of them left out."""
+        given = {**self.arguments, **({} if self.options.target == "local" else {"target": self.options.target})}
+        words = []
+        for name, value in given.items():
+            if value and name != left_out:
+                values = value if isinstance(value, list) else [value]
+                flag = f"--{name.strip('_').replace('_', '-')}"
+                words += [flag if one is True else f"{flag} {shlex.quote(str(one))}" for one in values]
+        return "".join(f" {word}" for word in words)
 
     def allow_write(self, name: str, confirm: str) -> None:
         """Ask the production guard whether the database or table called `name` may be written to.
@@ -134,11 +144,11 @@ class Run:
     def emit(self, data: Any, text: str | Callable[[], str]) -> None:
         """Print the step's result on stdout: `data` as JSON with --format json, else `text`."""
         if self.format == "json":
-            print(envelope(self.name, data))
+            show(envelope(self.name, data))
         else:
             shown = text() if callable(text) else text
             if shown:
-                print(shown)
+                show(shown)
 
     @property
     def format(self) -> str:

@@ -252,5 +252,4 @@ def query(
     parameters = queries.parse_parameters(param or (), statement)
     as_json = c.step.format == "json"
     with queries.run(settings, statement, parameters, write=write) as rows:
-        for line in queries.as_json(rows, c.step.name) if as_json else queries.as_table(rows):
-            print(line)
+        _output.stream(queries.as_json(rows, c.step.name) if as_json else queries.as_table(rows))

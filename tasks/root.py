@@ -29,7 +29,7 @@ def check(c: StepContext, limit: int = 20, format: str = "text") -> str | None:
     report = examine(c, limit)
     error = complaint(report) if report.total else None
     if c.step.format == "json":
-        print(_output.envelope(c.step.name, report.as_dict(), error=error))
+        _output.show(_output.envelope(c.step.name, report.as_dict(), error=error))
         if error:
             raise Exit(code=FINDINGS)
         return None
@@ -121,7 +121,7 @@ def initial_setup(c: StepContext, hook: bool = False) -> str | None:
         return None
     from .localenv import environment
 
-    print(_output.table(environment.addresses(c.step.settings)), flush=True)
+    _output.show(_output.table(environment.addresses(c.step.settings)))
     return "ready; look around with `inv status`, `inv db.connect`, `inv cognito.list-users`"
 
 

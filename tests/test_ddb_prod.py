@@ -222,7 +222,8 @@ def test_a_table_of_prod_is_replaced_only_with_its_name(prod: Prod, tmp_path: Pa
         " the items",
     )
     assert (prod("ddb.schema-load", file=file, replace=True, yes=True)[0], tables()) == (3, [TABLE])
-    code, report = prod("ddb.schema-load", file=file, replace=True, confirm=TABLE)
+    assert (prod("ddb.schema-load", file=file, replace=True, confirm=TABLE)[0], tables()) == (3, [TABLE])
+    code, report = prod("ddb.schema-load", file=file, replace=True, yes=True, confirm=TABLE)
     assert (code, report[-1].partition(";")[0], tables(), count()) == (
         0,
         "ok ddb.schema-load 0s 0 tables created, 1 table replaced, 3 items before and after, 1 change made",
@@ -238,7 +239,7 @@ def test_items_of_prod_with_one_new_key_stop_a_replacement(prod: Prod, tmp_path:
     client = boto3.client("dynamodb", region_name="us-east-1")
     for number in range(3):
         client.put_item(TableName=TABLE, Item={"pk": {"S": "one"}, "sk": {"S": str(number)}})
-    code, report = prod("ddb.schema-load", file=one_key(tmp_path), replace=True, confirm=TABLE)
+    code, report = prod("ddb.schema-load", file=one_key(tmp_path), replace=True, yes=True, confirm=TABLE)
     told = f"FAIL ddb.schema-load 2 items of table {TABLE} do not fit the new one: nothing was changed"
     assert (code, told in report) == (1, True)
     assert (tables(), count()) == ([TABLE], 3)

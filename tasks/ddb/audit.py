@@ -25,11 +25,11 @@ def audit(c: StepContext, table: str = "", format: str = "text") -> None:
     found = report.examine(settings, table or settings.message_table, pattern=shipped)
     error = _complaint(found) if found.problems else None
     if c.step.format == "json":
-        print(_output.envelope(c.step.name, found.as_dict(), error=error))
+        _output.show(_output.envelope(c.step.name, found.as_dict(), error=error))
         if error:
             raise Exit(code=FINDINGS)
         return
-    print(_shown(found), flush=True)
+    _output.show(_shown(found))
     if error:
         raise error
 

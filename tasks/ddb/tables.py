@@ -53,13 +53,15 @@ def schema_load(c: StepContext, file: str = "", replace: bool = False, yes: bool
     from ..localenv.dynamodb.client import connect
 
     client, files, command = connect(c.step.settings), files_of(c), _command(c, file)
-    works = [work for work in schema.look_at_all(client, files) if not work.is_done]
+    found = schema.look_at_all(client, files)
+    works = [work for work in found if not work.is_done]
     if replace:
         _ask_to_replace(c, works, yes=yes)
     else:
         schema.refuse_replacements(works, command)
-    if works:
-        _allow_changes(c, works, confirm)
+    if not works:
+        return schema.state_of(found)
+    _allow_changes(c, works, confirm)
     return schema.apply_tables(client, files, say=c.step.say, replace=replace, command=command)
 
 
@@ -78,10 +80,8 @@ def _ask_to_replace(c: StepContext, works: list[Work], *, yes: bool) -> None:
     for work in works:
         if work.seen and work.seen.plan.replaces:
             schema.refuse_protected(work.seen.table, settings.dynamodb.url if settings.dynamodb else "")
-    if lines and settings.is_local:
+    if lines:
         c.step.require_yes(lines, yes=yes)
-    for line in lines if not settings.is_local else []:
-        c.step.say(f"will {line}")
 
 
 def _allow_changes(c: StepContext, works: list[Work], confirm: str) -> None:

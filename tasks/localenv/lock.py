@@ -28,25 +28,23 @@ class ProjectLock:
     def held(self) -> bool:
         return self._file is not None
 
-    def acquire(self, command: str, say: Callable[[str], None]) -> bool:
-        """Take the lock; `command` is what others are told. Return whether this run had to wait.
+    def acquire(self, command: str, say: Callable[[str], None]) -> None:
+        """Take the lock, which may be held already; `command` is what others are told.
 
         Raises LockHeld when it is not free within the waiting time.
         """
-        if self._file:
-            return False
+        if self.held:
+            return
         with disk_errors(self._path.parent):
             self._path.parent.mkdir(parents=True, exist_ok=True)
             file = self._path.open("a+")
-        waited = not _try(file)
-        if waited:
+        if not _try(file):
             self._wait(file, say)
         with disk_errors(self._path.parent):
             file.truncate(0)
             file.write(json.dumps({"pid": os.getpid(), "command": command, "since": time.time()}))
             file.flush()
         self._file = file
-        return waited
 
     def release(self) -> None:
         """Let the next run go on."""

@@ -83,7 +83,12 @@ def look_at_all(client: DynamoDBClient, files: Sequence[TableFile]) -> list[Work
 def check_tables(client: DynamoDBClient, files: list[TableFile]) -> str | None:
     """Say that every table is there, ACTIVE and as its file says; None otherwise."""
     works = look_at_all(client, files)
-    return f"{_counted(len(files), 'table')} {_state(works)}" if all(work.is_done for work in works) else None
+    return state_of(works) if all(work.is_done for work in works) else None
+
+
+def state_of(works: Sequence[Work]) -> str:
+    """Say that all tables are as they should be."""
+    return f"{_counted(len(works), 'table')} {_state(works)}"
 
 
 def plan_tables(client: DynamoDBClient, files: list[TableFile]) -> list[str]:
