@@ -134,7 +134,7 @@ def logs(c: StepContext, service: str = "", follow: bool = False, lines: int = 2
     """Show the last lines that the services wrote: env.logs postgres -f."""
     from .localenv import engines
     from .localenv.errors import UsageError
-    from .localenv.settings import checked, choice
+    from .localenv.variables import checked, choice
 
     if not c.step.settings.is_local:
         c.step.emit({}, NOTHING_LOCAL)
@@ -200,7 +200,7 @@ class _Prefixed:
 def export(c: StepContext, format: str = "shell", legacy: bool = False) -> None:
     """Print the variables that the app needs, passwords included."""
     from .localenv import engines, exports
-    from .localenv.settings import checked, choice
+    from .localenv.variables import checked, choice
 
     checked("--format", format, choice(*exports.FORMATS))
     settings = c.step.settings

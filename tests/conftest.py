@@ -76,10 +76,11 @@ def _only_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True)
 def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Hide the developer's own AWS and Cruddur variables from the tests."""
+    """Hide the developer's own AWS and Cruddur variables from the tests, but for the region, which prod needs."""
     for name in list(os.environ):
         if name.startswith(("AWS_", "LOCALENV_", "DDB_", "DB_SG")) or name.endswith("CONNECTION_URL"):
             monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
 
 
 @pytest.fixture(scope="session")

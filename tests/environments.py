@@ -35,6 +35,7 @@ def environment(state_dir: Path) -> dict[str, str]:
         "LOCALENV_DOTENV": "/dev/null",  # the developer's own is not the tests' business
         "LOCALENV_STATE_DIR": str(state_dir),
         "LOCALENV_ENGINE": "embedded",
+        "AWS_DEFAULT_REGION": "us-east-1",  # the target prod wants to be told
         "XDG_CACHE_HOME": str(state_dir.with_name("cache")),  # nor is the developer's index of checkouts
         "CONNECTION_URL": f"postgresql://postgres:password@localhost:{find_free()}/cruddur",
         "AWS_ENDPOINT_URL_DYNAMODB": f"http://localhost:{find_free()}",

@@ -20,7 +20,8 @@ from tasks.localenv.engines import claims
 from tasks.localenv.kept import keep_ports, kept_ports
 from tasks.localenv.neighbours import survey
 from tasks.localenv.ports import Holder, find_free
-from tasks.localenv.settings import PORT_VARIABLES, ROOT, Settings, read_settings
+from tasks.localenv.settings import ROOT, Settings, read_settings
+from tasks.localenv.variables import PORT_VARIABLES
 from tests.environments import KEPT, environment, inv, reachable
 
 ALL = ("postgres", "dynamodb", "cognito")

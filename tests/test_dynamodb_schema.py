@@ -34,6 +34,7 @@ def prod() -> Iterator[Settings]:
             target="prod",
             environ={
                 "PROD_CONNECTION_URL": "postgresql://u:p@db.example.com/cruddur",
+                "AWS_DEFAULT_REGION": "us-east-1",
                 "AWS_ACCESS_KEY_ID": "AKIAEXAMPLE",
                 "AWS_SECRET_ACCESS_KEY": "secret",
             },

@@ -6,7 +6,8 @@ import re
 import shutil
 from pathlib import Path
 
-from tasks.localenv.settings import PORT_VARIABLES, ROOT, VARIABLES, read_settings
+from tasks.localenv.settings import ROOT, read_settings
+from tasks.localenv.variables import PORT_VARIABLES, VARIABLES
 
 EXAMPLE = ROOT / ".env.example"
 FOR_COMPOSE = {"POSTGRES_USER", "POSTGRES_PASSWORD", "POSTGRES_PORT", "DYNAMODB_PORT"}

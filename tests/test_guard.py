@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,7 +15,12 @@ from tasks.localenv.ports import find_free
 from tasks.localenv.settings import Settings, read_settings
 
 PROD_URL = "postgresql://cruddurroot:s3cret@db.abc.us-east-1.rds.amazonaws.com:5432/cruddur"
-KEYS = {"AWS_ACCESS_KEY_ID": "AKIAEXAMPLE", "AWS_SECRET_ACCESS_KEY": "hush-hush", "AWS_SESSION_TOKEN": "token-hush"}
+KEYS = {
+    "AWS_DEFAULT_REGION": "us-east-1",
+    "AWS_ACCESS_KEY_ID": "AKIAEXAMPLE",
+    "AWS_SECRET_ACCESS_KEY": "hush-hush",
+    "AWS_SESSION_TOKEN": "token-hush",
+}
 SHOWN = [
     "target prod: account 123456789012 (arn:aws:sts::123456789012:user/moto), region us-east-1",
     "hosts: dynamodb.us-east-1.amazonaws.com, postgres db.abc.us-east-1.rds.amazonaws.com:5432/cruddur",
@@ -96,6 +102,12 @@ def test_without_anybody_to_ask_prod_is_refused(prod: Settings) -> None:
     assert caught.value.message == "cruddur is production data, and nobody is here to confirm"
 
 
+def test_another_account_than_the_one_of_production_is_refused(prod: Settings) -> None:
+    with pytest.raises(UsageError, match=r"those of account 123456789012 .*, and PROD_AWS_ACCOUNT_ID is 210987654321"):
+        guard.allow_write(replace(prod, prod_account="210987654321"), name="cruddur", confirm="cruddur", say=print)
+    guard.allow_write(replace(prod, prod_account="123456789012"), name="cruddur", confirm="cruddur", say=print)
+
+
 def test_no_secret_is_shown(prod: Settings) -> None:
     shown = "\n".join(guard.whereabouts(prod))
     assert [secret for secret in ("s3cret", "hush-hush", "token-hush") if secret in shown] == []
@@ -132,7 +144,10 @@ def test_a_profile_that_does_not_exist_is_named(monkeypatch: pytest.MonkeyPatch,
 
 
 def test_half_of_the_credentials_is_said(prod: Settings) -> None:
-    settings = read_settings(target="prod", environ={"PROD_CONNECTION_URL": PROD_URL, "AWS_ACCESS_KEY_ID": "AKIA"})
+    settings = read_settings(
+        target="prod",
+        environ={"PROD_CONNECTION_URL": PROD_URL, "AWS_DEFAULT_REGION": "us-east-1", "AWS_ACCESS_KEY_ID": "AKIA"},
+    )
     with pytest.raises(UsageError, match="no complete AWS credentials found"):
         guard.whereabouts(settings)
 

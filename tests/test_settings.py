@@ -114,11 +114,13 @@ def test_the_apps_own_endpoint_name_means_dynamodb_alone(tmp_path: Path) -> None
 
 def test_prod_switches_every_store_at_once(tmp_path: Path) -> None:
     url = "postgresql://cruddurroot:s%40crt@db.example.com:5433/cruddur?sslmode=require"
-    settings = read(tmp_path, target="prod", PROD_CONNECTION_URL=url)
+    settings = read(tmp_path, target="prod", PROD_CONNECTION_URL=url, AWS_DEFAULT_REGION="ca-central-1")
     wanted = PostgresAddress("db.example.com", 5433, "cruddurroot", "s@crt", "cruddur", (("sslmode", "require"),))
     assert (settings.target, settings.postgres, settings.dynamodb, settings.cognito) == ("prod", wanted, None, None)
     with pytest.raises(UsageError, match="needs PROD_CONNECTION_URL"):
-        read(tmp_path, target="prod")
+        read(tmp_path, target="prod", AWS_DEFAULT_REGION="ca-central-1")
+    with pytest.raises(UsageError, match="needs AWS_DEFAULT_REGION"):
+        read(tmp_path, target="prod", PROD_CONNECTION_URL=url)
 
 
 def test_a_pool_id_means_a_real_pool_unless_it_is_the_emulated_one(tmp_path: Path) -> None:
@@ -149,7 +151,8 @@ def test_the_ports_that_were_picked_for_this_checkout_hold_where_nobody_has_set_
         {"postgres": 5433, "dynamodb": 8123, "cognito": 9230},
         ("postgres", "cognito"),
     )
-    assert read(tmp_path, target="prod", PROD_CONNECTION_URL="postgresql://u@h/d").ports == {"postgres": 5432}
+    prod = read(tmp_path, target="prod", PROD_CONNECTION_URL="postgresql://u@h/d", AWS_DEFAULT_REGION="us-east-1")
+    assert prod.ports == {"postgres": 5432}
 
 
 @pytest.mark.parametrize("note", ['{"project": "other-123456", "ports": {"postgres": 5433}}', "{", "[]", "null", ""])

@@ -44,12 +44,21 @@ def allow_write(
 
 
 def whereabouts(settings: Settings) -> list[str]:
-    """Say whose data the prod target is: account, region and hosts, without a secret. Calls STS."""
+    """Say whose data the prod target is: account, region and hosts, without a secret. Calls STS.
+
+    Raises UsageError for another account than PROD_AWS_ACCOUNT_ID, where that is set.
+    """
     from .aws import aws_errors, client
 
     sts = client(settings, "sts")
     with aws_errors("AWS account"):
         caller = sts.get_caller_identity()
+    if settings.prod_account and caller["Account"] != settings.prod_account:
+        raise UsageError(
+            f"the credentials are those of account {caller['Account']} ({caller['Arn']}), and PROD_AWS_ACCOUNT_ID is "
+            f"{settings.prod_account}",
+            hint="choose the profile or keys of that account",
+        )
     return [
         f"target prod: account {caller['Account']} ({caller['Arn']}), region {settings.region}",
         f"hosts: dynamodb.{settings.region}.amazonaws.com, postgres {settings.postgres}",

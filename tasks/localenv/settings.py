@@ -1,4 +1,4 @@
-"""Settings from the environment and .env: every name, its default and its check, in one table.
+"""Settings from the environment and .env, read and checked.
 
 The environment wins over .env, .env wins over the default, and an empty value counts as absent. LOCALENV_DOTENV, in
 the environment alone, names another file than .env; /dev/null means none.
@@ -11,42 +11,19 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from .addresses import (
-    Endpoint,
-    PostgresAddress,
-    loopback_host,
-    parse_checkip_url,
-    parse_endpoint,
-    parse_postgres_url,
-)
+from .addresses import Endpoint, PostgresAddress, loopback_host
 from .errors import LocalEnvError, UsageError
 from .kept import kept_ports
+from .variables import ENGINES, PORT_VARIABLES, TARGETS, VARIABLES, Variable, checked, choice
 
 ROOT = Path(__file__).resolve().parents[2]
 
 Target = Literal["local", "prod"]
-TARGETS = ("local", "prod")
-ENGINES = ("auto", "docker", "embedded")
-
-
-@dataclass(frozen=True)
-class Variable:
-    """An environment variable that this project reads.
-
-    `formerly` is a name that is read where the first one is absent: the app reads AWS_ENDPOINT_URL and means
-    DynamoDB alone, while every AWS SDK applies it to every service.
-    """
-
-    name: str
-    default: str = ""
-    parse: Callable[[str], Any] = str
-    secret: bool = False
-    formerly: str = ""
 
 
 @dataclass(frozen=True)
@@ -55,7 +32,7 @@ class Settings:
 
     `postgres`, `dynamodb` and `cognito` are those of the target: an endpoint is None where AWS's own is meant.
     `movable` names the services whose address nobody has set: env.up may give them another port.
-    `prod_postgres` is the production database whatever the target is, and `workspace_ip` stands as it was given.
+    `prod_postgres` and `prod_account` are production's whatever the target is; `workspace_ip` stands as it was given.
     """
 
     root: Path
@@ -77,6 +54,7 @@ class Settings:
     hook_wait_s: float = 60
     hook_timeout_s: float = 600
     prod_postgres: PostgresAddress | None = None
+    prod_account: str = ""
     security_group: str = ""
     security_group_rule: str = ""
     workspace_ip: str = ""
@@ -112,80 +90,7 @@ class Settings:
         )
 
 
-def choice(*allowed: str) -> Callable[[str], str]:
-    """Make a check that accepts these exact words only."""
-
-    def parse(text: str) -> str:
-        if text not in allowed:
-            near = difflib.get_close_matches(text.lower(), allowed, n=1)
-            raise UsageError(
-                f"{text!r} is not one of {', '.join(allowed)}", hint=f"did you mean {near[0]!r}?" if near else ""
-            )
-        return text
-
-    return parse
-
-
-def pattern(regex: str, what: str) -> Callable[[str], str]:
-    """Make a check that accepts what the regular expression matches whole."""
-
-    def parse(text: str) -> str:
-        if not re.fullmatch(regex, text):
-            raise UsageError(f"{text!r} is not {what}")
-        return text
-
-    return parse
-
-
-def existing_file(text: str) -> Path:
-    """Accept the path of a file that exists."""
-    path = Path(text).expanduser()
-    if not path.is_file():
-        raise UsageError(f"no file at {text}")
-    return path
-
-
-def seconds(text: str) -> float:
-    """Accept a whole number of seconds, of five digits at most."""
-    return float(pattern(r"\d{1,5}", "a whole number of seconds")(text))
-
-
-VARIABLES = (
-    Variable("LOCALENV_ENGINE", "auto", choice(*ENGINES)),
-    Variable("LOCALENV_STATE_DIR", ".local"),
-    Variable("LOCALENV_HOOK_WAIT_S", "60", seconds),
-    Variable("LOCALENV_HOOK_TIMEOUT_S", "600", seconds),
-    Variable(
-        "CONNECTION_URL", "postgresql://postgres:password@localhost:5432/cruddur", parse_postgres_url, secret=True
-    ),
-    Variable("PROD_CONNECTION_URL", "", parse_postgres_url, secret=True),
-    Variable("AWS_ENDPOINT_URL_DYNAMODB", "http://localhost:8000", parse_endpoint, formerly="AWS_ENDPOINT_URL"),
-    Variable("AWS_ENDPOINT_URL_COGNITO_IDENTITY_PROVIDER", "http://localhost:9229", parse_endpoint),
-    Variable("AWS_DEFAULT_REGION", "us-east-1", pattern(r"[a-z]{2}(-[a-z]+)+-\d", "an AWS region such as us-east-1")),
-    Variable("AWS_ACCESS_KEY_ID"),
-    Variable("AWS_SECRET_ACCESS_KEY", secret=True),
-    Variable("AWS_SESSION_TOKEN", secret=True),
-    Variable(
-        "AWS_COGNITO_USER_POOL_ID", "", pattern(r"[\w-]+_[0-9a-zA-Z]+", "a user pool id such as us-east-1_AbCdEfGhI")
-    ),
-    Variable("AWS_COGNITO_USER_POOL_CLIENT_ID"),
-    Variable("DDB_MESSAGE_TABLE", "cruddur-messages", pattern(r"[A-Za-z0-9_.-]{3,255}", "a DynamoDB table name")),
-    Variable("DYNAMODB_LOCAL_JAR", "", existing_file),
-    Variable("DB_SG_ID", "", pattern(r"sg-[0-9a-f]{8,17}", "the id of a security group such as sg-0a1b2c3d4e5f67890")),
-    Variable(
-        "DB_SG_RULE_ID", "", pattern(r"sgr-[0-9a-f]{8,17}", "the id of a group's rule such as sgr-0a1b2c3d4e5f67890")
-    ),
-    Variable("GITPOD_IP"),  # often what `curl` printed: no task but rds.* is to fail over it
-    Variable("LOCALENV_CHECKIP_URL", "https://checkip.amazonaws.com", parse_checkip_url),
-)
 _BY_NAME = {variable.name: variable for variable in VARIABLES}
-
-PORT_VARIABLES = {
-    "postgres": "CONNECTION_URL",
-    "dynamodb": "AWS_ENDPOINT_URL_DYNAMODB",
-    "cognito": "AWS_ENDPOINT_URL_COGNITO_IDENTITY_PROVIDER",
-}
-"""The setting that holds the port of each service."""
 
 
 def read_settings(
@@ -221,6 +126,7 @@ def read_settings(
         user_pool_client_id=values["AWS_COGNITO_USER_POOL_CLIENT_ID"],
         dynamodb_local_jar=values["DYNAMODB_LOCAL_JAR"] or None,
         prod_postgres=values["PROD_CONNECTION_URL"] or None,
+        prod_account=values["PROD_AWS_ACCOUNT_ID"],
         hook_wait_s=values["LOCALENV_HOOK_WAIT_S"],
         hook_timeout_s=values["LOCALENV_HOOK_TIMEOUT_S"],
         security_group=values["DB_SG_ID"],
@@ -230,7 +136,9 @@ def read_settings(
         movable=tuple(s for s, name in PORT_VARIABLES.items() if not _given(_BY_NAME[name], environ, in_file)[1]),
         warnings=(*_near_misses(in_file, dotenv), *_unfinished(state_dir)),
     )
-    return _for_prod(settings, values) if choice_of_target == "prod" else _for_local(settings, environ, in_file, dotenv)
+    if choice_of_target == "prod":
+        return _for_prod(settings, values["PROD_CONNECTION_URL"], environ, in_file)
+    return _for_local(settings, environ, in_file, dotenv)
 
 
 def project_id(root: Path, state_dir: Path) -> str:
@@ -272,12 +180,15 @@ def _for_local(settings: Settings, environ: Mapping[str, str], in_file: Mapping[
     ).with_ports({service: port for service, port in kept.items() if service in settings.movable})
 
 
-def _for_prod(settings: Settings, values: Mapping[str, Any]) -> Settings:
-    if not values["PROD_CONNECTION_URL"]:
-        raise UsageError(
-            "--target prod needs PROD_CONNECTION_URL, which is not set", hint="set it in .env or in the environment"
-        )
-    return replace(settings, target="prod", postgres=values["PROD_CONNECTION_URL"], dynamodb=None, cognito=None)
+def _for_prod(
+    settings: Settings, postgres: PostgresAddress, environ: Mapping[str, str], in_file: Mapping[str, str]
+) -> Settings:
+    for name in ("PROD_CONNECTION_URL", "AWS_DEFAULT_REGION"):  # the region's default may not be where production is
+        if not _given(_BY_NAME[name], environ, in_file)[1]:
+            raise UsageError(
+                f"--target prod needs {name}, which is not set", hint="set it in .env or in the environment"
+            )
+    return replace(settings, target="prod", postgres=postgres, dynamodb=None, cognito=None)
 
 
 def _read_dotenv(path: Path) -> dict[str, str]:
@@ -306,15 +217,6 @@ def _given(variable: Variable, environ: Mapping[str, str], in_file: Mapping[str,
         if text:
             return name, text
     return "", ""
-
-
-def checked(where: str, text: str, parse: Callable[[str], Any]) -> Any:
-    """Parse a value; what is wrong with it is said with `where` it stands."""
-    try:
-        return parse(text)
-    except LocalEnvError as error:
-        error.message = f"{where}: {error.message}"
-        raise
 
 
 def _place(name: str, environ: Mapping[str, str], in_file: Mapping[str, str], dotenv: Path) -> str:

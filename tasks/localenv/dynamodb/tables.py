@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UsageError
-from ..settings import VARIABLES, Settings
+from ..settings import Settings
+from ..variables import VARIABLES
 from .document import Document
 from .jsonfile import read_json
 from .tablecheck import check_properties

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field, replace
 
 from ..errors import LocalEnvError, ServiceFailed, TimedOut, UsageError
 from ..ports import PortsTaken, Taken, find_holder, is_free, look_at
-from ..settings import PORT_VARIABLES, Settings
+from ..settings import Settings
+from ..variables import PORT_VARIABLES
 from . import docker_sdk, probes
 from .compose import Compose
 from .docker_api import Container, DockerApi

@@ -13,7 +13,8 @@ from pathlib import Path
 
 from ..addresses import Endpoint
 from ..ports import PortsTaken, Taken, look_at
-from ..settings import PORT_VARIABLES, Settings
+from ..settings import Settings
+from ..variables import PORT_VARIABLES
 from . import probes
 from .daemon import Daemon, Wait
 from .following import Source, file_source

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from ..errors import LocalEnvError, ServiceFailed, TimedOut, UsageError
-from ..settings import checked
+from ..variables import checked
 
 if TYPE_CHECKING:
     from ..settings import Settings

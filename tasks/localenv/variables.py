@@ -1,0 +1,116 @@
+"""Every environment variable that this project reads: its name, its default and its check, in one table."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .addresses import parse_checkip_url, parse_endpoint, parse_postgres_url
+from .errors import LocalEnvError, UsageError
+
+TARGETS = ("local", "prod")
+ENGINES = ("auto", "docker", "embedded")
+
+
+@dataclass(frozen=True)
+class Variable:
+    """An environment variable that this project reads.
+
+    `formerly` is a name that is read where the first one is absent: the app reads AWS_ENDPOINT_URL and means
+    DynamoDB alone, while every AWS SDK applies it to every service.
+    """
+
+    name: str
+    default: str = ""
+    parse: Callable[[str], Any] = str
+    secret: bool = False
+    formerly: str = ""
+
+
+def checked(where: str, text: str, parse: Callable[[str], Any]) -> Any:
+    """Parse a value; what is wrong with it is said with `where` it stands."""
+    try:
+        return parse(text)
+    except LocalEnvError as error:
+        error.message = f"{where}: {error.message}"
+        raise
+
+
+def choice(*allowed: str) -> Callable[[str], str]:
+    """Make a check that accepts these exact words only."""
+
+    def parse(text: str) -> str:
+        if text not in allowed:
+            near = difflib.get_close_matches(text.lower(), allowed, n=1)
+            raise UsageError(
+                f"{text!r} is not one of {', '.join(allowed)}", hint=f"did you mean {near[0]!r}?" if near else ""
+            )
+        return text
+
+    return parse
+
+
+def pattern(regex: str, what: str) -> Callable[[str], str]:
+    """Make a check that accepts what the regular expression matches whole."""
+
+    def parse(text: str) -> str:
+        if not re.fullmatch(regex, text):
+            raise UsageError(f"{text!r} is not {what}")
+        return text
+
+    return parse
+
+
+def existing_file(text: str) -> Path:
+    """Accept the path of a file that exists."""
+    path = Path(text).expanduser()
+    if not path.is_file():
+        raise UsageError(f"no file at {text}")
+    return path
+
+
+def seconds(text: str) -> float:
+    """Accept a whole number of seconds, of five digits at most."""
+    return float(pattern(r"\d{1,5}", "a whole number of seconds")(text))
+
+
+VARIABLES = (
+    Variable("LOCALENV_ENGINE", "auto", choice(*ENGINES)),
+    Variable("LOCALENV_STATE_DIR", ".local"),
+    Variable("LOCALENV_HOOK_WAIT_S", "60", seconds),
+    Variable("LOCALENV_HOOK_TIMEOUT_S", "600", seconds),
+    Variable(
+        "CONNECTION_URL", "postgresql://postgres:password@localhost:5432/cruddur", parse_postgres_url, secret=True
+    ),
+    Variable("PROD_CONNECTION_URL", "", parse_postgres_url, secret=True),
+    Variable("AWS_ENDPOINT_URL_DYNAMODB", "http://localhost:8000", parse_endpoint, formerly="AWS_ENDPOINT_URL"),
+    Variable("AWS_ENDPOINT_URL_COGNITO_IDENTITY_PROVIDER", "http://localhost:9229", parse_endpoint),
+    Variable("AWS_DEFAULT_REGION", "us-east-1", pattern(r"[a-z]{2}(-[a-z]+)+-\d", "an AWS region such as us-east-1")),
+    Variable("PROD_AWS_ACCOUNT_ID", "", pattern(r"\d{12}", "an AWS account id: 12 digits")),
+    Variable("AWS_ACCESS_KEY_ID"),
+    Variable("AWS_SECRET_ACCESS_KEY", secret=True),
+    Variable("AWS_SESSION_TOKEN", secret=True),
+    Variable(
+        "AWS_COGNITO_USER_POOL_ID", "", pattern(r"[\w-]+_[0-9a-zA-Z]+", "a user pool id such as us-east-1_AbCdEfGhI")
+    ),
+    Variable("AWS_COGNITO_USER_POOL_CLIENT_ID"),
+    Variable("DDB_MESSAGE_TABLE", "cruddur-messages", pattern(r"[A-Za-z0-9_.-]{3,255}", "a DynamoDB table name")),
+    Variable("DYNAMODB_LOCAL_JAR", "", existing_file),
+    Variable("DB_SG_ID", "", pattern(r"sg-[0-9a-f]{8,17}", "the id of a security group such as sg-0a1b2c3d4e5f67890")),
+    Variable(
+        "DB_SG_RULE_ID", "", pattern(r"sgr-[0-9a-f]{8,17}", "the id of a group's rule such as sgr-0a1b2c3d4e5f67890")
+    ),
+    Variable("GITPOD_IP"),  # often what `curl` printed: no task but rds.* is to fail over it
+    Variable("LOCALENV_CHECKIP_URL", "https://checkip.amazonaws.com", parse_checkip_url),
+)
+
+PORT_VARIABLES = {
+    "postgres": "CONNECTION_URL",
+    "dynamodb": "AWS_ENDPOINT_URL_DYNAMODB",
+    "cognito": "AWS_ENDPOINT_URL_COGNITO_IDENTITY_PROVIDER",
+}
+"""The setting that holds the port of each service."""
