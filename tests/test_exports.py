@@ -17,10 +17,10 @@ from tasks.localenv.addresses import parse_postgres_url
 from tasks.localenv.cognito import seed
 from tasks.localenv.cognito.users import noted_pools
 from tasks.localenv.errors import UsageError
-from tasks.localenv.people import Person
 from tasks.localenv.settings import Settings, read_settings
 from tests.conftest import Cli
 from tests.environments import environment
+from tests.seeded import PEOPLE
 
 NASTY = {
     "SPACES": "  two  words  ",
@@ -150,7 +150,7 @@ def test_a_real_pool_comes_with_the_keys_for_it(tmp_path: Path) -> None:
 
 
 def test_the_exported_variables_are_read_as_the_same_settings(live: Settings, cli: Cli) -> None:
-    seed.apply(live, [Person("bob", "bob", "Bob", "bob@example.com")])
+    seed.apply(live, PEOPLE)
     told = cli("env.export", "--format", "json")
     assert (told.code, told.stderr) == (0, "")
     values = json.loads(told.stdout)["data"]
