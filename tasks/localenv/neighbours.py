@@ -6,6 +6,7 @@ Looks only. What belongs to another checkout is named with the command that remo
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -24,6 +25,8 @@ from .settings import Settings, project_id
 
 VOLUMES = ("db", "dynamodb")
 """What docker-compose.yml calls its volumes."""
+NOWHERE = Path("/nonexistent")
+"""The folder of a checkout of which only its volumes are left (Debian policy 9.2.3: a path that never exists)."""
 SIZE_S = 20.0
 """Docker measures its volumes when it is asked for their sizes."""
 
@@ -82,7 +85,7 @@ def _unlisted(settings: Settings, docker: dict[str, _InDocker]) -> Iterable[Chec
     """Give what the index may not know: this very checkout where it has data, and projects that Docker has."""
     for project, there in docker.items():
         if there.is_ours(project):
-            root = there.root or Path()
+            root = there.root or NOWHERE
             yield Checkout(project, root, root / ".local", {})
     if (settings.state_dir / "logs").exists() or settings.project_id in docker:
         yield Checkout(settings.project_id, settings.root, settings.state_dir, settings.ports)
@@ -94,11 +97,11 @@ def _neighbour(settings: Settings, checkout: Checkout, docker: _InDocker) -> Nei
     folders = [*find_belongings(theirs), *(folder for folder in others if folder.exists())]
     kept = read_choice(checkout.state_dir)
     has = ["docker"] * bool(docker.containers or docker.volumes) + ["embedded"] * bool(find_belongings(theirs))
-    exists = checkout.root != Path() and checkout.is_there
+    exists = checkout.is_there
     lost = [] if exists else _lost_processes(checkout)
     return Neighbour(
         checkout.project_id,
-        path="" if checkout.root == Path() else str(checkout.root),
+        path="" if checkout.root == NOWHERE else str(checkout.root),
         exists=exists,
         engine=kept.engine if kept else " and ".join(has),
         state="running" if lost else _state(theirs, docker),
@@ -130,7 +133,7 @@ def _removal(project: str, lost: list[int], docker: _InDocker, folders: list[Pat
     commands = [f"kill {' '.join(map(str, lost))}"] if lost else []
     if docker.containers or docker.volumes:
         commands.append(f"docker compose -p {project} down --volumes")
-    return " && ".join([*commands, *(f"rm -r '{folder}'" for folder in folders)])
+    return " && ".join([*commands, *(shlex.join(["rm", "-r", str(folder)]) for folder in folders)])
 
 
 def _ask_docker() -> dict[str, _InDocker]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -59,3 +60,16 @@ def test_what_docker_has_of_a_gone_checkout_is_listed_with_the_command_that_remo
     shop.settings.root.with_name("moved").rename(shop.settings.root)
     assert (row.path, row.exists, row.engine, row.state) == (str(shop.settings.root), False, "docker", "running")
     assert row.remove == f"docker compose -p {row.project_id} down --volumes" and row.size_bytes > 0
+
+
+def test_volumes_alone_are_not_mixed_up_with_the_folder_one_stands_in(
+    shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop.up()
+    docker("compose", "-p", shop.settings.project_id, "down")
+    (tmp_path / ".local" / "postgres").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    elsewhere = replace(shop.settings, root=tmp_path, state_dir=tmp_path / ".local", project_id="another-000000")
+    (row,) = [row for row in survey(elsewhere) if row.project_id == shop.settings.project_id]
+    assert (row.path, row.exists, row.engine, row.state) == ("", False, "docker", "stopped")
+    assert row.remove == f"docker compose -p {row.project_id} down --volumes"
