@@ -1,4 +1,4 @@
-"""A step that takes one bare word and short flags: `inv env.logs postgres -f`."""
+"""A step that takes one bare word and short flags: `inv env.logs postgres -f`, `inv db.query 'select 1'`."""
 
 from __future__ import annotations
 
@@ -19,9 +19,15 @@ class WordStep(Step):
     """
 
     def __init__(
-        self, body: Callable[..., Any], *, word: str, short: Mapping[str, str] | None = None, **kwargs: Any
+        self,
+        body: Callable[..., Any],
+        *,
+        word: str,
+        help: Mapping[str, str],
+        short: Mapping[str, str] | None = None,
+        **kwargs: Any,
     ) -> None:
-        super().__init__(body, **kwargs)
+        super().__init__(body, help={**help, word: f"{help[word]}; also without the flag"}, **kwargs)
         self.word = word
         self.short = dict(short or {})
 
@@ -39,10 +45,14 @@ class WordStep(Step):
 
 def has_bare_word(words: Sequence[str], task: str, arguments: Iterable[Argument], tasks: Collection[str]) -> bool:
     """Tell whether `task` is followed by a word that is neither a flag, nor the value of one, nor another task."""
-    places = [place for place, word in enumerate(words) if word.rpartition(".")[2].replace("-", "_") == task]
     flags = {f"{'-' if len(name) == 1 else '--'}{name}": a.takes_value for a in arguments for name in a.names}
+    places = [place for place, word in enumerate(words) if word.rpartition(".")[2].replace("-", "_") == task]
+    return any(_begins_with_word(words[place + 1 :], flags, tasks) for place in places)
+
+
+def _begins_with_word(words: Sequence[str], flags: Mapping[str, bool], tasks: Collection[str]) -> bool:
     takes_value = False
-    for word in words[places[0] + 1 :] if places else ():
+    for word in words:
         if not takes_value and not word.startswith("-"):
             return word not in tasks
         takes_value = not takes_value and flags.get(_last_flag(word, flags), False)

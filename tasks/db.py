@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from . import _output, env
 from ._graph import StepContext, step
+from ._words import word_step
 
 if TYPE_CHECKING:
     from .localenv.postgres.databases import Session
@@ -221,9 +222,10 @@ def _shipped_psql() -> Path | None:
         return None
 
 
-@step(
+@word_step(
     reads=True,
     pre=[setup],
+    word="sql",
     iterable=["param"],
     help={
         "sql": "the statement",

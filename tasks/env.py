@@ -124,7 +124,7 @@ def status(c: StepContext, format: str = "text") -> None:
     word="service",
     short={"follow": "f", "lines": "n"},
     help={
-        "service": "postgres, dynamodb or cognito (default: each of them); the word alone does as well",
+        "service": "postgres, dynamodb or cognito (default: each of them)",
         "follow": "go on with what they write, until Ctrl-C",
         "lines": "this many of each",
         "format": "text or json (with --follow one object a line)",

@@ -154,7 +154,7 @@ def test_reset_puts_the_seeds_back(db: Db, built: Settings) -> None:
 
 def test_a_query_prints_a_table_or_json(db: Db) -> None:
     sql = "SELECT handle, email, NULL AS nothing FROM users WHERE handle < 'c' ORDER BY 1"
-    table = db("db.query", "--sql", sql)
+    table = db("db.query", sql)
     assert (table.code, table.stdout.splitlines()) == (
         0,
         [

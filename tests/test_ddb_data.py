@@ -91,7 +91,7 @@ def test_a_wrong_query_is_said(ddb: Ddb, words: tuple[str, ...], code: int, erro
 def test_an_export_comes_back_by_file_folder_and_pipe(ddb: Ddb, fresh: Settings, tmp_path: Path) -> None:
     name, before = fresh.message_table, dump(fresh)
     size = (tmp_path / "a.jsonl.gz", ddb("export", "--file", "a.jsonl.gz"))[0].stat().st_size
-    assert last_lines(ddb("export", "--file", "a.jsonl.gz")) == [
+    assert last_lines(ddb("export", "a.jsonl.gz")) == [
         f"ok ddb.export 0s 3 items of {name} in a.jsonl.gz ({size} bytes)"
     ]
     piped = ddb("export")
@@ -99,7 +99,7 @@ def test_an_export_comes_back_by_file_folder_and_pipe(ddb: Ddb, fresh: Settings,
     assert last_lines(ddb("export", "--s3", "folder"))[0].startswith(f"ok ddb.export 0s 3 items of {name} in folder (")
     again = ddb("export", "--s3", "folder")
     assert (again.code, last_lines(again, 2)[0]) == (2, "FAIL ddb.export folder: already there, and not empty")
-    for words in (("--file", "a.jsonl.gz"), ("--file", "folder"), ("--file", "-")):
+    for words in (("a.jsonl.gz",), ("--file", "folder"), ("--file", "-")):
         connect(fresh).delete_item(TableName=name, Key={"pk": {"S": "a"}, "sk": {"S": "1"}})
         done = ddb("import", *words, text=piped.stdout)
         assert last_lines(done) == [f"ok ddb.import 0s 3 items for {name}: 1 new, 0 replaced, 2 unchanged"]

@@ -88,6 +88,8 @@ def test_a_file_that_comes_later_is_read_whole(log: Path) -> None:
         ("env.logs env.status", False),
         ("--echo env.logs -f env.status", False),
         ("env.status", False),
+        ("docker.logs env.logs postgres", True),
+        ("env.logs env.status env.logs", False),
     ],
 )
 def test_a_bare_word_is_told_from_values_and_tasks(line: str, has: bool) -> None:

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .. import _output, env
-from .._graph import StepContext, step
+from .._graph import StepContext
+from .._words import word_step
 from . import tables
 from .tables import CONFIRM, TABLE
 
@@ -23,9 +24,10 @@ LOCAL_BATCHES, AWS_BATCHES = 4, 8
 """Batches in flight: more of them do not help a local engine, and do help over a distance."""
 
 
-@step(
+@word_step(
     pre=[env.up],
     reads=True,
+    word="table",
     help={"table": TABLE, "limit": "this many items at most (default: all)", "format": "text, or json: a line an item"},
 )
 def scan(c: StepContext, table: str = "", limit: int = 0, format: str = "text") -> str | None:
@@ -56,10 +58,11 @@ def _plan_query(c: StepContext) -> list[str]:
     return [] if statement.is_read else [f"{statement.verb} {statement.table}"]
 
 
-@step(
+@word_step(
     pre=[env.up],
     reads=True,
     plan=_plan_query,
+    word="sql",
     iterable=["param"],
     help={
         "sql": "the PartiQL statement",
@@ -116,9 +119,10 @@ def _positive(limit: int) -> int:
     return limit
 
 
-@step(
+@word_step(
     pre=[env.up],
     reads=True,
+    word="file",
     plan=lambda c: [f"write the items of {_table(c)} to {c.step.arguments['s3'] or c.step.arguments['file']}"],
     help={
         "table": TABLE,
@@ -178,9 +182,10 @@ def _plan_import(c: StepContext) -> list[str]:
     return [f"write to {_table(c)}, of {_counted(count)}: {outcome}"]
 
 
-@step(
+@word_step(
     name="import",
     pre=[tables.schema_load],
+    word="file",
     plan=_plan_import,
     help={
         "table": TABLE,

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from .. import _output, env
 from .._graph import StepContext, step
+from .._words import word_step
 
 if TYPE_CHECKING:
     from ..localenv.dynamodb.schema import Table, Work
@@ -104,9 +105,10 @@ def list_tables(c: StepContext, format: str = "text") -> None:
     c.step.emit(data, lambda: _output.table(map(_row, tables), headings) or "no tables; run `inv ddb.schema-load`")
 
 
-@step(
+@word_step(
     pre=[env.up],
     reads=True,
+    word="table",
     help={"table": TABLE, "as_file": "as a table file for ddb/tables (CloudFormation, JSON)", "format": FORMAT},
 )
 def describe(c: StepContext, table: str = "", as_file: bool = False, format: str = "text") -> None:
@@ -141,7 +143,13 @@ def _plan_drop(c: StepContext) -> list[str]:
     return [f"- {schema.summary(schema.need_table(connect(c.step.settings), name))}"]
 
 
-@step(pre=[env.up], check=_is_gone, plan=_plan_drop, help={"table": TABLE, "yes": "do not ask", "confirm": CONFIRM})
+@word_step(
+    pre=[env.up],
+    check=_is_gone,
+    plan=_plan_drop,
+    word="table",
+    help={"table": TABLE, "yes": "do not ask", "confirm": CONFIRM},
+)
 def drop(c: StepContext, table: str = "", yes: bool = False, confirm: str = "") -> str:
     """Drop a table with its items, after a question."""
     from ..localenv.dynamodb import schema

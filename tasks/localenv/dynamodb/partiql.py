@@ -55,7 +55,7 @@ def read_query(sql: str, file: str) -> Statement:
     if bool(sql) == bool(file):
         raise UsageError(
             "ddb.query wants one statement, as text or as --file",
-            hint="for example `inv ddb.query --sql 'SELECT * FROM \"my-table\" WHERE pk = ?' --param a`",
+            hint="for example `inv ddb.query 'SELECT * FROM \"my-table\" WHERE pk = ?' --param a`",
         )
     if not file:
         return read_statement(sql, "query")

@@ -103,7 +103,7 @@ class Replacement:
         if table is None and not complete:
             raise LocalEnvError(
                 describe_half(copy, table),
-                hint=f"look with `inv ddb.scan --table {copy.shape.name}`, then `inv ddb.drop --table` it",
+                hint=f"look with `inv ddb.scan {copy.shape.name}`, then `inv ddb.drop {copy.shape.name}`",
             )
         if complete and (table is None or fixed_shape(table.shape) == fixed_shape(copy.shape)):
             return copy
@@ -119,7 +119,7 @@ class Replacement:
         if missing:
             raise LocalEnvError(
                 f"table {name} lacks {len(missing):,} items of {copy.shape.name}, its complete copy",
-                hint=f"look at both with `inv ddb.scan --table`, and put into {name} what it should have",
+                hint=f"look at both with `inv ddb.scan TABLE`, and put into {name} what it should have",
             )
 
     def _copy_out(self, table: Table) -> Table:

@@ -92,7 +92,7 @@ def read_statement(text: str, shown: str) -> Statement:
             raise fault(text, shown, token.at, "a second statement, wanted one", hint="run them one by one")
     verb = tokens[0].upper if tokens else ""
     if verb not in BEFORE_TABLE:
-        hint = "for example `inv ddb.query --sql 'SELECT * FROM \"my-table\" WHERE pk = ?' --param a`"
+        hint = "for example `inv ddb.query 'SELECT * FROM \"my-table\" WHERE pk = ?' --param a`"
         found = tokens[0].text if tokens else "nothing"
         raise fault(text, shown, 0, f"wanted {', '.join(BEFORE_TABLE)}, found {found}", hint=hint)
     table, index = _table(text, shown, tokens, BEFORE_TABLE[verb])

@@ -51,7 +51,7 @@ def read_statement(settings: Settings, text: str, path: str) -> SqlFile:
     if bool(text) == bool(path):
         raise UsageError(
             "db.query wants one statement, as text or as --file",
-            hint="for example `inv db.query --sql 'select * from users'`",
+            hint="for example `inv db.query 'select * from users'`",
         )
     file = read_sql(Path(path).expanduser(), settings.root) if path else SqlFile("query", text.encode())
     found = list(statements(file.text))
