@@ -132,11 +132,11 @@ def test_a_difference_is_planned_and_then_made(ddb: Ddb, fresh: Settings, tmp_pa
         [
             f"ddb.schema-load | {change}",
             f"ddb.schema-load | ~ table {name}: stream OLD_IMAGE (was none)",
-            "ok ddb.schema-load 0s 0 tables created, 2 changes made; 1 ACTIVE and as . says",
+            "ok ddb.schema-load 0s 0 tables created, 2 changes made; 1 ACTIVE and as table.json says",
         ],
     )
     again = ddb("schema-load", "--file", "table.json")
-    assert lines(again.stderr) == ["skip ddb.schema-load 1 table ACTIVE and as . says"]
+    assert lines(again.stderr) == ["skip ddb.schema-load 1 table ACTIVE and as table.json says"]
 
 
 def test_tables_are_listed_and_described(ddb: Ddb, fresh: Settings) -> None:
@@ -250,7 +250,7 @@ def test_a_described_table_may_be_written_to_a_table_file(ddb: Ddb, fresh: Setti
     assert described.code == 0
     (tmp_path / "again.json").write_text(described.stdout)
     again = ddb("schema-load", "--file", "again.json")
-    assert (again.code, lines(again.stderr)) == (0, ["skip ddb.schema-load 1 table ACTIVE and as . says"])
+    assert (again.code, lines(again.stderr)) == (0, ["skip ddb.schema-load 1 table ACTIVE and as again.json says"])
 
 
 def test_what_needs_the_table_stops_at_another_key_and_names_the_command(ddb: Ddb, fresh: Settings) -> None:

@@ -26,7 +26,7 @@ from .existing import refuse_protected as refuse_protected
 from .existing import summary as summary
 from .existing import wait_until_active as wait_until_active
 from .replacement import half_replaced as half_replaced
-from .tables import TableFile, describe_index, describe_key
+from .tables import FOLDER, TableFile, describe_index, describe_key
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -195,5 +195,7 @@ def _counted(count: int, what: str) -> str:
 
 
 def _source(files: Sequence[TableFile]) -> str:
-    """Name the folder that the files are in."""
-    return files[0].shown.rpartition("/")[0] or "."
+    """Name the folder that the files are in, or the only one where that is not the usual folder."""
+    shown = files[0].shown
+    folder = shown.rpartition("/")[0]
+    return folder or "." if folder == FOLDER or len(files) > 1 else shown

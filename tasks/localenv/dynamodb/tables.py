@@ -19,6 +19,7 @@ from .tablecheck import check_properties
 from .template import tables_in
 from .yamlfile import read_yaml
 
+FOLDER = "ddb/tables"
 SUFFIXES = (".json", ".yaml", ".yml")
 Key = tuple[tuple[str, str], ...]
 """The attributes of a key with their types, partition key first: (("pk", "S"), ("sk", "S"))."""
@@ -142,11 +143,11 @@ def read_tables(settings: Settings, given: str = "") -> list[TableFile]:
     A table called as DDB_MESSAGE_TABLE's default gets the name that DDB_MESSAGE_TABLE has now.
     Raises UsageError with path:line:column for what CloudFormation or DynamoDB would refuse.
     """
-    start = Path(given).expanduser() if given else settings.root / "ddb" / "tables"
+    start = Path(given).expanduser() if given else settings.root / FOLDER
     paths = sorted(path for path in start.iterdir() if path.suffix in SUFFIXES) if start.is_dir() else [start]
     if not paths:
         raise UsageError(
-            f"{given or 'ddb/tables'}: no *{', *'.join(SUFFIXES)} in it",
+            f"{given or FOLDER}: no *{', *'.join(SUFFIXES)} in it",
             hint="put a table's CloudFormation properties there",
         )
     default = next(variable.default for variable in VARIABLES if variable.name == "DDB_MESSAGE_TABLE")
