@@ -15,8 +15,7 @@ from ._graph import Exit, StepContext, step
 from ._words import word_step
 
 if TYPE_CHECKING:
-    from .localenv.engines.following import LogLine
-    from .localenv.engines.service import ServiceName, ServiceState
+    from .localenv.engines.service import LogLine, ServiceName, ServiceState
     from .localenv.neighbours import Neighbour
 
 NOTHING_LOCAL = "target prod: nothing to start here"

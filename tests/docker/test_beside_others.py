@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.localenv.engines.following import Source
+from tasks.localenv.engines.service import Source
 from tasks.localenv.neighbours import survey
 from tests.docker.shop import Shop, docker
 

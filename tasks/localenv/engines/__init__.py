@@ -19,8 +19,7 @@ from ..settings import Settings
 from . import claims, following
 from .claims import Move
 from .embedded import make_way
-from .following import LogLine
-from .service import Component, Deadline, Say, ServiceName, ServiceState
+from .service import Component, Deadline, LogLine, Say, ServiceName, ServiceState
 from .state import Choice, EngineName, forget_choice, keep_choice, read_choice
 
 ENGINES: tuple[EngineName, ...] = ("docker", "embedded")

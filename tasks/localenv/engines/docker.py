@@ -20,8 +20,7 @@ from .docker_logs import ContainerSource
 from .docker_postgres import DatabaseServer
 from .docker_preflight import Preflight, find_docker, preflight, require_docker
 from .docker_start import SERVICES, Start, answers_now, current, port_of
-from .following import Source
-from .service import Component, Deadline, Say, ServiceName, ServiceState, Status
+from .service import Component, Deadline, Say, ServiceName, ServiceState, Source, Status
 
 STOPPED = (0, 130, 143)
 """Exit codes of programs that were asked to stop."""

@@ -14,7 +14,7 @@ from http.client import HTTPResponse
 from ..errors import LocalEnvError
 from .docker_api import Container, DockerApi, epoch_s
 from .docker_messages import clean
-from .following import LogLine
+from .service import LogLine
 
 ATTACH_EVERY_S = 0.5
 CHUNK = 1 << 16

@@ -22,8 +22,8 @@ from ..ports import require_free
 from ..settings import Settings
 from . import probes
 from .daemon import Daemon, Wait
-from .following import Source, file_source
-from .service import Deadline, Say, ServiceName, ServiceState, Status
+from .following import file_source
+from .service import Deadline, Say, ServiceName, ServiceState, Source, Status
 
 OLDEST_JAVA = 17
 """DynamoDB Local 2.x and later; AWS docs, "Deploying DynamoDB locally on your computer"."""

@@ -26,9 +26,9 @@ from ..postgres.connection import connect
 from ..settings import Settings
 from . import probes
 from .daemon import Daemon, Wait
-from .following import Source, file_source
+from .following import file_source
 from .postgres_home import Home, find_belongings, find_home, require_user_name
-from .service import Deadline, Say, ServiceName, ServiceState, Status
+from .service import Deadline, Say, ServiceName, ServiceState, Source, Status
 
 HINT = "run `inv env.up` again; if it fails again, `inv env.destroy` makes room for a new database server"
 EXTENSION = Path(__file__).with_name("extension")

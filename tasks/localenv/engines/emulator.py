@@ -17,8 +17,8 @@ from ..settings import Settings
 from ..variables import PORT_VARIABLES
 from . import probes
 from .daemon import Daemon, Wait
-from .following import Source, file_source
-from .service import Deadline, Say, ServiceName, ServiceState, Status
+from .following import file_source
+from .service import Deadline, Say, ServiceName, ServiceState, Source, Status
 
 PROGRAM = Path(__file__).with_name("emulator_server.py")
 HINT = "run `inv env.up` again; if it fails again, `inv env.destroy` makes room for new data"

@@ -6,36 +6,15 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import IO, Protocol
+from typing import IO
 
 from .daemon import Daemon
+from .service import LogLine, Source
 
 LOOK_EVERY_S = 0.1
 CHUNK = 1 << 20
 TAIL = 256_000
 """As far back, in bytes, the last lines of a file are looked for."""
-
-
-@dataclass(frozen=True)
-class LogLine:
-    """A line that services wrote; with `is_event` one that says what became of them. `source` names the services."""
-
-    source: str
-    text: str
-    is_event: bool = False
-
-
-class Source(Protocol):
-    """A log that grows: of one service, or of several that one program serves."""
-
-    @property
-    def name(self) -> str:
-        """Name its services."""
-        ...
-
-    def read(self) -> list[LogLine]:
-        """Give what is new since the last call, without waiting."""
-        ...
 
 
 def follow(sources: Sequence[Source], every_s: float = LOOK_EVERY_S) -> Iterator[LogLine]:

@@ -5,12 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import Literal, Protocol
 
 from ..errors import TimedOut
-
-if TYPE_CHECKING:
-    from .following import Source
 
 ServiceName = Literal["postgres", "dynamodb", "cognito"]
 Status = Literal["running", "starting", "stopped", "failed"]
@@ -51,6 +48,28 @@ class Deadline:
         """Raise TimedOut when the time is over."""
         if self.left_s <= 0:
             raise TimedOut(f"{waiting_for} did not become ready within {self.seconds:.0f} s")
+
+
+@dataclass(frozen=True)
+class LogLine:
+    """A line that services wrote; with `is_event` one that says what became of them. `source` names the services."""
+
+    source: str
+    text: str
+    is_event: bool = False
+
+
+class Source(Protocol):
+    """A log that grows: of one service, or of several that one program serves."""
+
+    @property
+    def name(self) -> str:
+        """Name its services."""
+        ...
+
+    def read(self) -> list[LogLine]:
+        """Give what is new since the last call, without waiting."""
+        ...
 
 
 class Component(Protocol):
