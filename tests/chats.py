@@ -9,11 +9,11 @@ from typing import Any
 
 from ddb import messages
 from tasks.localenv.dynamodb.client import connect
-from tasks.localenv.dynamodb.conversation import Conversation, Line
 from tasks.localenv.dynamodb.scan import plain_item, scan
 from tasks.localenv.dynamodb.seeding import Seeding
-from tasks.localenv.dynamodb.stored import Seed
-from tasks.localenv.dynamodb.users import User
+from tasks.localenv.dynamodb.seeding.conversation import Conversation, Line
+from tasks.localenv.dynamodb.seeding.stored import Seed
+from tasks.localenv.dynamodb.seeding.users import User
 from tasks.localenv.people import Person
 from tasks.localenv.settings import Settings
 

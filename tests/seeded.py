@@ -11,7 +11,7 @@ from tasks.localenv.cognito import seed, sync
 from tasks.localenv.cognito.sync import Queries
 from tasks.localenv.dynamodb import schema, seeding, tables
 from tasks.localenv.dynamodb.client import connect
-from tasks.localenv.dynamodb.users import Lookup
+from tasks.localenv.dynamodb.seeding.users import Lookup
 from tasks.localenv.people import read_people
 from tasks.localenv.postgres import setup
 from tasks.localenv.settings import ROOT, Settings

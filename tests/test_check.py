@@ -21,7 +21,7 @@ from tasks.localenv.cognito.matching import DatabaseUser, Match, Pair, Unmatched
 from tasks.localenv.cognito.users import PoolUser, find_pool
 from tasks.localenv.dynamodb.client import connect as dynamodb
 from tasks.localenv.dynamodb.scan import scan
-from tasks.localenv.dynamodb.users import User
+from tasks.localenv.dynamodb.seeding.users import User
 from tasks.localenv.errors import LocalEnvError
 from tasks.localenv.postgres.connection import connect
 from tasks.localenv.settings import Settings

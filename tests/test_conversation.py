@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.localenv.dynamodb.conversation import Conversation, Line, read_conversation, read_conversations
+from tasks.localenv.dynamodb.seeding.conversation import Conversation, Line, read_conversation, read_conversations
 from tasks.localenv.errors import UsageError
 from tasks.localenv.people import Person, read_people
 from tasks.localenv.settings import ROOT, read_settings

@@ -8,7 +8,7 @@ from typing import Any
 
 from tasks.localenv.dynamodb import schema
 from tasks.localenv.dynamodb.client import connect
-from tasks.localenv.dynamodb.definition import definition_of, properties_of
+from tasks.localenv.dynamodb.schema.definition import definition_of, properties_of
 from tasks.localenv.dynamodb.tables import TableFile, TableShape, Throughput, read_table, shape_of
 from tasks.localenv.settings import Settings
 

@@ -13,7 +13,7 @@ import pytest
 from tasks.localenv import engines
 from tasks.localenv.dynamodb import items, schema
 from tasks.localenv.dynamodb.client import connect
-from tasks.localenv.dynamodb.contents import read_contents
+from tasks.localenv.dynamodb.schema.contents import read_contents
 from tasks.localenv.settings import read_settings
 from tests.environments import environment, reachable
 from tests.test_ddb_changes import after, before, read, table

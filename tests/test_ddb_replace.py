@@ -18,9 +18,9 @@ import pytest
 
 from tasks.localenv.dynamodb import items, schema
 from tasks.localenv.dynamodb.client import connect
-from tasks.localenv.dynamodb.contents import Contents, key_digest, read_contents
-from tasks.localenv.dynamodb.fitness import why_unfit
-from tasks.localenv.dynamodb.replacement import Replacement, copy_name
+from tasks.localenv.dynamodb.schema.contents import Contents, key_digest, read_contents
+from tasks.localenv.dynamodb.schema.fitness import why_unfit
+from tasks.localenv.dynamodb.schema.replacement import Replacement, copy_name
 from tasks.localenv.dynamodb.tables import Index, TableFile, TableShape, read_table
 from tasks.localenv.errors import ConfirmationNeeded, LocalEnvError
 from tasks.localenv.settings import ROOT, Settings

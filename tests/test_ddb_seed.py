@@ -15,7 +15,7 @@ from tasks.localenv.dynamodb import items, seeding
 from tasks.localenv.dynamodb.client import TableMissing, connect
 from tasks.localenv.dynamodb.schema import apply_tables
 from tasks.localenv.dynamodb.seeding import check_sizes
-from tasks.localenv.dynamodb.stored import message_id
+from tasks.localenv.dynamodb.seeding.stored import message_id
 from tasks.localenv.dynamodb.tables import read_tables
 from tasks.localenv.errors import UsageError
 from tasks.localenv.settings import Settings

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tasks.localenv.dynamodb.conversation import Conversation
-from tasks.localenv.dynamodb.users import Lookup, User, fetch_users
+from tasks.localenv.dynamodb.seeding.conversation import Conversation
+from tasks.localenv.dynamodb.seeding.users import Lookup, User, fetch_users
 from tasks.localenv.errors import LocalEnvError
 from tasks.localenv.postgres.connection import connect
 from tasks.localenv.settings import ROOT, Settings

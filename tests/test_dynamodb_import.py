@@ -12,17 +12,16 @@ from typing import Any
 
 import pytest
 
-from tasks.localenv.dynamodb import importing, s3folder
 from tasks.localenv.dynamodb.client import connect
-from tasks.localenv.dynamodb.importing import Outcome
-from tasks.localenv.dynamodb.itemfile import as_line
 from tasks.localenv.dynamodb.items import fetch, puts, write
-from tasks.localenv.dynamodb.s3folder import Part
 from tasks.localenv.dynamodb.scan import scan
 from tasks.localenv.dynamodb.schema import apply_tables, need_table
 from tasks.localenv.dynamodb.tables import read_tables
-from tasks.localenv.dynamodb.transfer import keys_of
-from tasks.localenv.dynamodb.typed import same_item
+from tasks.localenv.dynamodb.transfer import importing, keys_of, s3folder
+from tasks.localenv.dynamodb.transfer.importing import Outcome
+from tasks.localenv.dynamodb.transfer.itemfile import as_line
+from tasks.localenv.dynamodb.transfer.s3folder import Part
+from tasks.localenv.dynamodb.transfer.typed import same_item
 from tasks.localenv.errors import TimedOut, UsageError
 from tasks.localenv.settings import Settings
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from tasks.localenv.dynamodb.itemfile import LINE_BYTES, Keys, read_items, read_lines
-from tasks.localenv.dynamodb.typed import Misfit, item_bytes, key_text, read_item, same_item
+from tasks.localenv.dynamodb.transfer.itemfile import LINE_BYTES, Keys, read_items, read_lines
+from tasks.localenv.dynamodb.transfer.typed import Misfit, item_bytes, key_text, read_item, same_item
 from tasks.localenv.errors import UsageError
 
 KEYS = Keys((("pk", "S"), ("n", "N")), {"pk": "S", "n": "N", "index": "B"})

@@ -17,8 +17,8 @@ from tasks.localenv.cognito.seed import PASSWORD, find_client
 from tasks.localenv.cognito.users import find_pool
 from tasks.localenv.dynamodb import copies
 from tasks.localenv.dynamodb.client import connect as connect_dynamodb
-from tasks.localenv.dynamodb.definition import definition_of
 from tasks.localenv.dynamodb.scan import scan
+from tasks.localenv.dynamodb.schema.definition import definition_of
 from tasks.localenv.errors import LocalEnvError, UsageError
 from tasks.localenv.postgres import databases, ledger, properties
 from tasks.localenv.postgres.connection import connect

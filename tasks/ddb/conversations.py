@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ddb.messages import Page
 
     from ..localenv.dynamodb.seeding import Seeding
-    from ..localenv.dynamodb.users import Lookup, User
+    from ..localenv.dynamodb.seeding.users import Lookup, User
 
 UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 WHO = "handle of the user who looks"
@@ -27,7 +27,7 @@ BEFORE = "only what is older than this time, in UTC: 2026, 2026-11-21T10:30, or 
 
 
 def _lookup(c: StepContext) -> Lookup:
-    from ..localenv.dynamodb.users import Lookup
+    from ..localenv.dynamodb.seeding.users import Lookup
 
     queries = c.step.settings.root / "sql" / "users"
     return Lookup(by_handles=queries / "by_handles.sql", handles=queries / "handles.sql")
@@ -193,7 +193,7 @@ def send_message(
 
 
 def _users(c: StepContext, given: dict[str, str]) -> list[User]:
-    from ..localenv.dynamodb.users import find_users
+    from ..localenv.dynamodb.seeding.users import find_users
     from ..localenv.errors import UsageError
 
     for option, handle in given.items():

@@ -16,9 +16,9 @@ from .tables import CONFIRM, TABLE
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
-    from ..localenv.dynamodb.itemfile import Keys
-    from ..localenv.dynamodb.s3folder import Part
     from ..localenv.dynamodb.statement import Statement
+    from ..localenv.dynamodb.transfer.itemfile import Keys
+    from ..localenv.dynamodb.transfer.s3folder import Part
 
 LOCAL_BATCHES, AWS_BATCHES = 4, 8
 """Batches in flight: more of them do not help a local engine, and do help over a distance."""
@@ -132,11 +132,12 @@ def _positive(limit: int) -> int:
 )
 def export(c: StepContext, table: str = "", file: str = "-", s3: str = "") -> str | None:
     """Write every item of a table as a line of DynamoDB JSON."""
-    from ..localenv.dynamodb import s3folder, transfer
+    from ..localenv.dynamodb import transfer
     from ..localenv.dynamodb.client import connect
-    from ..localenv.dynamodb.itemfile import as_line
     from ..localenv.dynamodb.scan import scan as scanning
     from ..localenv.dynamodb.schema import need_table
+    from ..localenv.dynamodb.transfer import s3folder
+    from ..localenv.dynamodb.transfer.itemfile import as_line
 
     client, name = connect(c.step.settings), _table(c)
     description = need_table(client, name).description
@@ -164,9 +165,8 @@ def _table(c: StepContext) -> str:
 @contextmanager
 def _checked(c: StepContext) -> Iterator[tuple[DynamoDBClient, list[Part], Keys, int]]:
     """Give the client, the files, what the table wants of items, and how many there are, all of them checked."""
-    from ..localenv.dynamodb import importing
     from ..localenv.dynamodb.client import connect
-    from ..localenv.dynamodb.transfer import keys_of
+    from ..localenv.dynamodb.transfer import importing, keys_of
 
     client = connect(c.step.settings)
     keys = keys_of(client, _table(c))
@@ -175,7 +175,7 @@ def _checked(c: StepContext) -> Iterator[tuple[DynamoDBClient, list[Part], Keys,
 
 
 def _plan_import(c: StepContext) -> list[str]:
-    from ..localenv.dynamodb import importing
+    from ..localenv.dynamodb.transfer import importing
 
     with _checked(c) as (client, parts, keys, count):
         outcome = importing.plan(client, _table(c), parts, keys, only_new=c.step.arguments["only_new"])
@@ -196,7 +196,8 @@ def _plan_import(c: StepContext) -> list[str]:
 )
 def import_items(c: StepContext, table: str = "", file: str = "", only_new: bool = False, confirm: str = "") -> str:
     """Write the items of a file to a table, those of the same key over."""
-    from ..localenv.dynamodb import importing, transfer
+    from ..localenv.dynamodb import transfer
+    from ..localenv.dynamodb.transfer import importing
 
     name = _table(c)
     with _checked(c) as (client, parts, keys, count):

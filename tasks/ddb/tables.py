@@ -115,8 +115,9 @@ def describe(c: StepContext, table: str = "", as_file: bool = False, format: str
     """Describe a table: keys, indexes, throughput, stream, items."""
     import json
 
-    from ..localenv.dynamodb import definition, schema
+    from ..localenv.dynamodb import schema
     from ..localenv.dynamodb.client import connect
+    from ..localenv.dynamodb.schema import definition
 
     client, name = connect(c.step.settings), table or c.step.settings.message_table
     if as_file:

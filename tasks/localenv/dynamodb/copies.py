@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import LocalEnvError, UsageError
 from . import schema
-from .definition import definition_of
-from .itemfile import as_line
 from .items import Request, deletes, puts, write
 from .scan import scan
+from .schema.definition import definition_of
 from .tables import read_table
 from .transfer import export_items, import_items
+from .transfer.itemfile import as_line
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient

@@ -13,7 +13,7 @@ from ..errors import LocalEnvError, UsageError
 from ..wire import AwsError
 from .schema import need_table
 from .statement import Statement, fault, read_statement
-from .typed import Item, Misfit, Value, is_typed, read_value
+from .transfer.typed import Item, Misfit, Value, is_typed, read_value
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient

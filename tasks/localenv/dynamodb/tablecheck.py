@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-from .document import Document, Steps
+from .files.document import Document, Steps
 
 REQUIRED = ("TableName", "AttributeDefinitions", "KeySchema")
 OPTIONAL = (

@@ -13,11 +13,11 @@ from typing import Any
 from ..errors import UsageError
 from ..settings import Settings
 from ..variables import VARIABLES
-from .document import Document
-from .jsonfile import read_json
+from .files.document import Document
+from .files.jsonfile import read_json
+from .files.template import tables_in
+from .files.yamlfile import read_yaml
 from .tablecheck import check_properties
-from .template import tables_in
-from .yamlfile import read_yaml
 
 FOLDER = "ddb/tables"
 SUFFIXES = (".json", ".yaml", ".yml")

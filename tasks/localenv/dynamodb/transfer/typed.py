@@ -14,8 +14,8 @@ from collections.abc import Callable
 from decimal import Context, Decimal
 from typing import Any
 
-from ..errors import UsageError
-from .document import Steps
+from ...errors import UsageError
+from ..files.document import Steps
 
 Value = dict[str, Any]
 Item = dict[str, Value]

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ..errors import LocalEnvError
+from ...errors import LocalEnvError
+from ..scan import plain, scan
+from ..tables import Key, TableFile, TableShape
 from .contents import Item, key_digest
 from .existing import Table, refuse_protected
 from .extras import fetch_extras
-from .scan import plain, scan
-from .tables import Key, TableFile, TableShape
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient

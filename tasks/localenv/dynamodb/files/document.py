@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ..errors import UsageError
+from ...errors import UsageError
 
 Steps = tuple[str | int, ...]
 """The way to a value from the top: ("KeySchema", 0, "KeyType")."""

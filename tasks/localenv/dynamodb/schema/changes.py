@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from .tables import (
+from ..tables import (
     NO_LIMITS,
     Extras,
     Index,

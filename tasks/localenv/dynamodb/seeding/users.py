@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import LocalEnvError, UsageError
-from ..postgres.connection import connect, server_errors
+from ...errors import LocalEnvError, UsageError
+from ...postgres.connection import connect, server_errors
 
 if TYPE_CHECKING:
-    from ..settings import Settings
+    from ...settings import Settings
     from .conversation import Conversation
 
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..items import puts, write
+from ..scan import scan
+from ..schema import need_table
 from .itemfile import Keys, read_items, write_lines
-from .items import puts, write
-from .scan import scan
-from .schema import need_table
 from .typed import Item
 
 if TYPE_CHECKING:

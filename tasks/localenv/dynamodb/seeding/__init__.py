@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING
 
-from ..ages import ago
-from ..errors import UsageError
-from ..people import read_people
-from .client import connect
+from ...ages import ago
+from ...errors import UsageError
+from ...people import read_people
+from ..client import connect
+from ..items import deletes, puts, write
 from .conversation import Conversation, read_conversations
-from .items import deletes, puts, write
 from .shapes import Item, Shapes
 from .stored import SPACING, Seed, Stored, are_rows_right, is_as_seeded, observe, time_of, why_not_as_seeded
 from .users import Lookup, User, fetch_users
@@ -21,7 +21,7 @@ from .users import Lookup, User, fetch_users
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
-    from ..settings import Settings
+    from ...settings import Settings
 
 Say = Callable[[str], None]
 

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
-from ..disk import disk_errors
-from ..errors import UsageError
+from ...disk import disk_errors
+from ...errors import UsageError
+from ..items import BATCHES_AT_ONCE, fetch, puts, write
 from .itemfile import Keys, Line, read_items, read_lines
-from .items import BATCHES_AT_ONCE, fetch, puts, write
 from .s3folder import Part, check_part, find_parts
 from .typed import Item, key_text, same_item
 

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ..errors import LocalEnvError, TimedOut
-from ..parallel import side_by_side
-from .client import TableMissing
+from ...errors import LocalEnvError, TimedOut
+from ...parallel import side_by_side
+from ..client import TableMissing
+from ..tables import TableShape, describe_index, describe_key, shape_of
 from .definition import properties_of
-from .tables import TableShape, describe_index, describe_key, shape_of
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient

@@ -16,16 +16,16 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ..errors import LocalEnvError
-from ..wire import AwsError
-from . import items
+from ...errors import LocalEnvError
+from ...wire import AwsError
+from .. import items
+from ..scan import scan
+from ..tables import TableFile
 from .altering import Say
 from .changes import fixed_shape
 from .contents import Contents, key_digest, read_contents, read_keys
 from .existing import DEADLINE_S, Table, drop_table, fetch_table, wait_for, wait_until_active
 from .fitness import refuse_losses, refuse_unfit_items
-from .scan import scan
-from .tables import TableFile
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ..wire import AwsError
-from .tables import Extras, Recovery
+from ...wire import AwsError
+from ..tables import Extras, Recovery
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient

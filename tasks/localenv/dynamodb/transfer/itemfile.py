@@ -20,11 +20,11 @@ from decimal import Decimal
 from pathlib import Path
 from typing import IO, Any, NoReturn
 
-from ..disk import disk_errors
-from ..errors import UsageError
-from .document import Steps
-from .jsonfile import document_of
-from .tables import Key
+from ...disk import disk_errors
+from ...errors import UsageError
+from ..files.document import Steps
+from ..files.jsonfile import document_of
+from ..tables import Key
 from .typed import TOO_DEEP, Item, Misfit, check_size, from_plain, ordered, read_item, told
 
 LINE_BYTES = 16 * 1024 * 1024

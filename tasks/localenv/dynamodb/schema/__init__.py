@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from ..errors import ConfirmationNeeded
-from ..parallel import side_by_side
-from ..wire import AwsError
+from ...errors import ConfirmationNeeded
+from ...parallel import side_by_side
+from ...wire import AwsError
+from ..tables import FOLDER, TableFile, describe_index, describe_key
 from . import replacement
 from .altering import DEADLINE_S as CHANGE_DEADLINE_S
 from .altering import Observed, Say, alter, observe
@@ -26,7 +27,6 @@ from .existing import refuse_protected as refuse_protected
 from .existing import summary as summary
 from .existing import wait_until_active as wait_until_active
 from .replacement import half_replaced as half_replaced
-from .tables import FOLDER, TableFile, describe_index, describe_key
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient

@@ -19,10 +19,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from ..errors import UsageError
-from ..people import Person, find_person
-from ..settings import Settings
-from .tables import shown
+from ...errors import UsageError
+from ...people import Person, find_person
+from ...settings import Settings
+from ..tables import shown
 
 SPEAKERS = ("Person 1", "Person 2")
 HEADERS = ("group", *SPEAKERS)

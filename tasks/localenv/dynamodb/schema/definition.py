@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from .client import TableMissing
+from ..client import TableMissing
 from .extras import fetch_extras
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
-    from .tables import Extras
+    from ..tables import Extras
 
 
 def definition_of(client: DynamoDBClient, name: str) -> dict[str, Any]:

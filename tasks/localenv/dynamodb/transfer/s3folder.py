@@ -21,10 +21,10 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from ..disk import disk_errors
-from ..errors import UsageError
+from ...disk import disk_errors
+from ...errors import UsageError
+from ..files.jsonfile import read_json
 from .itemfile import need_folder, unreadable, write_lines
-from .jsonfile import read_json
 from .typed import Item
 
 SUMMARY, FILES, REQUEST = "manifest-summary.json", "manifest-files.json", "import-table.json"

@@ -6,12 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ..errors import TimedOut
-from ..wire import AwsError
+from ...errors import TimedOut
+from ...wire import AwsError
+from ..tables import Extras, TableFile
 from .changes import Change, Plan, plan_changes
 from .existing import Table, fetch_table, wait_for, wait_until_active
 from .extras import fetch_extras, set_recovery, set_tags, set_time_to_live
-from .tables import Extras, TableFile
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient

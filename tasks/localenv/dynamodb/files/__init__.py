@@ -1,0 +1,1 @@
+"""What files say, each value with its place: JSON, YAML, CloudFormation templates, NoSQL Workbench models."""
