@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -38,6 +40,23 @@ def fill(settings: Settings) -> None:
     sync.apply(settings, QUERIES, sync.compare(settings, QUERIES))
     schema.apply_tables(connect(settings), tables.read_tables(settings))
     seeding.prepare(settings, messages, LOOKUP, say=quiet).seed(quiet)
+
+
+@contextmanager
+def half_replaced(settings: Settings) -> Iterator[str]:
+    """Leave what a replacement of the message table leaves that was cut short; give what is said of it."""
+    client, name = connect(settings), settings.message_table
+    client.create_table(
+        TableName=f"{name}.replacing",
+        KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}],
+        AttributeDefinitions=[{"AttributeName": "pk", "AttributeType": "S"}],
+        BillingMode="PAY_PER_REQUEST",
+        DeletionProtectionEnabled=True,
+    )
+    schema.wait_until_active(client, f"{name}.replacing")
+    yield f"table {name} is half replaced: its 0 items are safe in {name}.replacing"
+    client.update_table(TableName=f"{name}.replacing", DeletionProtectionEnabled=False)
+    client.delete_table(TableName=f"{name}.replacing")
 
 
 def complete(live: Settings, state_dir: Path, database: Settings, fresh: Settings) -> Settings:

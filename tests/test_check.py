@@ -22,11 +22,11 @@ from tasks.localenv.cognito.users import PoolUser, find_pool
 from tasks.localenv.dynamodb.client import connect as dynamodb
 from tasks.localenv.dynamodb.scan import scan
 from tasks.localenv.dynamodb.seeding.users import User
-from tasks.localenv.errors import LocalEnvError
+from tasks.localenv.errors import ConfirmationNeeded, LocalEnvError
 from tasks.localenv.postgres.connection import connect
 from tasks.localenv.settings import Settings
 from tests.environments import Finished
-from tests.seeded import PEOPLE, QUERIES, complete
+from tests.seeded import PEOPLE, QUERIES, complete, half_replaced
 
 LONDO = next(str(person.uuid) for person in PEOPLE if person.person == "londo")
 
@@ -61,6 +61,11 @@ def test_a_seeded_environment_is_clean(whole: Settings) -> None:
     assert report == Report(len(PEOPLE), len(PEOPLE), items, (), 0)
     assert report.sentence == f"{len(PEOPLE)} users, {len(PEOPLE)} pool users and {items} items agree"
     assert items >= 102
+
+
+def test_a_half_replaced_table_is_no_reason_to_seed(whole: Settings) -> None:
+    with half_replaced(whole) as said, pytest.raises(ConfirmationNeeded, match=said):
+        examine(whole)
 
 
 def test_an_id_that_was_never_synced_is_found(whole: Settings) -> None:

@@ -15,7 +15,7 @@ from tasks.localenv.dynamodb.scan import scan
 from tasks.localenv.settings import ROOT, Settings
 from tests.conftest import Cli
 from tests.environments import Finished, inv
-from tests.seeded import PEOPLE
+from tests.seeded import PEOPLE, half_replaced
 
 GROUP = "5ae290ed-55d1-47a0-bc6d-fe2bc2700399"
 UUIDS = {person.handle: str(person.uuid) for person in PEOPLE}
@@ -76,6 +76,14 @@ def test_conversations_come_page_by_page_with_the_next_command(ddb: Cli, fresh: 
     listed = data_of(ddb("list-conversations", "--as", "andrewbrown", "--limit", "1", "--format", "json"))
     assert [row["user_handle"] for row in listed["conversations"]] == ["bayko"]
     assert listed["next"].startswith("inv ddb.list-conversations --as andrewbrown --limit 1 --before ")
+
+
+def test_a_half_replaced_table_is_not_read(ddb: Cli, fresh: Settings) -> None:
+    assert ddb("seed").code == 0
+    with half_replaced(fresh) as said:
+        for words in (("list-conversations",), ("get-conversation", "--with", "bayko")):
+            done = ddb(*words, "--as", "andrewbrown")
+            assert (done.code, done.stdout, said in done.stderr) == (3, "", True)
 
 
 def test_a_message_is_read_from_stdin(ddb: Cli, fresh: Settings, live_environment: dict[str, str]) -> None:

@@ -275,6 +275,16 @@ def test_equal_items_have_equal_digests_however_they_are_written() -> None:
     assert key_digest({"a": {"S": "1"}}, (("a", "S"),)) != key_digest({"a": {"N": "1"}}, (("a", "N"),))
 
 
+@pytest.mark.parametrize("kind", ["N", "NS"])
+def test_numbers_differ_in_any_of_their_38_digits_and_zero_has_no_sign(kind: str) -> None:
+    def digest(number: str) -> bytes:
+        return key_digest({"a": {kind: number if kind == "N" else [number, "5"]}}, (("a", kind),))
+
+    assert digest("0") == digest("-0.0")
+    assert digest(f"{'1' * 35}671") != digest(f"{'1' * 35}672")
+    assert digest(f"{'1' * 35}671") == digest(f"{'1' * 35}671.00")
+
+
 def test_what_is_set_on_the_table_and_not_in_the_file_is_not_lost(filled: Any, fresh: Settings, tmp_path: Path) -> None:
     name = fresh.message_table
     filled.update_time_to_live(TableName=name, TimeToLiveSpecification={"Enabled": True, "AttributeName": "until"})
@@ -283,6 +293,20 @@ def test_what_is_set_on_the_table_and_not_in_the_file_is_not_lost(filled: Any, f
     assert caught.value.message == (
         f"table {name} has TimeToLiveSpecification, of which ddb/tables/t.json says nothing: a new table would not"
     )
+
+
+def test_limits_of_an_on_demand_table_are_not_lost(live: Settings, table_name: str, tmp_path: Path) -> None:
+    client, on_demand = connect(live), {"BillingMode": "PAY_PER_REQUEST"}
+    limits = {"MaxReadRequestUnits": 5, "MaxWriteRequestUnits": 6}
+    before = {**table(table_name), **on_demand, "OnDemandThroughput": limits}
+    after = {**rekeyed(table_name), **on_demand}
+    for properties in (before, after):
+        properties.pop("ProvisionedThroughput", None)
+    for entry in after["GlobalSecondaryIndexes"]:
+        entry.pop("ProvisionedThroughput", None)
+    schema.apply_tables(client, [written(tmp_path, before)])
+    with pytest.raises(LocalEnvError, match=f"table {table_name} has OnDemandThroughput, of which ddb/tables/t.json"):
+        schema.apply_tables(client, [written(tmp_path, after)], replace=True)
 
 
 def test_a_protected_table_is_not_replaced(filled: Any, fresh: Settings, tmp_path: Path) -> None:
@@ -332,7 +356,7 @@ def test_killed_at_any_moment_the_next_run_ends_it(
         assert is_replaced(filled, file, before)
 
 
-def test_status_tells_what_is_half_replaced(cli: Ddb, filled: Any, fresh: Settings, tmp_path: Path) -> None:
+def test_a_half_replaced_table_is_said_and_not_read(cli: Ddb, filled: Any, fresh: Settings, tmp_path: Path) -> None:
     name = fresh.message_table
     for calls in range(60):
         with pytest.raises(Cut.End):
@@ -346,3 +370,15 @@ def test_status_tells_what_is_half_replaced(cli: Ddb, filled: Any, fresh: Settin
     ) in done.stdout
     seeded = cli("ddb.seed", DDB_MESSAGE_TABLE=name)
     assert (seeded.code, "not run ddb.seed" in re.sub(r" +", " ", seeded.stderr)) == (3, True)
+    said = f"table {name} is half replaced: its {COUNT} items are safe in {name}.replacing"
+    (tmp_path / "kept").write_text("an earlier export")
+    for words in (
+        ("ddb.scan",),
+        ("ddb.export", str(tmp_path / "kept")),
+        ("ddb.query", f'SELECT * FROM "{name}"'),
+        ("ddb.drop", "--yes"),
+    ):
+        done = cli(*words, DDB_MESSAGE_TABLE=name)
+        assert (words, done.code, done.stdout, said in done.stderr) == (words, 3, "", True)
+    assert (tmp_path / "kept").read_text() == "an earlier export"
+    assert cli("ddb.scan", f"{name}.replacing", "--limit", "1").code == 0

@@ -13,13 +13,13 @@ from ddb import references
 from tasks.localenv import why
 from tasks.localenv.cognito.users import find_pool
 from tasks.localenv.dynamodb.client import connect as connect_dynamodb
-from tasks.localenv.errors import LocalEnvError, UsageError
+from tasks.localenv.errors import ConfirmationNeeded, LocalEnvError, UsageError
 from tasks.localenv.postgres.connection import connect
 from tasks.localenv.settings import ROOT, Settings
 from tasks.localenv.why import App, Fact, Why
 from tests.chats import GROUP
 from tests.environments import Finished
-from tests.seeded import PEOPLE, QUERIES, complete
+from tests.seeded import PEOPLE, QUERIES, complete, half_replaced
 
 ANDREW = next(person for person in PEOPLE if person.handle == "andrewbrown")
 APP = App(
@@ -54,6 +54,11 @@ def findings(found: Why) -> list[str]:
 def execute(settings: Settings, statement: bytes) -> None:
     with connect(settings.postgres) as connection:
         connection.execute(statement)
+
+
+def test_a_half_replaced_table_is_not_asked(settings: Settings) -> None:
+    with half_replaced(settings) as said, pytest.raises(ConfirmationNeeded, match=said):
+        explain(settings, "andrewbrown")
 
 
 def test_a_user_is_found_by_every_name_and_explained_the_same(settings: Settings) -> None:

@@ -14,6 +14,8 @@ from . import tables
 from .tables import CONFIRM, FORMAT
 
 if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
     from ddb.messages import Page
 
     from ..localenv.dynamodb.seeding import Seeding
@@ -76,13 +78,10 @@ def list_conversations(c: StepContext, as_: str = "", limit: int = 20, before: s
     from ddb import messages
 
     from ..localenv.columns import cut
-    from ..localenv.dynamodb.client import connect
 
     _check_page(limit, before)
     (user,) = _users(c, {"--as": as_})
-    page = messages.list_message_groups(
-        connect(c.step.settings), c.step.settings.message_table, user.uuid, limit=limit, before=before
-    )
+    page = messages.list_message_groups(*_whole_table(c), user.uuid, limit=limit, before=before)
     cells = max(20, _columns() - 40) if _columns() else 200
     rows = [(row["sk"], row["user_handle"], cut(row["message"], cells)) for row in page.items]
     nothing = f"{user.handle} has no conversations{' before that' if before else ''}"
@@ -113,12 +112,10 @@ def get_conversation(
     """Show the newest messages of a conversation, the newest at the end."""
     from ddb import messages
 
-    from ..localenv.dynamodb.client import connect
-
     _check_page(limit, before)
     _check_way(with_, group, "--with")
     user, *others = _users(c, {"--as": as_, **({"--with": with_} if with_ else {})})
-    client, table = connect(c.step.settings), c.step.settings.message_table
+    client, table = _whole_table(c)
     found = messages.find_group(client, table, user.uuid, others[0].uuid) if others else group.lower()
     if not found or (group and not messages.is_member(client, table, found, user.uuid)):
         raise _no_conversation(user, with_, group)
@@ -190,6 +187,16 @@ def send_message(
     c.step.emit(vars(sent), "")
     kind = "new group" if sent.is_new_group else "group"
     return f"sent in {kind} {sent.group} at {_local(sent.message['sk'])}; {_consumed(sent.capacity)}"
+
+
+def _whole_table(c: StepContext) -> tuple[DynamoDBClient, str]:
+    """Give client and table to read from. Raises ConfirmationNeeded where the table is half replaced."""
+    from ..localenv.dynamodb import schema
+    from ..localenv.dynamodb.client import connect
+
+    client, table = connect(c.step.settings), c.step.settings.message_table
+    schema.refuse_half(client, table)
+    return client, table
 
 
 def _users(c: StepContext, given: dict[str, str]) -> list[User]:

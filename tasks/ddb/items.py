@@ -38,7 +38,7 @@ def scan(c: StepContext, table: str = "", limit: int = 0, format: str = "text") 
 
     as_json, limit = c.step.format == "json", _positive(limit)
     client, name = connect(c.step.settings), _table(c)
-    key = tuple(attribute for attribute, _ in schema.need_table(client, name).shape.key)
+    key = tuple(attribute for attribute, _ in schema.need_whole_table(client, name).shape.key)
     items = scanning.scan(client, name, limit=limit)
     count = _output.stream(scanning.as_json_line(item) if as_json else scanning.as_text(item, key) for item in items)
     return None if count is None else f"{_counted(count)} of {name}"
@@ -135,12 +135,12 @@ def export(c: StepContext, table: str = "", file: str = "-", s3: str = "") -> st
     from ..localenv.dynamodb import transfer
     from ..localenv.dynamodb.client import connect
     from ..localenv.dynamodb.scan import scan as scanning
-    from ..localenv.dynamodb.schema import need_table
+    from ..localenv.dynamodb.schema import need_whole_table
     from ..localenv.dynamodb.transfer import s3folder
     from ..localenv.dynamodb.transfer.itemfile import as_line
 
     client, name = connect(c.step.settings), _table(c)
-    description = need_table(client, name).description
+    description = need_whole_table(client, name).description
     if s3:
         folder = Path(s3).expanduser()
         items, size_bytes = s3folder.write_folder(folder, name, scanning(client, name, consistent=True), description)

@@ -132,8 +132,9 @@ def _is_gone(c: StepContext) -> str | None:
     from ..localenv.dynamodb import schema
     from ..localenv.dynamodb.client import connect
 
-    name = c.step.arguments["table"] or c.step.settings.message_table
-    return None if schema.fetch_table(connect(c.step.settings), name) else f"there is no table {name}"
+    client, name = connect(c.step.settings), c.step.arguments["table"] or c.step.settings.message_table
+    schema.refuse_half(client, name)
+    return None if schema.fetch_table(client, name) else f"there is no table {name}"
 
 
 def _plan_drop(c: StepContext) -> list[str]:
@@ -141,7 +142,7 @@ def _plan_drop(c: StepContext) -> list[str]:
     from ..localenv.dynamodb.client import connect
 
     name = c.step.arguments["table"] or c.step.settings.message_table
-    return [f"- {schema.summary(schema.need_table(connect(c.step.settings), name))}"]
+    return [f"- {schema.summary(schema.need_whole_table(connect(c.step.settings), name))}"]
 
 
 @word_step(
@@ -158,7 +159,7 @@ def drop(c: StepContext, table: str = "", yes: bool = False, confirm: str = "") 
 
     settings = c.step.settings
     client = connect(settings)
-    found = schema.need_table(client, table or settings.message_table)
+    found = schema.need_whole_table(client, table or settings.message_table)
     endpoint_url = settings.dynamodb.url if settings.dynamodb else ""
     schema.refuse_protected(found, endpoint_url)
     if settings.is_local:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from .cognito import sync
 from .cognito.matching import Match
 from .cognito.sync import Comparison, Queries
+from .dynamodb import schema
 from .dynamodb.client import connect
 from .dynamodb.scan import scan
 from .parallel import side_by_side
@@ -154,8 +155,9 @@ def _findings(settings: Settings, app: App, compared: Comparison, named: _Named)
 
 
 def _survey(settings: Settings, app: App) -> _Named:
-    named = _Named()
-    for item in scan(connect(settings), settings.message_table):
+    named, client = _Named(), connect(settings)
+    schema.refuse_half(client, settings.message_table)
+    for item in scan(client, settings.message_table):
         named.items += 1
         app.survey.add(item)
         for pair in app.references(item):

@@ -18,6 +18,7 @@ from .cognito import sync
 from .cognito.matching import DatabaseUser, match
 from .cognito.sync import Queries
 from .cognito.users import Pool, PoolUser, look_for_pool
+from .dynamodb import schema
 from .dynamodb.client import connect as connect_dynamodb
 from .dynamodb.scan import plain_item
 from .errors import LocalEnvError, UsageError
@@ -130,6 +131,7 @@ def explain(settings: Settings, app: App, name: str) -> Why:
     pool, everybody = _fetch_users(settings, app)
     found, why = everybody.related(name), Why(name)
     client, table = connect_dynamodb(settings), settings.message_table
+    schema.refuse_half(client, table)
     _explain_users(why, found, name)
     uuids = [row.uuid for row in found.rows] + [str(person.uuid) for person in found.people]
     is_nobodys = _is_uuid(name) and not why.kinds

@@ -126,6 +126,22 @@ def refuse_replacements(works: Sequence[Work], command: str) -> None:
         )
 
 
+def refuse_half(client: DynamoDBClient, name: str) -> None:
+    """Raise ConfirmationNeeded where a replacement was cut short after which the table may lack items."""
+    copy = replacement.fetch_copy(client, name)
+    if copy and replacement.is_complete(copy):
+        raise ConfirmationNeeded(
+            replacement.describe_half(copy, None),
+            hint=f"run `{COMMAND} --replace` to finish that, with the --file that it had",
+        )
+
+
+def need_whole_table(client: DynamoDBClient, name: str) -> Table:
+    """Describe a table whose items are to be read. Raises TableMissing, and ConfirmationNeeded as `refuse_half`."""
+    refuse_half(client, name)
+    return need_table(client, name)
+
+
 def apply_tables(
     client: DynamoDBClient,
     files: list[TableFile],

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...errors import LocalEnvError
 from ..scan import plain, scan
-from ..tables import Key, TableFile, TableShape
+from ..tables import NO_LIMITS, Key, TableFile, TableShape
 from .contents import Item, key_digest
 from .existing import Table, refuse_protected
 from .extras import fetch_extras
@@ -28,6 +28,7 @@ def refuse_losses(client: DynamoDBClient, table: Table, file: TableFile) -> None
         ("PointInTimeRecoverySpecification", wanted.recovery is None and found.recovery and found.recovery.on),
         ("Tags", wanted.tags is None and found.tags),
         ("SSESpecification", file.shape.encryption is None and table.shape.encryption not in (None, "default")),
+        ("OnDemandThroughput", _limits_would_go(table.shape, file.shape)),
         ("TableClass", file.shape.table_class is None and table.shape.table_class not in (None, "STANDARD")),
     ]
     lost = [name for name, would_go in set_there if would_go]
@@ -41,6 +42,11 @@ def refuse_losses(client: DynamoDBClient, table: Table, file: TableFile) -> None
             f"table {file.name} has replicas in other regions, which do not follow a new table",
             hint="remove the replicas first, and add them again afterwards",
         )
+
+
+def _limits_would_go(found: TableShape, wanted: TableShape) -> bool:
+    """Tell whether limits are set that a new table would not have; a provisioned one has none."""
+    return wanted.limits is None and not wanted.throughput and found.limits not in (None, NO_LIMITS)
 
 
 def refuse_unfit_items(client: DynamoDBClient, name: str, key: Key, wanted: TableShape) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from ..items import puts, write
 from ..scan import scan
-from ..schema import need_table
+from ..schema import need_whole_table
 from .itemfile import Keys, read_items, write_lines
 from .typed import Item
 
@@ -59,8 +59,8 @@ def import_items(
 
 
 def keys_of(client: DynamoDBClient, table: str) -> Keys:
-    """Give what the items of a table must have. Raises TableMissing."""
-    found = need_table(client, table)
+    """Give what the items of a table must have. Raises TableMissing, and as need_whole_table."""
+    found = need_whole_table(client, table)
     types = {each["AttributeName"]: each["AttributeType"] for each in found.description["AttributeDefinitions"]}
     return Keys(found.shape.key, types)
 
