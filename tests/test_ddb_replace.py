@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import random
@@ -260,10 +261,14 @@ def test_two_items_with_one_new_key_are_named(filled: Any, fresh: Settings, tmp_
         ({"pk": {"S": "é" * 1025}}, "its pk has more than 2048 bytes"),
         ({"pk": {"S": "a"}, "other": {"S": "1"}}, "its other is of type S, not N"),
         ({"pk": {"S": "a"}, "other": {"N": "1"}}, ""),
+        ({"pk": {"S": "a"}, "bytes": {"B": base64.b64encode(b"b" * 1024).decode()}}, ""),
+        ({"pk": {"S": "a"}, "bytes": {"B": b"b" * 1024}}, ""),
+        ({"pk": {"S": "a"}, "bytes": {"B": b"b" * 1025}}, "its bytes has more than 1024 bytes"),
     ],
 )
 def test_an_item_must_fit_the_keys_of_table_and_indexes(item: Any, reason: str) -> None:
-    shape = TableShape("t", (("pk", "S"),), (Index("by-other", (("other", "N"),), "ALL", None),), None, "")
+    index = Index("by-other", (("other", "N"), ("bytes", "B")), "ALL", None)
+    shape = TableShape("t", (("pk", "S"),), (index,), None, "")
     assert why_unfit(item, shape) == reason
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+from ..numbers import number_text
 from ..scan import scan
 from ..tables import Key
 
@@ -37,14 +37,14 @@ class Contents:
 def read_contents(client: DynamoDBClient, table: str) -> Contents:
     """Read a table through."""
     contents = Contents()
-    for _ in contents.adding(scan(client, table)):
+    for _ in contents.adding(scan(client, table, consistent=True)):
         pass
     return contents
 
 
 def read_keys(client: DynamoDBClient, table: str, key: Key) -> set[bytes]:
     """Give the digest of each item's key, of 16 bytes: a million items take about 80 MB."""
-    return {key_digest(item, key) for item in scan(client, table)}
+    return {key_digest(item, key) for item in scan(client, table, consistent=True)}
 
 
 def key_digest(item: Item, key: Key) -> bytes:
@@ -64,7 +64,7 @@ def _canonical(value: dict[str, Any]) -> Any:
     if kind == "L":
         return kind, [_canonical(entry) for entry in content]
     if kind == "N":
-        return kind, str(Decimal(content).normalize())
+        return kind, number_text(content)
     if kind == "NS":
-        return kind, sorted(str(Decimal(entry).normalize()) for entry in content)
+        return kind, sorted(map(number_text, content))
     return kind, sorted(content) if kind in ("SS", "BS") else content

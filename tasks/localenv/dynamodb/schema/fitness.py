@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from typing import TYPE_CHECKING, Any
 
 from ...errors import LocalEnvError
@@ -54,7 +55,7 @@ def refuse_unfit_items(client: DynamoDBClient, name: str, key: Key, wanted: Tabl
     unfit: list[str] = []
     count = 0
     seen: set[bytes] = set()
-    for item in scan(client, name):
+    for item in scan(client, name, consistent=True):
         reason = why_unfit(item, wanted)
         digest = key_digest(item, wanted.key)
         if not reason and digest in seen:
@@ -78,12 +79,25 @@ def why_unfit(item: Item, shape: TableShape) -> str:
     for name, _ in shape.key:
         if name not in item:
             return f"it has no {name}"
-    for key in (shape.key, *(index.key for index in shape.indexes)):
-        for part, (name, kind) in zip(("partition", "sort"), key, strict=False):
-            reason = _why_no_key(name, kind, item[name], LONGEST[part]) if name in item else ""
-            if reason:
-                return reason
+    longest = longest_keys(shape)
+    for name, kind in (pair for key in _keys(shape) for pair in key):
+        reason = _why_no_key(name, kind, item[name], longest[name]) if name in item else ""
+        if reason:
+            return reason
     return ""
+
+
+def longest_keys(shape: TableShape) -> dict[str, int]:
+    """Give how many bytes each attribute may have that the table or an index is keyed by."""
+    longest: dict[str, int] = {}
+    for key in _keys(shape):
+        for part, (name, _) in zip(LONGEST, key, strict=False):
+            longest[name] = min(longest.get(name, LONGEST[part]), LONGEST[part])
+    return longest
+
+
+def _keys(shape: TableShape) -> tuple[Key, ...]:
+    return (shape.key, *(index.key for index in shape.indexes))
 
 
 def _why_no_key(name: str, kind: str, value: dict[str, Any], longest: int) -> str:
@@ -92,10 +106,17 @@ def _why_no_key(name: str, kind: str, value: dict[str, Any], longest: int) -> st
         return f"its {name} is of type {found}, not {kind}"
     if kind == "N":
         return ""
-    size = len(content.encode()) if isinstance(content, str) else len(content)
+    size = _key_bytes(kind, content)
     if not size:
         return f"its {name} is empty"
     return f"its {name} has more than {longest} bytes" if size > longest else ""
+
+
+def _key_bytes(kind: str, content: str | bytes) -> int:
+    """Measure text or binary; the latter is base64 text from a local engine, and bytes from boto3."""
+    if isinstance(content, str):
+        content = base64.b64decode(content) if kind == "B" else content.encode()
+    return len(content)
 
 
 def _shown_key(item: Item, key: Key) -> str:

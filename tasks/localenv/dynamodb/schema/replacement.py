@@ -133,7 +133,7 @@ class Replacement:
         self.client.create_table(**self._copy_parameters())
         wait_until_active(self.client, aside, self.deadline_s)
         read = Contents()
-        self._fill(aside, read.adding(scan(self.client, name)))
+        self._fill(aside, read.adding(scan(self.client, name, consistent=True)))
         if not (read == read_contents(self.client, aside) == read_contents(self.client, name)):
             raise LocalEnvError(
                 f"table {name} changed while it was copied: nothing was replaced",
@@ -157,7 +157,8 @@ class Replacement:
         else:
             self.say(f"going on to fill {name} from {aside}")
             present = read_keys(self.client, name, key)
-        self._fill(name, (item for item in scan(self.client, aside) if key_digest(item, key) not in present))
+        copied = scan(self.client, aside, consistent=True)
+        self._fill(name, (item for item in copied if key_digest(item, key) not in present))
         wanted = read_keys(self.client, aside, key)
         missing = wanted - read_keys(self.client, name, key)
         if missing:
