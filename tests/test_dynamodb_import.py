@@ -103,6 +103,10 @@ def test_nothing_is_written_where_a_line_of_the_last_file_is_wrong(
     assert items_of(fresh) == []
 
 
+def test_what_keys_may_have_is_known_for_table_and_indexes(fresh: Settings, table: str) -> None:
+    assert keys_of(connect(fresh), table).longest == {"pk": 2048, "sk": 1024, "message_group_uuid": 2048}
+
+
 def test_stdin_is_kept_in_a_file_for_the_time_of_the_import(tmp_path: Path) -> None:
     with importing.sources("-", lambda: io.BytesIO(b"line\n")) as parts:
         (part,) = parts

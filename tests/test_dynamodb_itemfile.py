@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import gzip
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tasks.localenv.dynamodb.transfer.itemfile import LINE_BYTES, Keys, read_items, read_lines
+from tasks.localenv.dynamodb.transfer.itemfile import read_items, read_lines
+from tasks.localenv.dynamodb.transfer.itemline import LINE_BYTES, Keys
 from tasks.localenv.dynamodb.transfer.typed import Misfit, item_bytes, key_text, read_item, same_item
 from tasks.localenv.errors import UsageError
 
-KEYS = Keys((("pk", "S"), ("n", "N")), {"pk": "S", "n": "N", "index": "B"})
+KEYS = Keys((("pk", "S"), ("n", "N")), {"pk": "S", "n": "N", "index": "B"}, {"pk": 2048, "n": 1024, "index": 3})
 KEY = '"pk": {"S": "a"}, "n": {"N": "1"}'
-LONG, LARGE, DEEP = "1" * 39, "x" * 409_600, '{"L": [' * 40 + '{"NULL": true}' + "]}" * 40
+LONG, LARGE, DEEP, NAME = "1" * 39, "x" * 409_600, '{"L": [' * 32 + '{"NULL": true}' + "]}" * 32, "n" * 65_536
 ITEM = {"pk": {"S": "a"}, "n": {"N": "1"}}
 
 
@@ -94,6 +96,15 @@ def test_a_key_may_be_called_item(tmp_path: Path) -> None:
         ('{"pk": "a", "pk": "b", "n": 1}', "f:1:1: 'pk' is in one object twice"),
         (f'{{{KEY}, "x": {{"S": "{LARGE}"}}}}', "f:1:1: the item has 409,607 bytes, and DynamoDB takes 409,600"),
         (f'{{{KEY}, "x": {DEEP}}}', "nested deeper than the 32 levels that DynamoDB takes"),
+        (f'{{{KEY}, "": {{"S": "x"}}}}', "f:1:41: an attribute has an empty name, which DynamoDB does not take"),
+        (f'{{"Item": {{{KEY}, "x": {{"L": [{{"M": {{"": {{"S": ""}}}}}}]}}}}}}', "f:1:69: an attribute has an empty "),
+        ('{"pk": "a", "n": 1, "x": {"": 1}}', "f:1:26: an attribute has an empty name"),
+        (f'{{{KEY}, "{NAME}": {{"S": "x"}}}}', "the name of an attribute has 65,536 bytes, at most 65,535 may be"),
+        (f'{{{KEY}, "\\ud800": {{"S": "x"}}}}', "f:1:47: half of a surrogate pair at character 1 is not text"),
+        (f'{{"pk": "{"é" * 1025}", "n": 1}}', "f:1:8: 'pk' is a key and has 2,050 bytes, at most 2,048 may be"),
+        (f'{{{KEY}, "index": {{"B": "AAAAAA=="}}}}', "f:1:46: 'index' is a key and has 4 bytes, at most 3 may be"),
+        (f'{{"pk": "a", "n": {"1" * 5000}}}', f"f:1:18: {'1' * 39}… has more than the 38 digits that DynamoDB keeps"),
+        (f'{{"pk": "a", "n": 1e{"9" * 20}}}', f"f:1:1: 1e{'9' * 20} is beyond the numbers of DynamoDB"),
         ("[" * 100_000, "f:1:1: nested deeper than the 32 levels that DynamoDB takes"),
         ('{"Keys": {}, "NewImage": {}}', "f:1:1: a change of an incremental export, and no item"),
         (b"\xff\n", "f:1: not UTF-8: invalid start byte at byte 1"),
@@ -106,6 +117,11 @@ def test_a_wrong_line_is_named_with_its_place(tmp_path: Path, line: str | bytes,
     with pytest.raises(UsageError) as caught:
         read(tmp_path, line)
     assert error in caught.value.message
+
+
+def test_what_an_emulator_holds_and_dynamodb_refuses_is_read_where_that_is_wished(tmp_path: Path) -> None:
+    item = {"pk": {"S": "a" * 3000}, "n": {"N": "1"}, "": {"M": {"": {"S": ""}}}}
+    assert read(tmp_path, json.dumps(item), keys=replace(KEYS, strict=False)) == [item]
 
 
 def test_every_wrong_line_is_found_and_the_right_ones_are_read(tmp_path: Path) -> None:
@@ -135,11 +151,30 @@ def test_csv_gives_text_but_for_keys(tmp_path: Path, name: str) -> None:
     ]
 
 
+def test_csv_has_long_cells_blank_lines_and_no_empty_keys_of_indexes(tmp_path: Path) -> None:
+    content = f'\npk,n,index,text\na,1,AAAA,{LARGE[:300_000]}\n\n"b",2,,\n\n'
+    assert read(tmp_path, content, name="f.csv") == [
+        {"pk": {"S": "a"}, "n": {"N": "1"}, "index": {"B": b"\0\0\0"}, "text": {"S": LARGE[:300_000]}},
+        {"pk": {"S": "b"}, "n": {"N": "2"}, "text": {"S": ""}},
+    ]
+
+
+def test_every_row_of_csv_with_too_many_or_few_cells_is_found(tmp_path: Path) -> None:
+    assert errors(tmp_path, "pk,n\na\nb,1\nc,1,2\n", name="f.csv") == [
+        "f.csv:2: 1 columns, and 2 in the first line",
+        "f.csv:4: 3 columns, and 2 in the first line",
+    ]
+
+
 @pytest.mark.parametrize(
     ("content", "error"),
     [
         ('pk,n\n"a\nb",1\nc,x\n', 'f.csv:4: wanted a number in quotes such as "1.5", found "x"'),
         ("pk\na\n", "f.csv:2: no 'n', which is in the table's key"),
+        ("pk,n,x,x\na,1,2,3\n", "f.csv:1: 'x' is the name of two columns"),
+        ("pk,n,\na,1,2\n", "f.csv:1: column 3 has no name"),
+        ("pk,n\n,1\n", "f.csv:2: 'pk' is a key, and keys are not empty"),
+        (f"pk,n\n{'a' * 2049},1\n", "f.csv:2: 'pk' is a key and has 2,049 bytes, at most 2,048 may be"),
         ("pk,n\na,1,2\n", "f.csv:2: 3 columns, and 2 in the first line"),
         (b"pk,n\n\xff,1\n", "f.csv:1: not UTF-8: invalid start byte"),
     ],
@@ -187,7 +222,7 @@ def test_the_size_of_an_item_is_as_dynamodb_counts() -> None:
 
 def test_nesting_up_to_the_limit_is_taken() -> None:
     value: Any = {"S": "deep"}
-    for _ in range(32):
+    for _ in range(31):
         value = {"M": {"x": value}}
     assert read_item(json.loads(json.dumps({"x": value}))) == {"x": value}
     with pytest.raises(Misfit, match="nested deeper"):

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
     from ..localenv.dynamodb.statement import Statement
-    from ..localenv.dynamodb.transfer.itemfile import Keys
+    from ..localenv.dynamodb.transfer.itemline import Keys
     from ..localenv.dynamodb.transfer.s3folder import Part
 
 LOCAL_BATCHES, AWS_BATCHES = 4, 8

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..items import puts, write
 from ..scan import scan
 from ..schema import need_whole_table
-from .itemfile import Keys, read_items, write_lines
+from ..schema.fitness import longest_keys
+from .itemfile import read_items, write_lines
+from .itemline import Keys
 from .typed import Item
 
 if TYPE_CHECKING:
@@ -51,9 +53,10 @@ def import_items(
     """Write every item of a file to a table, in batches, and return how many there were. Items of the same key go.
 
     Each line is checked as it is read, so that a wrong one, or a key that is there twice in one batch, ends it halfway;
-    running it again with the right file completes it. Raises TableMissing, UsageError at path:line:column.
+    running it again with the right file completes it. What an emulator took comes back to it, be it more than DynamoDB
+    would take. Raises TableMissing, UsageError at path:line:column.
     """
-    keys = keys_of(client, table)
+    keys = replace(keys_of(client, table), strict=False)
     items = read_items(path, shown or str(path), keys)
     return write(client, table, puts(items), on_written=on_written, at_once=at_once)
 
@@ -62,7 +65,7 @@ def keys_of(client: DynamoDBClient, table: str) -> Keys:
     """Give what the items of a table must have. Raises TableMissing, and as need_whole_table."""
     found = need_whole_table(client, table)
     types = {each["AttributeName"]: each["AttributeType"] for each in found.description["AttributeDefinitions"]}
-    return Keys(found.shape.key, types)
+    return Keys(found.shape.key, types, longest_keys(found.shape))
 
 
 def paced(say: Callable[[str], None], text: str, every_s: float = 5.0) -> Callable[[int], None]:

@@ -17,7 +17,8 @@ from typing import IO, TYPE_CHECKING
 from ...disk import disk_errors
 from ...errors import UsageError
 from ..items import BATCHES_AT_ONCE, fetch, puts, write
-from .itemfile import Keys, Line, read_items, read_lines
+from .itemfile import read_items, read_lines
+from .itemline import Keys, Line
 from .s3folder import Part, check_part, find_parts
 from .typed import Item, key_text, same_item
 

@@ -11,23 +11,24 @@ import binascii
 import json
 import re
 from collections.abc import Callable
-from decimal import Context, Decimal
+from decimal import Decimal
 from typing import Any
 
 from ...errors import UsageError
 from ..files.document import Steps
+from ..numbers import DIGITS, number_text
 
 Value = dict[str, Any]
 Item = dict[str, Value]
 
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,4})?")
-DIGITS = 38
-_EXACT = Context(prec=DIGITS)
 SMALLEST, LARGEST = -130, 125
 """The exponents of the smallest and the largest number."""
 DEEPEST = 32
+"""The levels of an item: the value of an attribute is on the first, those in a list or map on the next."""
 TOO_DEEP = f"nested deeper than the {DEEPEST} levels that DynamoDB takes"
 ITEM_BYTES = 400 * 1024
+NAME_BYTES = 64 * 1024 - 1
 
 
 class Misfit(UsageError):
@@ -45,6 +46,28 @@ def read_item(item: Any, steps: Steps = ()) -> Item:
     return {name: read_value(value, (*steps, name)) for name, value in item.items()}
 
 
+def check_names(item: Item, steps: Steps = ()) -> None:
+    """Raise Misfit where an attribute, or an entry of a map, has a name that DynamoDB refuses.
+
+    Not part of `read_item`, since an emulator may hold such items, which must get out of it and back.
+    """
+    for name, value in item.items():
+        if not name:
+            raise Misfit((*steps, name), "an attribute has an empty name, which DynamoDB does not take")
+        if (size := _text_bytes(_read_text(name, (*steps, name)))) > NAME_BYTES:
+            raise Misfit((*steps, name), f"the name of an attribute has {size:,} bytes, at most {NAME_BYTES:,} may be")
+        _check_names_in(value, (*steps, name))
+
+
+def _check_names_in(value: Value, steps: Steps) -> None:
+    ((kind, content),) = value.items()
+    if kind == "M":
+        check_names(content, (*steps, kind))
+    elif kind == "L":
+        for index, inner in enumerate(content):
+            _check_names_in(inner, (*steps, kind, index))
+
+
 def check_size(item: Item, written: int) -> None:
     """Raise Misfit for an item that is too large. `written` is the length of its JSON: a short one is not measured."""
     if written > ITEM_BYTES // 4 and (size := item_bytes(item)) > ITEM_BYTES:
@@ -58,7 +81,7 @@ def read_value(value: Any, steps: Steps) -> Value:
     ((kind, content),) = value.items()
     if kind not in READERS:
         raise Misfit((*steps, kind), f"{kind!r} is not one of {', '.join(READERS)}")
-    if len(steps) > 2 * (DEEPEST + 1):
+    if (len(steps) - 1) // 2 >= DEEPEST:  # two steps a level, one for the attribute, and there may be {"Item": …}
         raise Misfit(steps, TOO_DEEP)
     return {kind: READERS[kind](content, (*steps, kind))}
 
@@ -126,9 +149,7 @@ def same_item(item: Item) -> dict[str, Any]:
 def key_text(value: Value) -> str:
     """Write the value of a key as a text that equals that of another one where DynamoDB holds the two for the same."""
     ((kind, content),) = value.items()
-    if kind == "N":
-        return str(Decimal(content).normalize(_EXACT)) if Decimal(content) else "0"
-    return base64_text(content)
+    return number_text(content) if kind == "N" else base64_text(content)
 
 
 def base64_text(content: bytes | str) -> str:
@@ -138,24 +159,29 @@ def base64_text(content: bytes | str) -> str:
 
 def item_bytes(item: Item) -> int:
     """Estimate what DynamoDB counts as the size of an item: of numbers it tells only about how much."""
-    return sum(len(name.encode()) + _value_bytes(value) for name, value in item.items())
+    return sum(_text_bytes(name) + value_bytes(value) for name, value in item.items())
 
 
-def _value_bytes(value: Value) -> int:
+def value_bytes(value: Value) -> int:
+    """Estimate the size of a value; of text and binary it is exact."""
     ((kind, content),) = value.items()
     if kind == "S":
-        return len(content.encode())
+        return _text_bytes(content)
     if kind == "B":
         return len(content)
     if kind == "N":
         return (_significant(content) + 1) // 2 + 1
     if kind == "M":
-        return 3 + sum(1 + len(name.encode()) + _value_bytes(inner) for name, inner in content.items())
+        return 3 + sum(1 + _text_bytes(name) + value_bytes(inner) for name, inner in content.items())
     if kind == "L":
-        return 3 + sum(1 + _value_bytes(inner) for inner in content)
+        return 3 + sum(1 + value_bytes(inner) for inner in content)
     if kind in ("SS", "NS", "BS"):
-        return sum(_value_bytes({kind[0]: entry}) for entry in content)
+        return sum(value_bytes({kind[0]: entry}) for entry in content)
     return 1
+
+
+def _text_bytes(text: str) -> int:
+    return len(text.encode(errors="surrogatepass"))
 
 
 def _significant(number: str) -> int:
@@ -177,10 +203,10 @@ def _read_number(content: Any, steps: Steps) -> str:
     if not isinstance(content, str) or not NUMBER.fullmatch(content):
         raise Misfit(steps, f'wanted a number in quotes such as "1.5", found {told(content)}')
     if _significant(content) > DIGITS:
-        raise Misfit(steps, f"{content} has more than the {DIGITS} digits that DynamoDB keeps")
+        raise Misfit(steps, f"{cut(content)} has more than the {DIGITS} digits that DynamoDB keeps")
     number = Decimal(content)
     if number and not SMALLEST <= number.adjusted() <= LARGEST:
-        raise Misfit(steps, f"{content} is beyond the numbers of DynamoDB, 1E{SMALLEST} to 9.9E+{LARGEST}")
+        raise Misfit(steps, f"{cut(content)} is beyond the numbers of DynamoDB, 1E{SMALLEST} to 9.9E+{LARGEST}")
     return content
 
 
@@ -229,8 +255,12 @@ def _set_of(read: Callable[[Any, Steps], Any], key: Callable[[Any], Any]) -> Cal
 
 def told(value: Any) -> str:
     """Say what was found instead, in a few words."""
-    shown = json.dumps(value, ensure_ascii=False, default=str)
-    return shown if len(shown) <= 40 else f"{shown[:39]}…"
+    return cut(json.dumps(value, ensure_ascii=False, default=str))
+
+
+def cut(text: str) -> str:
+    """Shorten what a message quotes."""
+    return text if len(text) <= 40 else f"{text[:39]}…"
 
 
 READERS: dict[str, Callable[[Any, Steps], Any]] = {

@@ -1,0 +1,70 @@
+"""CSV as AWS's import from S3 takes it: names in the first line, text in all columns but those of keys.
+
+Nothing connects here. Source: Amazon DynamoDB Developer Guide, "Amazon S3 import formats for DynamoDB".
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Generator, Iterator
+from contextlib import closing
+from typing import IO
+
+from ...errors import UsageError
+from .itemline import LINE_BYTES, Keys, Line, checked_item, need_keys
+from .typed import Misfit, check_size
+
+
+def read_csv(file: IO[bytes], shown: str, keys: Keys) -> Iterator[Line]:
+    """Read the items of a file of CSV, a row in memory. Raises UsageError where reading cannot go on."""
+    with closing(_rows(file, shown)) as rows:
+        place, names = next(rows, ("", []))
+        _check_columns(place, names)
+        for place, row in rows:
+            if len(row) == len(names):
+                yield _line_of(place, dict(zip(names, row, strict=True)), keys)
+            else:
+                yield Line(place, {}, UsageError(f"{place}: {len(row)} columns, and {len(names)} in the first line"))
+
+
+def _rows(file: IO[bytes], shown: str) -> Generator[tuple[str, list[str]], None, None]:
+    """Give the rows that are not blank, each with the place where it starts."""
+    text = io.TextIOWrapper(file, encoding="utf-8-sig", newline="")
+    csv.field_size_limit(LINE_BYTES)
+    reader = csv.reader(text, strict=True)
+    last_line = 0
+    try:
+        for row in reader:
+            if row:
+                yield f"{shown}:{last_line + 1}", row
+            last_line = reader.line_num
+    except csv.Error as error:
+        raise UsageError(f"{shown}:{reader.line_num}: {error}") from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{shown}:{reader.line_num + 1}: not UTF-8: {error.reason}") from error
+    finally:
+        text.detach()
+
+
+def _check_columns(place: str, names: list[str]) -> None:
+    """Raise UsageError where two columns have one name, or one has none."""
+    for number, name in enumerate(names, 1):
+        if not name:
+            raise UsageError(f"{place}: column {number} has no name", hint="the first line names the attributes")
+        if name in names[: number - 1]:
+            raise UsageError(f"{place}: {name!r} is the name of two columns", hint="rename or remove one of the two")
+
+
+def _line_of(place: str, row: dict[str, str], keys: Keys) -> Line:
+    """Make the item of a row. An empty cell is empty text, but none at all where an index alone is keyed by it."""
+    in_key = {name for name, _ in keys.key}
+    left_out = {name for name, value in row.items() if not value and name in keys.types and name not in in_key}
+    try:
+        need_keys(row, keys)
+        data = {name: {keys.types.get(name, "S"): value} for name, value in row.items() if name not in left_out}
+        item = checked_item(data, keys)
+        check_size(item, sum(len(name) + len(value) for name, value in row.items()))
+    except Misfit as error:
+        return Line(place, {}, UsageError(f"{place}: {error.message}", hint=error.hint))
+    return Line(place, item)
