@@ -33,6 +33,22 @@ class Option(Argument):
         return copy.copy(self)
 
 
+class Number(Argument):
+    """A whole number. Anything else ends the program with the exit code of a usage error."""
+
+    def set_value(self, value: Any, cast: bool = True) -> None:
+        try:
+            super().set_value(value, cast)
+        except ValueError:
+            raise Exit(f"--{self.name}: {value!r} is not a whole number", code=UsageError.code) from None
+
+
+def _checked(argument: Argument) -> Argument:
+    if argument.kind is int:
+        argument.__class__ = Number  # it comes ready made from Invoke
+    return argument
+
+
 class Step(Task[Any]):
     """A task that takes part in the graph.
 
@@ -70,11 +86,12 @@ class Step(Task[Any]):
         self.after = tuple(after)
 
     def get_arguments(self, ignore_unknown_help: bool | None = None) -> list[Argument]:
+        """Give the arguments of the body, and the options that every step has."""
         common = [
             Option(names=(name,), kind=bool if name in ("plan", "force") else str, help=text)
             for name, text in OPTION_HELP.items()
         ]
-        return super().get_arguments(ignore_unknown_help) + common
+        return [_checked(argument) for argument in super().get_arguments(ignore_unknown_help)] + common
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run the body alone. Under Invoke's own executor the common options arrive here."""

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -19,7 +17,7 @@ def run(c: StepContext) -> None:
     options = c.step.options
     with _ended_gently():
         try:
-            verdict = hook.run(options.engine, ["--force"] if options.force else [], _echo)
+            verdict = hook.run(options.engine, ["--force"] if options.force else [], _output.say)
         except LocalEnvError as error:
             verdict = hook.failed(error.code, f"{error.message}; {error.hint}" if error.hint else error.message)
     _output.stream([_output.as_typed(verdict.line)])
@@ -37,12 +35,3 @@ def _ended_gently() -> Iterator[None]:
     finally:
         for number, former in zip(numbers, before, strict=True):
             signal.signal(number, former)
-
-
-def _echo(line: str) -> None:
-    """Write a line to stderr; a reader that had enough (`2>&1 | head`) does not stop the work."""
-    try:
-        print(_output.as_typed(line), file=sys.stderr, flush=True)
-    except BrokenPipeError:
-        # What is still in the buffer must not be tried again at exit (Python docs, "Note on SIGPIPE").
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())

@@ -8,9 +8,14 @@ import re
 import sys
 import threading
 from collections.abc import Iterable
-from typing import Any
+from pathlib import Path
+from typing import Any, TextIO
 
-from .localenv.errors import LocalEnvError
+from .localenv.errors import LocalEnvError, PreflightFailed
+
+for name in ("stdout", "stderr"):
+    if getattr(sys, name) is None:  # closed by the caller (`>&-`): what is written there is for nobody
+        setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115 - for as long as the process lives
 
 COLOURS = {"ok": "32", "skip": "2", "run": "36", "FAIL": "31", "warn": "33"}
 
@@ -58,7 +63,23 @@ class Reporter:
 
     def _write(self, text: str) -> None:
         with self._lock:
-            print(as_typed(text), file=sys.stderr, flush=True)
+            say(text)
+
+
+def say(text: str) -> None:
+    """Write a line to stderr. A reader that had enough (`2>&1 | head`), or a full disk, does not stop the work."""
+    try:
+        print(as_typed(text), file=sys.stderr, flush=True)
+    except OSError:
+        _discard(sys.stderr)
+
+
+def _discard(stream: TextIO) -> None:
+    """Let go of what is still in a stream's buffer, which must not be tried again at exit.
+
+    Python docs, "Note on SIGPIPE".
+    """
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def as_typed(text: str) -> str:
@@ -92,16 +113,24 @@ def envelope(command: str, data: Any, *, warnings: Iterable[str] = (), error: Lo
 
 
 def stream(lines: Iterable[str]) -> int | None:
-    """Print lines as they come and count them; None when the reader had enough (`| head`), which is no error."""
+    """Print lines as they come and count them; None when the reader had enough (`| head`), which is no error.
+
+    Raises PreflightFailed where they cannot be written, on a full disk for example.
+    """
     count = 0
     try:
         for count, line in enumerate(lines, 1):  # noqa: B007 - counted for the return
             print(line)
         sys.stdout.flush()
     except BrokenPipeError:
-        # What is still in the buffer must not be tried again at exit (Python docs, "Note on SIGPIPE").
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _discard(sys.stdout)
         return None
+    except OSError as error:
+        _discard(sys.stdout)
+        raise PreflightFailed(
+            f"stdout cannot be written: {(error.strerror or str(error)).lower()}",
+            hint="what the command changed is changed; only its output is lost: write it elsewhere",
+        ) from error
     return count
 
 

@@ -216,7 +216,7 @@ def export(c: StepContext, format: str = "shell", legacy: bool = False) -> None:
         c.step.say(f"{len(values)} variables for the steps that follow")
     else:
         write = {"shell": exports.as_shell, "dotenv": exports.as_dotenv, "docker": exports.as_env_file}[format]
-        print(write(values), end="")
+        _output.show(write(values).removesuffix("\n"))
 
 
 @step(name="list", reads=True, help={"format": "text or json"})

@@ -9,20 +9,30 @@ from pathlib import Path
 
 from .errors import PreflightFailed
 
+UNFIT = {
+    errno.EROFS,
+    errno.EACCES,
+    errno.EPERM,
+    errno.ENOENT,
+    errno.ENOTDIR,
+    errno.EEXIST,
+    errno.ELOOP,
+    errno.ENAMETOOLONG,
+}
 FULL = ("No space left on device", "Check free disk space")
 """How other programs say it: strerror(ENOSPC) in the C locale, and PostgreSQL's hint after a write fell short."""
 
 
 @contextmanager
 def disk_errors(folder: Path) -> Iterator[None]:
-    """Turn a full disk, a read-only file system, missing rights and a file in the way into PreflightFailed."""
+    """Turn a full disk, a read-only file system, missing rights and a path that cannot be into PreflightFailed."""
     try:
         yield
     except OSError as error:
         where = error.filename or folder
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise no_space(folder) from error
-        if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST):
+        if error.errno in UNFIT:
             raise PreflightFailed(
                 f"{where}: {(error.strerror or 'not permitted').lower()}",
                 hint="run the command as the owner of that folder, or set LOCALENV_STATE_DIR to a folder of yours",

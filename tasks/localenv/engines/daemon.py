@@ -185,7 +185,7 @@ class Daemon:
         try:
             with self.log.open("rb") as file:
                 file.seek(max(0, file.seek(0, os.SEEK_END) - 64_000))
-                return "\n".join(file.read().decode(errors="replace").splitlines()[-lines:])
+                return "\n".join(file.read().decode(errors="replace").splitlines()[-lines:] if lines else ())
         except OSError:
             return ""
 
