@@ -96,10 +96,20 @@ def test_an_export_comes_back_by_file_folder_and_pipe(ddb: Ddb, fresh: Settings,
     ]
     piped = ddb("export")
     assert piped.stdout.splitlines()[0] == '{"Item":{"n":{"N":"0"},"pk":{"S":"a"},"sk":{"S":"0"}}}'
-    assert last_lines(ddb("export", "--s3", "folder"))[0].startswith(f"ok ddb.export 0s 3 items of {name} in folder (")
-    again = ddb("export", "--s3", "folder")
-    assert (again.code, last_lines(again, 2)[0]) == (2, "FAIL ddb.export folder: already there, and not empty")
-    for words in (("a.jsonl.gz",), ("--file", "folder"), ("--file", "-")):
+    exported = last_lines(ddb("export", "--s3", "a folder"))[0]
+    assert exported.startswith(f"ok ddb.export 0s 3 items of {name} in a folder (")
+    assert exported.endswith(
+        f"`aws s3 sync 'a folder/data' s3://YOUR-BUCKET/{name}/data`, then "
+        "`aws dynamodb import-table --cli-input-json 'file://a folder/import-table.json'`"
+    )
+    both = ddb("export", "--s3", "b", "b.jsonl", "--plan")
+    assert (both.code, last_lines(both, 2)[0]) == (
+        2,
+        "FAIL ddb.export ddb.export writes to b.jsonl or to --s3 b, not to both",
+    )
+    again = ddb("export", "--s3", "a folder")
+    assert (again.code, last_lines(again, 2)[0]) == (2, "FAIL ddb.export a folder: already there, and not empty")
+    for words in (("a.jsonl.gz",), ("--file", "a folder"), ("--file", "-")):
         connect(fresh).delete_item(TableName=name, Key={"pk": {"S": "a"}, "sk": {"S": "1"}})
         done = ddb("import", *words, text=piped.stdout)
         assert last_lines(done) == [f"ok ddb.import 0s 3 items for {name}: 1 new, 0 replaced, 2 unchanged"]

@@ -209,6 +209,26 @@ def test_an_on_demand_table_is_imported_on_demand() -> None:
     }
 
 
+def test_the_request_defines_no_attribute_that_only_a_local_index_is_keyed_by() -> None:
+    types = {"pk": "S", "sk": "S", "by": "N", "global": "S"}
+    key = [{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}]
+    by_global = [{"AttributeName": "global", "KeyType": "HASH"}]
+    description: Any = {
+        "AttributeDefinitions": [{"AttributeName": name, "AttributeType": kind} for name, kind in types.items()],
+        "KeySchema": key,
+        "GlobalSecondaryIndexes": [{"IndexName": "g", "KeySchema": by_global, "Projection": {"ProjectionType": "ALL"}}],
+        "LocalSecondaryIndexes": [
+            {
+                "IndexName": "l",
+                "KeySchema": [key[0], {"AttributeName": "by", "KeyType": "RANGE"}],
+                "Projection": {"ProjectionType": "ALL"},
+            }
+        ],
+    }
+    wanted = s3folder.import_request("t", description)["TableCreationParameters"]
+    assert [each["AttributeName"] for each in wanted["AttributeDefinitions"]] == ["pk", "sk", "global"]
+
+
 def _spoil(name: str, old: str, new: str) -> Callable[[Path], None]:
     def change(folder: Path) -> None:
         text = (folder / name).read_text()
@@ -265,6 +285,23 @@ def test_folders_without_items_and_with_several_exports_are_refused(tmp_path: Pa
         (tmp_path / "AWSDynamoDB" / name / "manifest-summary.json").touch()
     with pytest.raises(UsageError, match="in: 2 exports are in it: AWSDynamoDB/1-a, AWSDynamoDB/2-b"):
         s3folder.find_parts(tmp_path, "in")
+
+
+def test_an_empty_folder_is_filled_even_the_one_that_one_is_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    description: Any = {"AttributeDefinitions": [], "KeySchema": []}
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to("real")
+    monkeypatch.chdir(tmp_path / "real")
+    assert s3folder.write_folder(Path(), "t", [item(1)], description)[0] == 1
+    names = ["data", "import-table.json", "manifest-files.json", "manifest-summary.json"]
+    assert sorted(path.name for path in Path().iterdir()) == names
+    with pytest.raises(UsageError, match=r"^\.: already there, and not empty"):
+        s3folder.write_folder(Path(), "t", [], description)
+    (tmp_path / "real").rename(tmp_path / "old")
+    (tmp_path / "real").mkdir()
+    s3folder.write_folder(tmp_path / "link", "t", [item(1)], description)
+    assert sorted(path.name for path in (tmp_path / "real").iterdir()) == names
+    assert (tmp_path / "link").is_symlink()
 
 
 def test_a_folder_that_is_there_is_not_written_over(tmp_path: Path) -> None:

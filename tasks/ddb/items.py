@@ -123,7 +123,7 @@ def _positive(limit: int) -> int:
     pre=[env.up],
     reads=True,
     word="file",
-    plan=lambda c: [f"write the items of {_table(c)} to {c.step.arguments['s3'] or c.step.arguments['file']}"],
+    plan=lambda c: [f"write the items of {_table(c)} to {_destination(c)}"],
     help={
         "table": TABLE,
         "file": "where to, compressed where it ends in .gz; - is stdout (default)",
@@ -139,23 +139,37 @@ def export(c: StepContext, table: str = "", file: str = "-", s3: str = "") -> st
     from ..localenv.dynamodb.transfer import s3folder
     from ..localenv.dynamodb.transfer.itemfile import as_line
 
-    client, name = connect(c.step.settings), _table(c)
+    destination, name = _destination(c), _table(c)
+    client = connect(c.step.settings)
     description = need_whole_table(client, name).description
     if s3:
         folder = Path(s3).expanduser()
         items, size_bytes = s3folder.write_folder(folder, name, scanning(client, name, consistent=True), description)
-        upload = f"aws s3 sync {s3.rstrip('/')}/data s3://YOUR-BUCKET/{name}/data"
-        return f"{_counted(items)} of {name} in {s3} ({size_bytes:,} bytes); next: `{upload}`, then {_request(s3)}"
+        return f"{_counted(items)} of {name} in {destination} ({size_bytes:,} bytes); next: {_upload(folder, name)}"
     if file == "-":
         count = _output.stream(as_line(item) for item in scanning(client, name, consistent=True))
         return None if count is None else f"{_counted(count)} of {name}"
     progress = transfer.paced(c.step.say, "{count} items read")
     done = transfer.export_items(client, name, Path(file).expanduser(), on_read=progress)
-    return f"{_counted(done.items)} of {name} in {file} ({done.size_bytes:,} bytes)"
+    return f"{_counted(done.items)} of {name} in {destination} ({done.size_bytes:,} bytes)"
 
 
-def _request(folder: str) -> str:
-    return f"`aws dynamodb import-table --cli-input-json file://{folder.rstrip('/')}/import-table.json`"
+def _destination(c: StepContext) -> str:
+    from ..localenv.errors import UsageError
+
+    file, s3 = c.step.arguments["file"], c.step.arguments["s3"]
+    if s3 and file != "-":
+        raise UsageError(f"ddb.export writes to {file} or to --s3 {s3}, not to both", hint="run it once for each")
+    return str(s3 or file)
+
+
+def _upload(folder: Path, table: str) -> str:
+    """Say how an exported folder gets to AWS."""
+    import shlex
+
+    sync = f"aws s3 sync {shlex.quote(str(folder / 'data'))} s3://YOUR-BUCKET/{table}/data"
+    request = shlex.quote(f"file://{folder / 'import-table.json'}")
+    return f"`{sync}`, then `aws dynamodb import-table --cli-input-json {request}`"
 
 
 def _table(c: StepContext) -> str:

@@ -16,7 +16,6 @@ import json
 import os
 import shutil
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -84,21 +83,27 @@ def write_folder(folder: Path, name: str, items: Iterable[Item], description: di
     """Write items as a folder that both AWS's import from S3 and this project's import take; return items and bytes.
 
     Beside the manifests lies the request that makes a table called `name` of them, from what DescribeTable tells.
-    The folder appears when it is whole. Raises UsageError where it is there already.
+    A new folder appears when it is whole; in an empty one the summary, by which an export is known, comes last.
+    Raises UsageError where something is there already.
     """
-    need_folder(folder.parent)
-    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+    whole = folder.resolve()  # "." has no name, and a link stays one
+    need_folder(whole.parent)
+    is_there = whole.exists()
+    if is_there and not (whole.is_dir() and not any(whole.iterdir())):
         raise UsageError(f"{folder}: already there, and not empty", hint="name a new folder, or remove this one")
-    part = folder.with_name(f".{folder.name}.{os.getpid()}.part")
+    part = (whole if is_there else whole.parent) / f".{whole.name}.{os.getpid()}.part"
     try:
-        with disk_errors(folder.parent):
+        with disk_errors(whole.parent):
             part.mkdir()
             (part / "data").mkdir()
             counts = _write_parts(part, items)
             (part / REQUEST).write_text(_pretty(import_request(name, description)))
-            with suppress(FileNotFoundError):
-                folder.rmdir()
-            part.rename(folder)
+            if is_there:
+                for entry in ("data", FILES, REQUEST, SUMMARY):
+                    (part / entry).rename(whole / entry)
+                part.rmdir()
+            else:
+                part.rename(whole)
     except BaseException:
         shutil.rmtree(part, ignore_errors=True)
         raise
@@ -107,19 +112,24 @@ def write_folder(folder: Path, name: str, items: Iterable[Item], description: di
 
 def import_request(name: str, description: dict[str, Any]) -> dict[str, Any]:
     """Make the request of ImportTable for a table as DescribeTable tells of it; the bucket is left to be named."""
-    wanted: dict[str, Any] = {
-        "TableName": name,
-        "AttributeDefinitions": description["AttributeDefinitions"],
-        "KeySchema": description["KeySchema"],
-        **_capacity(description),
-    }
+    capacity = _capacity(description)
     indexes = [
         {
             **{field: index[field] for field in ("IndexName", "KeySchema", "Projection")},
-            **({} if "BillingMode" in wanted else _capacity(index)),
+            **({} if "BillingMode" in capacity else _capacity(index)),
         }
         for index in description.get("GlobalSecondaryIndexes") or ()
     ]
+    # A local index is not among them, and ImportTable refuses an attribute that nothing is keyed by.
+    keyed = {entry["AttributeName"] for table in (description, *indexes) for entry in table["KeySchema"]}
+    wanted = {
+        "TableName": name,
+        "AttributeDefinitions": [
+            each for each in description["AttributeDefinitions"] if each["AttributeName"] in keyed
+        ],
+        "KeySchema": description["KeySchema"],
+        **capacity,
+    }
     return {
         "S3BucketSource": {"S3Bucket": "YOUR-BUCKET", "S3KeyPrefix": f"{name}/data/"},
         "InputFormat": "DYNAMODB_JSON",
