@@ -27,11 +27,13 @@ from tasks.localenv.wire import AwsError
         ("-- FROM nowhere\nDELETE FROM \"t\" WHERE a='it''s' AND b=?", ("DELETE", "t", "", 1)),
         ('UPDATE "say ""t""" SET x=1 WHERE a=\'\'', ("UPDATE", 'say "t"', "", 0)),
         ("INSERT INTO t VALUE {'a': ?, 'b': <<'x'>>}", ("INSERT", "t", "", 1)),
+        ("SELECT * FROM t WHERE a = ?;  -- done; the 'end'\n", ("SELECT", "t", "", 1)),
     ],
 )
 def test_a_statement_tells_what_it_does_to_which_table(text: str, wanted: tuple[Any, ...]) -> None:
     read = read_statement(text, "q")
     assert (read.verb, read.table, read.index, read.parameters) == wanted
+    assert not read.text.endswith((";", "\n"))
 
 
 @pytest.mark.parametrize(
@@ -44,6 +46,7 @@ def test_a_statement_tells_what_it_does_to_which_table(text: str, wanted: tuple[
         ("SELECT *\nFROM a-b", "q:2:6: the table's name a-b has a dash", "FROM a-b", "     ^"),
         ("SELECT * FROM t WHERE a='x", "q:1:25: the quote ' is not closed", None, None),
         ("SELECT * FROM t; SELECT * FROM t", "q:1:16: a second statement, wanted one", None, None),
+        ("SELECT * FROM t;;", "q:1:16: a second statement, wanted one", None, None),
         ("SELECT * FROM t LIMIT 5", "q:1:17: DynamoDB has no LIMIT", None, None),
         ("SELECT count(*) FROM t", "q:1:8: DynamoDB has no COUNT()", None, None),
     ],

@@ -79,12 +79,7 @@ class Statement:
 
 def read_statement(text: str, shown: str) -> Statement:
     """Read a statement. Raises UsageError at its place in `shown` for what no DynamoDB takes."""
-    text = text.rstrip().removesuffix(";").rstrip()
-    tokens = tuple(
-        Token(str(found.lastgroup), found.group(), found.start())
-        for found in TOKEN.finditer(text)
-        if found.lastgroup != "space"
-    )
+    text, tokens = _without_end(text, _tokens(text))
     for token in tokens:
         if token.kind == "open":
             raise fault(text, shown, token.at, f"the quote {token.text} is not closed")
@@ -99,6 +94,21 @@ def read_statement(text: str, shown: str) -> Statement:
     statement = Statement(shown, text, verb, table, index, tokens)
     _refuse_foreign(statement)
     return statement
+
+
+def _tokens(text: str) -> tuple[Token, ...]:
+    return tuple(
+        Token(str(found.lastgroup), found.group(), found.start())
+        for found in TOKEN.finditer(text)
+        if found.lastgroup != "space"
+    )
+
+
+def _without_end(text: str, tokens: tuple[Token, ...]) -> tuple[str, tuple[Token, ...]]:
+    """Take away a semicolon that only a comment follows, with that."""
+    if tokens and tokens[-1].text == ";":
+        return text[: tokens[-1].at].rstrip(), tokens[:-1]
+    return text.rstrip(), tokens
 
 
 def fault(text: str, shown: str, at: int, problem: str, *, hint: str = "") -> UsageError:
