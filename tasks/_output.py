@@ -84,7 +84,12 @@ def _discard(stream: TextIO) -> None:
 
 def as_typed(text: str) -> str:
     """Show the commands in a text as this user types them: ./inv sets the variable."""
-    return text.replace("`inv ", f"`{os.environ.get('LOCALENV_INV', 'inv')} ")
+    return text.replace("`inv ", f"`{typed_command()} ")
+
+
+def typed_command() -> str:
+    """Give `inv` as this user types it."""
+    return os.environ.get("LOCALENV_INV", "inv")
 
 
 def annotation(message: str) -> str:

@@ -27,7 +27,8 @@ class WordStep(Step):
         short: Mapping[str, str] | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(body, help={**help, word: f"{help[word]}; also without the flag"}, **kwargs)
+        flag = word.rstrip("_")  # as Invoke shows a name that would be a keyword of Python
+        super().__init__(body, help={**help, flag: f"{help[flag]}; also without the flag"}, **kwargs)
         self.word = word
         self.short = dict(short or {})
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from datetime import datetime, timezone
 from typing import Any
 
 import pytest
 
 from ddb import messages
+from tasks.ddb.conversations import _time
 from tasks.localenv.dynamodb.client import connect
 from tasks.localenv.dynamodb.scan import scan
 from tasks.localenv.settings import ROOT, Settings
@@ -78,6 +80,22 @@ def test_conversations_come_page_by_page_with_the_next_command(ddb: Cli, fresh: 
     assert listed["next"].startswith("inv ddb.list-conversations --as andrewbrown --limit 1 --before ")
 
 
+@pytest.mark.parametrize(
+    ("given", "sort_key"),
+    [
+        ("", ""),
+        ("2026-11-21T16:25:56.472584+00:00", "2026-11-21T16:25:56.472584+00:00"),
+        ("2026-11-21T18:54:15+02:00", "2026-11-21T16:54:15.000000+00:00"),
+        ("2026-11-21T16:54Z", "2026-11-21T16:54:00.000000+00:00"),
+        ("2026-11-21 16:54:15", messages.format_time(datetime(2026, 11, 21, 16, 54, 15).astimezone(timezone.utc))),
+        ("2026-11", messages.format_time(datetime(2026, 11, 1).astimezone(timezone.utc))),
+        ("2026", messages.format_time(datetime(2026, 1, 1).astimezone(timezone.utc))),
+    ],
+)
+def test_a_time_may_be_given_as_it_is_shown(given: str, sort_key: str) -> None:
+    assert _time(given) == sort_key
+
+
 def test_a_half_replaced_table_is_not_read(ddb: Cli, fresh: Settings) -> None:
     assert ddb("seed").code == 0
     with half_replaced(fresh) as said:
@@ -118,6 +136,12 @@ def test_a_plan_sends_nothing(ddb: Cli, fresh: Settings) -> None:
             "--before 'yesterday' is not a time",
             "write it as 2026-11-21T10:30",
         ),
+        (
+            ("list-conversations", "bayko", "--before", "2026-13-45"),
+            2,
+            "--before '2026-13-45' is not a time",
+            "as 2026",
+        ),
         (("get-conversation", "--as", "bayko"), 2, "--with and --group: one of them is needed", "say --with HANDLE"),
         (
             ("get-conversation", "--as", "bayko", "--group", "x"),
@@ -146,8 +170,26 @@ def test_a_plan_sends_nothing(ddb: Cli, fresh: Settings) -> None:
         (
             ("send-message", "--as", "londo", "--to", "bayko"),
             2,
+            "the message is missing",
+            "add --text 'Hello', or --text - to read it from stdin",
+        ),
+        (
+            ("send-message", "--as", "londo", "--to", "bayko", " "),
+            2,
             "nothing was sent: the message is empty",
             "give another text or receiver",
+        ),
+        (
+            ("send-message", "--as", "londo", "--group", GROUP, "x", "--plan"),
+            2,
+            f"londo is not in group {GROUP}",
+            "run `inv ddb.list-conversations --as londo`",
+        ),
+        (
+            ("get-conversation", "--as", "londo", "--with", "londo"),
+            2,
+            "londo has no conversation with themselves",
+            "give somebody else's handle",
         ),
         (
             ("send-message", "--as", "londo", "--to", "londo", "--text", "x"),

@@ -6,10 +6,12 @@ import re
 import shlex
 import sys
 from collections.abc import Iterable
+from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
-from .. import db, env
+from .. import _output, db, env
 from .._graph import StepContext, step
+from .._words import word_step
 from . import tables
 from .tables import CONFIRM, FORMAT
 
@@ -25,7 +27,7 @@ UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 WHO = "handle of the user who looks"
 GROUP = "uuid of the group, instead of --with"
 LIMIT = "this many at most"
-BEFORE = "only what is older than this time, in UTC: 2026, 2026-11-21T10:30, or a whole time"
+BEFORE = "only what is older than this time, by your clock or with its offset: 2026, 2026-11-21, 2026-11-21T10:30"
 
 
 def _lookup(c: StepContext) -> Lookup:
@@ -72,16 +74,19 @@ def seed(c: StepContext, file: str = "", confirm: str = "") -> str:
         raise TimedOut(f"the messages are there, the group rows are not: {error}", hint="run it again") from error
 
 
-@step(pre=[env.up], reads=True, help={"as": WHO, "limit": LIMIT, "before": BEFORE, "format": FORMAT})
+@word_step(
+    pre=[env.up], reads=True, word="as_", help={"as": WHO, "limit": LIMIT, "before": BEFORE, "format": FORMAT}
+)
 def list_conversations(c: StepContext, as_: str = "", limit: int = 20, before: str = "", format: str = "text") -> None:
     """List a user's conversations, the newest first."""
     from ddb import messages
 
     from ..localenv.columns import cut
 
-    _check_page(limit, before)
+    older_than = _time(before)
+    _check_limit(limit)
     (user,) = _users(c, {"--as": as_})
-    page = messages.list_message_groups(*_whole_table(c), user.uuid, limit=limit, before=before)
+    page = messages.list_message_groups(*_whole_table(c), user.uuid, limit=limit, before=older_than)
     cells = max(20, _columns() - 40) if _columns() else 200
     rows = [(row["sk"], row["user_handle"], cut(row["message"], cells)) for row in page.items]
     nothing = f"{user.handle} has no conversations{' before that' if before else ''}"
@@ -112,14 +117,15 @@ def get_conversation(
     """Show the newest messages of a conversation, the newest at the end."""
     from ddb import messages
 
-    _check_page(limit, before)
+    older_than = _time(before)
+    _check_limit(limit)
     _check_way(with_, group, "--with")
     user, *others = _users(c, {"--as": as_, **({"--with": with_} if with_ else {})})
     client, table = _whole_table(c)
     found = messages.find_group(client, table, user.uuid, others[0].uuid) if others else group.lower()
     if not found or (group and not messages.is_member(client, table, found, user.uuid)):
         raise _no_conversation(user, with_, group)
-    page = messages.list_messages(client, table, found, limit=limit, before=before)
+    page = messages.list_messages(client, table, found, limit=limit, before=older_than)
     items = page.items[::-1]
     rows = [(item["sk"], item["user_handle"], item["message"]) for item in items]
     way = ["--as", user.handle, *(["--with", with_] if with_ else ["--group", found])]
@@ -135,15 +141,18 @@ def _plan_send(c: StepContext) -> list[str]:
     _check_way(to, group, "--to")
     sender, *others = _users(c, {"--as": as_, **({"--to": to} if to else {})})
     client, table = connect(c.step.settings), c.step.settings.message_table
-    found = group or messages.find_group(client, table, sender.uuid, others[0].uuid)
+    found = group.lower() or messages.find_group(client, table, sender.uuid, others[0].uuid)
+    if group and not messages.is_member(client, table, found, sender.uuid):
+        raise _no_conversation(sender, to, group)
     rows = "~ 2 group rows, moved to its time" if found else "+ 2 group rows"
     return [f"+ 1 message of {sender.handle} in {f'group {found}' if found else 'a new group'}", rows]
 
 
-@step(
+@word_step(
     pre=[db.setup, tables.schema_load],
     lock=False,
     plan=_plan_send,
+    word="text",
     help={
         "as": "handle of the sender",
         "to": "handle of the receiver; a first message starts a group",
@@ -209,13 +218,28 @@ def _users(c: StepContext, given: dict[str, str]) -> list[User]:
     return find_users(c.step.settings, _lookup(c), given, c.step.say)
 
 
-def _check_page(limit: int, before: str) -> None:
+def _check_limit(limit: int) -> None:
     from ..localenv.errors import UsageError
 
     if limit < 1:
         raise UsageError(f"--limit {limit} shows nothing", hint="give 1 or more")
-    if before and not re.match(r"\d{4}(-|$)", before):
-        raise UsageError(f"--before {before!r} is not a time", hint="write it as 2026-11-21T10:30")
+
+
+def _time(given: str) -> str:
+    """Read --before as a sort key. A time without an offset is one of the clock that the output shows."""
+    from ddb import messages
+
+    from ..localenv.errors import UsageError
+
+    if not given:
+        return ""
+    begun = "-01" * (2 - given.count("-")) if re.fullmatch(r"\d{4}(-\d\d)?", given) else ""
+    zone = "+00:00" if given.endswith("Z") else ""
+    try:
+        at = datetime.fromisoformat(given.removesuffix("Z") + begun + zone)
+        return messages.format_time(at.astimezone(timezone.utc))
+    except (ValueError, OverflowError) as error:
+        raise UsageError(f"--before {given!r} is not a time", hint="write it as 2026-11-21T10:30") from error
 
 
 def _check_way(other: str, group: str, option: str) -> None:
@@ -234,6 +258,8 @@ def _text(given: str) -> str:
     """Give the text of --text, or of stdin without its last line end."""
     from ..localenv.errors import UsageError
 
+    if not given:
+        raise UsageError("the message is missing", hint="add --text 'Hello', or --text - to read it from stdin")
     if given != "-":
         return given
     try:
@@ -247,8 +273,11 @@ def _no_conversation(user: User, other: str, group: str) -> Exception:
 
     if group:
         return UsageError(
-            f"{user.handle} is not in group {group}", hint=f"run `inv ddb.list-conversations --as {user.handle}`"
+            f"{user.handle} is not in group {group}",
+            hint=f"run `inv ddb.list-conversations --as {shlex.quote(user.handle)}`",
         )
+    if other == user.handle:
+        return UsageError(f"{other} has no conversation with themselves", hint="give somebody else's handle")
     command = f"inv ddb.send-message --as {shlex.quote(user.handle)} --to {shlex.quote(other)} --text Hello"
     return UsageError(f"{user.handle} and {other} have no conversation", hint=f"start one with `{command}`")
 
@@ -274,7 +303,7 @@ def _show(
 
     limit = c.step.arguments["limit"]
     target = [] if c.step.settings.is_local else ["--target", "prod"]
-    words = ["inv", c.step.name, *older, "--limit", str(limit), "--before", page.cursor, *target]
+    words = [_output.typed_command(), c.step.name, *older, "--limit", str(limit), "--before", page.cursor, *target]
     following = shlex.join(words) if page.cursor else ""
     lines = aligned(((_local(at), handle, text) for at, handle, text in rows), _columns())
     data: dict[str, Any] = {what: items, "cursor": page.cursor, "next": following, "capacity": page.capacity}

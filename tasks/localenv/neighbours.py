@@ -17,6 +17,7 @@ from .engines import dynamodb_jar, embedded_postgres, emulator
 from .engines.claims import PROJECT
 from .engines.docker_api import LABEL, Container, DockerApi, read_container
 from .engines.docker_endpoint import find_endpoint
+from .engines.docker_preflight import PING_S
 from .engines.postgres_home import find_belongings
 from .engines.state import read_choice
 from .errors import LocalEnvError
@@ -140,7 +141,9 @@ def _ask_docker() -> dict[str, _InDocker]:
     """Ask the Docker engine for every Compose project; nothing where no engine answers."""
     found: dict[str, _InDocker] = {}
     try:
-        api = DockerApi(find_endpoint(), SIZE_S)
+        endpoint = find_endpoint()
+        DockerApi(endpoint, PING_S).ping()
+        api = DockerApi(endpoint, SIZE_S)
         filters = json.dumps({"label": [f"{LABEL}project"]})
         containers = [read_container(row) for row in api.get("/containers/json", all="1", filters=filters)]
         volumes = api.get("/system/df", type="volume")["Volumes"] or []
