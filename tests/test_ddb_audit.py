@@ -16,9 +16,10 @@ from botocore.stub import Stubber
 from moto import mock_aws
 
 from tasks.localenv.audit import report
-from tasks.localenv.audit.finding import Finding
+from tasks.localenv.audit.finding import Finding, Look
 from tasks.localenv.audit.network import logs_items
 from tasks.localenv.audit.policy import grant_of, matches
+from tasks.localenv.audit.safety import encryption
 from tasks.localenv.settings import ROOT, read_settings
 from tests import played
 from tests.played import Command
@@ -163,6 +164,40 @@ def test_the_key_of_a_table_is_looked_at(run: Command) -> None:
             f"`aws kms enable-key --key-id {key['Arn']} --region us-east-1`",
         )
     ]
+    until = aws("kms").schedule_key_deletion(KeyId=key["KeyId"])["DeletionDate"].astimezone(timezone.utc)
+    named = f"--key-id {key['Arn']} --region us-east-1`"
+    assert examine()["encryption"] == [
+        Finding(
+            "problem",
+            "encryption",
+            f"its key is PendingDeletion (it will be deleted on {until:%Y-%m-%d %H:%M} UTC): {key['Arn']}",
+            f"`aws kms cancel-key-deletion {named}, then `aws kms enable-key {named}",
+        )
+    ]
+
+
+@pytest.mark.parametrize(
+    ("state", "told"),
+    [
+        ({}, "cannot be used since 2026-01-02 03:04 UTC: KEY; let DynamoDB use it: kms get-key-policy"),
+        ({"KeyState": "PendingImport"}, "is PendingImport and cannot be used since 2026-01-02 03:04 UTC: KEY; "),
+        ({"KeyState": "Unavailable", "CustomKeyStoreId": "cks-1"}, "is Unavailable and cannot be used since "),
+        (None, "cannot be used since 2026-01-02 03:04 UTC: KEY; kms describe-key"),
+    ],
+    ids=["its-policy", "its-material", "its-store", "not-seen"],
+)
+def test_a_key_that_dynamodb_cannot_use_is_told_with_its_state(
+    run: Command, state: dict[str, Any] | None, told: str
+) -> None:
+    sse = {"KMSMasterKeyArn": "KEY", "InaccessibleEncryptionDateTime": datetime(2026, 1, 2, 3, 4, tzinfo=timezone.utc)}
+    with Stubber(aws("kms")) as stub:
+        if state is None:
+            stub.add_client_error("describe_key", "NotFoundException")
+        else:
+            stub.add_response("describe_key", {"KeyMetadata": {"KeyId": "KEY", **state}})
+        [finding] = encryption(Look(read_settings(), TABLE, {"SSEDescription": sse}))
+    said = f"{finding.evidence}; {finding.fix}".replace("`aws ", "").removeprefix("its key ")
+    assert (finding.level, said[: len(told)], "enable-key" in finding.fix) == ("problem", told, False)
 
 
 def make_role(name: str, policy: str, **more: Any) -> None:

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime, timezone
+from typing import Any
 
 from ..ages import ago
-from ..wire import pages
+from ..wire import AwsError, pages
 from .finding import Finding, Look
+
+USABLE = ("Enabled", "Updating")
+"""KMS developer guide, "Key states": those in which a key encrypts and decrypts."""
 
 
 def deletion_protection(look: Look) -> Iterator[Finding]:
@@ -57,17 +61,50 @@ def encryption(look: Look) -> Iterator[Finding]:
         yield Finding("ok", "encryption", "with a key that AWS owns: no charge, and no control over the key")
         return
     since = found.get("InaccessibleEncryptionDateTime")
-    if since:
-        fix = look.command(f"kms describe-key --key-id {key}")
-        yield Finding("problem", "encryption", f"its key cannot be used since {_minute(since)}: {key}", fix)
-        return
-    metadata = look.api("kms")("DescribeKey", KeyId=key)["KeyMetadata"]
-    if metadata.get("KeyState", "Enabled") != "Enabled":
-        fix = look.command(f"kms enable-key --key-id {key}")
-        yield Finding("problem", "encryption", f"its key is {metadata['KeyState']}: {key}", fix)
-        return
+    lost = f"cannot be used since {_minute(since)}" if since else ""
+    try:
+        metadata = look.api("kms")("DescribeKey", KeyId=key)["KeyMetadata"]
+    except AwsError:
+        if not lost:
+            raise
+        yield Finding(
+            "problem", "encryption", f"its key {lost}: {key}", look.command(f"kms describe-key --key-id {key}")
+        )
+    else:
+        yield _key(look, key, metadata, lost)
+
+
+def _key(look: Look, key: str, metadata: dict[str, Any], lost: str) -> Finding:
+    """Judge a key by KMS's word and by DynamoDB's: `lost` says since when the latter cannot use it."""
+    if metadata.get("KeyState", "Enabled") not in USABLE:
+        text = " and ".join(filter(None, [_state(metadata), lost]))
+        return Finding("problem", "encryption", f"its key {text}: {key}", _mend(look, key, metadata))
+    if lost:
+        policy = look.command(f"kms get-key-policy --key-id {key} --policy-name default")
+        return Finding("problem", "encryption", f"its key {lost}: {key}", f"let DynamoDB use it: {policy}")
     whose = "AWS manages in this account" if metadata.get("KeyManager") == "AWS" else "this account manages"
-    yield Finding("ok", "encryption", f"with a key that {whose}: {key.rpartition('/')[2]}")
+    return Finding("ok", "encryption", f"with a key that {whose}: {key.rpartition('/')[2]}")
+
+
+def _state(metadata: dict[str, Any]) -> str:
+    until = metadata.get("DeletionDate")
+    return f"is {metadata['KeyState']}" + (f" (it will be deleted on {_minute(until)})" if until else "")
+
+
+def _mend(look: Look, key: str, metadata: dict[str, Any]) -> str:
+    """Write what makes a key usable again, by its state."""
+    enable = look.command(f"kms enable-key --key-id {key}")
+    store = f"--custom-key-store-id {metadata.get('CustomKeyStoreId', 'ID')}"
+    cancel = f"{look.command(f'kms cancel-key-deletion --key-id {key}')}, then {enable}"
+    wrapping = "--wrapping-algorithm RSAES_OAEP_SHA_256 --wrapping-key-spec RSA_4096"
+    imported = look.command(f"kms get-parameters-for-import --key-id {key} {wrapping}")
+    return {
+        "Disabled": enable,
+        "PendingDeletion": cancel,
+        "PendingReplicaDeletion": cancel,
+        "PendingImport": f"{imported}, then import-key-material",
+        "Unavailable": look.command(f"kms connect-custom-key-store {store}"),
+    }.get(metadata["KeyState"], look.command(f"kms describe-key --key-id {key}"))
 
 
 def _minute(at: datetime) -> str:
