@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
@@ -17,9 +18,9 @@ from moto import mock_aws
 
 from tasks.localenv.audit import report
 from tasks.localenv.audit.finding import Finding, Look
-from tasks.localenv.audit.network import logs_items
 from tasks.localenv.audit.policy import grant_of, matches
 from tasks.localenv.audit.safety import encryption
+from tasks.localenv.audit.trails import CHANGE, item_event, logs
 from tasks.localenv.settings import ROOT, read_settings
 from tests import played
 from tests.played import Command
@@ -321,46 +322,143 @@ def test_a_vpc_endpoint_is_judged_by_its_policy(run: Command, table: dict[str, A
     ]
 
 
-def make_trail() -> str:
-    """Make a trail of all regions and start it; give its ARN."""
+def make_trail(name: str = "everything", *, region: str = "us-east-1", everywhere: bool = True) -> str:
+    """Make a trail and start it; give its ARN."""
     import boto3
 
     boto3.client("s3", region_name="us-east-1").create_bucket(Bucket="trails")
-    made = aws("cloudtrail").create_trail(Name="everything", S3BucketName="trails", IsMultiRegionTrail=True)
-    aws("cloudtrail").start_logging(Name="everything")
+    cloudtrail = boto3.client("cloudtrail", region_name=region)
+    made = cloudtrail.create_trail(Name=name, S3BucketName="trails", IsMultiRegionTrail=everywhere)
+    cloudtrail.start_logging(Name=name)
     return str(made["TrailARN"])
+
+
+def typed(fix: str) -> list[str]:
+    """Give the words of a command as a shell takes them."""
+    return shlex.split(fix.strip("`"))
+
+
+HISTORY = "who changed the table is on record for 90 days alone, in CloudTrail's Event history"
+ITEMS = [{"Type": "AWS::DynamoDB::Table", "Values": [ARN]}]
+ALL_ITEMS = {"ReadWriteType": "All", "IncludeManagementEvents": False, "DataResources": ITEMS}
+ALL_CHANGES: dict[str, Any] = {"ReadWriteType": "All", "IncludeManagementEvents": True, "DataResources": []}
 
 
 def test_a_trail_counts_while_it_logs_all_regions(run: Command, table: dict[str, Any]) -> None:
     arn = make_trail()
-    found = examine()
-    assert levels(found)["data events"] == ["advice"]
-    selector = [{"ReadWriteType": "All", "DataResources": [{"Type": "AWS::DynamoDB::Table", "Values": [ARN]}]}]
-    aws("cloudtrail").put_event_selectors(TrailName="everything", EventSelectors=selector)
+    [advice] = examine()["data events"]
+    words = ["aws", "cloudtrail", "put-event-selectors", "--trail-name", arn, "--event-selectors"]
+    assert (advice.level, advice.evidence, typed(advice.fix)) == (
+        "advice",
+        "not logged: who reads and writes items is not on record (optional, and paid by the event)",
+        [*words, json.dumps([ALL_CHANGES, ALL_ITEMS]), "--region", "us-east-1"],
+    )
+    aws("cloudtrail").put_event_selectors(TrailName="everything", EventSelectors=[ALL_CHANGES, ALL_ITEMS])
     assert examine()["data events"] == [Finding("ok", "data events", "everything logs who reads and writes items")]
     aws("cloudtrail").stop_logging(Name="everything")
     assert examine()["CloudTrail"] == [
         Finding(
             "problem",
             "CloudTrail",
-            "everything is stopped: who changed the table is not on record",
+            f"everything is stopped: {HISTORY}",
             f"`aws cloudtrail start-logging --name {arn} --region us-east-1`",
         )
     ]
 
 
+def test_a_trail_that_logs_no_changes_does_not_count(run: Command, table: dict[str, Any]) -> None:
+    make_trail()
+    own = {**ALL_ITEMS, "ReadWriteType": "WriteOnly"}
+    aws("cloudtrail").put_event_selectors(TrailName="everything", EventSelectors=[own])
+    found = examine()
+    told = [*found["CloudTrail"], *found["data events"]]
+    assert [(finding.level, finding.evidence, json.loads(typed(finding.fix)[6])) for finding in told] == [
+        ("problem", f"everything logs no changes of tables: {HISTORY}", [own, ALL_CHANGES]),
+        (
+            "advice",
+            "everything logs who writes items; who reads them is not on record (optional, and paid by the event)",
+            [own, ALL_ITEMS],
+        ),
+    ]
+
+
+def test_a_trail_of_the_tables_region_alone_is_told_as_that(run: Command, table: dict[str, Any]) -> None:
+    arn = make_trail("near", everywhere=False)
+    recorded = "who changed the table is on record by near, what is done elsewhere is not"
+    assert examine()["CloudTrail"] == [
+        Finding(
+            "advice",
+            "CloudTrail",
+            f"no trail of all regions: {recorded}",
+            f"`aws cloudtrail update-trail --name {arn} --is-multi-region-trail --region us-east-1`",
+        )
+    ]
+
+
+def test_the_command_for_a_trail_goes_to_its_home_region(run: Command, table: dict[str, Any]) -> None:
+    import boto3
+
+    arn = make_trail("euro", region="eu-west-1")
+    kept: Any = {"Name": "it's all", "FieldSelectors": [{"Field": "eventCategory", "Equals": ["Management"]}]}
+    cloudtrail = boto3.client("cloudtrail", region_name="eu-west-1")
+    cloudtrail.put_event_selectors(TrailName="euro", AdvancedEventSelectors=[kept])
+    found = examine()
+    words = typed(found["data events"][0].fix)
+    assert found["CloudTrail"] == [Finding("ok", "CloudTrail", "euro logs all regions")]
+    assert (words[5], json.loads(words[6])[0], words[7:]) == (
+        "--advanced-event-selectors",
+        kept,
+        ["--region", "eu-west-1"],
+    )
+    cloudtrail.put_event_selectors(TrailName="euro", AdvancedEventSelectors=json.loads(words[6]))
+    assert levels(examine())["data events"] == ["ok"]
+    cloudtrail.stop_logging(Name="euro")
+    assert examine()["CloudTrail"][0].fix == f"`aws cloudtrail start-logging --name {arn} --region eu-west-1`"
+
+
+DATA = {"Field": "eventCategory", "Equals": ["Data"]}
+KIND = {"Field": "resources.type", "Equals": ["AWS::DynamoDB::Table"]}
+MANAGEMENT = {"Field": "eventCategory", "Equals": ["Management"]}
+
+
 @pytest.mark.parametrize(
     ("fields", "logged"),
     [
-        ([], True),
-        ([{"Field": "resources.ARN", "Equals": [ARN]}], True),
-        ([{"Field": "resources.ARN", "StartsWith": ["arn:aws:dynamodb:us-east-1:"]}], True),
-        ([{"Field": "resources.ARN", "Equals": [f"{ARN}-2"]}], False),
+        ([DATA, KIND], "reads writes"),
+        ([DATA, KIND, {"Field": "resources.ARN", "Equals": [ARN]}], "reads writes"),
+        ([DATA, KIND, {"Field": "resources.ARN", "StartsWith": ["arn:aws:dynamodb:us-east-1:"]}], "reads writes"),
+        ([DATA, KIND, {"Field": "resources.ARN", "NotStartsWith": ["arn:aws:dynamodb:us-east-1:"]}], ""),
+        ([DATA, KIND, {"Field": "resources.ARN", "Equals": [f"{ARN}-2"]}], ""),
+        ([DATA, KIND, {"Field": "readOnly", "Equals": ["false"]}], "writes"),
+        ([DATA, KIND, {"Field": "eventName", "Equals": ["DeleteItem"]}], ""),
+        ([DATA, {"Field": "resources.type", "Equals": ["AWS::S3::Object"]}], ""),
+        ([MANAGEMENT, {"Field": "eventSource", "NotEquals": ["kms.amazonaws.com"]}], "changes"),
+        ([MANAGEMENT, {"Field": "readOnly", "Equals": ["true"]}], ""),
     ],
 )
-def test_advanced_selectors_of_a_trail_are_understood(fields: list[dict[str, Any]], logged: bool) -> None:
-    kind = {"Field": "resources.type", "Equals": ["AWS::DynamoDB::Table"]}
-    assert logs_items({"AdvancedEventSelectors": [{"FieldSelectors": [kind, *fields]}]}, ARN) is logged
+def test_advanced_selectors_of_a_trail_are_understood(fields: list[dict[str, Any]], logged: str) -> None:
+    assert recorded({"AdvancedEventSelectors": [{"FieldSelectors": fields}]}) == logged
+
+
+@pytest.mark.parametrize(
+    ("selector", "logged"),
+    [
+        ({}, "changes"),
+        ({"ReadWriteType": "ReadOnly"}, ""),
+        ({"ReadWriteType": "ReadOnly", "DataResources": ITEMS}, "reads"),
+        ({"ReadWriteType": "WriteOnly", "DataResources": ITEMS}, "changes writes"),
+        ({"DataResources": [{**ITEMS[0], "Values": ["arn:aws:dynamodb"]}]}, "changes reads writes"),
+        ({"DataResources": [{**ITEMS[0], "Values": [ARN[:-1]]}]}, "changes"),
+    ],
+)
+def test_basic_selectors_of_a_trail_are_understood(selector: dict[str, Any], logged: str) -> None:
+    assert recorded({"EventSelectors": [selector]}) == logged
+
+
+def recorded(selectors: dict[str, Any]) -> str:
+    reads, writes = item_event(ARN, is_read=True), item_event(ARN, is_read=False)
+    events = {"changes": CHANGE, "reads": reads, "writes": writes}
+    return " ".join(name for name, event in events.items() if logs(selectors, event))
 
 
 def consume(metric: str, value: float, *, index: str = "", hours_ago: int = 5) -> None:

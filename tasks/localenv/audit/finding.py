@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -49,9 +49,10 @@ class Look:
     def account(self) -> str:
         return "unknown" if isinstance(self.described, AwsError) else self.arn.split(":")[4]
 
-    def api(self, service: str) -> Api:
-        return AwsApi(self.settings, service)
+    def api(self, service: str, region: str = "") -> Api:
+        """Give a service's API in the table's region, or in another one."""
+        return AwsApi(replace(self.settings, region=region or self.settings.region), service)
 
-    def command(self, words: str) -> str:
-        """Write a command of the AWS CLI for the region."""
-        return f"`aws {words} --region {self.settings.region}`"
+    def command(self, words: str, region: str = "") -> str:
+        """Write a command of the AWS CLI for the table's region, or for another one."""
+        return f"`aws {words} --region {region or self.settings.region}`"

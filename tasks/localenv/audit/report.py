@@ -14,7 +14,7 @@ from ..aws import DENIED_CODES
 from ..errors import LocalEnvError
 from ..parallel import side_by_side
 from ..wire import AwsApi, AwsError
-from . import access, capacity, network, safety, table
+from . import access, capacity, network, safety, table, trails
 from .finding import LEVELS, Finding, Look
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ CHECKS: tuple[tuple[str, Check], ...] = (
     ("access", access.principals),
     ("resource policy", access.resource_policy),
     ("VPC endpoint", network.vpc_endpoint),
-    ("CloudTrail", network.cloudtrail),
+    ("CloudTrail", trails.cloudtrail),
     ("capacity", capacity.capacity),
     ("time to live", table.time_to_live),
     ("stream", table.stream),
