@@ -17,6 +17,7 @@ from botocore.stub import Stubber
 from moto import mock_aws
 
 from tasks.localenv.audit import report
+from tasks.localenv.audit.capacity import Part, Use, cheaper_provisioned
 from tasks.localenv.audit.finding import Finding, Look
 from tasks.localenv.audit.policy import grant_of, matches
 from tasks.localenv.audit.safety import encryption
@@ -535,6 +536,35 @@ def test_a_table_on_demand_is_told_as_that(run: Command) -> None:
         "on demand, used unsteadily or little",
         "none",
     ]
+
+
+def a_part(name: str, read: tuple[float, float], write: tuple[float, float]) -> Part:
+    """A part on demand; reads and writes are given on average and at their peak."""
+    return Part(name, "", "", {}, {"Read": Use(*read, 0), "Write": Use(*write, 0)}, {})
+
+
+@pytest.mark.parametrize(
+    ("average", "level"), [(33.0, "ok"), (36.0, "advice")], ids=["under-its-price", "over-its-price"]
+)
+def test_units_for_the_peak_are_offered_where_they_cost_less(run: Command, average: float, level: str) -> None:
+    parts = [a_part("the table", (average, 100), (average, 100))]
+    assert cheaper_provisioned(Look(read_settings(), TABLE, {}), parts).level == level
+
+
+def test_units_are_offered_for_every_index(run: Command) -> None:
+    parts = [a_part("the table", (80, 100), (40, 50)), a_part(INDEX, (0, 0), (30.5, 41))]
+    told = cheaper_provisioned(Look(read_settings(), TABLE, {}), parts)
+    units = {"ReadCapacityUnits": 1, "WriteCapacityUnits": 50}
+    assert (told.evidence, typed(told.fix)[6:]) == (
+        "on demand, used steadily: of the 121/110 units that hold its peaks it would use 64%; "
+        "over 29% provisioned is cheaper",
+        [
+            *("PROVISIONED", "--provisioned-throughput", "ReadCapacityUnits=120,WriteCapacityUnits=60"),
+            "--global-secondary-index-updates",
+            json.dumps([{"Update": {"IndexName": INDEX, "ProvisionedThroughput": units}}]),
+            *("--region", "us-east-1"),
+        ],
+    )
 
 
 def test_the_functions_that_read_the_stream_are_named(run: Command, table: dict[str, Any]) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+import math
+import shlex
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from typing import Any
@@ -20,6 +23,12 @@ BREAK_EVEN = 0.29
 
 A write unit is 0.00065 $ an hour, 3600 writes on demand are 0.00225 $; reads have the same ratio.
 """
+PRICES = {"Read": 1, "Write": 5}
+"""DynamoDB pricing: a write unit costs five read units, provisioned as on demand."""
+
+ROOM = 1.2
+"""The units that are offered, by the peak."""
+
 TIGHT = 0.8
 KINDS = ("Read", "Write")
 
@@ -70,7 +79,7 @@ def capacity(look: Look) -> Iterator[Finding]:
     if parts[0].units:
         yield from _cheaper_on_demand(look, parts)
     else:
-        yield from _cheaper_provisioned(look, parts)
+        yield cheaper_provisioned(look, parts)
 
 
 def judge(look: Look, part: Part) -> Iterator[Finding]:
@@ -181,16 +190,25 @@ def _cheaper_on_demand(look: Look, parts: list[Part]) -> Iterator[Finding]:
         yield Finding("ok", "billing", f"provisioned, {shown}, used {share}")
 
 
-def _cheaper_provisioned(look: Look, parts: list[Part]) -> Iterator[Finding]:
-    """Provisioned at its peak, steady use would fill the units: then those are cheaper."""
-    table = parts[0].use
-    steady = {kind: use.average / use.peak for kind, use in table.items() if use.average >= 1}
-    if steady and min(steady.values()) > BREAK_EVEN:
-        share = ", ".join(f"{kind.lower()} {part:.0%}" for kind, part in steady.items())
-        units = {kind: max(round(table[kind].peak * 1.2), 1) for kind in KINDS}
-        throughput = f"ReadCapacityUnits={units['Read']},WriteCapacityUnits={units['Write']}"
-        words = f"dynamodb update-table --table-name {look.name} --billing-mode PROVISIONED --provisioned-throughput"
-        text = f"on demand, used steadily ({share} of its peak): provisioned is cheaper over {BREAK_EVEN:.0%}"
-        yield Finding("advice", "billing", text, look.command(f"{words} {throughput}"))
-    else:
-        yield Finding("ok", "billing", "on demand, used unsteadily or little")
+def cheaper_provisioned(look: Look, parts: Sequence[Part]) -> Finding:
+    """Compare use on demand with the price of units that hold its peaks, of the table and of each index together."""
+    offered = [{kind: max(math.ceil(part.use[kind].peak * ROOM), 1) for kind in KINDS} for part in parts]
+    bought = sum(PRICES[kind] * units[kind] for units in offered for kind in KINDS)
+    share = sum(PRICES[kind] * part.use[kind].average for part in parts for kind in KINDS) / bought
+    if share <= BREAK_EVEN or all(part.use[kind].average < 1 for part in parts for kind in KINDS):
+        return Finding("ok", "billing", "on demand, used unsteadily or little")
+    shown = "/".join(str(sum(units[kind] for units in offered)) for kind in KINDS)
+    text = f"on demand, used steadily: of the {shown} units that hold its peaks it would use {share:.0%}"
+    words = f"dynamodb update-table --table-name {look.name} --billing-mode PROVISIONED {_throughput(parts, offered)}"
+    return Finding("advice", "billing", f"{text}; over {BREAK_EVEN:.0%} provisioned is cheaper", look.command(words))
+
+
+def _throughput(parts: Sequence[Part], offered: Sequence[dict[str, int]]) -> str:
+    """Write the units as options of update-table, which must name every index when a table becomes provisioned."""
+    table, *indexes = [{f"{kind}CapacityUnits": units[kind] for kind in KINDS} for units in offered]
+    own = "--provisioned-throughput " + ",".join(f"{name}={units}" for name, units in table.items())
+    updates = [
+        {"Update": {"IndexName": part.name, "ProvisionedThroughput": units}}
+        for part, units in zip(parts[1:], indexes, strict=True)
+    ]
+    return f"{own} --global-secondary-index-updates {shlex.quote(json.dumps(updates))}" if updates else own
