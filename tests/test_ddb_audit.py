@@ -19,7 +19,7 @@ from moto import mock_aws
 from tasks.localenv.audit import report
 from tasks.localenv.audit.capacity import Part, Use, cheaper_provisioned
 from tasks.localenv.audit.finding import Finding, Look
-from tasks.localenv.audit.policy import grant_of, matches
+from tasks.localenv.audit.policy import Table, grant_of, matches
 from tasks.localenv.audit.safety import encryption
 from tasks.localenv.audit.trails import CHANGE, item_event, logs
 from tasks.localenv.settings import ROOT, read_settings
@@ -74,6 +74,10 @@ def document(action: Any, resource: Any, **more: Any) -> str:
     return json.dumps(
         {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": action, "Resource": resource, **more}]}
     )
+
+
+def denial(action: Any, resource: Any, **more: Any) -> str:
+    return document(action, resource, **more).replace("Allow", "Deny")
 
 
 def test_a_table_as_a_new_account_has_it(run: Command, table: dict[str, Any]) -> None:
@@ -246,7 +250,7 @@ def test_policies_that_are_drawn_too_wide_are_named(run: Command, table: dict[st
         Finding(
             "advice",
             "access",
-            "role reader by own: GetItem on every table",
+            "role reader by own: GetItem, GetRecords on every table",
             f"name actions and table: `aws iam put-role-policy --role-name reader --policy-name own {file}",
         ),
         Finding(
@@ -257,6 +261,35 @@ def test_policies_that_are_drawn_too_wide_are_named(run: Command, table: dict[st
         ),
         Finding("ok", "access", "role narrow by own: Query"),
         Finding("ok", "access", "role stream by own: DeleteItem, PutItem, Query (as ddb/streams/policy.json)"),
+    ]
+
+
+def put_user_policy(user: str, name: str, policy: str) -> None:
+    aws("iam").put_user_policy(UserName=user, PolicyName=name, PolicyDocument=policy)
+
+
+def test_access_by_an_index_or_a_setting_is_found_and_what_is_denied_is_not(
+    run: Command, table: dict[str, Any]
+) -> None:
+    iam = aws("iam")
+    for user in ("by-index", "by-setting", "denied", "denied-by-group", "of-backups", "of-stream"):
+        iam.create_user(UserName=user)
+    iam.create_group(GroupName="guests")
+    put_user_policy("by-index", "own", document("dynamodb:Query", f"{ARN}/index/*"))
+    settings = ["dynamodb:UpdateTimeToLive", "dynamodb:CreateBackup", "dynamodb:DescribeTable"]
+    put_user_policy("by-setting", "own", document(settings, "*"))
+    put_user_policy("of-backups", "own", document(["dynamodb:DeleteBackup", "dynamodb:CreateBackup"], "*"))
+    put_user_policy("of-stream", "own", document("dynamodb:GetRecords", f"{ARN}/stream/*"))
+    put_user_policy("denied", "own", document("dynamodb:*", "*"))
+    put_user_policy("denied", "not", denial("dynamodb:*", "*"))
+    put_user_policy("denied-by-group", "own", document("dynamodb:*", "*"))
+    iam.put_group_policy(GroupName="guests", PolicyName="not", PolicyDocument=denial("dynamodb:*", "*"))
+    iam.add_user_to_group(GroupName="guests", UserName="denied-by-group")
+    assert [(finding.level, finding.evidence) for finding in examine()["access"]] == [
+        ("problem", "user by-setting by own: CreateBackup, UpdateTimeToLive on every table"),
+        ("advice", "user of-backups by own: CreateBackup, DeleteBackup on every table"),
+        ("ok", "user by-index by own: Query"),
+        ("ok", "user of-stream by own: GetRecords"),
     ]
 
 
@@ -282,7 +315,8 @@ def test_a_policy_of_aws_can_only_be_taken_away(run: Command, table: dict[str, A
         [finding] = examine()["access"]
     assert (finding.level, finding.fix) == (
         "problem",
-        f"name actions and table: `aws iam detach-role-policy --role-name app --policy-arn {arn}`",
+        f"name actions and table in a policy of its own, then `aws iam detach-role-policy --role-name app "
+        f"--policy-arn {arn}`",
     )
 
 
@@ -656,13 +690,15 @@ def test_the_target_prod_refuses_an_endpoint_of_the_environment(
     assert run("ddb.audit", target="prod").report[1] == "hint unset AWS_ENDPOINT_URL"
 
 
-def granted(*documents: str) -> str:
-    grant = grant_of([json.loads(one) for one in documents], ARN)
+def granted(policy: str, *beside: str) -> str:
+    grant = grant_of(json.loads(policy), Table(ARN, (INDEX,)), [json.loads(one) for one in beside])
     return str(grant) if grant else "nothing"
 
 
 def test_policies_are_read_as_iam_reads_them() -> None:
-    denied = document("dynamodb:DeleteItem", "*").replace("Allow", "Deny")
+    denied = denial("dynamodb:DeleteItem", "*")
+    here_and_there = json.loads(document("dynamodb:GetItem", "*"))
+    here_and_there["Statement"] += json.loads(document("dynamodb:PutItem", ARN))["Statement"]
     assert [
         granted(document("DynamoDB:getitem", ARN)),
         granted(document("dynamodb:?uery", f"{ARN[:-3]}*")),
@@ -670,8 +706,17 @@ def test_policies_are_read_as_iam_reads_them() -> None:
         granted(document(["dynamodb:PutItem", "dynamodb:DeleteItem"], ARN), denied),
         granted(document("dynamodb:Scan", ARN, Condition={"Bool": {"aws:SecureTransport": "true"}})),
         granted(json.dumps({"Statement": {"Effect": "Allow", "NotAction": "iam:*", "Resource": "*"}})),
-        granted(json.dumps({"Statement": {"Effect": "Allow", "Action": "dynamodb:Scan", "NotResource": ARN}})),
+        granted(json.dumps({"Statement": {"Effect": "Allow", "Action": "dynamodb:Scan", "NotResource": f"{ARN}*"}})),
+        granted(json.dumps({"Statement": {"Effect": "Allow", "Action": "dynamodb:*", "NotResource": ARN}})),
         granted(document("dynamodb:Scan", "arn:aws:dynamodb:us-east-1:${aws:PrincipalAccount}:table/*")),
+        granted(document("dynamodb:Scan", ARN), denial("dynamodb:*", "arn:aws:dynamodb:*:*:table/${aws:username}")),
+        granted(document("dynamodb:Scan", ARN), denial("dynamodb:*", "*", Condition={"Bool": {"aws:a": "true"}})),
+        granted(document("dynamodb:Query", f"{ARN}*"), denial("dynamodb:*", ARN)),
+        granted(document("dynamodb:Query", f"{ARN}/index/{INDEX}"), denial("dynamodb:*", f"{ARN}/*")),
+        granted(json.dumps(here_and_there)),
+        granted(
+            document("*", "*"), json.dumps({"Statement": {"Effect": "Deny", "NotAction": "*:GetItem", "Resource": "*"}})
+        ),
     ] == [
         "GetItem",
         "Query",
@@ -680,7 +725,14 @@ def test_policies_are_read_as_iam_reads_them() -> None:
         "Scan under conditions",
         "dynamodb:* on every table",
         "nothing",
+        "DeleteBackup, PartiQLSelect, Query, RestoreTableFromBackup, Scan on every table",
         "Scan on every table",
+        "Scan",
+        "Scan",
+        "Query",
+        "nothing",
+        "PutItem, and GetItem on every table",
+        "GetItem on every table",
     ]
 
 

@@ -9,13 +9,22 @@ from typing import Any
 
 from ..wire import AwsError
 from .finding import Finding, Level, Look
-from .policy import Grant, grant_of, statements
+from .policy import Grant, Table, grant_of, statements
 
 OF_AWS = ":iam::aws:policy/"
 SERVICE_ROLES = "/aws-service-role/"
 """The path of roles that AWS itself defines and keeps."""
 
 LISTS = {"user": "UserDetailList", "group": "GroupDetailList", "role": "RoleDetailList"}
+
+
+@dataclass(frozen=True)
+class Policy:
+    """A policy and what stands in it; an inline one has no `arn`."""
+
+    name: str
+    arn: str
+    document: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -34,15 +43,16 @@ class Held:
 
     @property
     def fix(self) -> str:
-        """The command that narrows it: a policy of AWS can only be taken away."""
-        who = f"--{self.kind}-name {self.holder}"
+        """How to narrow it: a policy of AWS can only be taken away."""
+        who, better = f"--{self.kind}-name {self.holder}", "name actions and table"
         if OF_AWS in self.arn:
-            return f"`aws iam detach-{self.kind}-policy {who} --policy-arn {self.arn}`"
+            detach = f"`aws iam detach-{self.kind}-policy {who} --policy-arn {self.arn}`"
+            return f"{better} in a policy of its own, then {detach}"
         if self.arn:
             new = "--set-as-default --policy-document file://policy.json"
-            return f"`aws iam create-policy-version --policy-arn {self.arn} {new}`"
+            return f"{better}: `aws iam create-policy-version --policy-arn {self.arn} {new}`"
         named = f"--policy-name {self.policy} --policy-document file://policy.json"
-        return f"`aws iam put-{self.kind}-policy {who} {named}`"
+        return f"{better}: `aws iam put-{self.kind}-policy {who} {named}`"
 
 
 def principals(look: Look) -> Iterator[Finding]:
@@ -53,7 +63,7 @@ def principals(look: Look) -> Iterator[Finding]:
     for held in wide:
         if not held.grant.is_everything:
             text = f"{held.who} by {held.policy}: {held.grant}"
-            yield Finding(_level(held.grant), "access", text, f"name actions and table: {held.fix}")
+            yield Finding(_level(held.grant), "access", text, held.fix)
     admins = sorted({held.who for held in wide if held.grant.is_everything})
     if admins:
         fix = "`aws iam generate-service-last-accessed-details --arn ARN` tells what each of them uses"
@@ -91,14 +101,14 @@ def resource_policy(look: Look) -> Iterator[Finding]:
 def _level(grant: Grant) -> Level:
     if grant.is_everything:
         return "advice"
-    if grant.is_any_action or (grant.is_any_table and grant.writes):
+    if grant.is_any_action or grant.writes_everywhere:
         return "problem"
-    return "advice" if grant.is_any_table else "ok"
+    return "advice" if grant.everywhere else "ok"
 
 
 def _held(look: Look) -> list[Held]:
     """Find every policy that allows something with the table, in the order of holders' kinds and names."""
-    arn, call = look.arn, look.api("iam")
+    call, table = look.api("iam"), _table(look)
     documents: dict[str, dict[str, Any]] = {}
     holders: list[tuple[str, dict[str, Any]]] = []
     asked: dict[str, Any] = {}
@@ -110,7 +120,12 @@ def _held(look: Look) -> list[Held]:
         if not answer.get("IsTruncated"):
             break
         asked = {"Marker": answer["Marker"]}
-    found = [held for kind, holder in holders for held in _policies(kind, holder, documents, arn)]
+    groups = {holder["GroupName"]: _policies("group", holder, documents) for kind, holder in holders if kind == "group"}
+    found = [
+        Held(kind, holder[f"{kind.capitalize()}Name"], policy.name, policy.arn, grant)
+        for kind, holder in holders
+        for policy, grant in _grants(_policies(kind, holder, documents), _of_groups(holder, groups), table)
+    ]
     return sorted(found, key=lambda held: (list(LISTS).index(held.kind), held.holder, held.policy))
 
 
@@ -121,22 +136,38 @@ def _defaults(policies: Any) -> Iterator[tuple[str, dict[str, Any]]]:
                 yield policy["Arn"], version["Document"]
 
 
-def _policies(kind: str, holder: dict[str, Any], documents: dict[str, dict[str, Any]], arn: str) -> Iterator[Held]:
+def _policies(kind: str, holder: dict[str, Any], documents: dict[str, dict[str, Any]]) -> list[Policy]:
+    """Give the policies of a user, group or role, without those of a user's groups; none of a role that is AWS's."""
     if str(holder.get("Path", "")).startswith(SERVICE_ROLES):
-        return
-    name = holder[f"{kind.capitalize()}Name"]
-    for policy in holder.get(f"{kind.capitalize()}PolicyList") or ():
-        grant = grant_of([policy["PolicyDocument"]], arn)
+        return []
+    inline = holder.get(f"{kind.capitalize()}PolicyList") or ()
+    attached = holder.get("AttachedManagedPolicies") or ()
+    return [
+        *(Policy(one["PolicyName"], "", one["PolicyDocument"]) for one in inline),
+        *(Policy(one["PolicyName"], one["PolicyArn"], documents.get(one["PolicyArn"], {})) for one in attached),
+    ]
+
+
+def _of_groups(holder: dict[str, Any], groups: dict[str, list[Policy]]) -> list[Policy]:
+    return [policy for name in holder.get("GroupList") or () for policy in groups.get(name, ())]
+
+
+def _grants(own: list[Policy], others: list[Policy], table: Table) -> Iterator[tuple[Policy, Grant]]:
+    """Say what each policy of a holder allows; what one of them or of the `others` denies, none allows."""
+    every = [policy.document for policy in (*own, *others)]
+    for policy in own:
+        grant = grant_of(policy.document, table, every)
         if grant:
-            yield Held(kind, name, policy["PolicyName"], "", grant)
-    for policy in holder.get("AttachedManagedPolicies") or ():
-        grant = grant_of([documents.get(policy["PolicyArn"], {})], arn)
-        if grant:
-            yield Held(kind, name, policy["PolicyName"], policy["PolicyArn"], grant)
+            yield policy, grant
 
 
 def _shipped(look: Look) -> Grant | None:
     """What the policy that comes with the code allows; None where there is none for this table."""
     if look.pattern is None or not look.pattern[1].is_file():
         return None
-    return grant_of([json.loads(look.pattern[1].read_text())], look.arn)
+    return grant_of(json.loads(look.pattern[1].read_text()), _table(look))
+
+
+def _table(look: Look) -> Table:
+    indexes = [*look.table.get("GlobalSecondaryIndexes", ()), *look.table.get("LocalSecondaryIndexes", ())]
+    return Table(look.arn, tuple(index["IndexName"] for index in indexes), look.table.get("LatestStreamLabel", ""))
