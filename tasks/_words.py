@@ -16,6 +16,7 @@ class WordStep(Step):
 
     Invoke has no optional positionals: one with a default never takes a word, one without must be there. So the
     parameter is declared as one where the command line has such a word, and is an option with a default elsewhere.
+    A task's name is no such word, unless the word is `needed`: then it is what the step works on.
     """
 
     def __init__(
@@ -25,12 +26,14 @@ class WordStep(Step):
         word: str,
         help: Mapping[str, str],
         short: Mapping[str, str] | None = None,
+        needed: bool = False,
         **kwargs: Any,
     ) -> None:
         flag = word.rstrip("_")  # as Invoke shows a name that would be a keyword of Python
         super().__init__(body, help={**help, flag: f"{help[flag]}; also without the flag"}, **kwargs)
         self.word = word
         self.short = dict(short or {})
+        self.needed = needed
 
     def get_arguments(self, ignore_unknown_help: bool | None = None) -> list[Argument]:
         from . import ns
@@ -38,14 +41,17 @@ class WordStep(Step):
         arguments = super().get_arguments(ignore_unknown_help)
         for argument in arguments:
             argument.names = (*argument.names, *filter(None, [self.short.get(argument.name or "")]))
-        if has_bare_word(sys.argv[1:], self.name, arguments, ns.task_names):
+        if has_bare_word(sys.argv[1:], self.name, arguments, () if self.needed else ns.task_names):
             given = next(argument for argument in arguments if argument.name == self.word)
             given.positional, given.default = True, None
         return arguments
 
 
 def has_bare_word(words: Sequence[str], task: str, arguments: Iterable[Argument], tasks: Collection[str]) -> bool:
-    """Tell whether `task` is followed by a word that is neither a flag, nor the value of one, nor another task."""
+    """Tell whether `task` is followed by a word that is neither a flag, nor the value of one, nor another task.
+
+    A single dash is a word: stdin or stdout.
+    """
     flags = {f"{'-' if len(name) == 1 else '--'}{name}": a.takes_value for a in arguments for name in a.names}
     places = [place for place, word in enumerate(words) if word.rpartition(".")[2].replace("-", "_") == task]
     return any(_begins_with_word(words[place + 1 :], flags, tasks) for place in places)
@@ -54,7 +60,7 @@ def has_bare_word(words: Sequence[str], task: str, arguments: Iterable[Argument]
 def _begins_with_word(words: Sequence[str], flags: Mapping[str, bool], tasks: Collection[str]) -> bool:
     takes_value = False
     for word in words:
-        if not takes_value and not word.startswith("-"):
+        if not takes_value and (word == "-" or not word.startswith("-")):
             return word not in tasks
         takes_value = not takes_value and flags.get(_last_flag(word, flags), False)
     return False

@@ -94,7 +94,8 @@ def test_an_export_comes_back_by_file_folder_and_pipe(ddb: Ddb, fresh: Settings,
     assert last_lines(ddb("export", "a.jsonl.gz")) == [
         f"ok ddb.export 0s 3 items of {name} in a.jsonl.gz ({size} bytes)"
     ]
-    piped = ddb("export")
+    piped = ddb("export", "-")
+    assert piped.stdout == ddb("export").stdout
     assert piped.stdout.splitlines()[0] == '{"Item":{"n":{"N":"0"},"pk":{"S":"a"},"sk":{"S":"0"}}}'
     exported = last_lines(ddb("export", "--s3", "a folder"))[0]
     assert exported.startswith(f"ok ddb.export 0s 3 items of {name} in a folder (")
@@ -109,7 +110,7 @@ def test_an_export_comes_back_by_file_folder_and_pipe(ddb: Ddb, fresh: Settings,
     )
     again = ddb("export", "--s3", "a folder")
     assert (again.code, last_lines(again, 2)[0]) == (2, "FAIL ddb.export a folder: already there, and not empty")
-    for words in (("a.jsonl.gz",), ("--file", "a folder"), ("--file", "-")):
+    for words in (("a.jsonl.gz",), ("--file", "a folder"), ("-",)):
         connect(fresh).delete_item(TableName=name, Key={"pk": {"S": "a"}, "sk": {"S": "1"}})
         done = ddb("import", *words, text=piped.stdout)
         assert last_lines(done) == [f"ok ddb.import 0s 3 items for {name}: 1 new, 0 replaced, 2 unchanged"]
