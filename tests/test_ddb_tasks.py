@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -115,6 +116,19 @@ def test_a_wrong_table_file_makes_no_table(ddb: Ddb, fresh: Settings, tmp_path: 
         ],
     )
     assert fetch_table(connect(fresh), fresh.message_table) is None
+
+
+def test_a_table_file_may_come_by_a_pipe(ddb: Ddb, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    content = (ROOT / "ddb/tables/cruddur-messages.json").read_bytes()
+    writer = threading.Thread(target=(tmp_path / "pipe").write_bytes, args=(content,))
+    writer.start()
+    done = ddb("schema-load", "--file", "pipe")
+    writer.join()
+    assert (done.code, lines(done.stderr)[-1]) == (
+        0,
+        "ok ddb.schema-load 0s 1 table created; 1 ACTIVE and as pipe says",
+    )
 
 
 def test_a_difference_is_planned_and_then_made(ddb: Ddb, fresh: Settings, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING
 
 from .. import _output, env
@@ -11,6 +12,7 @@ from .._words import word_step
 if TYPE_CHECKING:
     from ..localenv.dynamodb.schema import Table, Work
     from ..localenv.dynamodb.tables import TableFile
+    from ..localenv.settings import Settings
 
 CONFIRM = "name of the table to write to, for --target prod"
 FORMAT = "text or json"
@@ -18,9 +20,23 @@ TABLE = "name of the table (default: the one of DDB_MESSAGE_TABLE)"
 
 
 def files_of(c: StepContext) -> list[TableFile]:
+    from pathlib import Path
+
     from ..localenv.dynamodb.tables import read_tables
 
-    return read_tables(c.step.settings, c.step.arguments.get("file", ""))
+    given = c.step.arguments.get("file", "")
+    path = Path("/dev/stdin" if given == "-" else given)
+    if given == "-" or (path.exists() and not path.is_file() and not path.is_dir()):
+        return _read_once(c.step.settings, str(path))
+    return read_tables(c.step.settings, given)
+
+
+@functools.cache
+def _read_once(settings: Settings, pipe: str) -> list[TableFile]:
+    """Read a pipe, such as <(…), for the check and for what follows it."""
+    from ..localenv.dynamodb.tables import read_tables
+
+    return read_tables(settings, pipe)
 
 
 def _is_loaded(c: StepContext) -> str | None:
@@ -42,7 +58,7 @@ def _plan_tables(c: StepContext) -> list[str]:
     check=_is_loaded,
     plan=_plan_tables,
     help={
-        "file": "another table file, or folder of them, than ddb/tables",
+        "file": "another table file, or folder of them, than ddb/tables; - is stdin",
         "replace": "make a table anew where DynamoDB cannot change it, its items copied",
         "yes": "do not ask",
         "confirm": CONFIRM,
