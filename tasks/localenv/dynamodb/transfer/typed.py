@@ -52,20 +52,24 @@ def check_names(item: Item, steps: Steps = ()) -> None:
     Not part of `read_item`, since an emulator may hold such items, which must get out of it and back.
     """
     for name, value in item.items():
-        if not name:
-            raise Misfit((*steps, name), "an attribute has an empty name, which DynamoDB does not take")
-        if (size := _text_bytes(_read_text(name, (*steps, name)))) > NAME_BYTES:
-            raise Misfit((*steps, name), f"the name of an attribute has {size:,} bytes, at most {NAME_BYTES:,} may be")
-        _check_names_in(value, (*steps, name))
+        if not name or len(name) > NAME_BYTES or not name.isascii():  # most need no closer look
+            _check_name(name, (*steps, name))
+        if "M" in value or "L" in value:
+            _check_names_in(value, (*steps, name))
 
 
 def _check_names_in(value: Value, steps: Steps) -> None:
-    ((kind, content),) = value.items()
-    if kind == "M":
-        check_names(content, (*steps, kind))
-    elif kind == "L":
-        for index, inner in enumerate(content):
-            _check_names_in(inner, (*steps, kind, index))
+    if "M" in value:
+        check_names(value["M"], (*steps, "M"))
+    for index, inner in enumerate(value.get("L", ())):
+        _check_names_in(inner, (*steps, "L", index))
+
+
+def _check_name(name: str, steps: Steps) -> None:
+    if not name:
+        raise Misfit(steps, "an attribute has an empty name, which DynamoDB does not take")
+    if (size := _text_bytes(_read_text(name, steps))) > NAME_BYTES:
+        raise Misfit(steps, f"the name of an attribute has {size:,} bytes, at most {NAME_BYTES:,} may be")
 
 
 def check_size(item: Item, written: int) -> None:
