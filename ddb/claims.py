@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import time
 import uuid
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from .items import Item
-from .streams import group_rows
+from .streams.transactions import commit, is_refusal
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -20,7 +21,10 @@ STALE_S = 3.0
 
 
 class Claim:
-    """The right of one sender to start the group of two users: an item that all who try agree on."""
+    """The right of one sender to start the group of two users: an item that all who try agree on.
+
+    As a context: whatever happens within, it is given back in the end.
+    """
 
     def __init__(self, client: DynamoDBClient, table: str, *users: str) -> None:
         self._client: Any = client
@@ -29,11 +33,22 @@ class Claim:
         self._mine = {"S": str(uuid.uuid4())}
         self._seen: tuple[Item | None, float] = (None, 0.0)
         self.is_held = False
+        self._is_there = False
+
+    def __enter__(self) -> Claim:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Give it back unused. Where even that fails, what happened before is what counts; others take it over."""
+        if self._is_there:
+            with suppress(Exception):
+                commit(self._client, [self._removal()])
 
     def take(self) -> None:
         """Try to get it, also from somebody who has had it for too long."""
         claimed, since = self._seen
         is_stale = claimed is not None and time.monotonic() - since > STALE_S
+        self._is_there = True  # perhaps, also when no answer comes
         try:
             self._client.put_item(
                 TableName=self._table,
@@ -43,18 +58,20 @@ class Claim:
             )
             self.is_held = True
         except Exception as error:
-            if not group_rows.is_refusal(error):
+            if not is_refusal(error):
                 raise
             found = self._client.get_item(TableName=self._table, Key=self._key, ConsistentRead=True).get("Item", {})
+            self._is_there = found.get("claim") == self._mine
             if found.get("claim") != claimed:
                 self._seen = (found.get("claim"), time.monotonic())
 
-    def release(self) -> None:
-        """Give it back unused."""
-        if self.is_held:
-            group_rows.commit(self._client, [self.removal()])
+    def spend(self, actions: list[Item]) -> dict[str, Any] | None:
+        """Perform the actions and end it, in one transaction. Returns None when all must be decided anew, it too."""
+        answer = commit(self._client, [*actions, self._removal()])
+        self._is_there, self.is_held = answer is None, False
+        return answer
 
-    def removal(self) -> Item:
+    def _removal(self) -> Item:
         """Give the action that ends it, and that fails where somebody else has it by now."""
         condition = {"ConditionExpression": "claim = :mine", "ExpressionAttributeValues": {":mine": self._mine}}
         return {"Delete": {"TableName": self._table, "Key": self._key, **condition}}

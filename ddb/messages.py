@@ -7,7 +7,8 @@
     E  settle_rows           the rows of a group at its newest message (streams/group_rows.py does it for each message)
 
 The client is boto3's, or any with its methods whose errors have botocore's `response`; nothing else is needed but the
-standard library. The shapes of the items are in items.py, and can be had from here.
+standard library. Users and groups may be uuid.UUID as well. The shapes of the items are in items.py, and can be had
+from here.
 
 C and D are one transaction each: message and rows, or nothing. They are safe beside each other and beside the stream's
 function: one row a user and group, no message over another one, no row back at an older message.
@@ -39,12 +40,14 @@ from .items import text_of, user_attributes
 from .items import user_references as user_references
 from .streams import group_rows
 from .streams.group_rows import GROUP_INDEX as GROUP_INDEX
-from .streams.group_rows import Busy as Busy
+from .streams.transactions import MOST_ACTIONS, attempts, commit, is_too_large
+from .streams.transactions import Busy as Busy
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 PAGE_SIZE = 20
+READ_AT_ONCE = 1000
 ITEM_LIMIT_BYTES = 400 * 1024
 CLOCKS_APART = timedelta(minutes=1)
 """How far the clock of somebody who sent the last message may be ahead for the next one still to come after it."""
@@ -52,7 +55,16 @@ MICROSECOND = timedelta(microseconds=1)
 
 
 class NotSent(Exception):
-    """A message cannot be sent as asked for: its text, or the group, is not one for this sender."""
+    """A message cannot be sent as asked for: its text, the receiver, or the group, is not one for this sender."""
+
+
+@dataclass(frozen=True)
+class _Person:
+    """A user as the items have one."""
+
+    uuid: str
+    handle: str
+    display_name: str
 
 
 @dataclass(frozen=True)
@@ -60,7 +72,7 @@ class Page:
     """Some items as plain values ({"pk": "…", "message": "…", …}), newest first.
 
     `cursor` goes as `before` into the call for the next page; it is empty on the last one. `capacity` is what the
-    reading consumed, in units: total, table, index; empty where the engine does not tell.
+    reading consumed, in units: total, table, index; empty where the engine does not tell. A limit below 1: ValueError.
     """
 
     items: list[dict[str, str]]
@@ -79,7 +91,7 @@ class Sent:
 
 
 def list_messages(client: DynamoDBClient, table: str, group: str, *, limit: int = PAGE_SIZE, before: str = "") -> Page:
-    """Pattern A: give the newest messages of a group, or the newest ones before the time `before` (a page's cursor)."""
+    """Pattern A: give the newest messages of a group, or those before the time `before` (a page's cursor)."""
     return _page(client, table, message_partition(group), limit, before)
 
 
@@ -91,35 +103,36 @@ def list_message_groups(
 
 
 def create_message_group(
-    client: DynamoDBClient, table: str, sender: User, receiver: User, text: str, *, at: datetime | None = None
+    client: DynamoDBClient, table: str, sender: User, receiver: User | None, text: str, *, at: datetime | None = None
 ) -> Sent:
     """Pattern C: send a message to somebody, into the group of the two; where they have none it starts one.
 
     Two who do so at once come into the same group: whoever starts one holds a claim (an item `NEW#…` of its own) until
-    message and rows are there. `at` as for create_message. Raises NotSent, Busy.
+    message and rows are there. A `receiver` not known is None. `at` as for create_message. Raises NotSent, Busy.
     """
+    if receiver is None:
+        raise NotSent("there is no such receiver")
+    sender, receiver = _person(sender), _person(receiver)
     if sender.uuid == receiver.uuid:
         raise NotSent(f"{sender.handle} cannot write to themselves")
     _check(text, sender, receiver)
-    claim = Claim(client, table, sender.uuid, receiver.uuid)
-    previous = None
-    for _ in group_rows.attempts():
-        group = find_group(client, table, sender.uuid, receiver.uuid)
-        if group:
-            claim.release()
-            return create_message(client, table, group, sender, text, at=at, receiver=receiver)
-        # Once the claim is ours nobody else starts a group, and what was started before is seen the next time round.
-        if not claim.is_held:
-            claim.take()
-            continue
-        previous = _time_for(at, [], previous)
-        group = str(uuid.uuid4())
-        item = message_item(group, previous, str(uuid.uuid4()), text, sender)
-        rows = group_items(group, item, (sender, receiver))
-        answer = group_rows.commit(client, [*(_put_new(table, one) for one in (item, *rows)), claim.removal()])
-        if answer is not None:
-            return Sent(group, _plain(item), True, _capacity(answer))
-        claim.is_held = False
+    with Claim(client, table, sender.uuid, receiver.uuid) as claim:
+        previous = None
+        for _ in attempts():
+            group = find_group(client, table, sender.uuid, receiver.uuid)
+            if group:
+                return create_message(client, table, group, sender, text, at=at, receiver=receiver)
+            # Once the claim is ours nobody else starts a group, and what was started before is seen the next time.
+            if not claim.is_held:
+                claim.take()
+                continue
+            previous = _time_for(at, [], previous)
+            group = str(uuid.uuid4())
+            item = message_item(group, previous, str(uuid.uuid4()), text, sender)
+            rows = group_items(group, item, (sender, receiver))
+            answer = claim.spend([_put_new(table, one) for one in (item, *rows)])
+            if answer is not None:
+                return Sent(group, _plain(item), True, _capacity(answer))
     raise AssertionError
 
 
@@ -137,11 +150,13 @@ def create_message(
 
     Its time is now, or `at`; a microsecond or more later where that is taken. Where the clock of another sender is
     ahead by less than a minute, now is just after the last message. A message that is older than the rows leaves them.
-    With `receiver` the sender's own row gets their present names. Raises NotSent, Busy.
+    With `receiver` the sender's own row gets their present names. Where there are more surplus rows than a transaction
+    takes, some are left for the next one. Raises NotSent, Busy.
     """
+    sender, group = _person(sender), str(group)
     _check(text, sender)
     previous = None
-    for number in group_rows.attempts():
+    for number in attempts():
         rows = group_rows.find_rows(client, table, group, [sender.uuid], sure=number > 0)
         if not any(sender.uuid in (group_rows.owner_of(row), text_of(row, "user_uuid")) for row in rows):
             raise NotSent(f"{sender.handle} is not in group {group}")
@@ -150,8 +165,8 @@ def create_message(
         if sort_key_of(item) > max(map(sort_key_of, rows)):
             moves = group_rows.plan_rows(table, group, rows, item, _others(rows, sender, receiver))
         else:
-            moves = [_condition_check(table, row) for row in rows]
-        answer = group_rows.commit(client, [_put_new(table, item), *moves])
+            moves = [_condition_check(table, row) for row in reversed(rows)]
+        answer = _commit(client, [_put_new(table, item), *moves][:MOST_ACTIONS])
         if answer is not None:
             return Sent(group, _plain(item), False, _capacity(answer))
     raise AssertionError
@@ -162,16 +177,16 @@ def settle_rows(client: DynamoDBClient, table: str, group: str, users: tuple[Use
 
     Returns how many rows were put and how many deleted. Raises Busy.
     """
-    one, other = users
+    one, other = map(_person, users)
     others = {one.uuid: user_attributes(other), other.uuid: user_attributes(one)}
-    return group_rows.settle(client, table, group, others=others)
+    return group_rows.settle(client, table, str(group), others=others)
 
 
 def find_group(client: DynamoDBClient, table: str, user_uuid: str, other_uuid: str) -> str:
     """Give the group of two users as it is now, the one with the newest message if they have several; else ""."""
     for owner, other in ((user_uuid, other_uuid), (other_uuid, user_uuid)):
         query = _partition(table, group_partition(owner))
-        query["ExpressionAttributeValues"][":other"] = {"S": other}
+        query["ExpressionAttributeValues"][":other"] = {"S": str(other)}
         rows = _each(
             client, **query, FilterExpression="user_uuid = :other", ScanIndexForward=False, ConsistentRead=True
         )
@@ -182,7 +197,7 @@ def find_group(client: DynamoDBClient, table: str, user_uuid: str, other_uuid: s
 
 def is_member(client: DynamoDBClient, table: str, group: str, user_uuid: str) -> bool:
     """Tell whether a user has a row in a group."""
-    return any(True for _ in group_rows.each_row_of(client, table, user_uuid, group))
+    return any(True for _ in group_rows.each_row_of(client, table, str(user_uuid), str(group)))
 
 
 def each_message(client: DynamoDBClient, table: str, group: str) -> Iterator[Item]:
@@ -202,22 +217,29 @@ def each_row_in_group(client: DynamoDBClient, table: str, group: str) -> Iterato
         TableName=table,
         IndexName=GROUP_INDEX,
         KeyConditionExpression="message_group_uuid = :group",
-        ExpressionAttributeValues={":group": {"S": group}},
+        ExpressionAttributeValues={":group": {"S": str(group)}},
     )
 
 
+def _person(user: User) -> _Person:
+    return _Person(str(user.uuid), user.handle, user.display_name)
+
+
 def _time_for(at: datetime | None, rows: Iterable[Item], previous: datetime | None) -> datetime:
-    """Choose a message's time, later than the one that was tried before."""
+    """Choose a message's time, later than the one that was tried before.
+
+    Items have the order of their times as texts. Where the last message has another offset, so that now in UTC would
+    come before it for hours, now is written in that offset: both its text and its time are right.
+    """
     chosen = (at or datetime.now(timezone.utc)).astimezone(timezone.utc)
-    if at is None:
-        for row in rows:
-            try:
-                last = parse_time(sort_key_of(row))
-            except ValueError:
-                continue
-            if chosen <= last < chosen + CLOCKS_APART:
-                chosen = last.astimezone(timezone.utc) + MICROSECOND
-    return chosen if previous is None or chosen > previous else previous + MICROSECOND
+    for row in rows if at is None else ():
+        try:
+            last = parse_time(sort_key_of(row))
+        except ValueError:
+            continue
+        if format_time(chosen) <= sort_key_of(row) and last < chosen + CLOCKS_APART:
+            chosen = max(chosen, last + MICROSECOND).astimezone(last.tzinfo)
+    return chosen if previous is None else max(chosen, previous + MICROSECOND).astimezone(chosen.tzinfo)
 
 
 def _others(rows: Iterable[Item], sender: User, receiver: User | None) -> dict[str, Item]:
@@ -234,6 +256,8 @@ def _check(text: str, *users: User) -> None:
 
     Amazon DynamoDB Developer Guide, "Item size": 400 KB with the bytes of all names and values.
     """
+    if not isinstance(text, str):
+        raise NotSent("the message is not a text")
     if not text.strip():
         raise NotSent("the message is empty")
     try:
@@ -247,6 +271,16 @@ def _check(text: str, *users: User) -> None:
             size = sum(len(name.encode()) + len(str(value["S"]).encode()) for name, value in item.items())
             if size > ITEM_LIMIT_BYTES:
                 raise NotSent(f"the message makes an item of {size:,} bytes, and DynamoDB takes {ITEM_LIMIT_BYTES:,}")
+
+
+def _commit(client: DynamoDBClient, actions: list[Item]) -> dict[str, Any] | None:
+    """Perform the actions as `commit` does. Raises NotSent where an item is too large: a row has its own names."""
+    try:
+        return commit(client, actions)
+    except Exception as error:
+        if not is_too_large(error):
+            raise
+        raise NotSent(f"the message makes an item of more than {ITEM_LIMIT_BYTES:,} bytes") from error
 
 
 def _put_new(table: str, item: Item) -> Item:
@@ -271,6 +305,8 @@ def _partition(table: str, pk: str) -> dict[str, Any]:
 
 def _page(client: DynamoDBClient, table: str, pk: str, limit: int, before: str) -> Page:
     """Read a page and the first item of the next one, which tells whether there is any; 1 MB an answer at most."""
+    if limit < 1:
+        raise ValueError(f"limit={limit}: a page has one item at least")
     query: dict[str, Any] = {**_partition(table, pk), "ScanIndexForward": False, "ReturnConsumedCapacity": "INDEXES"}
     if before:
         query["KeyConditionExpression"] += " AND sk < :before"
@@ -278,7 +314,7 @@ def _page(client: DynamoDBClient, table: str, pk: str, limit: int, before: str) 
     items: list[Item] = []
     capacity: dict[str, float] = {}
     while True:
-        answer: Any = client.query(**query, Limit=limit + 1 - len(items))
+        answer: Any = client.query(**query, Limit=min(limit + 1 - len(items), READ_AT_ONCE))
         items += answer["Items"]
         for name, units in _capacity(answer).items():
             capacity[name] = capacity.get(name, 0.0) + units

@@ -9,6 +9,7 @@ from typing import Any
 
 from ddb import messages
 from tasks.localenv.dynamodb.client import connect
+from tasks.localenv.dynamodb.items import puts, write
 from tasks.localenv.dynamodb.scan import plain_item, scan
 from tasks.localenv.dynamodb.seeding import Seeding
 from tasks.localenv.dynamodb.seeding.conversation import Conversation, Line
@@ -47,6 +48,13 @@ def send(settings: Settings, text: str, at: datetime, *, sender: User = BAYKO, g
     item = messages.message_item(group, at, str(uuid.uuid4()), text, sender)
     connect(settings).put_item(TableName=settings.message_table, Item=item)
     return item
+
+
+def surplus_rows(settings: Settings, count: int, *, before: datetime = NOW) -> None:
+    """Put group rows of ANDREW that are too many, such as a function that is not atomic leaves behind."""
+    (row, *_) = messages.each_group_row_of(connect(settings), settings.message_table, ANDREW.uuid)
+    times = (messages.format_time(before - timedelta(hours=1, seconds=number)) for number in range(count))
+    write(connect(settings), settings.message_table, puts({**row, "sk": {"S": at}} for at in times))
 
 
 def dump(settings: Settings) -> list[dict[str, Any]]:

@@ -10,7 +10,7 @@ import pytest
 
 from ddb import messages
 from ddb.messages import format_time
-from ddb.streams import group_rows
+from ddb.streams import group_rows, transactions
 from tasks.localenv.dynamodb import items, seeding
 from tasks.localenv.dynamodb.client import TableMissing, connect
 from tasks.localenv.dynamodb.schema import apply_tables
@@ -288,7 +288,7 @@ def test_a_run_cut_short_anywhere_is_repaired_by_the_next(
         return counted
 
     monkeypatch.setattr(items, "_send", cut(items._send))
-    monkeypatch.setattr(group_rows, "commit", cut(group_rows.commit))
+    monkeypatch.setattr(group_rows, "commit", cut(transactions.commit))
     with pytest.raises(CutShort):
         plant(table, changed, now=ago(minutes=30))
     monkeypatch.undo()

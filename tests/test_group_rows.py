@@ -7,10 +7,12 @@ import json
 import random
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,13 +20,28 @@ import yaml
 
 from ddb import messages
 from ddb.streams import group_rows
+from ddb.streams.transactions import Busy
 from tasks.localenv.dynamodb.client import connect
 from tasks.localenv.dynamodb.schema import apply_tables
 from tasks.localenv.dynamodb.stream import batches
 from tasks.localenv.dynamodb.tables import read_tables
 from tasks.localenv.parallel import side_by_side
 from tasks.localenv.settings import ROOT, Settings
-from tests.chats import ANDREW, BAYKO, GROUP, LONDO, NOW, dump, make_seed, messages_of, plant, rows_of, send
+from tasks.localenv.wire import AwsError
+from tests.chats import (
+    ANDREW,
+    BAYKO,
+    GROUP,
+    LONDO,
+    NOW,
+    dump,
+    make_seed,
+    messages_of,
+    plant,
+    rows_of,
+    send,
+    surplus_rows,
+)
 
 FOLDER = ROOT / "ddb" / "streams"
 OTHER_GROUP = "0f6b6d0e-3c41-4b7e-9a55-7d1c5a0e9b42"
@@ -222,6 +239,101 @@ def test_the_index_is_read_to_its_last_page(table: Settings, client: Permitted) 
     assert rows_of(table) == rows_at(5, "three")
 
 
+def test_more_rows_than_a_transaction_takes_become_one_each(table: Settings, client: Permitted) -> None:
+    surplus_rows(table, 203)
+    assert handle(client, table, record(send(table, "three", at(5)))) == [("INSERT", 207, "")]
+    assert rows_of(table) == rows_at(5, "three")
+    surplus_rows(table, 101)
+    assert messages.settle_rows(connect(table), table.message_table, GROUP, (ANDREW, BAYKO)) == (0, 101)
+    assert rows_of(table) == rows_at(5, "three")
+
+
+def test_new_rows_come_before_what_goes_and_that_the_newest_first() -> None:
+    message = messages.message_item(GROUP, at(9), "0d3e", "nine", ANDREW)
+    rows = [
+        row
+        for second in range(2)
+        for row in messages.group_items(
+            GROUP, messages.message_item(GROUP, at(second), "0d3e", "", ANDREW), (ANDREW, BAYKO)
+        )
+    ]
+    plan = group_rows.plan_rows("table", GROUP, rows, message)
+    assert [
+        (kind, (what.get("Item") or what["Key"])["sk"]["S"][17:19]) for action in plan for kind, what in action.items()
+    ] == [("Put", "09"), ("Put", "09"), ("Delete", "01"), ("Delete", "01"), ("Delete", "00"), ("Delete", "00")]
+
+
+def test_a_row_of_another_group_in_the_way_is_named_at_once(table: Settings, client: Permitted) -> None:
+    plant(table, make_seed(["Londo?"], group=OTHER_GROUP, users=(ANDREW, LONDO)), now=at(-60))
+    one, other = send(table, "three", at(5)), send(table, "Yes!", at(5), sender=LONDO, group=OTHER_GROUP)
+    assert handle(client, table, record(one), record(other)) == [
+        ("INSERT", 4, ""),
+        (
+            "INSERT",
+            0,
+            f"Taken: at {messages.format_time(at(5))} user {ANDREW.uuid} has the row of group {GROUP}: "
+            "the rows of this one move with its next message",
+        ),
+    ]
+    assert handle(client, table, record(send(table, "Yes", at(6), sender=LONDO, group=OTHER_GROUP)))[0][2] == ""
+    assert (rows_of(table), rows_of(table, OTHER_GROUP)[0][3]) == (rows_at(5, "three"), "Yes")
+
+
+def test_a_removed_message_is_gone_from_the_rows_however_old_the_index(table: Settings, client: Permitted) -> None:
+    old = list(messages.each_row_in_group(connect(table), table.message_table, GROUP))
+    item = send(table, "a slip", at(5))
+    handle(client, table, record(item))
+    connect(table).delete_item(TableName=table.message_table, Key=messages.key_of(item))
+    client.stale = [old]
+    assert handle(client, table, record(item, "REMOVE")) == [("REMOVE", 4, "")]
+    assert rows_of(table) == rows_at(0, "two")
+
+
+def test_an_index_without_rows_is_asked_again_when_all_messages_are_removed(
+    table: Settings, client: Permitted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And then believed: a group may be gone."""
+    monkeypatch.setattr(group_rows, "INDEX_LAG_S", 0.05)
+    items = list(messages.each_message(connect(table), table.message_table, GROUP))
+    for item in items:
+        connect(table).delete_item(TableName=table.message_table, Key=messages.key_of(item))
+    removed = record(items[0], "REMOVE")
+    client.stale = [[]]
+    for moment in (time.time(), datetime.now(timezone.utc)):
+        removed["dynamodb"]["ApproximateCreationDateTime"] = moment
+        assert handle(client, table, removed)[0][2] == ""
+    assert dump(table) == []
+
+
+class Throttled(Permitted):
+    """May not write to one group for lack of capacity."""
+
+    def transact_write_items(self, **parameters: Any) -> Any:
+        if GROUP in str(parameters):
+            raise AwsError("dynamodb TransactWriteItems", "ThrottlingException", "slow down")
+        return super().transact_write_items(**parameters)
+
+
+def test_the_groups_of_a_batch_share_its_time(table: Settings) -> None:
+    plant(table, make_seed(["Londo?"], group=OTHER_GROUP, users=(ANDREW, LONDO)), now=at(-60))
+    bad, good = send(table, "three", at(5)), send(table, "Yes!", at(6), sender=LONDO, group=OTHER_GROUP)
+    found = group_rows.handle(Throttled(table), table.message_table, [record(bad), record(good)], seconds=0.9)
+    (moved, error), (also_moved, no_error) = [(one.moved, one.error) for one in found]
+    assert (moved, also_moved, no_error) == (0, 4, "")
+    assert error.startswith("Busy: the table refused ") and " attempts in 0.45 s: " in error
+
+
+def test_a_function_whose_time_is_up_leaves_the_rest_to_the_next_one(
+    table: Settings, client: Permitted, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(group_rows, "_client", lambda: client)
+    context = SimpleNamespace(get_remaining_time_in_millis=lambda: 9_000)
+    event = {"Records": [record(send(table, "three", at(5)))]}
+    assert group_rows.handler(event, context) == {"batchItemFailures": [{"itemIdentifier": "00001"}]}
+    assert "the groups before it took all the time of the batch" in capsys.readouterr().out
+    assert client.calls == []
+
+
 def test_a_failing_group_is_reported_and_the_others_are_done(
     table: Settings, client: Permitted, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -232,7 +344,7 @@ def test_a_failing_group_is_reported_and_the_others_are_done(
 
     def fail(client: Any, name: str, group: str, **options: Any) -> tuple[int, int]:
         if group == GROUP:
-            raise group_rows.Busy("the table refused")
+            raise Busy("the table refused")
         return settle(client, name, group, **options)
 
     monkeypatch.setattr(group_rows, "settle", fail)
@@ -288,17 +400,27 @@ def _together(batches: Iterator[list[Any]]) -> Iterator[list[Any]]:
     yield [record for batch in batches for record in batch]
 
 
-def test_the_file_is_deployed_alone() -> None:
-    code = "import group_rows; print(group_rows.handler({'Records': []}, None))"
-    done = subprocess.run([sys.executable, "-S", "-c", code], cwd=FOLDER, capture_output=True, text=True, check=True)
-    assert done.stdout == "{'batchItemFailures': []}\n"
-
-
 class _Loader(yaml.SafeLoader):
     """Reads a template: !Sub x is {"Sub": x}, and so on."""
 
 
 _Loader.add_multi_constructor("!", lambda loader, tag, node: {tag: loader.construct_scalar(node)})
+
+
+def test_the_folder_is_deployed_alone() -> None:
+    """As Lambda does: the handler's module from the folder that is its code."""
+    template = yaml.load((FOLDER / "template.yaml").read_text(), Loader=_Loader)
+    properties = template["Resources"]["GroupRows"]["Properties"]
+    module, _, name = properties["Handler"].rpartition(".")
+    code = f"import importlib; print(importlib.import_module('{module}').{name}({{'Records': []}}, None))"
+    done = subprocess.run(
+        [sys.executable, "-S", "-c", code],
+        cwd=FOLDER / properties["CodeUri"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == "{'batchItemFailures': []}\n"
 
 
 def test_template_and_policy_allow_the_same_and_name_the_same_table() -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta, timezone
-from typing import TYPE_CHECKING
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -147,6 +148,24 @@ def test_the_last_page_has_no_cursor_even_when_it_is_full(table: Settings, boto3
     page = messages.list_messages(boto3_client, table.message_table, GROUP, limit=2)
     assert ([item["message"] for item in page.items], page.cursor) == (["line 2", "line 1"], "")
     assert page.capacity == {"total": 0.5, "table": 0.5, "index": 0.0}
+
+
+def test_a_page_of_nothing_is_refused_and_one_of_everything_is_not(
+    table: Settings, boto3_client: DynamoDBClient
+) -> None:
+    plant(table, make_seed(["line 1", "line 2"]))
+    for limit in (0, -1):
+        with pytest.raises(ValueError, match=f"limit={limit}: a page has one item at least"):
+            messages.list_messages(boto3_client, table.message_table, GROUP, limit=limit)
+    asked: list[int] = []
+
+    def query(**parameters: Any) -> Any:
+        asked.append(parameters["Limit"])
+        return boto3_client.query(**parameters)
+
+    client: Any = SimpleNamespace(query=query)
+    page = messages.list_messages(client, table.message_table, GROUP, limit=2**31 - 1)
+    assert ([item["message"] for item in page.items], page.cursor, asked) == (["line 2", "line 1"], "", [1000])
 
 
 def test_a_page_of_large_messages_is_full_too(table: Settings, boto3_client: DynamoDBClient) -> None:

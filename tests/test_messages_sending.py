@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import uuid
 from collections import Counter
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -32,6 +34,7 @@ from tests.chats import (
     plant,
     rows_of,
     send,
+    surplus_rows,
 )
 
 MICROSECOND = timedelta(microseconds=1)
@@ -237,6 +240,99 @@ def test_a_claim_left_by_somebody_who_died_is_taken_over(
     sent = messages.create_message_group(client, table.message_table, ANDREW, LONDO, "anybody there?")
     assert sent.is_new_group
     assert len(dump(table)) == 3
+
+
+class Cut:
+    """A client one of whose operations fails: before it is done, or after, so that only the answer is lost."""
+
+    def __init__(self, client: Any, operation: str, *, done: bool = False) -> None:
+        self._client, self._operation, self._done = client, operation, done
+
+    def __getattr__(self, name: str) -> Any:
+        def fail(**parameters: Any) -> Any:
+            if self._done:
+                getattr(self._client, name)(**parameters)
+            self._operation = ""
+            raise Stopped
+
+        return fail if name == self._operation else getattr(self._client, name)
+
+
+class Stopped(BaseException):
+    """Not an error: a KeyboardInterrupt, for example."""
+
+
+@pytest.mark.parametrize(
+    ("operation", "done"), [("transact_write_items", False), ("put_item", True), ("get_item", False)]
+)
+def test_whoever_fails_leaves_no_claim(table: Settings, client: Any, operation: str, done: bool) -> None:
+    if operation == "get_item":
+        claims.Claim(client, table.message_table, ANDREW.uuid, LONDO.uuid).take()
+    before = dump(table)
+    cut: Any = Cut(client, operation, done=done)
+    with pytest.raises(Stopped):
+        messages.create_message_group(cut, table.message_table, ANDREW, LONDO, "anybody there?")
+    assert dump(table) == before
+
+
+def test_a_time_in_another_offset_hides_no_answer(table: Settings, client: Any) -> None:
+    """Items have the order of their texts: 19:12 at +02:00 comes after 17:13 in UTC."""
+    plant(table, make_seed(["one"]), now=datetime.now(timezone.utc) - timedelta(hours=4))
+    laptop = datetime.now(timezone(timedelta(hours=2)))
+    send(table, "from a laptop", laptop)
+    messages.settle_rows(client, table.message_table, GROUP, (ANDREW, BAYKO))
+    sent = [messages.create_message(client, table.message_table, GROUP, ANDREW, text) for text in ("so", "it", "is")]
+    page = messages.list_messages(client, table.message_table, GROUP)
+    assert [item["message"] for item in page.items] == ["is", "it", "so", "from a laptop", "one"]
+    assert {row[3] for row in rows_of(table)} == {"is"}
+    times = [messages.parse_time(one.message["sk"]) for one in sent]
+    assert laptop < times[0] < times[1] < times[2] <= datetime.now(timezone.utc)
+
+
+def test_more_rows_than_a_transaction_takes_hinder_nobody(table: Settings, client: Any) -> None:
+    plant(table, make_seed(["one"]))
+    surplus_rows(table, 120)
+    messages.create_message(client, table.message_table, GROUP, ANDREW, "older", at=NOW - timedelta(days=1))
+    assert len(rows_of(table)) == 122
+    messages.create_message(client, table.message_table, GROUP, ANDREW, "two", at=NOW + MICROSECOND)
+    rows = rows_of(table)
+    assert (len(rows), [row[3] for row in rows].count("two")) == (2 + 122 - 97, 2)
+    messages.create_message(client, table.message_table, GROUP, ANDREW, "three", at=NOW + MICROSECOND * 2)
+    assert {row[3] for row in rows_of(table)} == {"three"} and len(rows_of(table)) == 2
+
+
+def test_a_text_that_only_a_row_with_its_names_has_no_room_for_is_refused(table: Settings, client: Any) -> None:
+    named = type(BAYKO)(BAYKO.uuid, "bayko", "Bayko" * 100)
+    messages.create_message_group(client, table.message_table, ANDREW, named, "short")
+    (row,) = messages.each_group_row_of(client, table.message_table, ANDREW.uuid)
+    before = dump(table)
+    with pytest.raises(NotSent, match="the message makes an item of more than 409,600 bytes"):
+        messages.create_message(client, table.message_table, messages.group_of(row), ANDREW, "x" * 409_300)
+    assert dump(table) == before
+
+
+@pytest.mark.parametrize("text", [None, 5, b"bytes", ["list"]])
+def test_what_is_not_a_text_is_refused(table: Settings, text: Any) -> None:
+    with pytest.raises(NotSent, match="the message is not a text"):
+        messages.create_message(connect(table), table.message_table, GROUP, ANDREW, text)
+
+
+def test_ids_may_be_uuids(table: Settings, client: Any) -> None:
+    andrew, bayko = (
+        SimpleNamespace(uuid=uuid.UUID(user.uuid), handle=user.handle, display_name=user.display_name)
+        for user in (ANDREW, BAYKO)
+    )
+    name: Any = table.message_table
+    group: Any = uuid.UUID(messages.create_message_group(client, name, andrew, bayko, "Hello!", at=NOW).group)
+    with pytest.raises(NotSent, match="andrewbrown cannot write to themselves"):
+        messages.create_message_group(client, name, andrew, ANDREW, "Hello me")
+    assert not messages.create_message_group(client, name, BAYKO, andrew, "Hi", at=NOW + MICROSECOND).is_new_group
+    messages.create_message(client, name, group, bayko, "Me again", at=NOW + MICROSECOND * 2)
+    assert messages.is_member(client, name, group, andrew.uuid)
+    assert messages.settle_rows(client, name, group, (andrew, bayko)) == (0, 0)
+    assert [row["message"] for row in messages.list_message_groups(client, name, andrew.uuid).items] == ["Me again"]
+    assert len(list(messages.each_row_in_group(client, name, group))) == 2
+    assert (len(rows_of(table, str(group))), faults(table)) == (2, [])
 
 
 def test_a_seed_after_sent_messages_keeps_them_and_leaves_the_rows(table: Settings) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from ddb import messages
 from tasks.localenv import aws
 from tasks.localenv.dynamodb.client import connect
 from tasks.localenv.dynamodb.schema import apply_tables
@@ -36,6 +37,13 @@ def test_the_routes_bodies_send_and_show_messages(table: Settings) -> None:
     assert route["post_message"](*where, BAYKO, None, body)[1] == 201
     refused = {"errors": [f"londo is not in group {group}"]}, 422
     assert route["post_message"](*where, LONDO, None, body) == refused
+    refused = {"errors": ["the message is not a text"]}, 422
+    for wrong in ({}, {"message": None}, {"message": 5}, {"message_group_uuid": group}):
+        assert route["post_message"](*where, ANDREW, BAYKO, wrong) == refused
+    assert route["post_message"](*where, ANDREW, None, {"message": "Hello?"}) == (
+        {"errors": ["there is no such receiver"]},
+        422,
+    )
     shown, status = route["get_messages"](*where, BAYKO, group)
     assert (status, [item["message"] for item in shown["messages"]], shown["next"]) == (
         200,
@@ -43,6 +51,18 @@ def test_the_routes_bodies_send_and_show_messages(table: Settings) -> None:
         "",
     )
     assert route["get_messages"](*where, LONDO, group) == ({"errors": ["not in this group"]}, 403)
+
+
+def test_the_route_says_when_it_is_worth_another_try(monkeypatch: pytest.MonkeyPatch) -> None:
+    route: dict[str, Any] = {}
+    exec(compile(BLOCKS[0], "README.md", "exec"), route)
+
+    def refuse(*_: object, **__: object) -> None:
+        raise messages.Busy("the table refused")
+
+    monkeypatch.setattr(messages, "create_message_group", refuse)
+    body = {"message": "Hello!"}
+    assert route["post_message"](None, "table", ANDREW, BAYKO, body) == ({"errors": ["the table refused"]}, 503)
 
 
 def test_the_route_calls_the_body_with_all_that_it_takes() -> None:

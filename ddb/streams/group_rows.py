@@ -1,6 +1,6 @@
 """Keeps the group rows at the newest message of their group. A Lambda function for the message table's stream.
 
-This file is deployed alone: it needs the standard library, and boto3 as Lambda brings it. ddb/messages.py moves the
+The folder is deployed alone: it needs the standard library, and boto3 as Lambda brings it. ddb/messages.py moves the
 rows with these same functions when it sends a message.
 
 A group row carries the time of its group's last message in its key, so a row is moved by a new row and the deletion of
@@ -8,46 +8,40 @@ the old one. Both are actions of one transaction, with two conditions: the old r
 new key. Of two that move the same row one is refused, reads again and decides anew. Hence one row a user and group, and
 no older message ever wins, whoever else writes.
 
-The records only say where to look. What the rows should be is read from the table: so records may come late, twice or
-in any order. It takes PutItem, DeleteItem and Query; a transaction needs the permissions of its parts
+The records only say where to look, and how closely. What the rows should be is read from the table: so records may come
+late, twice or in any order. It takes PutItem, DeleteItem and Query; a transaction needs the permissions of its parts
 (Amazon DynamoDB Developer Guide, "IAM and transactions").
 """
 
 from __future__ import annotations
 
 import functools
-import random
 import time
-import uuid
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
+
+from .transactions import MOST_ACTIONS, PATIENCE_S, Busy, attempts, commit
 
 Item = dict[str, Any]
 """An item in DynamoDB JSON: {"pk": {"S": "…"}, …}."""
 
 GROUP_INDEX = "message-group-sk-index"
 MESSAGE, ROW = "MSG#", "GRP#"
-PATIENCE_S = 20.0
-"""How long somebody who is refused again and again tries on."""
 BATCH_PATIENCE_S = 5.0
-"""The same for a group of a batch of records: Lambda comes again."""
-
-REFUSED = {"ConditionalCheckFailed", "TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"}
-"""Reasons for a cancelled transaction that may have passed when it is decided anew."""
-BUSY_CODES = {
-    "ConditionalCheckFailedException",
-    "ProvisionedThroughputExceededException",
-    "RequestLimitExceeded",
-    "ThrottlingException",
-    "TransactionConflictException",
-}
-UNSURE_CODES = {"InternalServerError", "TransactionInProgressException"}
-"""After these the same request under the same token tells what became of the first."""
+"""How long to try on with a group of a batch, at most: Lambda comes again."""
+BATCH_S = 50.0
+"""How long a batch may take, where nobody says how long there is."""
+RESERVE_S = 10.0
+"""What of a function's time is left for the last call and the answer."""
+INDEX_LAG_S = 2.0
+"""How far the index may lag behind on AWS; and the time in a record is that of its second's beginning."""
 
 
-class Busy(Exception):
-    """Others wrote to the same group all the time, or the table was short of capacity."""
+class Taken(Busy):
+    """Another group's row of the same user is where a row must go. It stays so until one of the groups moves on."""
 
 
 @dataclass(frozen=True)
@@ -65,37 +59,42 @@ class Handled:
 def handler(event: Mapping[str, Any], context: object) -> dict[str, Any]:
     """Handle a batch of stream records. Lambda tries again from the first one that is reported as failed."""
     records = event["Records"]
-    handled = list(handle(_client(), table_of(records[0]), records)) if records else []
+    left_ms = getattr(context, "get_remaining_time_in_millis", None)
+    seconds = left_ms() / 1000 - RESERVE_S if left_ms else BATCH_S
+    handled = list(handle(_client(), table_of(records[0]), records, seconds=seconds)) if records else []
     for one in handled:
         if one.error:
             print(f"{one.event} {MESSAGE}{one.group} {one.sort_key}: {one.error}")
     return {"batchItemFailures": [{"itemIdentifier": one.sequence_number} for one in handled if one.error]}
 
 
-def handle(client: Any, table: str, records: Sequence[Mapping[str, Any]]) -> Iterator[Handled]:
+def handle(
+    client: Any, table: str, records: Sequence[Mapping[str, Any]], *, seconds: float = BATCH_S
+) -> Iterator[Handled]:
     """Bring the rows of every group that the records name up to date, and tell it for each record of a message.
 
-    Records are those of a Lambda event, or of GetRecords. A group is looked at once a batch.
+    Records are those of a Lambda event, or of GetRecords. A group is looked at once a batch. Each gets its share of the
+    `seconds`; one that comes when none are left is not tried, which is its error.
     """
+    deadline = time.monotonic() + seconds
+    groups: dict[str, list[Mapping[str, Any]]] = {}
+    for record in records:
+        pk = _string(record["dynamodb"]["Keys"], "pk")
+        if pk.startswith(MESSAGE):
+            groups.setdefault(pk[len(MESSAGE) :], []).append(record)
     done: dict[str, tuple[int, str]] = {}
     for record in records:
         data = record["dynamodb"]
-        group = _string(data["Keys"], "pk")
-        if not group.startswith(MESSAGE):
+        pk, sk = (_string(data["Keys"], name) for name in ("pk", "sk"))
+        if not pk.startswith(MESSAGE):
             continue
-        group = group[len(MESSAGE) :]
+        group = pk[len(MESSAGE) :]
         first = group not in done
         if first:
-            done[group] = _settled(client, table, group, _senders(records, group))
+            share_s = (deadline - time.monotonic()) / (len(groups) - len(done))
+            done[group] = _settled(client, table, group, groups[group], share_s)
         moved, error = done[group]
-        yield Handled(
-            data["SequenceNumber"],
-            record["eventName"],
-            group,
-            _string(data["Keys"], "sk"),
-            moved if first else 0,
-            error,
-        )
+        yield Handled(data["SequenceNumber"], record["eventName"], group, sk, moved if first else 0, error)
 
 
 def table_of(record: Mapping[str, Any]) -> str:
@@ -110,24 +109,41 @@ def settle(
     *,
     known: Iterable[str] = (),
     others: Mapping[str, Item] | None = None,
+    changed_at: float | None = None,
     patience_s: float = PATIENCE_S,
 ) -> tuple[int, int]:
     """Make every row of a group that of its newest message; without a message, remove them.
 
     `known` are uuids of users in the group. `others` gives, for each user who must have a row, the attributes of the
-    other one; rows of anybody else go then. Returns how many rows were put and how many deleted; both are 0 where
-    nothing was to be done. Raises Busy.
+    other one; rows of anybody else go then. `changed_at`: when a message was last changed or removed, in seconds since
+    1970; rows that are right by the index may then be wrong, and one that shows none is asked again when it has had the
+    time. Returns how many rows were put and how many deleted; both are 0 where nothing was to be done. Raises Busy.
     """
     known = {*known, *(others or ())}
-    for number in attempts(patience_s):
+    sure = others is not None or changed_at is not None
+    done: Counter[str] = Counter()
+    for _ in attempts(patience_s):
         # The rows first: a row that is newer than the newest message read after it has lost its message.
-        rows = find_rows(client, table, group, known, sure=number > 0 or others is not None)
+        rows = find_rows(client, table, group, known, sure=sure)
         newest = newest_message(client, table, group)
-        if not rows and not others and newest:
-            rows = find_rows(client, table, group, {*known, _string(newest, "user_uuid")}, sure=True)
+        sender = _string(newest or {}, "user_uuid")
+        if not rows and sender and sender not in known:
+            known.add(sender)
+            sure = True
+            continue
+        if not rows and not newest and changed_at:
+            time.sleep(max(0.0, min(changed_at + INDEX_LAG_S - time.time(), INDEX_LAG_S)))
+            return settle(client, table, group, known=known, others=others, changed_at=0.0, patience_s=patience_s)
+        known |= _members(rows)
         actions = plan_rows(table, group, rows, newest, others, only=others is not None)
-        if not actions or commit(client, actions):
-            return sum("Put" in action for action in actions), sum("Delete" in action for action in actions)
+        at_once = len(actions) <= MOST_ACTIONS
+        while actions and commit(client, actions[:MOST_ACTIONS]):
+            done.update(kind for action in actions[:MOST_ACTIONS] for kind in action)
+            actions = actions[MOST_ACTIONS:]
+        if at_once and not actions:
+            return done["Put"], done["Delete"]
+        _refuse_taken(client, table, actions)
+        sure = True
     raise AssertionError
 
 
@@ -142,28 +158,33 @@ def plan_rows(
 ) -> list[Item]:
     """Decide what makes `message` the last one in every user's row: actions of TransactWriteItems, none where it is.
 
-    `others`: for each user who must have a row, the attributes of the other one. `only`: nobody else may have any.
+    The new rows first, then what goes, the newest first: where it is too much for one transaction, the first one has
+    what others compete for. `rows` are oldest first. `others`: for each user who must have a row, the attributes of the
+    other one. `only`: nobody else may have any.
     """
     others = others or {}
     by_owner: dict[str, list[Item]] = {owner: [] for owner in (others if message else ())}
     for row in rows:
         by_owner.setdefault(owner_of(row), []).append(row)
-    actions: list[Item] = []
+    puts: list[Item] = []
+    old: list[Item] = []
     for owner, own in by_owner.items():
         keep = message is not None and (owner in others or not only)
         wanted = _row(group, owner, message, others.get(owner) or own[-1]) if message and keep else None
         there = [row for row in own if wanted and row["sk"] == wanted["sk"]]
         if wanted and wanted not in there:
-            actions.append(_put(table, wanted, "message_group_uuid = :group" if there else "attribute_not_exists(pk)"))
-        actions += [_delete(table, row) for row in own if row not in there]
-    return actions
+            puts.append(_put(table, wanted, "message_group_uuid = :group" if there else "attribute_not_exists(pk)"))
+        old += [row for row in own if row not in there]
+    old.sort(key=lambda row: _string(row, "sk"), reverse=True)
+    return [*puts, *(_delete(table, row) for row in old)]
 
 
 def find_rows(client: Any, table: str, group: str, known: Iterable[str], *, sure: bool) -> list[Item]:
     """Find the rows of a group, oldest first.
 
-    From the index, which on AWS may lag behind by a moment: the conditions of the writes find that out. If `sure`, or
-    when somebody's row is not among them (`known` are users of the group), from the users' own partitions, as of now.
+    From the index, which on AWS may lag behind by a moment. The conditions of the writes find that out, where there is
+    anything to write. If `sure`, or when somebody's row is not among them (`known` are users of the group), it only
+    tells whose rows there are, and they are read from the users' own partitions, as of now.
     """
     index = {"IndexName": GROUP_INDEX, "KeyConditionExpression": "message_group_uuid = :group"}
     rows = list(_query(client, table, **index, ExpressionAttributeValues={":group": {"S": group}}))
@@ -211,73 +232,48 @@ def owner_of(row: Item) -> str:
     return _string(row, "pk")[len(ROW) :]
 
 
-def commit(client: Any, actions: list[Item]) -> dict[str, Any] | None:
-    """Perform the actions, all or none of them. Returns DynamoDB's answer, or None when they must be decided anew.
-
-    Under one ClientRequestToken, so that a request that is sent twice is performed once.
-    """
-    token = str(uuid.uuid4())
-    for number in range(4):
-        try:
-            answer: dict[str, Any] = client.transact_write_items(
-                TransactItems=actions, ClientRequestToken=token, ReturnConsumedCapacity="INDEXES"
-            )
-            return answer
-        except Exception as error:
-            if is_refusal(error):
-                return None
-            if error_code(error) not in UNSURE_CODES or number == 3:
-                raise
-        time.sleep(0.05 * 2**number)
-    return None
-
-
-def attempts(patience_s: float = PATIENCE_S) -> Iterator[int]:
-    """Count attempts, with a pause of growing, random length before each but the first. Raises Busy in the end."""
-    deadline = time.monotonic() + patience_s
-    number = 0
-    while True:
-        yield number
-        if time.monotonic() > deadline:
-            raise Busy(f"the table refused {number + 1} attempts in {patience_s:.0f} s: others write to the same group")
-        time.sleep(random.uniform(0, min(0.01 * 2**number, 0.5)))
-        number += 1
-
-
-def error_code(error: Exception) -> str:
-    """Give AWS's name for a refusal: of a botocore ClientError, or whatever else has its `response`; else ""."""
-    response: Mapping[str, Any] = getattr(error, "response", None) or {}
-    return str(response.get("Error", {}).get("Code", ""))
-
-
-def is_refusal(error: Exception) -> bool:
-    """Tell whether a write was refused for a reason that may have passed when it is decided anew."""
-    if error_code(error) != "TransactionCanceledException":
-        return error_code(error) in BUSY_CODES
-    response: Mapping[str, Any] = getattr(error, "response", {})
-    reasons = {reason.get("Code", "None") for reason in response.get("CancellationReasons", ())} - {"None"}
-    return bool(reasons) and reasons <= REFUSED
-
-
 @functools.cache
 def _client() -> Any:
-    """Make the client of this process, once: Lambda keeps it between calls."""
+    """Make the client of this process, once: Lambda keeps it between calls. No call outlasts RESERVE_S."""
     import boto3
+    from botocore.config import Config
 
-    return boto3.client("dynamodb")
+    retries: Any = {"mode": "standard", "total_max_attempts": 2}
+    return boto3.client("dynamodb", config=Config(connect_timeout=1, read_timeout=3, retries=retries))
 
 
-def _settled(client: Any, table: str, group: str, senders: set[str]) -> tuple[int, str]:
+def _settled(client: Any, table: str, group: str, records: list[Mapping[str, Any]], share_s: float) -> tuple[int, str]:
     """Settle a group; an error is this group's alone, so that those behind it in the batch get their turn."""
+    if share_s <= 0:
+        return 0, "the groups before it took all the time of the batch"
+    senders = {_string(record["dynamodb"].get("NewImage", {}), "user_uuid") for record in records} - {""}
+    patience_s = min(share_s, BATCH_PATIENCE_S)
     try:
-        return sum(settle(client, table, group, known=senders, patience_s=BATCH_PATIENCE_S)), ""
+        changed_at = _changed_at(records)
+        return sum(settle(client, table, group, known=senders, changed_at=changed_at, patience_s=patience_s)), ""
     except Exception as error:  # noqa: BLE001 - reported as a failed record, which is tried again and kept in the end
         return 0, f"{type(error).__name__}: {error}"
 
 
-def _senders(records: Iterable[Mapping[str, Any]], group: str) -> set[str]:
-    images = (record["dynamodb"].get("NewImage", {}) for record in records)
-    return {_string(image, "user_uuid") for image in images if _string(image, "pk") == MESSAGE + group} - {""}
+def _changed_at(records: Iterable[Mapping[str, Any]]) -> float | None:
+    """Tell when a message was last changed or removed, in seconds since 1970; None where messages only came."""
+    changes = [record["dynamodb"] for record in records if record["eventName"] != "INSERT"]
+    times = [change.get("ApproximateCreationDateTime", 0.0) for change in changes]
+    return max((at.timestamp() if isinstance(at, datetime) else float(at) for at in times), default=None)
+
+
+def _refuse_taken(client: Any, table: str, refused: Iterable[Item]) -> None:
+    """Raise Taken where another group's row is at the key of a row to put, so that no further attempt helps."""
+    for row in (action["Put"]["Item"] for action in refused if "Put" in action):
+        key = {":pk": row["pk"], ":sk": row["sk"]}
+        there = {"KeyConditionExpression": "pk = :pk AND sk = :sk", "ExpressionAttributeValues": key}
+        for found in _query(client, table, **there, ConsistentRead=True):
+            other, sk = _string(found, "message_group_uuid"), _string(row, "sk")
+            if found.get("message_group_uuid") != row["message_group_uuid"]:
+                raise Taken(
+                    f"at {sk} user {owner_of(row)} has the row of group {other}: "
+                    "the rows of this one move with its next message"
+                )
 
 
 def _members(rows: Iterable[Item]) -> set[str]:

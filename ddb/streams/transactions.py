@@ -1,0 +1,91 @@
+"""Writes that hold together: one transaction, decided anew and tried again where others were faster.
+
+Part of the function behind the message table's stream, and deployed with it: nothing but the standard library.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+import uuid
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+Item = dict[str, Any]
+"""An item in DynamoDB JSON, or an action of a transaction."""
+
+PATIENCE_S = 20.0
+"""How long somebody who is refused again and again tries on."""
+MOST_ACTIONS = 100
+"""So many actions a transaction may have: Amazon DynamoDB API Reference, "TransactWriteItems"."""
+
+REFUSED = {"ConditionalCheckFailed", "TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"}
+"""Reasons for a cancelled transaction that may have passed when it is decided anew."""
+BUSY_CODES = {
+    "ConditionalCheckFailedException",
+    "ProvisionedThroughputExceededException",
+    "RequestLimitExceeded",
+    "ThrottlingException",
+    "TransactionConflictException",
+}
+UNSURE_CODES = {"InternalServerError", "TransactionInProgressException"}
+"""After these the same request under the same token tells what became of the first."""
+
+
+class Busy(Exception):
+    """Others wrote to the same group all the time, or the table was short of capacity."""
+
+
+def commit(client: Any, actions: list[Item]) -> dict[str, Any] | None:
+    """Perform the actions, all or none of them. Returns DynamoDB's answer, or None when they must be decided anew.
+
+    Under one ClientRequestToken, so that a request that is sent twice is performed once.
+    """
+    token = str(uuid.uuid4())
+    for number in range(4):
+        try:
+            answer: dict[str, Any] = client.transact_write_items(
+                TransactItems=actions, ClientRequestToken=token, ReturnConsumedCapacity="INDEXES"
+            )
+            return answer
+        except Exception as error:
+            if is_refusal(error):
+                return None
+            if error_code(error) not in UNSURE_CODES or number == 3:
+                raise
+        time.sleep(0.05 * 2**number)
+    return None
+
+
+def attempts(patience_s: float = PATIENCE_S) -> Iterator[int]:
+    """Count attempts, with a pause of growing, random length before each but the first. Raises Busy in the end."""
+    deadline = time.monotonic() + patience_s
+    number = 0
+    while True:
+        yield number
+        if time.monotonic() > deadline:
+            raise Busy(f"the table refused {number + 1} attempts in {patience_s:.2g} s: others write to the same group")
+        time.sleep(random.uniform(0, min(0.01 * 2**number, 0.5)))
+        number += 1
+
+
+def error_code(error: Exception) -> str:
+    """Give AWS's name for a refusal: of a botocore ClientError, or whatever else has its `response`; else ""."""
+    response: Mapping[str, Any] = getattr(error, "response", None) or {}
+    return str(response.get("Error", {}).get("Code", ""))
+
+
+def is_refusal(error: Exception) -> bool:
+    """Tell whether a write was refused for a reason that may have passed when it is decided anew."""
+    if error_code(error) != "TransactionCanceledException":
+        return error_code(error) in BUSY_CODES
+    response: Mapping[str, Any] = getattr(error, "response", {})
+    reasons = {reason.get("Code", "None") for reason in response.get("CancellationReasons", ())} - {"None"}
+    return bool(reasons) and reasons <= REFUSED
+
+
+def is_too_large(error: Exception) -> bool:
+    """Tell whether a write was refused for the size of an item: as a whole, or as the reason of a cancellation."""
+    response: Mapping[str, Any] = getattr(error, "response", None) or {}
+    told = [response.get("Error", {}), *response.get("CancellationReasons", ())]
+    return any("item size" in str(one.get("Message", "")).lower() for one in told)
