@@ -104,6 +104,10 @@ def test_what_is_no_json_is_shown_with_its_place(tmp_path: Path) -> None:
     assert error.message == "t.json:3:3: not JSON: expecting property name enclosed in double quotes"
 
 
+def test_a_number_longer_than_python_reads_is_said(tmp_path: Path) -> None:
+    assert error_of(tmp_path / "t.json", "1" * 5000).message == "t.json: a number has thousands of digits"
+
+
 def test_what_is_no_utf8_is_said(tmp_path: Path) -> None:
     path = tmp_path / "t.json"
     path.write_bytes(b'{"TableName": "\xe4"}')

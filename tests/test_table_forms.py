@@ -180,6 +180,8 @@ WRONG = [
     (YAML.replace("TableName: things", "TableName: x y"), "t.yaml:1:12: TableName 'x y' is not 3 to 255 of letters,"),
     (YAML.replace("AttributeType: S", "AttributeType: Q"), "t.yaml:4:20: AttributeType is 'Q', not one of S, N, B"),
     (YAML + "Colour: red\n", "t.yaml:7:9: unknown property 'Colour'"),
+    (YAML + "Colour: !!int red\n", "t.yaml:7:9: 'red' cannot be read as int"),
+    (YAML + f"Colour: {'1' * 5000}\n", "t.yaml:7:9: '11111111111111111111' cannot be read as int"),
     (YAML + "TableName: twice\n", "t.yaml:7:1: TableName is there twice"),
     (YAML.replace("KeySchema: [", "KeySchema: ]"), "t.yaml:5:12: not YAML: "),
     (YAML.replace("things", "&name things") + "Tags: [{Key: a, Value: *name}]\n", "t.yaml:7:24: *name is an alias"),

@@ -32,6 +32,8 @@ def read_json(path: Path, shown: str) -> Document:
         raise UsageError(
             f"{shown}:{error.lineno}:{error.colno}: not JSON: {error.msg[0].lower()}{error.msg[1:]}"
         ) from error
+    except ValueError as error:  # Python converts 4,300 digits at most
+        raise UsageError(f"{shown}: a number has thousands of digits") from error
     except RecursionError as error:
         raise UsageError(f"{shown}: nested too deeply") from error
 

@@ -83,7 +83,10 @@ class _Reader:
             return self._mapping(node, steps)
         kind = node.tag.removeprefix(STANDARD)
         if kind in PLAIN:
-            return self._loader.construct_object(node)
+            try:
+                return self._loader.construct_object(node)
+            except (ValueError, KeyError) as error:  # `!!int x`, or more digits than Python converts
+                raise _error(self._shown, node, f"{node.value[:20]!r} cannot be read as {kind}") from error
         return node.value
 
     def _mapping(self, node: Any, steps: Steps) -> dict[str, Any]:
