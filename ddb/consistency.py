@@ -1,8 +1,8 @@
 """Whether the chat's items agree with each other: what messages.py says of their shapes, held against a whole table.
 
-A survey looks at every item once, in any order. It keeps a few strings for each group and group row, and of all the
-messages only the newest of each group. Items that change while they are read one after the other can look wrong when
-they are not: `confirmed` looks at each group in question again.
+A survey looks at every item once, in any order. It keeps the rows of each group, and of all the messages only the
+newest of each sender. Items that change while they are read one after the other can look wrong when they are not:
+`confirmed` looks at each group in question again.
 """
 
 from __future__ import annotations
@@ -11,27 +11,32 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING
 
-from .messages import Item, each_message, group_of, key_of, parse_time, sort_key_of, user_references
+from . import claims
+from .items import Item, group_of, key_of, parse_time, sort_key_of, text_of, user_references
 from .streams import group_rows
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
-MESSAGE, GROUP_ROW = "MSG#", "GRP#"
+MESSAGE, GROUP_ROW, CLAIM = "MSG#", "GRP#", "NEW#"
 PAUSES_S = (0.05, 0.1, 0.2, 0.4, 0.4)
 """When to look again. Together longer than the stream's function takes to follow a message."""
 LOOKED_AT_AGAIN = 100
 """So many groups; where more are wrong, traffic is not the reason."""
+UNREADABLE = "a time that the app cannot read"
+OFFSET = "another offset than +00:00 in their time: they are not in their place"
+FUTURE = "a time in the future: new ones do not show"
 
 
 @dataclass(frozen=True)
 class Fault:
-    """Something that does not agree. `surplus` is the key of an item that should not be there, where that is clear.
+    """Something that does not agree. `surplus` is the key of an item to remove; else the stream's command repairs it.
 
     `sign` is what a fault is known by when its group is looked at again: the text may tell of times that go on.
+    `seen` is the key of the message that shows it, where that is not the newest one; `users` are those of the group.
     """
 
     subject: str
@@ -39,15 +44,33 @@ class Fault:
     surplus: Item | None = None
     group: str = field(default="", compare=False)
     sign: str = field(default="", compare=False)
+    users: frozenset[str] = field(default=frozenset(), compare=False)
+    seen: Item | None = field(default=None, compare=False)
 
 
 @dataclass
-class _Group:
+class Group:
+    """What was seen of a group: its newest message, the newest of each sender, and each user's rows."""
+
     messages: int = 0
-    newest_at: str = ""
-    newest_text: str = ""
-    senders: set[str] = field(default_factory=set)
+    newest: Item | None = None
+    senders: dict[str, Item] = field(default_factory=dict)
     rows: dict[str, list[Item]] = field(default_factory=lambda: defaultdict(list))
+    wrong: Counter[str] = field(default_factory=Counter)
+    first_wrong: dict[str, Item] = field(default_factory=dict)
+
+    @property
+    def members(self) -> set[str]:
+        """The users whom the rows know: whose they are, and whom they are about."""
+        rows = (row for own in self.rows.values() for row in own)
+        return {*self.rows, *(uuid for row in rows for uuid, _ in user_references(row))}
+
+    @property
+    def pair(self) -> tuple[str, str] | None:
+        """The two whose group it is: those of the rows, or where these do not tell, with those who sent messages."""
+        members = self.members
+        found = sorted(members if len(members) > 1 else members | self.senders.keys())
+        return (found[0], found[1]) if len(found) == 2 else None
 
 
 class Survey:
@@ -58,10 +81,8 @@ class Survey:
 
     def __init__(self, now: datetime | None = None) -> None:
         self._now = now
-        self._groups: dict[str, _Group] = defaultdict(_Group)
+        self.groups: dict[str, Group] = defaultdict(Group)
         self._faults: list[Fault] = []
-        self._late: Counter[str] = Counter()
-        self._unreadable: Counter[str] = Counter()
 
     def add(self, item: Item) -> None:
         """Take note of an item."""
@@ -69,44 +90,61 @@ class Survey:
         if pk.startswith(MESSAGE):
             self._add_message(pk[len(MESSAGE) :], item)
         elif pk.startswith(GROUP_ROW) and group_of(item):
-            self._groups[group_of(item)].rows[pk[len(GROUP_ROW) :]].append(item)
+            self.groups[group_of(item)].rows[pk[len(GROUP_ROW) :]].append(item)
+        elif pk.startswith(CLAIM):
+            text, sign = "a start of a conversation that was cut short", repr(item.get("claim"))
+            self._faults.append(Fault(f"item {pk} {sort_key_of(item)}", text, key_of(item), sign=sign))
         else:
-            self._faults.append(
-                Fault(f"item {pk} {sort_key_of(item)}", "neither a message nor a group row", key_of(item))
-            )
+            text = "neither a message nor a group row"
+            self._faults.append(Fault(f"item {pk} {sort_key_of(item)}", text, key_of(item)))
 
     def faults(self) -> Iterator[Fault]:
         """Tell what does not agree, group by group."""
         yield from self._faults
-        for group, found in sorted(self._groups.items()):
-            subject = f"group {group}"
-            if self._unreadable[group]:
-                text = f"{self._unreadable[group]} of {found.messages} messages have a time that the app cannot read"
-                yield Fault(subject, text, None, group, "unreadable")
-            if self._late[group]:
-                text = f"{self._late[group]} of {found.messages} messages lie in the future: new ones do not show"
-                yield Fault(subject, text, None, group, "future")
+        for group, found in sorted(self.groups.items()):
+            yield from _faults_of_messages(group, found)
             yield from _faults_of(group, found)
 
     def _add_message(self, group: str, item: Item) -> None:
-        found, at = self._groups[group], sort_key_of(item)
+        found, at = self.groups[group], sort_key_of(item)
         found.messages += 1
-        found.senders.update(uuid for uuid, _ in user_references(item))
-        if at > found.newest_at:
-            found.newest_at, found.newest_text = at, _message(item)
+        if found.newest is None or at > sort_key_of(found.newest):
+            found.newest = item
+        for uuid, _ in user_references(item):
+            if uuid not in found.senders or at > sort_key_of(found.senders[uuid]):
+                found.senders[uuid] = item
         if group_of(item):
             text = "carries message_group_uuid: it shows among the groups"
-            self._faults.append(Fault(f"message {group} {at}", text, None, group, text))
+            self._faults.append(Fault(f"message {group} {at}", text, key_of(item), group, text, seen=key_of(item)))
+        for wrong in self._wrong(at):
+            found.wrong[wrong] += 1
+            found.first_wrong.setdefault(wrong, key_of(item))
+
+    def _wrong(self, at: str) -> Iterator[str]:
         try:
-            self._late[group] += parse_time(at) > (self._now or datetime.now(timezone.utc))
+            time = parse_time(at)
         except ValueError:
-            self._unreadable[group] += 1
+            yield UNREADABLE
+            return
+        if time.utcoffset() != timedelta(0):
+            yield OFFSET
+        if time > (self._now or datetime.now(timezone.utc)):
+            yield FUTURE
+
+
+def references(item: Item) -> list[tuple[str, str, bool]]:
+    """Name the users in an item: uuid, handle or "", and whether that must be the present one.
+
+    A group row shows who the other one is; a message keeps the name that its sender had.
+    """
+    is_row = text_of(item, "pk").startswith(GROUP_ROW)
+    return [(uuid, handle, is_row) for uuid, handle in user_references(item)]
 
 
 def confirmed(
     client: DynamoDBClient, table: str, faults: Iterable[Fault], *, sleep: Callable[[float], None] = time.sleep
 ) -> Iterator[Fault]:
-    """Give the faults that are still there each time their groups are read again, as they are then.
+    """Give the faults that are still there each time their groups are read again.
 
     A whole table cannot be read at one moment: a row that a message moves meanwhile is seen twice, or not at all.
     """
@@ -115,69 +153,124 @@ def confirmed(
     beyond = set(list(groups)[LOOKED_AT_AGAIN:])
     certain = {known: fault for known, fault in suspects.items() if fault.group in beyond}
     left = {known: fault for known, fault in suspects.items() if fault.group not in beyond}
-    for pause_s in PAUSES_S if left else ():
-        sleep(pause_s)
-        groups = dict.fromkeys(fault.group for fault in left.values() if fault.group)
-        now = {group: _faults_now(client, table, group, left.values()) for group in groups}
+    for pause_s in PAUSES_S:
+        if left:
+            sleep(pause_s)
+            left = _still(client, table, left)
+    if any(_is_claim(fault) for fault in left.values()):
+        sleep(claims.STALE_S - sum(PAUSES_S))
         left = {
-            known: now[fault.group][known] if fault.group else fault
-            for known, fault in left.items()
-            if (known in now[fault.group] if fault.group else _is_there(client, table, fault))
+            known: fault for known, fault in left.items() if not _is_claim(fault) or _is_there(client, table, fault)
         }
     yield from (left.get(known) or certain[known] for known in suspects if known in left or known in certain)
 
 
-def _faults_now(client: DynamoDBClient, table: str, group: str, known: Iterable[Fault]) -> dict[tuple[str, str], Fault]:
-    """Read a group again, also the rows that are known of it, and give all its faults."""
+Known = dict[tuple[str, str], Fault]
+
+
+def _still(client: DynamoDBClient, table: str, left: Known) -> Known:
+    """Look at the groups again, and give those of the faults that are still there."""
+    groups = dict.fromkeys(fault.group for fault in left.values() if fault.group)
+    now = {group: _faults_now(client, table, group, left.values()) for group in groups}
+    return {
+        known: fault
+        for known, fault in left.items()
+        if (known in now[fault.group] if fault.group else _is_there(client, table, fault))
+    }
+
+
+def _faults_now(client: DynamoDBClient, table: str, group: str, left: Iterable[Fault]) -> set[tuple[str, str]]:
+    """Read again what the faults of a group are about, and give what those that it has now are known by.
+
+    That is its rows, its newest message, and the messages that show a fault: not thousands of others.
+    """
+    faults = [fault for fault in left if fault.group == group]
+    newest = group_rows.newest_message(client, table, group)
+    users = {uuid for fault in faults for uuid in fault.users}
     survey = Survey()
-    users = {_owner(fault.surplus) for fault in known if fault.group == group and fault.surplus}
-    for message in each_message(client, table, group):
-        users.update(uuid for uuid, _ in user_references(message))
-        survey.add(message)
-    for row in group_rows.find_rows(client, table, group, users, sure=True):
-        survey.add(row)
-    return {(found.subject, found.sign): found for found in survey.faults()}
+    for item in group_rows.find_rows(client, table, group, users, sure=True):
+        survey.add(item)
+    for key in {repr(fault.seen): fault.seen for fault in faults if fault.seen}.values():
+        item = _item(client, table, key)
+        if item and (newest is None or key != key_of(newest)):
+            survey.add(item)
+    if newest:
+        survey.add(newest)
+    return {(fault.subject, fault.sign) for fault in survey.faults()}
+
+
+def _item(client: DynamoDBClient, table: str, key: Item) -> Item:
+    return client.get_item(TableName=table, Key=key, ConsistentRead=True).get("Item", {})
 
 
 def _is_there(client: DynamoDBClient, table: str, fault: Fault) -> bool:
-    return bool(fault.surplus and client.get_item(TableName=table, Key=fault.surplus, ConsistentRead=True).get("Item"))
+    """Tell whether the item of a fault is still there; a claim: whether it is still the same one's."""
+    found = _item(client, table, fault.surplus) if fault.surplus else {}
+    return bool(found) and (not _is_claim(fault) or repr(found.get("claim")) == fault.sign)
 
 
-def _faults_of(name: str, group: _Group) -> Iterator[Fault]:
-    subject = f"group {name}"
-    if not group.rows:
-        yield Fault(subject, f"{group.messages} messages and no group row: nobody finds them", None, name, "no row")
-        return
-    if not group.messages:
+def _is_claim(fault: Fault) -> bool:
+    return bool(fault.surplus and fault.surplus["pk"]["S"].startswith(CLAIM))
+
+
+def _faults_of_messages(name: str, group: Group) -> Iterator[Fault]:
+    """Tell of messages that are wrong in themselves; the first of each kind is the one to remove."""
+    for wrong in (UNREADABLE, OFFSET, FUTURE):
+        if group.wrong[wrong]:
+            text = f"{group.wrong[wrong]} of {_counted(group.messages, 'message')} with {wrong}"
+            key = group.first_wrong[wrong]
+            yield Fault(f"group {name}", text, key, name, wrong, seen=key)
+
+
+def _faults_of(name: str, group: Group) -> Iterator[Fault]:
+    subject, users = f"group {name}", frozenset(group.members | group.senders.keys())
+    if group.newest is None:
         for row in (row for rows in group.rows.values() for row in rows):
             text = f"group row of user {_owner(row)} without a message"
-            yield Fault(subject, text, key_of(row), name, f"{text} {sort_key_of(row)}")
+            yield Fault(subject, text, None, name, f"{text} {sort_key_of(row)}", users)
         return
-    members = set(group.rows)
+    if not group.rows:
+        text, surplus = "messages and no group row: nobody finds them", None
+        if group.pair is None:
+            text, surplus = f"{text}, nor do they tell which two it is of", key_of(group.newest)
+        yield Fault(subject, text, surplus, name, "no row", users)
+        return
     for owner, rows in sorted(group.rows.items()):
-        members.update(uuid for row in rows for uuid, _ in user_references(row))
-        yield from _faults_of_rows(name, owner, rows, group)
-    for uuid in sorted(members - set(group.rows)):
-        yield Fault(subject, f"user {uuid} is in it and has no group row", None, name, f"no row of {uuid}")
-    for uuid in sorted(group.senders - members):
+        yield from (Fault(subject, *found, users) for found in _faults_of_rows(name, owner, rows, group.newest))
+    yield from _faults_of_members(name, group, users)
+
+
+def _faults_of_members(name: str, group: Group, users: frozenset[str]) -> Iterator[Fault]:
+    """Tell who lacks a row. Where that cannot be repaired, the item that names them is the surplus one."""
+    subject, members = f"group {name}", group.members
+    rows = [row for own in group.rows.values() for row in own]
+    for uuid in sorted(members - group.rows.keys()):
+        naming = next(row for row in rows if uuid in dict(user_references(row)))
+        surplus = None if group.pair else key_of(naming)
+        yield Fault(subject, f"user {uuid} is in it and has no group row", surplus, name, f"no row of {uuid}", users)
+    for uuid in sorted(group.senders.keys() - members):
         text = f"user {uuid} has sent a message and is not in it"
-        yield Fault(subject, text, None, name, text)
+        message = key_of(group.senders[uuid])
+        yield Fault(subject, text, None if uuid in (group.pair or ()) else message, name, text, users, message)
 
 
-def _faults_of_rows(name: str, owner: str, rows: list[Item], group: _Group) -> Iterator[Fault]:
-    subject = f"group {name}"
+def _faults_of_rows(name: str, owner: str, rows: list[Item], last: Item) -> Iterator[tuple[str, None, str, str]]:
+    """Tell what is wrong with a user's rows: the text, no surplus, the group, the sign."""
     rows = sorted(rows, key=sort_key_of)
     for row in rows[:-1]:
-        text = f"user {owner} has {len(rows)} group rows"
-        yield Fault(subject, text, key_of(row), name, f"one too many of {owner}: {sort_key_of(row)}")
+        yield f"user {owner} has {len(rows)} group rows", None, name, f"one too many of {owner}: {sort_key_of(row)}"
     newest = rows[-1]
     at = sort_key_of(newest)
-    if at != group.newest_at:
-        text = f"group row of user {owner} is of {at}, the newest message of {group.newest_at}"
-        yield Fault(subject, text, None, name, f"row of {owner} still at {at}")
-    elif _message(newest) != group.newest_text:
+    if at != sort_key_of(last):
+        text = f"group row of user {owner} is of {at}, the newest message of {sort_key_of(last)}"
+        yield text, None, name, f"row of {owner} still at {at}"
+    elif _message(newest) != _message(last):
         text = f"group row of user {owner} has another text than the newest message"
-        yield Fault(subject, text, None, name, f"{text} {at}")
+        yield text, None, name, f"{text} {at}"
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"
 
 
 def _owner(row: Item) -> str:

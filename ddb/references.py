@@ -5,16 +5,18 @@ Stateless functions, a boto3 DynamoDB client first, nothing but the standard lib
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from .items import Item, group_of, group_partition, message_partition, message_uuid_of, text_of
-from .items import user_references as user_references
-from .messages import each_group_row_of, each_message, each_row_in_group
+from .messages import GROUP_INDEX, each_group_row_of, each_message, each_row_in_group
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
+
+
+See = Callable[[Item], None]
 
 
 @dataclass(frozen=True)
@@ -26,40 +28,62 @@ class Mention:
     item: Item
 
 
-def of_user(client: DynamoDBClient, table: str, user_uuid: str) -> Iterator[Mention]:
-    """Give the items that name a user: own group rows, the rows of the others in those groups, messages sent there."""
+def of_user(
+    client: DynamoDBClient, table: str, user_uuid: str, *, see: See = lambda item: None, every_row: bool = False
+) -> Iterator[Mention]:
+    """Give the items that name a user: own group rows, the rows of the others in those groups, messages sent there.
+
+    `see` is shown whatever is read of these groups. `every_row`: look through the rows of all groups too, for one
+    that tells of the user in a group where the own row is missing.
+    """
     groups: dict[str, None] = {}
     for row in each_group_row_of(client, table, user_uuid):
         groups[group_of(row)] = None
         yield Mention("own group row", group_of(row), row)
+    if every_row:
+        groups.update(dict.fromkeys(map(group_of, _each_row_about(client, table, user_uuid))))
     for group in filter(None, groups):
-        for row in each_row_in_group(client, table, group):
-            if text_of(row, "user_uuid") == user_uuid:
-                yield Mention("group row of another user", group, row)
-        for message in each_message(client, table, group):
-            if text_of(message, "user_uuid") == user_uuid:
-                yield Mention("message sent", group, message)
+        for mention in of_group(client, table, group, see=see):
+            if text_of(mention.item, "user_uuid") == user_uuid:
+                what = "message sent" if mention.what == "message" else "group row of another user"
+                yield Mention(what, group, mention.item)
 
 
-def of_group(client: DynamoDBClient, table: str, group: str) -> Iterator[Mention]:
-    """Give the items of a group: its rows, then its messages."""
-    yield from (Mention("group row", group, row) for row in each_row_in_group(client, table, group))
-    yield from (Mention("message", group, message) for message in each_message(client, table, group))
+def of_group(client: DynamoDBClient, table: str, group: str, *, see: See = lambda item: None) -> Iterator[Mention]:
+    """Give the items of a group: its rows, then its messages. `see` is shown each of them."""
+    for what, items in (
+        ("group row", each_row_in_group(client, table, group)),
+        ("message", each_message(client, table, group)),
+    ):
+        for item in items:
+            see(item)
+            yield Mention(what, group, item)
 
 
 def anywhere(client: DynamoDBClient, table: str, uuid: str) -> Mention | None:
     """Give the first item that has the id in any attribute that holds one. Reads the table up to there."""
+    where = "message_uuid = :id OR user_uuid = :id OR message_group_uuid = :id"
+    found = next(_scan(client, table, where, uuid), None)
+    return _mention(found, uuid) if found else None
+
+
+def _each_row_about(client: DynamoDBClient, table: str, user_uuid: str) -> Iterator[Item]:
+    """Give the rows that show a user as the other one. Reads the index, which has nothing but rows."""
+    return _scan(client, table, "user_uuid = :id", user_uuid, IndexName=GROUP_INDEX)
+
+
+def _scan(client: DynamoDBClient, table: str, where: str, identifier: str, **more: str) -> Iterator[Item]:
     query: dict[str, Any] = {
         "TableName": table,
-        "FilterExpression": "message_uuid = :id OR user_uuid = :id OR message_group_uuid = :id",
-        "ExpressionAttributeValues": {":id": {"S": uuid}},
+        "FilterExpression": where,
+        "ExpressionAttributeValues": {":id": {"S": identifier}},
+        **more,
     }
     while True:
         answer = client.scan(**query)
-        for item in answer["Items"]:
-            return _mention(item, uuid)
+        yield from answer["Items"]
         if not answer.get("LastEvaluatedKey"):
-            return None
+            return
         query["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
 
 

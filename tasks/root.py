@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from . import _output, cognito, db, ddb, env
@@ -29,7 +30,7 @@ def check(c: StepContext, limit: int = 20, format: str = "text") -> str | None:
     report = examine(c, limit)
     error = complaint(report) if report.total else None
     if c.step.format == "json":
-        _output.show(_output.envelope(c.step.name, report.as_dict(), error=error))
+        _output.show(_output.envelope(c.step.name, _typed(report.as_dict()), error=error))
         if error:
             raise Exit(code=FINDINGS)
         return None
@@ -39,12 +40,11 @@ def check(c: StepContext, limit: int = 20, format: str = "text") -> str | None:
 
 
 def examine(c: StepContext, limit: int) -> Report:
-    from ddb import messages
-    from ddb.consistency import Survey, confirmed
+    from ddb import consistency
 
     from .localenv import check
 
-    app = check.App(cognito.queries(c), messages.user_references, Survey(), confirmed)
+    app = check.App(cognito.queries(c), consistency.references, consistency.Survey(), consistency.confirmed)
     return check.examine(c.step.settings, app, at_most=limit)
 
 
@@ -56,6 +56,11 @@ def complaint(report: Report) -> Any:
         hint="run the command below the finding; `inv initial-setup` repairs what the seeds made",
         evidence="\n".join(report.lines()),
     )
+
+
+def _typed(found: dict[str, Any]) -> dict[str, Any]:
+    """Give the commands of the findings as this user types them."""
+    return {**found, "findings": [{**one, "fix": _output.as_typed(one["fix"])} for one in found["findings"]]}
 
 
 def _counted(findings: int) -> str:
@@ -172,20 +177,23 @@ def doctor(c: StepContext, format: str = "text") -> None:
 )
 def why(c: StepContext, name: str | None = None, format: str = "text") -> None:
     """Explain an id across the stores, and whether they agree on it."""
-    from ddb import references
+    from ddb import consistency, references
 
     from .localenv import why
 
+    survey, every_row = consistency.Survey(), c.step.settings.is_local
     app = why.App(
         queries=cognito.queries(c),
         people=cognito.people(c),
         records=(("activity", c.step.settings.root / "sql" / "activities" / "object.sql"),),
-        of_user=references.of_user,
-        of_group=references.of_group,
+        of_user=partial(references.of_user, see=survey.add, every_row=every_row),
+        of_group=partial(references.of_group, see=survey.add),
         anywhere=references.anywhere,
-        references=references.user_references,
+        references=consistency.references,
+        survey=survey,
+        confirm=consistency.confirmed,
     )
     found = why.explain(c.step.settings, app, name or "")
     facts = _output.table((fact.store, fact.what, fact.text) for fact in found.facts)
-    verdict = "\n".join(map(str, found.findings)) or "all of this agrees"
-    c.step.emit(found.as_dict(), f"{found.sentence}\n\n{facts}\n\n{verdict}")
+    verdict = _output.as_typed("\n".join(map(str, found.findings))) or "all of this agrees"
+    c.step.emit(_typed(found.as_dict()), f"{found.sentence}\n\n{facts}\n\n{verdict}")

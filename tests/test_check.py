@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import json
-import subprocess
+import shlex
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timezone
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from ddb import messages
-from ddb.consistency import Survey, confirmed
+from ddb.claims import STALE_S
+from ddb.consistency import PAUSES_S, Survey, confirmed, references
 from tasks.localenv import check
 from tasks.localenv.check import App, Finding, Report
 from tasks.localenv.cognito.matching import DatabaseUser, Match, Pair, Unmatched
@@ -39,7 +40,23 @@ def whole(live: Settings, tmp_path: Path, database: Settings, fresh: Settings) -
 
 def examine(settings: Settings, *, at_most: int = 20) -> Report:
     confirm = partial(confirmed, sleep=lambda seconds: None)
-    return check.examine(settings, App(QUERIES, messages.user_references, Survey(), confirm), at_most=at_most)
+    return check.examine(settings, App(QUERIES, references, Survey(), confirm), at_most=at_most)
+
+
+class Counting:
+    """A client that counts the items that queries give."""
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+        self.items = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._client, name)
+
+    def query(self, **parameters: Any) -> Any:
+        answer = self._client.query(**parameters)
+        self.items += len(answer["Items"])
+        return answer
 
 
 def execute(settings: Settings, statement: bytes) -> None:
@@ -95,7 +112,7 @@ def test_users_of_one_side_are_found(whole: Settings) -> None:
         Finding(
             "pool user e",
             "nobody in the database has the handle 'eve'",
-            "run `inv db.seed`, or remove the pool user",
+            "run `inv db.seed --force`, or remove the pool user",
         ),
     )
 
@@ -106,37 +123,38 @@ def test_items_of_users_that_the_database_does_not_know_are_found(whole: Setting
     found = examine(whole)
     uuid = next(str(person.uuid) for person in PEOPLE if person.person == "andrewbrown")
     texts = [(finding.subject, finding.fix) for finding in found.findings]
-    assert texts == [(f"user {uuid}", "run `inv ddb.seed`"), (f"user {uuid} (andrewbrown)", "run `inv ddb.seed`")]
+    assert texts == [(f"user {uuid}", check.SEED_AGAIN), (f"user {uuid} (andrewbrown)", check.SEED_AGAIN)]
     assert all("in the database" in finding.text for finding in found.findings)
 
 
-def test_a_handle_that_items_still_have_is_found(whole: Settings) -> None:
+def test_a_handle_that_group_rows_still_have_is_found(whole: Settings) -> None:
     pool = find_pool(whole)
     renamed = [{"Name": "preferred_username", "Value": "andy"}]
     pool.call("AdminUpdateUserAttributes", UserPoolId=pool.id, Username="andrewbrown", UserAttributes=renamed)
     execute(whole, b"UPDATE users SET handle = 'andy' WHERE handle = 'andrewbrown'")
     (finding,) = examine(whole).findings
     assert finding.subject.endswith("(andrewbrown)")
-    assert finding.text.endswith("items, and 'andy' in the database")
+    assert finding.text == "called that by 2 items, and 'andy' in the database"
+    assert finding.fix == "run `inv ddb.stream --once`"
 
 
-def test_a_surplus_row_is_found_with_the_command_that_removes_it(whole: Settings) -> None:
+def test_a_surplus_row_is_found(whole: Settings) -> None:
     row = group_rows(whole)[0]
     old = {**row, "sk": {"S": "2020-01-01T00:00:00.000000+00:00"}}
     dynamodb(whole).put_item(TableName=whole.message_table, Item=old)
-    (finding,) = examine(whole).findings
-    assert finding.subject == f"group {messages.group_of(row)}"
-    assert finding.text == f"user {row['pk']['S'][4:]} has 2 group rows"
-    key = json.dumps(messages.key_of(old))
-    assert whole.dynamodb is not None
-    assert finding.fix == (
-        f"run `aws dynamodb delete-item --endpoint-url {whole.dynamodb.url} --region us-east-1 "
-        f"--table-name {whole.message_table} --key '{key}'`"
-    )
-    words = subprocess.run(
-        ["sh", "-c", f"printf '%s\\n' {finding.fix[5:-1]}"], capture_output=True, text=True, check=True
-    )
-    assert words.stdout.splitlines()[-1] == key
+    text = f"user {row['pk']['S'][4:]} has 2 group rows"
+    assert examine(whole).findings == (Finding(f"group {messages.group_of(row)}", text, "run `inv ddb.stream --once`"),)
+
+
+def test_the_command_of_a_surplus_item_removes_it_as_typed(whole: Settings, cli: Callable[..., Finished]) -> None:
+    for key in ("X'1\"$HOME", "--x"):
+        dynamodb(whole).put_item(TableName=whole.message_table, Item={"pk": {"S": key}, "sk": {"S": "a b"}})
+    findings = examine(whole).findings
+    assert {finding.text for finding in findings} == {"neither a message nor a group row"}
+    for finding in findings:
+        words = shlex.split(finding.fix[len("run `inv ") : -1])
+        assert cli(*words, DDB_MESSAGE_TABLE=whole.message_table).code == 0
+    assert (len(findings), examine(whole).total) == (2, 0)
 
 
 def test_findings_beyond_the_limit_are_counted(whole: Settings) -> None:
@@ -211,6 +229,41 @@ def test_what_passes_while_it_is_looked_at_again_is_no_finding(whole: Settings) 
     assert group == faults[1].group or group == faults[0].group
 
 
+def test_a_start_of_a_conversation_is_a_finding_when_it_stays(whole: Settings) -> None:
+    client, table = dynamodb(whole), whole.message_table
+    slept: list[float] = []
+    key = {"pk": {"S": "NEW#1#2"}, "sk": {"S": "NEW"}}
+    client.put_item(TableName=table, Item={**key, "claim": {"S": "one"}})
+    survey = Survey()
+    for item in scan(client, table):
+        survey.add(item)
+    (fault,) = survey.faults()
+    assert (fault.text, fault.surplus) == ("a start of a conversation that was cut short", key)
+    assert list(confirmed(client, table, [fault], sleep=slept.append)) == [fault]
+    assert (len(slept), sum(slept)) == (len(PAUSES_S) + 1, STALE_S)
+
+    def start_another(seconds: float) -> None:
+        if seconds > max(PAUSES_S):
+            client.put_item(TableName=table, Item={**key, "claim": {"S": "another"}})
+
+    assert list(confirmed(client, table, [fault], sleep=start_another)) == []
+
+
+def test_a_group_is_looked_at_again_without_reading_its_messages(whole: Settings) -> None:
+    row = group_rows(whole)[0]
+    key = messages.key_of(row)
+    counting = Counting(dynamodb(whole))
+    table, client = whole.message_table, cast("Any", counting)
+    client.delete_item(TableName=table, Key=key)
+    survey = Survey()
+    for item in scan(client, table):
+        survey.add(item)
+    counting.items = 0
+    (fault,) = confirmed(client, table, survey.faults(), sleep=lambda seconds: None)
+    assert fault.text == f"user {row['pk']['S'][4:]} is in it and has no group row"
+    assert counting.items <= 4 * len(PAUSES_S)
+
+
 def test_a_row_that_stays_behind_is_found_although_messages_keep_coming(whole: Settings) -> None:
     table, client = whole.message_table, dynamodb(whole)
     row = group_rows(whole)[0]
@@ -228,6 +281,6 @@ def test_a_row_that_stays_behind_is_found_although_messages_keep_coming(whole: S
     survey = Survey()
     for item in scan(client, table):
         survey.add(item)
-    found = [fault.text for fault in confirmed(client, table, survey.faults(), sleep=send_one)]
     newest = next(messages.each_message(client, table, group))["sk"]["S"]
+    found = [fault.text for fault in confirmed(client, table, survey.faults(), sleep=send_one)]
     assert [text.endswith(f"is of {row['sk']['S']}, the newest message of {newest}") for text in found] == [True, True]

@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from ddb import references
+from ddb import consistency, messages, references
+from ddb.consistency import Survey
 from tasks.localenv import why
+from tasks.localenv.check import FOLLOW, SEED_AGAIN
 from tasks.localenv.cognito.users import find_pool
 from tasks.localenv.dynamodb.client import connect as connect_dynamodb
 from tasks.localenv.errors import ConfirmationNeeded, LocalEnvError, UsageError
@@ -22,15 +25,6 @@ from tests.environments import Finished
 from tests.seeded import PEOPLE, QUERIES, complete, half_replaced
 
 ANDREW = next(person for person in PEOPLE if person.handle == "andrewbrown")
-APP = App(
-    queries=QUERIES,
-    people=PEOPLE,
-    records=(("activity", ROOT / "sql" / "activities" / "object.sql"),),
-    of_user=references.of_user,
-    of_group=references.of_group,
-    anywhere=references.anywhere,
-    references=references.user_references,
-)
 
 
 @pytest.fixture
@@ -40,7 +34,19 @@ def settings(live: Settings, database: Settings, fresh: Settings, tmp_path: Path
 
 
 def explain(settings: Settings, name: str) -> Why:
-    return why.explain(settings, APP, name)
+    survey = Survey()
+    app = App(
+        queries=QUERIES,
+        people=PEOPLE,
+        records=(("activity", ROOT / "sql" / "activities" / "object.sql"),),
+        of_user=partial(references.of_user, see=survey.add, every_row=True),
+        of_group=partial(references.of_group, see=survey.add),
+        anywhere=references.anywhere,
+        references=consistency.references,
+        survey=survey,
+        confirm=partial(consistency.confirmed, sleep=lambda seconds: None),
+    )
+    return why.explain(settings, app, name)
 
 
 def sub_of(settings: Settings, handle: str) -> str:
@@ -150,10 +156,10 @@ def test_a_user_who_went_is_still_known_by_pool_people_and_items(settings: Setti
     assert [fact.store for fact in found.facts] == ["cognito", "seeds", *["dynamodb"] * 4]
     assert findings(found) == [
         f"pool user {user}: nobody in the database has the handle 'andrewbrown'; "
-        "run `inv db.seed`, or remove the pool user",
-        f"person andrewbrown: not in the database with uuid {ANDREW.uuid}; run `inv db.setup`",
-        f"user {ANDREW.uuid}: named by 2 items, and not in the database; run `inv ddb.seed`",
-        f"user {ANDREW.uuid} (andrewbrown): named by 62 items, and not in the database; run `inv ddb.seed`",
+        "run `inv db.seed --force`, or remove the pool user",
+        f"person andrewbrown: not in the database with uuid {ANDREW.uuid}; run `inv db.seed --force`",
+        f"user {ANDREW.uuid}: named by 2 items, and not in the database; {SEED_AGAIN}",
+        f"user {ANDREW.uuid} (andrewbrown): named by 62 items, and not in the database; {SEED_AGAIN}",
     ]
 
 
@@ -176,19 +182,42 @@ def test_the_uuid_of_a_stranger_in_items_is_known(settings: Settings) -> None:
     }
     connect_dynamodb(settings).put_item(TableName=settings.message_table, Item=row)
     found = explain(settings, stranger)
+    newest = next(messages.each_message(connect_dynamodb(settings), settings.message_table, GROUP))["sk"]["S"]
+    behind = (
+        f"group {GROUP}: group row of user {stranger} is of {row['sk']['S']}, the newest message of {newest}; {FOLLOW}"
+    )
     assert (found.kinds, findings(found)) == (
         ["the uuid of a user in items"],
-        [f"user {stranger}: named by 1 items, and not in the database; run `inv ddb.seed`"],
+        [f"user {stranger}: named by 1 item, and not in the database; {SEED_AGAIN}", behind],
     )
     lost = "88888888-0000-4000-8000-000000000008"
     connect_dynamodb(settings).put_item(
         TableName=settings.message_table, Item={**row, "user_uuid": {"S": lost}, "user_handle": {"S": "lost"}}
     )
     found = explain(settings, lost)
-    assert (found.kinds, findings(found)) == (
-        ["the uuid of the other user of a group row"],
-        [f"user {lost} (lost): named by 1 items, and not in the database; run `inv ddb.seed`"],
+    unknown = (
+        f"group {GROUP}: user {lost} is in it and has no group row; run `inv ddb.query "
+        f"'DELETE FROM \"{settings.message_table}\" WHERE pk = ? AND sk = ?' "
+        f"--param 'GRP#{stranger}' --param {row['sk']['S']} --write`"
     )
+    assert (found.kinds, findings(found)) == (
+        ["the uuid of a user in items"],
+        [f"user {lost} (lost): named by 1 item, and not in the database; {SEED_AGAIN}", behind, unknown],
+    )
+
+
+def test_what_check_finds_of_a_group_is_found_by_its_users_and_its_uuid(settings: Settings) -> None:
+    client, table = connect_dynamodb(settings), settings.message_table
+    bayko = next(str(person.uuid) for person in PEOPLE if person.handle == "bayko")
+    (row,) = messages.each_group_row_of(client, table, bayko)
+    client.delete_item(TableName=table, Key=messages.key_of(row))
+    said = [f"group {GROUP}: user {bayko} is in it and has no group row; {FOLLOW}"]
+    assert [findings(explain(settings, name)) for name in ("bayko", "andrewbrown", GROUP)] == [said] * 3
+    (other,) = messages.each_row_in_group(client, table, GROUP)
+    client.delete_item(TableName=table, Key=messages.key_of(other))
+    said = [f"group {GROUP}: messages and no group row: nobody finds them; {FOLLOW}"]
+    message = next(messages.each_message(client, table, GROUP))["message_uuid"]["S"]
+    assert [findings(explain(settings, name)) for name in (GROUP, message)] == [said] * 2
 
 
 def test_without_a_pool_the_rest_is_told(settings: Settings) -> None:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Callable, Iterable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -26,8 +27,11 @@ if TYPE_CHECKING:
     from .settings import Settings
 
 Item = dict[str, Any]
-SEED_ITEMS = "run `inv ddb.seed`"
-FOLLOW = "run `inv ddb.seed`, or `inv ddb.stream --once` for what users sent"
+Reference = tuple[str, str, bool]
+"""A user in an item: uuid, handle or "", and whether that must be the present one."""
+SEED_AGAIN = "run `inv db.seed --force` and `inv ddb.seed`; who is not in the seeds wants a row in the database"
+FOLLOW = "run `inv ddb.stream --once`"
+FOLLOW_AWS = "read the log of the function behind the table's stream: it keeps these right"
 
 
 @dataclass(frozen=True)
@@ -43,7 +47,7 @@ class Finding:
 
 
 class Fault(Protocol):
-    """What a survey finds. `surplus` is the key of an item that should not be there."""
+    """What a survey finds. `surplus` is the key of an item to remove; without one the stream's command repairs it."""
 
     @property
     def subject(self) -> str: ...
@@ -62,13 +66,13 @@ class Survey(Protocol):
 
 @dataclass(frozen=True)
 class App:
-    """What only the app knows: its queries for users, whom an item names (uuid, handle or ""), how items agree.
+    """What only the app knows: its queries for users, whom an item names, how items agree.
 
     `confirm` gives those of a table's faults that are still there when it is looked at again.
     """
 
     queries: Queries
-    references: Callable[[Item], Iterable[tuple[str, str]]]
+    references: Callable[[Item], Iterable[Reference]]
     survey: Survey
     confirm: Callable[[DynamoDBClient, str, Iterable[Any]], Iterable[Fault]]
 
@@ -98,10 +102,10 @@ class Report:
 
 @dataclass
 class _Named:
-    """The users that items name: each pair of uuid and handle, how often, and the items' number."""
+    """The users that items name, how often, and the items' number."""
 
     items: int = 0
-    pairs: dict[tuple[str, str], int] = field(default_factory=dict)
+    references: Counter[Reference] = field(default_factory=Counter)
 
 
 def examine(settings: Settings, app: App, *, at_most: int = 20) -> Report:
@@ -130,28 +134,45 @@ def link_findings(match: Match) -> Iterator[Finding]:
     for user in match.pool_users:
         if user.handle:
             yield Finding(
-                f"pool user {user.who}", user.reason, user.fix or "run `inv db.seed`, or remove the pool user"
+                f"pool user {user.who}", user.reason, user.fix or "run `inv db.seed --force`, or remove the pool user"
             )
 
 
-def reference_findings(named: dict[tuple[str, str], int], handles: dict[str, str]) -> Iterator[Finding]:
-    """Tell which users that items name are not in the database. `handles` are those of the database, by uuid."""
-    for (uuid, handle), count in sorted(named.items()):
-        subject = f"user {uuid}" + (f" ({handle})" if handle else "")
+def reference_findings(
+    settings: Settings, named: Mapping[Reference, int], handles: Mapping[str, str]
+) -> Iterator[Finding]:
+    """Tell which users that items name are not in the database, or have another handle there than they must show.
+
+    `handles` are those of the database, by uuid.
+    """
+    strangers: Counter[tuple[str, str]] = Counter()
+    renamed: Counter[tuple[str, str]] = Counter()
+    for (uuid, handle, is_present), count in named.items():
         if uuid not in handles:
-            yield Finding(subject, f"named by {count:,} items, and not in the database", SEED_ITEMS)
-        elif handle and handle != handles[uuid]:
-            text = f"called that by {count:,} items, and {handles[uuid]!r} in the database"
-            yield Finding(subject, text, SEED_ITEMS)
+            strangers[uuid, handle] += count
+        elif is_present and handle not in ("", handles[uuid]):
+            renamed[uuid, handle] += count
+    for (uuid, handle), count in sorted(strangers.items()):
+        text = f"named by {_items(count)}, and not in the database"
+        yield Finding(f"user {uuid}" + (f" ({handle})" if handle else ""), text, SEED_AGAIN)
+    for (uuid, handle), count in sorted(renamed.items()):
+        text = f"called that by {_items(count)}, and {handles[uuid]!r} in the database"
+        yield Finding(f"user {uuid} ({handle})", text, _repair(settings))
+
+
+def fault_findings(settings: Settings, faults: Iterable[Fault]) -> Iterator[Finding]:
+    """Give the faults with the command for each."""
+    for fault in faults:
+        fix = _removal(settings, fault.surplus) if fault.surplus else _repair(settings)
+        yield Finding(fault.subject, fault.text, fix)
 
 
 def _findings(settings: Settings, app: App, compared: Comparison, named: _Named) -> Iterator[Finding]:
     yield from link_findings(compared.match)
-    if any(reference_findings(named.pairs, compared.handles)):  # of users who came meanwhile, perhaps
+    if any(reference_findings(settings, named.references, compared.handles)):  # of users who came meanwhile, perhaps
         compared = sync.compare(settings, app.queries)
-    yield from reference_findings(named.pairs, compared.handles)
-    for fault in app.confirm(connect(settings), settings.message_table, app.survey.faults()):
-        yield Finding(fault.subject, fault.text, _removal(settings, fault.surplus) if fault.surplus else FOLLOW)
+    yield from reference_findings(settings, named.references, compared.handles)
+    yield from fault_findings(settings, app.confirm(connect(settings), settings.message_table, app.survey.faults()))
 
 
 def _survey(settings: Settings, app: App) -> _Named:
@@ -160,12 +181,30 @@ def _survey(settings: Settings, app: App) -> _Named:
     for item in scan(client, settings.message_table):
         named.items += 1
         app.survey.add(item)
-        for pair in app.references(item):
-            named.pairs[pair] = named.pairs.get(pair, 0) + 1
+        named.references.update(app.references(item))
     return named
 
 
+def _repair(settings: Settings) -> str:
+    return FOLLOW if settings.is_local else FOLLOW_AWS
+
+
 def _removal(settings: Settings, key: Item) -> str:
-    endpoint = ["--endpoint-url", settings.dynamodb.url] if settings.dynamodb else []
-    words = ["aws", "dynamodb", "delete-item", *endpoint, "--region", settings.region]
-    return f"run `{shlex.join([*words, '--table-name', settings.message_table, '--key', json.dumps(key)])}`"
+    """Write the command that removes an item, to be typed in a shell as it stands."""
+    table = settings.message_table
+    quoted = table.replace('"', '""')
+    where = " AND ".join(f"{name} = ?" for name in key)
+    params = [word for value in key.values() for word in ("--param", _param(value))]
+    target = [] if settings.is_local else ["--target", "prod", "--confirm", table]
+    words = ["inv", "ddb.query", f'DELETE FROM "{quoted}" WHERE {where}', *params, "--write", *target]
+    return f"run `{shlex.join(words)}`"
+
+
+def _param(value: dict[str, str]) -> str:
+    """Write a key's value as --param takes it: plain text as it is, all else typed."""
+    text = value.get("S", "")
+    return text if text[:1].isalnum() and text.isprintable() else json.dumps(value)
+
+
+def _items(count: int) -> str:
+    return "1 item" if count == 1 else f"{count:,} items"

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from .check import Finding, link_findings, reference_findings
+from .check import Fault, Finding, Reference, Survey, fault_findings, link_findings, reference_findings
 from .cognito import sync
 from .cognito.matching import DatabaseUser, match
 from .cognito.sync import Queries
@@ -51,6 +51,8 @@ class App:
 
     `records` are its tables besides the users': a word for a row, and the query that finds one by `uuid`.
     `of_user` and `of_group` find items by their keys, `anywhere` one among all; `references` are the users in an item.
+    What the first two read of a group is shown to `survey`, and `confirm` gives those of its faults that are still
+    there when they are looked at again.
     """
 
     queries: Queries
@@ -59,7 +61,9 @@ class App:
     of_user: Callable[[DynamoDBClient, str, str], Iterable[Mention]]
     of_group: Callable[[DynamoDBClient, str, str], Iterable[Mention]]
     anywhere: Callable[[DynamoDBClient, str, str], Mention | None]
-    references: Callable[[Item], Iterable[tuple[str, str]]]
+    references: Callable[[Item], Iterable[Reference]]
+    survey: Survey
+    confirm: Callable[[DynamoDBClient, str, Iterable[Any]], Iterable[Fault]]
 
 
 @dataclass(frozen=True)
@@ -144,6 +148,7 @@ def explain(settings: Settings, app: App, name: str) -> Why:
     if not why.kinds:
         raise _nowhere(name, everybody.handles())
     why.findings += _findings(settings, pool, everybody, found, _named(app, mentions, uuids))
+    why.findings += fault_findings(settings, app.confirm(client, table, app.survey.faults()))
     return why
 
 
@@ -203,6 +208,7 @@ def _explain_other(why: Why, settings: Settings, app: App, client: DynamoDBClien
     why.kinds.append(f"the uuid of {mention.what}")
     values = {name: str(value) for name, value in plain_item(mention.item).items()}
     why.facts.append(Fact("dynamodb", "item", _listed(values)))
+    list(app.of_group(client, settings.message_table, mention.group))  # for the survey
     return [mention]
 
 
@@ -214,7 +220,7 @@ def _fetch_record(settings: Settings, query: Path, uuid: str) -> dict[str, Any]:
 
 
 def _findings(
-    settings: Settings, pool: Pool | None, everybody: _Users, found: _Users, named: dict[tuple[str, str], int]
+    settings: Settings, pool: Pool | None, everybody: _Users, found: _Users, named: Counter[Reference]
 ) -> Iterator[Finding]:
     """Tell what does not agree, as `check` does for everybody."""
     if pool:
@@ -225,14 +231,14 @@ def _findings(
     for person in found.people:
         if str(person.uuid) not in uuids_there:
             text = f"not in the database with uuid {person.uuid}"
-            yield Finding(f"person {person.person}", text, "run `inv db.setup`")
-    yield from reference_findings(named, {row.uuid: row.handle for row in everybody.rows})
+            yield Finding(f"person {person.person}", text, "run `inv db.seed --force`")
+    yield from reference_findings(settings, named, {row.uuid: row.handle for row in everybody.rows})
 
 
-def _named(app: App, mentions: list[Mention], uuids_asked: Sequence[str]) -> dict[tuple[str, str], int]:
-    """Count the pairs of uuid and handle by which items name the users asked for."""
-    pairs = (pair for mention in mentions for pair in app.references(mention.item) if pair[0] in uuids_asked)
-    return dict(Counter(pairs))
+def _named(app: App, mentions: list[Mention], uuids_asked: Sequence[str]) -> Counter[Reference]:
+    """Count how items name the users asked for."""
+    named = (one for mention in mentions for one in app.references(mention.item))
+    return Counter(one for one in named if one[0] in uuids_asked)
 
 
 def _nowhere(name: str, handles: list[str]) -> LocalEnvError:
