@@ -14,6 +14,9 @@ from typing import Any
 
 import pytest
 
+from ddb.messages import each_row_in_group, key_of
+from ddb.streams.group_rows import Handled
+from tasks.ddb.stream import Counted
 from tasks.localenv.dynamodb import stream
 from tasks.localenv.dynamodb.client import connect
 from tasks.localenv.dynamodb.schema import apply_tables
@@ -34,17 +37,55 @@ def table(fresh: Settings) -> Settings:
     return fresh
 
 
-def test_once_handles_what_is_there_and_tells_it(table: Settings, cli: Cli) -> None:
+def test_once_repairs_what_is_there_and_tells_it(table: Settings, cli: Cli) -> None:
     item = send(table, "by the app", NOW)
     done = cli("ddb.stream", "--once", DDB_MESSAGE_TABLE=table.message_table)
     lines = done.stdout.splitlines()
     assert (done.code, len(lines), lines[-1].split()[1]) == (0, 3, item["sk"]["S"])
-    told = sorted(line.split(f"  group {GROUP}  ")[1] for line in lines)
-    assert told == ["4 changes to its rows", "its rows are right", "its rows are right"]
-    assert "3 messages, 4 changes to group rows\n" in done.stderr
+    assert {line.split(f"  group {GROUP}  ")[1] for line in lines} == {"its rows are right"}
+    assert f"group {GROUP}  4 changes to its rows\n" in done.stderr
+    assert "1 group repaired, 3 messages, 4 changes to group rows\n" in done.stderr
     assert {row[3] for row in rows_of(table)} == {"by the app"}
     again = cli("ddb.stream", "--once", DDB_MESSAGE_TABLE=table.message_table)
     assert "3 messages, 0 changes to group rows\n" in again.stderr
+    assert "repaired" not in again.stderr
+
+
+def test_groups_of_one_row_or_none_are_told_and_those_of_two_known_users_get_theirs(table: Settings, cli: Cli) -> None:
+    alone = "99999999-0000-4000-8000-000000000000"
+    send(table, "who reads this?", NOW, group=alone)
+    client, name = connect(table), table.message_table
+    for row in each_row_in_group(client, name, GROUP):
+        client.delete_item(TableName=name, Key=key_of(row))
+    done = cli("ddb.stream", "--once", DDB_MESSAGE_TABLE=name)
+    assert (done.code, done.stdout.count("its rows are right")) == (0, 2)
+    assert f"group {alone}  it has no rows: `inv check` says more\n" in done.stdout
+    assert [(row[0], row[2], row[3]) for row in rows_of(table)] == [
+        ("andrewbrown", "bayko", "two"),
+        ("bayko", "andrewbrown", "two"),
+    ]
+
+
+def test_what_was_given_up_at_last_is_a_failure_of_once() -> None:
+    told = Counted()
+    handled = [
+        Handled("1", "INSERT", GROUP, "t1", 0, "Busy: no room"),
+        Handled("2", "INSERT", "another", "t2", 0, "Busy: no room"),
+        Handled("3", "INSERT", "another", "t3", 2),
+    ]
+    assert [line.split("  ")[-1] for line in told.lines(handled, lambda group: "its rows are right")] == [
+        "gave up: Busy: no room",
+        "gave up: Busy: no room",
+        "2 changes to its rows",
+    ]
+    said = "3 messages, 2 changes to group rows, 2 given up"
+    assert told.result(once=False) == said
+    with pytest.raises(LocalEnvError) as caught:
+        told.result(once=True)
+    assert (caught.value.message, caught.value.evidence) == (
+        f"the rows of 1 group are not right: {said}",
+        f"group {GROUP}: Busy: no room",
+    )
 
 
 def test_it_follows_until_ctrl_c_which_is_no_failure(
@@ -166,6 +207,29 @@ def test_a_stream_that_is_gone_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     shards.errors = ["ResourceNotFoundException"]
     with pytest.raises(LocalEnvError, match="the stream of table t is gone"):
         read_all(monkeypatch, shards)
+
+
+def test_a_table_that_was_made_anew_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The old one's stream is still there to be read, and nothing comes any more."""
+    shards, arns = Shards({"only": ("", [1])}, set()), ["arn:old", "arn:old", "arn:new"]
+    monkeypatch.setattr(stream, "api", lambda settings, service: shards)
+    monkeypatch.setattr(stream, "_arn", lambda settings, table: arns.pop(0))
+    monkeypatch.setattr(stream, "LOOK_S", -1)
+    settings: Any = None
+    read = stream.batches(settings, "t", sleep=lambda seconds: None)
+    assert next(read)[0]["eventSourceARN"] == "arn:old"
+    with pytest.raises(LocalEnvError, match="the stream of table t is gone"):
+        next(read)
+    assert arns == []
+
+
+def test_a_table_that_was_dropped_is_said(table: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stream, "LOOK_S", -1)
+    read = stream.batches(table, table.message_table)
+    assert next(read)
+    connect(table).delete_table(TableName=table.message_table)
+    with pytest.raises(LocalEnvError, match=r"the stream of table .* is gone"):
+        next(read)
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
 from io import TextIOWrapper
 from typing import TYPE_CHECKING
 
@@ -13,31 +13,72 @@ from .._graph import StepContext, step
 from . import tables
 
 if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
     from ddb.streams.group_rows import Handled
+
+    from ..localenv.dynamodb.seeding.users import User
+
+REASONS_SHOWN = 10
 
 
 @step(
     pre=[tables.schema_load],
     lock=False,
     local_only=True,
-    plan=lambda c: [f"~ group rows of {c.step.settings.message_table}, for each message in its stream"],
+    plan=lambda c: [
+        f"~ group rows of {c.step.settings.message_table} that are not as its messages",
+        f"~ group rows of {c.step.settings.message_table}, for each message in its stream",
+    ],
     help={"once": "end when the stream has no further record, instead of at Ctrl-C"},
 )
 def stream(c: StepContext, once: bool = False) -> str:
     """Keep the group rows up to date from the table's stream, until Ctrl-C."""
-    counted = _Counted()
-    if not once:
-        c.step.say("reading from the oldest record on; end it with Ctrl-C")
+    counted = Counted()
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(line_buffering=True)
     try:
-        _output.stream(counted.lines(_outcomes(c, once=once)))
+        _repair(c, counted)
+        if not once:
+            c.step.say("reading from the oldest record on; end it with Ctrl-C")
+        _output.stream(_lines(c, counted, once=once))
     except KeyboardInterrupt:
         counted.ending = "; stopped by Ctrl-C"
-    return counted.sentence
+    return counted.result(once=once)
 
 
-def _outcomes(c: StepContext, *, once: bool) -> Iterator[Handled]:
+def _repair(c: StepContext, counted: Counted) -> None:
+    """Look at the whole table first: the stream may have lost records, a local one all of them in a restart."""
+    from ddb.consistency import Survey
+    from ddb.repairs import repair
+
+    from ..localenv.dynamodb.client import connect
+    from ..localenv.dynamodb.scan import scan
+
+    client, table, survey = connect(c.step.settings), c.step.settings.message_table, Survey()
+    for item in scan(client, table):
+        survey.add(item)
+    for one in repair(client, table, survey, _everybody(c) if survey.groups else []):
+        counted.repaired += not one.error and one.moved > 0
+        counted.moved += one.moved
+        counted.note(one.group, one.error)
+        done = f"gave up: {one.error}" if one.error else f"{_counted(one.moved, 'change')} to its rows"
+        c.step.say(f"group {one.group}  {done}")
+
+
+def _everybody(c: StepContext) -> list[User]:
+    """Read the users from the database; without it their names are those in the items."""
+    from ..localenv.dynamodb.seeding.users import fetch_everybody
+    from ..localenv.errors import LocalEnvError
+
+    try:
+        return fetch_everybody(c.step.settings, c.step.settings.root / "sql" / "users" / "names.sql")
+    except LocalEnvError as error:
+        c.step.say(f"names as the messages have them: {error}")
+        return []
+
+
+def _lines(c: StepContext, counted: Counted, *, once: bool) -> Iterator[str]:
     from ddb.streams import group_rows
 
     from ..localenv.dynamodb import stream
@@ -45,28 +86,80 @@ def _outcomes(c: StepContext, *, once: bool) -> Iterator[Handled]:
 
     settings = c.step.settings
     client, table = connect(settings), settings.message_table
+    states: dict[str, str] = {}
+
+    def state_of(group: str) -> str:
+        if group not in states:
+            states[group] = _state(client, table, group)
+        return states[group]
+
+    def handle(records: list[stream.Record]) -> Iterable[Handled]:
+        states.clear()
+        return group_rows.handle(client, table, records)
+
     batches = stream.batches(settings, table, once=once)
-    return stream.outcomes(batches, lambda records: group_rows.handle(client, table, records))
+    return counted.lines(stream.outcomes(batches, handle), state_of)
+
+
+def _state(client: DynamoDBClient, table: str, group: str) -> str:
+    """Say of a group whose rows needed no change how it is: of two people, each needs a row."""
+    from ddb.messages import each_row_in_group
+    from ddb.streams.group_rows import newest_message
+
+    rows = sum(1 for _ in each_row_in_group(client, table, group))
+    if rows < 2 and newest_message(client, table, group):
+        return f"it has {'one row only' if rows else 'no rows'}: `inv check` says more"
+    return "its rows are right"
 
 
 @dataclass
-class _Counted:
-    """Writes a line a record, and counts."""
+class Counted:
+    """Writes a line a record, and counts. `reasons` tell why a group was given up."""
 
     records: int = 0
     moved: int = 0
+    repaired: int = 0
     failed: int = 0
+    reasons: dict[str, str] = field(default_factory=dict)
     ending: str = ""
 
-    def lines(self, outcomes: Iterable[Handled]) -> Iterator[str]:
+    def lines(self, outcomes: Iterable[Handled], state_of: Callable[[str], str]) -> Iterator[str]:
         for one in outcomes:
             self.records += 1
             self.moved += one.moved
-            self.failed += bool(one.error)
-            done = f"{one.moved} changes to its rows" if one.moved else "its rows are right"
-            yield f"{one.event:<6}  {one.sort_key}  group {one.group}  {f'gave up: {one.error}' if one.error else done}"
+            self.note(one.group, one.error)
+            done = f"gave up: {one.error}" if one.error else f"{_counted(one.moved, 'change')} to its rows"
+            done = done if one.error or one.moved else _output.as_typed(state_of(one.group))
+            yield f"{one.event:<6}  {one.sort_key}  group {one.group}  {done}"
 
-    @property
-    def sentence(self) -> str:
+    def note(self, group: str, error: str) -> None:
+        """Take note of what became of a group at last."""
+        if error:
+            self.failed += 1
+            self.reasons[group] = error
+        else:
+            self.reasons.pop(group, None)
+
+    def result(self, *, once: bool) -> str:
+        """Say what was done. Raises LocalEnvError where this was all, and rows are still not right."""
+        repaired = f"{_counted(self.repaired, 'group')} repaired, " if self.repaired else ""
         failed = f", {self.failed:,} given up" if self.failed else ""
-        return f"{self.records:,} messages, {self.moved:,} changes to group rows{failed}{self.ending}"
+        changes = _counted(self.moved, "change")
+        said = f"{repaired}{_counted(self.records, 'message')}, {changes} to group rows{failed}{self.ending}"
+        if once and self.reasons:
+            raise _given_up(self.reasons, said)
+        return said
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"
+
+
+def _given_up(reasons: dict[str, str], said: str) -> Exception:
+    from ..localenv.errors import LocalEnvError
+
+    return LocalEnvError(
+        f"the rows of {_counted(len(reasons), 'group')} are not right: {said}",
+        hint="run `inv ddb.stream --once` again when the reason has passed",
+        evidence="\n".join([f"group {group}: {reason}" for group, reason in reasons.items()][:REASONS_SHOWN]),
+    )

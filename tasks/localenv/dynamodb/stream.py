@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from ..errors import LocalEnvError
 from ..wire import Api, AwsError, api
-from .client import connect
+from .client import TableMissing, connect
 
 if TYPE_CHECKING:
     from ..settings import Settings
@@ -23,7 +23,7 @@ Record = dict[str, Any]
 IDLE_S = 0.25
 """Pause before asking again where nothing new was there."""
 LOOK_S = 10.0
-"""How often to look for new shards."""
+"""How often to look for new shards, and whether the table still has this stream."""
 BATCH_SIZE = 100
 RETRIES = 5
 FIRST_PAUSE_S = 0.1
@@ -47,9 +47,9 @@ def batches(
     """Give the records of a table's stream from the oldest on, as they come; with `once` end where there are no more.
 
     Records are those of a Lambda event: with eventSourceARN. Raises TableMissing, or LocalEnvError where the table has
-    no stream or loses it.
+    no stream or loses it, also to another table of the same name.
     """
-    stream = _Stream(api(settings, "dynamodbstreams"), _arn(settings, table), table)
+    stream = _Stream(api(settings, "dynamodbstreams"), lambda: _arn(settings, table), table)
     empty = 0
     while not (once and empty > 1):
         empty += 1
@@ -100,9 +100,10 @@ def _arn(settings: Settings, table: str) -> str:
 class _Stream:
     """The shards of a stream and how far each was read."""
 
-    def __init__(self, call: Api, arn: str, table: str) -> None:
+    def __init__(self, call: Api, find_arn: Callable[[], str], table: str) -> None:
         self._call = call
-        self._arn = arn
+        self._find_arn = find_arn
+        self._arn = find_arn()
         self._table = table
         self._parents: dict[str, str] = {}
         self._iterators: dict[str, str] = {}
@@ -121,7 +122,16 @@ class _Stream:
                     yield [{**record, "eventSourceARN": self._arn} for record in records]
 
     def _look(self) -> None:
-        """List the shards, all pages. Ones that are gone are forgotten."""
+        """List the shards, all pages. Ones that are gone are forgotten.
+
+        The stream of a table that was dropped can be read on for a day, and nothing new comes: so the table is asked.
+        """
+        try:
+            is_same = self._find_arn() == self._arn
+        except TableMissing as error:
+            raise self._gone() from error
+        if not is_same:
+            raise self._gone()
         start: dict[str, Any] = {}
         found: dict[str, str] = {}
         while True:
@@ -168,10 +178,13 @@ class _Stream:
         except AwsError as error:
             if error.aws_code != "ResourceNotFoundException":
                 raise
-            raise LocalEnvError(
-                f"the stream of table {self._table} is gone: the table was dropped, or its stream changed",
-                hint="run `inv ddb.stream` again",
-            ) from error
+            raise self._gone() from error
+
+    def _gone(self) -> LocalEnvError:
+        return LocalEnvError(
+            f"the stream of table {self._table} is gone: the table was dropped or made anew, or its stream changed",
+            hint="run `inv ddb.stream` again",
+        )
 
 
 def _sequence(record: Record) -> str:

@@ -69,6 +69,13 @@ def find_users(settings: Settings, lookup: Lookup, given: Mapping[str, str], say
     return [found[handle] for handle in given.values()]
 
 
+def fetch_everybody(settings: Settings, query: Path) -> list[User]:
+    """Read every user with an app's query: uuid, handle, display name."""
+    with connect(settings.postgres) as connection, server_errors(query.name):
+        rows = connection.execute(_query(query)).fetchall()
+    return [User(str(uuid), handle, display_name) for uuid, handle, display_name in rows]
+
+
 def _look_up(
     settings: Settings, lookup: Lookup, handles: list[str], say: Callable[[str], None]
 ) -> tuple[dict[str, User], list[str]]:
