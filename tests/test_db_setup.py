@@ -145,7 +145,7 @@ CHANGED = (applied(SCHEMA_ENTRY, sha256="s0"), applied(SEED_ENTRY))
             "kept as it is: it holds 2 tables or routines that this project did not make"
             " (`inv db.setup --yes` rebuilds it)",
         ),
-        (seen(*BOTH, owner="other"), True, "build", "it holds 2 tables or routines that this project did not make"),
+        (seen(*BOTH, owner="other"), True, "build", "it belongs to project other, not to me"),
     ],
 )
 def test_what_is_seen_decides_what_is_done(observed: Observed, typed: bool, action: Any, reason: str) -> None:

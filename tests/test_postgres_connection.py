@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from tasks.localenv.errors import LocalEnvError, ServiceFailed, TimedOut
+from tasks.localenv.errors import LocalEnvError, PreflightFailed, ServiceFailed, TimedOut
 from tasks.localenv.ports import find_free
 from tasks.localenv.postgres import connection, prompt
 from tasks.localenv.postgres.connection import DatabaseMissing, connect
@@ -65,6 +65,17 @@ def test_a_host_that_never_answers_is_given_up(
     error = failure(live, port=silent_port)
     assert isinstance(error, TimedOut)
     assert error.hint == "check host, port and firewall"
+
+
+def test_a_server_without_room_is_a_failed_preflight(live: Settings) -> None:
+    with (
+        connect(live.postgres, database="postgres") as conn,
+        pytest.raises(PreflightFailed) as caught,
+        connection.server_errors("database x"),
+    ):
+        conn.execute("DO $$ BEGIN RAISE disk_full USING MESSAGE = 'could not extend file'; END $$")
+    assert caught.value.message == "database x: could not extend file"
+    assert caught.value.hint == "free some space on the server's disk, then run the same command again"
 
 
 def test_a_server_that_goes_away_meanwhile_is_a_failed_service(live: Settings) -> None:

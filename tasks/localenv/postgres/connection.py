@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from ..addresses import loopback_host
-from ..errors import LocalEnvError, NotLocal, ServiceFailed, TimedOut
+from ..errors import LocalEnvError, NotLocal, PreflightFailed, ServiceFailed, TimedOut
 
 if TYPE_CHECKING:
     import psycopg
@@ -27,6 +27,7 @@ HINTS = {
     "55P03": "another session holds a lock: look with `inv db.sessions`, end it with `inv db.sessions --kill`",
 }
 """What to do about a SQLSTATE that Postgres gives no hint for."""
+DISK_FULL = "53100"
 LOCAL_HINT = "run `inv env.up`, or `inv doctor`"
 REMOTE_HINT = "check that its firewall or security group lets this address in"
 
@@ -90,8 +91,15 @@ def server_error(error: psycopg.Error, what: str) -> LocalEnvError:
     if error.sqlstate is None or error.sqlstate.startswith(("57P", "08")):
         return ServiceFailed(f"{what}: {_reason(error)}", hint="look with `inv env.status`, then run it again")
     text = diagnostic.message_primary or _reason(error)
+    if error.sqlstate == DISK_FULL:
+        return disk_full(f"{what}: {text}")
     hint = diagnostic.message_hint or HINTS.get(error.sqlstate, "")
     return SqlRefused(f"{what}: {text}", hint=hint, evidence=diagnostic.message_detail or "")
+
+
+def disk_full(message: str) -> PreflightFailed:
+    """Make the error for a server that has no room left; `message` is in its words."""
+    return PreflightFailed(message, hint="free some space on the server's disk, then run the same command again")
 
 
 def _refusal(error: psycopg.OperationalError, where: str, *, nobody: str) -> LocalEnvError:

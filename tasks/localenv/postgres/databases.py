@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from ..errors import LocalEnvError
 from ..parallel import side_by_side
 from .connection import APPLICATION, connect, server_errors
 
@@ -66,6 +68,15 @@ def names(conn: psycopg.Connection[Any]) -> list[tuple[str, str]]:
         return conn.execute(
             "SELECT datname::text, coalesce(shobj_description(oid, 'pg_database'), '') FROM pg_database ORDER BY 1"
         ).fetchall()
+
+
+def usable(conn: psycopg.Connection[Any]) -> list[str]:
+    """List the databases that one can connect to, templates left out; in the order of their names."""
+    with server_errors("databases"):
+        found = conn.execute(
+            "SELECT datname::text FROM pg_database WHERE datallowconn AND NOT datistemplate ORDER BY 1"
+        ).fetchall()
+    return [name for (name,) in found]
 
 
 def size_bytes(conn: psycopg.Connection[Any], name: str) -> int:
@@ -142,7 +153,8 @@ def _without_sessions(
     def clear_the_way() -> list[Session]:
         late: list[Session] = []
         if not done.wait(0.05):
-            with maintenance(address) as other:
+            # When nobody can be ended, `work` itself says so; when it was done meanwhile, that is all one wanted.
+            with contextlib.suppress(LocalEnvError), maintenance(address) as other:
                 late += terminate(other, names)
                 while not done.wait(0.05):
                     late += terminate(other, names)

@@ -150,6 +150,13 @@ def prepare(conn: psycopg.Connection[Any], project_id: str) -> None:
     conn.execute("INSERT INTO localenv.marker (project_id) VALUES (%s) ON CONFLICT DO NOTHING", (project_id,))
 
 
+def adopt(address: PostgresAddress, database: str, former: str, project_id: str) -> None:
+    """Mark a database that was `former`'s as this project's. What is anybody else's, or nobody's, stays as it is."""
+    if observe(address, database=database).project_id == former:
+        with server_errors(f"database {database}"), connect(address, database=database) as conn:
+            prepare(conn, project_id)
+
+
 def record(conn: psycopg.Connection[Any], entry: Entry) -> None:
     """Write down, in the transaction of the file itself, that it was applied."""
     conn.execute(

@@ -150,13 +150,17 @@ def require_ours(observed: Observed, settings: Settings, *, yes: bool) -> None:
     """Raise ConfirmationNeeded for a local database that holds something and does not carry our marker."""
     if not settings.is_local or yes or observed.is_empty or observed.project_id == settings.project_id:
         return
-    name = settings.postgres.database
-    owner = (
-        f"belongs to project {observed.project_id}, not to {settings.project_id}"
-        if observed.project_id
-        else f"holds {objects(observed)} that this project did not make"
+    raise ConfirmationNeeded(
+        f"database {settings.postgres.database} {whose(observed, settings.project_id)}",
+        hint="say --yes to go on with it as this project's own",
     )
-    raise ConfirmationNeeded(f"database {name} {owner}", hint="say --yes to go on with it as this project's own")
+
+
+def whose(observed: Observed, project_id: str) -> str:
+    """Say what a database has that does not carry this project's marker."""
+    if observed.project_id:
+        return f"belongs to project {observed.project_id}, not to {project_id}"
+    return f"holds {objects(observed)} that this project did not make"
 
 
 def owner(settings: Settings) -> str:

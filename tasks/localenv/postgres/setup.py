@@ -56,8 +56,8 @@ def decide(observed: Observed, scripts: Sequence[Script], project_id: str, *, ty
     if same and not changed:
         return Decision("keep", same)
     if not ours:
-        holds = f"it holds {load.objects(observed)} that this project did not make"
-        return _build_or_keep(holds, "inv db.setup --yes", typed=typed)
+        holds = load.whose(observed, project_id)
+        return _build_or_keep(f"it {holds}", "inv db.setup --yes", typed=typed)
     if not typed and _is_shape_only(observed, scripts):
         return Decision("seed", "the schema is there, the seeds are not")
     return _build_or_keep(", ".join(changed), "inv db.setup", typed=typed)
