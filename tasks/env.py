@@ -31,9 +31,21 @@ def _is_up(c: StepContext) -> str | None:
     from .localenv import engines
 
     states = engines.look_if_up(c.step.settings)
-    if not states:
+    if not states or _has_foreign_data(c):
         return None
     return f"{_listed(states)}, already running ({engines.choose(c.step.settings).engine})"
+
+
+def _has_foreign_data(c: StepContext) -> bool:
+    """Tell whether a moved or copied folder brought data of another project, which are not taken over yet."""
+    from .localenv import engines
+    from .localenv.kept import kept_project
+
+    project = c.step.settings.project_id
+    return (
+        kept_project(c.step.settings.state_dir) not in ("", project)
+        and engines.choose(c.step.settings).engine == "embedded"
+    )
 
 
 def _is_down(c: StepContext) -> str | None:
@@ -68,6 +80,15 @@ def _claim_ports(c: StepContext) -> None:
     c.step.reread_settings()
 
 
+def _adopt(c: StepContext) -> None:
+    """Take over the data that came here with a moved or copied folder."""
+    from .localenv import adoption
+
+    told = adoption.adopt(c.step.settings)
+    if told:
+        c.step.say(told)
+
+
 @step(check=_is_up, plan=_plan_up)
 def up(c: StepContext) -> str:
     """Start Postgres, DynamoDB and Cognito, and wait until they are ready."""
@@ -77,6 +98,7 @@ def up(c: StepContext) -> str:
         return NOTHING_LOCAL
     _claim_ports(c)
     states = engines.up(c.step.settings, c.step.say)
+    _adopt(c)
     return ", ".join(
         f"{s.service} {s.address} ({s.version})" if s.version else f"{s.service} {s.address}" for s in states
     )
@@ -101,7 +123,9 @@ def restart(c: StepContext) -> str:
     if not c.step.settings.is_local:
         return NOTHING_LOCAL
     _claim_ports(c)
-    return _listed(engines.restart(c.step.settings, c.step.say))
+    states = engines.restart(c.step.settings, c.step.say)
+    _adopt(c)
+    return _listed(states)
 
 
 @step(reads=True, help={"format": "text or json"})

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from . import _output, env
 from ._graph import StepContext, step
+from ._words import word_step
 
 if TYPE_CHECKING:
     from .localenv.snapshot.listing import Listed
@@ -17,9 +18,18 @@ YES = "do not ask"
 
 
 def _name(c: StepContext) -> str:
+    """Give the name that was typed, or that of the file to restore. Raises UsageError."""
+    from .localenv.errors import UsageError
+    from .localenv.snapshot import portable
     from .localenv.snapshot.manifest import checked_name
 
-    return checked_name(str(c.step.arguments["name"] or ""))
+    name, file = str(c.step.arguments["name"] or ""), _file(c)
+    if not name and file and c.step.name == "snapshot.restore":
+        return portable.read(file).name
+    if not name:
+        hint = f"say it behind the command: `inv {c.step.name} seeded`; `inv snapshot.list` shows those that there are"
+        raise UsageError(f"{c.step.name} needs the name of a snapshot", hint=hint)
+    return checked_name(name)
 
 
 def _file(c: StepContext) -> Path | None:
@@ -30,36 +40,51 @@ def _file(c: StepContext) -> Path | None:
 def _plan_save(c: StepContext) -> list[str]:
     file, database = _file(c), c.step.settings.postgres.database
     if file:
-        return [f"write {database}, every table and the emulated pool to {file}"]
-    replaced = _replaced(c)
-    return [*replaced, f"clone {database}, which ends the sessions in it; save every table and the emulated pool"]
+        return [*_replaced(c), f"write {database}, every table and the emulated pool to {file}"]
+    return [*_replaced(c), f"clone {database}, which ends the sessions in it; save every table and the emulated pool"]
 
 
 def _replaced(c: StepContext) -> list[str]:
-    """Say which snapshot a save would replace. Raises UsageError for a name that is not to be had."""
-    from .localenv.ages import ago
+    """Say what a save would replace. Raises UsageError for a name or a file that is not to be had."""
     from .localenv.errors import UsageError
+    from .localenv.snapshot import portable
     from .localenv.snapshot.manifest import BEFORE
-    from .localenv.snapshot.shelf import Shelf
 
-    name, shelf = _name(c), Shelf(c.step.settings)
+    name, file = _name(c), _file(c)
     if name == BEFORE:
         raise UsageError(f"{BEFORE} is the name of what a restore replaces", hint="choose another name")
+    if file is None:
+        return _replaced_snapshot(c, name)
+    portable.check_path(file)
+    return [line] if (line := portable.replaced(file)) else []
+
+
+def _replaced_snapshot(c: StepContext, name: str) -> list[str]:
+    from .localenv.ages import ago
+    from .localenv.errors import UsageError
+    from .localenv.snapshot.shelf import Shelf
+
+    shelf = Shelf(c.step.settings)
     twin = shelf.twin(name)
     if twin:
         raise UsageError(f"there is a snapshot {twin!r} already: not every disk tells it from {name!r}")
     return [f"replace snapshot {name}, made {ago(shelf.read(name).age_s)}"] if name in shelf.names() else []
 
 
-@step(
-    pre=[env.up], local_only=True, plan=_plan_save, positional=["name"], help={"name": NAME, "file": FILE, "yes": YES}
+@word_step(
+    pre=[env.up],
+    local_only=True,
+    plan=_plan_save,
+    word="name",
+    needed=True,
+    help={"name": NAME, "file": FILE, "yes": YES},
 )
-def save(c: StepContext, name: str | None = None, file: str = "", yes: bool = False) -> str:
+def save(c: StepContext, name: str = "", file: str = "", yes: bool = False) -> str:
     """Keep the state of all stores under a name, or with --file in a file."""
     from .localenv.snapshot import save as saving
 
     path = _file(c)
-    replaced = [] if path else _replaced(c)
+    replaced = _replaced(c)
     if replaced:
         c.step.require_yes(replaced, yes=yes)
     if path:
@@ -73,14 +98,15 @@ def _plan_restore(c: StepContext) -> list[str]:
     return restore.plan(c.step.settings, _name(c), _file(c))
 
 
-@step(
+@word_step(
     pre=[env.up],
     local_only=True,
     plan=_plan_restore,
-    positional=["name"],
-    help={"name": NAME, "file": FILE, "yes": YES},
+    word="name",
+    needed=True,
+    help={"name": f"{NAME}; not needed with --file", "file": FILE, "yes": YES},
 )
-def restore(c: StepContext, name: str | None = None, file: str = "", yes: bool = False) -> str:
+def restore(c: StepContext, name: str = "", file: str = "", yes: bool = False) -> str:
     """Bring all stores back to a snapshot; a failure leaves all as they are."""
     from . import root
     from .localenv.errors import LocalEnvError
@@ -118,8 +144,8 @@ def _plan_delete(c: StepContext) -> list[str]:
     return listing.require_deletable(c.step.settings, _name(c))
 
 
-@step(pre=[env.up], local_only=True, plan=_plan_delete, positional=["name"], help={"name": NAME, "yes": YES})
-def delete(c: StepContext, name: str | None = None, yes: bool = False) -> str:
+@word_step(pre=[env.up], local_only=True, plan=_plan_delete, word="name", needed=True, help={"name": NAME, "yes": YES})
+def delete(c: StepContext, name: str = "", yes: bool = False) -> str:
     """Remove a snapshot, after a question."""
     from .localenv.snapshot import listing
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
 import shutil
@@ -20,6 +21,7 @@ from tasks.localenv.dynamodb.client import connect as connect_dynamodb
 from tasks.localenv.dynamodb.scan import scan
 from tasks.localenv.dynamodb.schema.definition import definition_of
 from tasks.localenv.errors import LocalEnvError, UsageError
+from tasks.localenv.ports import find_free
 from tasks.localenv.postgres import databases, ledger, properties
 from tasks.localenv.postgres.connection import connect
 from tasks.localenv.settings import Settings
@@ -237,13 +239,94 @@ def test_a_clone_that_is_gone_is_said_before_anything_changes(mine: Settings) ->
     with databases.maintenance(mine.postgres) as conn:
         databases.drop(conn, Shelf(mine).clone_name(Shelf(mine).read("a").id))
     assert names(mine) == [("a", listing.LOST)]
-    with pytest.raises(UsageError, match=r"its database .* is gone from the server"):
+    with pytest.raises(UsageError, match=r"its clone is not on the server at"):
         restore.restore(mine, "a", quiet)
     manifest = mine.state_dir / "snapshots" / "a" / "manifest.json"
     manifest.write_text(manifest.read_text().replace('"engine": "embedded"', '"engine": "docker"'))
     with pytest.raises(UsageError, match="was saved under the engine docker, and embedded runs now") as caught:
         restore.restore(mine, "a", quiet)
     assert "--file a.tar.gz" in caught.value.hint
+
+
+def test_a_snapshot_of_another_database_is_refused_and_keeps_its_clone(mine: Settings) -> None:
+    save.save(mine, "a", quiet)
+    name = mine.postgres.database
+    other = replace(mine, postgres=replace(mine.postgres, database="other"))
+    with pytest.raises(UsageError, match=f"was saved of database {name}, and CONNECTION_URL names other"):
+        restore.restore(other, "a", quiet)
+    assert names(other) == [("a", "")]
+    listing.delete(other, "a", quiet)
+    assert (names(mine), leftovers(mine)) == ([], [])
+
+
+def test_a_snapshot_that_is_being_saved_is_no_orphan(mine: Settings) -> None:
+    save.save(mine, "a", quiet)
+    folder = mine.state_dir / "snapshots"
+    (folder / "a").rename(folder / f".new-{Shelf(mine).read('a').id}")
+    assert names(mine) == [("a", listing.PENDING)]
+    save.save(mine, "b", quiet)
+    assert names(mine) == [("a", ""), ("b", "")]
+
+
+def cut_short(settings: Settings, name: str, *, done: bool = False) -> None:
+    """Leave what a restore leaves that is killed just before the database is swapped, or when only tidying is left."""
+    shelf, command = Shelf(settings), f"inv snapshot.restore {name}"
+    source = restore.Source(shelf.read(name), shelf.place(name))
+    back = source.folder == shelf.before
+    incoming = restore._prepare(settings, shelf, source, quiet, save_before=not shelf.unfinished())
+    if not back:
+        shelf.begin(name, command)
+    restore._change_others(settings, source, None, quiet)
+    if done:
+        restore._swap(settings, shelf, incoming)
+        shelf.done(command, went_back=back)
+
+
+def test_the_way_back_stays_when_it_is_cut_short_too(mine: Settings) -> None:
+    save.save(mine, "a", quiet)
+    restore.restore(mine, "a", quiet)  # an older before-restore, which is not meant
+    changed = change(mine)
+    cut_short(mine, "a")
+    deaf = replace(mine, cognito=replace(mine.cognito, port=find_free()))  # type: ignore[type-var]
+    with pytest.raises(LocalEnvError) as caught:
+        restore.restore(deaf, BEFORE, quiet)
+    assert (
+        caught.value.hint == "run `inv snapshot.restore a` again, or `inv snapshot.restore before-restore` to go back"
+    )
+    for name in ("a", BEFORE):
+        with pytest.raises(LocalEnvError, match=f"was cut short, and {name} is needed to complete it"):
+            listing.delete(mine, name, quiet)
+    with pytest.raises(LocalEnvError, match="is needed to complete it"):
+        save.save(mine, "a", quiet)
+    cut_short(mine, BEFORE)
+    restore.restore(mine, BEFORE, quiet)
+    assert (look(mine), leftovers(mine), Shelf(mine).unfinished()) == (changed, [], "")
+
+
+def test_a_before_restore_that_is_cut_short_is_completed_and_can_be_taken_back(mine: Settings) -> None:
+    saved = look(mine)
+    save.save(mine, "a", quiet)
+    changed = change(mine)
+    restore.restore(mine, "a", quiet)
+    cut_short(mine, BEFORE)
+    restore.restore(mine, BEFORE, quiet)
+    assert look(mine) == changed
+    restore.restore(mine, BEFORE, quiet)
+    assert (look(mine), leftovers(mine)) == (saved, [])
+
+
+def test_a_restore_that_was_cut_short_at_its_end_is_not_done_twice(mine: Settings) -> None:
+    saved = look(mine)
+    save.save(mine, "a", quiet)
+    changed = change(mine)
+    for name, wanted in (("a", saved), (BEFORE, changed), (BEFORE, saved)):
+        cut_short(mine, name, done=True)
+        assert restore.restore(mine, name, quiet) == "every store was restored before this was cut short"
+        assert (look(mine), leftovers(mine), names(mine)) == (wanted, [], [("a", ""), (BEFORE, "")])
+    cut_short(mine, "a")
+    cut_short(mine, BEFORE, done=True)
+    assert restore.restore(mine, BEFORE, quiet) == "every store was restored before this was cut short"
+    assert (look(mine), leftovers(mine), names(mine)) == (saved, [], [("a", ""), (BEFORE, "")])
 
 
 def test_a_file_goes_to_another_project_with_its_users(mine: Settings, tmp_path: Path) -> None:
@@ -284,6 +367,25 @@ def test_a_failure_in_the_middle_goes_back_to_what_was_there(mine: Settings, tmp
     assert caught.value.evidence == "kept: every store is as it was before"
     assert look(mine) == changed
     assert (names(mine), leftovers(mine), Shelf(mine).unfinished()) == ([], [], "")
+
+
+def test_a_failure_that_nobody_thought_of_goes_back_too(mine: Settings, tmp_path: Path) -> None:
+    file = tmp_path / "a.tar.gz"
+    save.save_file(mine, "a", file, quiet)
+    changed = change(mine)
+
+    def edit(parts: list[Part]) -> list[Part]:
+        content = gzip.compress(b"{}\n")
+        manifest: dict[str, Any] = json.loads(parts[0][1])
+        found = {"size_bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+        for table in manifest["tables"]:
+            table["content"] |= found
+        kept = [(name, content if name.startswith("items-") else text) for name, text in parts[1:]]
+        return [("manifest.json", json.dumps(manifest).encode()), *kept]
+
+    with pytest.raises(KeyError):  # a line without an item
+        restore.restore(mine, "a", quiet, file=repacked(file, edit))
+    assert (look(mine), Shelf(mine).unfinished()) == (changed, "")
 
 
 def test_sql_that_this_server_does_not_take_changes_nothing(mine: Settings, tmp_path: Path) -> None:

@@ -14,7 +14,9 @@ from pathlib import Path
 import pytest
 
 from tasks.localenv import engines
+from tasks.localenv.dynamodb.copies import Items
 from tasks.localenv.settings import ROOT, Settings, read_settings
+from tasks.localenv.snapshot import listing
 from tasks.localenv.snapshot.shelf import UNFINISHED, Shelf
 from tests.environments import KEPT, Finished, environment, inv, reachable
 from tests.seeded import quiet
@@ -138,12 +140,51 @@ def test_a_name_is_replaced_only_after_a_yes_and_deleted_after_another(town: Tow
     assert (gone.code, "there is no snapshot 'c'" in gone.stderr) == (2, True)
 
 
+def test_a_file_is_replaced_only_after_a_yes_and_knows_its_name(town: Town, tmp_path: Path) -> None:
+    file = tmp_path / "my snapshots.tar"
+    file.write_text("my thesis")
+    asked = inv("snapshot.save", "c", "--file", str(file), environ=town)
+    assert (asked.code, file.read_text()) == (3, "my thesis")
+    assert f"will replace {file}, which is not a snapshot that can be read" in asked.stderr
+    assert inv("snapshot.save", "c", "--yes", "--file", str(file), environ=town).code == 0
+    planned = inv("snapshot.restore", "--plan", "--file", str(file), environ=town)
+    assert (planned.code, f"run the SQL in {file}" in planned.stdout) == (0, True)
+    other = inv("snapshot.restore", "d", "--file", str(file), environ=town)
+    assert (other.code, f"run `inv snapshot.restore c --file '{file}'`" in other.stderr) == (2, True)
+
+
+def without_marker(state: State) -> tuple[int, dict[str, Items], list[tuple[str, str, str]]]:
+    """Leave out what the project's name goes into: the hash of the rows, of which one is the database's marker."""
+    return state.postgres.rows, state.tables, state.users
+
+
+def test_a_moved_folder_keeps_its_data_users_and_snapshots(town: Town, states: tuple[State, State]) -> None:
+    restore(town, "a")
+    here = Path(town["LOCALENV_STATE_DIR"])
+    moved = {**town, "LOCALENV_STATE_DIR": str(here.with_name("moved"))}
+    assert inv("env.down", environ=town).code == 0
+    here.rename(moved["LOCALENV_STATE_DIR"])
+    try:
+        done = inv("initial-setup", environ=moved)
+        assert (done.code, "came here with the folder" in done.stderr) == (0, True), done.stderr
+        settings = read_settings(environ=moved)
+        assert without_marker(look(settings)) == without_marker(states[0])
+        assert [each.state for each in listing.find(settings) if each.name in "ab"] == ["", ""]
+        restore(moved, "b")
+        assert (without_marker(look(settings)), leftovers(settings)) == (without_marker(states[1]), [])
+    finally:
+        assert inv("env.down", environ=moved).code == 0
+        Path(moved["LOCALENV_STATE_DIR"]).rename(here)
+        assert inv("env.up", environ=town).code == 0
+
+
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
         (("save", "before-restore"), 2, "before-restore is the name of what a restore replaces"),
         (("save", "a/b"), 2, "'a/b' is not a name for a snapshot"),
-        (("save", "--help"), 2, "`inv --help snapshot.save` shows the usage"),
+        (("save",), 2, "say it behind the command: `inv snapshot.save seeded`"),
+        (("restore", "check"), 2, "there is no snapshot 'check'"),
         (("save", "x", "--file", "x.zip"), 2, "let it end in .tar.gz"),
         (("save", "x", "--file", "/nowhere/x.tar.gz"), 2, "/nowhere: no such folder"),
         (("restore", "x", "--file", "/nowhere/x.tar.gz"), 2, "/nowhere/x.tar.gz: no such file"),

@@ -21,6 +21,7 @@ from tasks.localenv.snapshot.manifest import (
     read_manifest,
     table_files,
 )
+from tasks.localenv.snapshot.note import Note, read_note, write_note
 from tasks.localenv.snapshot.save import describe
 from tests.snapshots import Edit, flipped, repacked
 
@@ -136,12 +137,57 @@ def test_a_manifest_is_read_as_it_was_written(manifest: Manifest) -> None:
         ('"name": "a"', '"name": "../a"'),
         ('"tables": [', '"tables": 3, "x": ['),
         ('"dirty": false', '"soiled": false'),
+        ('"dirty": false', '"dirty": "no"'),
+        ('"users": 6', '"users": "six"'),
+        ('"rows": 25', '"rows": "a"'),
+        ('"items": 124', '"items": null'),
+        ('"postgres": "PostgreSQL 17.6"', '"postgres": 17'),
+        ('"owner": "postgres"', '"user": "postgres"'),
+        ('"settings": []', '"settings": [{"role": 1, "name": "a", "value": "b"}]'),
+        ('"cognito": {', '"cognito": 0, "x": {'),
     ],
 )
 def test_a_manifest_that_says_what_cannot_be_is_refused(manifest: Manifest, old: str, new: str) -> None:
     assert old in manifest.as_json()
     with pytest.raises(UsageError):
         read_manifest(manifest.as_json().replace(old, new, 1), "it")
+
+
+def test_a_folder_or_anything_else_that_is_no_file_is_not_written_to(tmp_path: Path) -> None:
+    (tmp_path / "a.tar").mkdir()
+    with pytest.raises(UsageError, match="there is something else than a file"):
+        portable.check_path(tmp_path / "a.tar")
+
+
+def test_what_a_file_replaces_is_said(file: Path, tmp_path: Path) -> None:
+    (tmp_path / "mine.tar").write_text("my thesis")
+    assert portable.replaced(tmp_path / "new.tar") == ""
+    assert portable.replaced(tmp_path / "mine.tar").endswith("mine.tar, which is not a snapshot that can be read")
+    assert portable.replaced(file).startswith(f"replace {file}, snapshot a made ")
+
+
+@pytest.mark.parametrize(
+    ("note", "sentence"),
+    [
+        (
+            Note("a", "inv snapshot.restore a"),
+            "`inv snapshot.restore a` is under way or was cut short, and the stores are in between:"
+            " run it again, or `inv snapshot.restore before-restore` to go back",
+        ),
+        (
+            Note("before-restore", "inv snapshot.restore before-restore"),
+            "`inv snapshot.restore before-restore` is under way or was cut short, and the stores are in between:"
+            " run it again",
+        ),
+        (
+            Note("", "inv snapshot.restore a", is_done=True),
+            "`inv snapshot.restore a` has restored every store, and is tidying up or was cut short: run it again",
+        ),
+    ],
+)
+def test_a_note_is_read_as_it_was_written_and_says_what_to_type(tmp_path: Path, note: Note, sentence: str) -> None:
+    write_note(tmp_path / "note", note)
+    assert (read_note(tmp_path / "note"), note.sentence) == (note, sentence)
 
 
 @pytest.mark.parametrize("name", ["", "-x", "--help", "a/b", "../a", "a b", "a%", "_a", "ä", "a" * 41, "a.tar.gz"])

@@ -1,4 +1,4 @@
-"""The ports that env.up has picked for a checkout, as a note in its state folder."""
+"""Notes in the state folder: the ports that env.up has picked, and whose the data of the embedded engine are."""
 
 from __future__ import annotations
 
@@ -30,6 +30,22 @@ def keep_ports(state_dir: Path, project: str, ports: Mapping[str, int]) -> None:
 def forget_ports(state_dir: Path) -> None:
     """Let the defaults hold again."""
     _file(state_dir).unlink(missing_ok=True)
+
+
+def kept_project(state_dir: Path) -> str:
+    """Read which project the data of the embedded engine belong to; empty where nobody has noted it yet."""
+    try:
+        return (state_dir / "run" / "project").read_text()
+    except OSError:
+        return ""
+
+
+def keep_project(state_dir: Path, project: str) -> None:
+    """Write down whose the data of the embedded engine are, whole or not at all."""
+    fresh = state_dir / "run" / "project.new"
+    fresh.parent.mkdir(parents=True, exist_ok=True)
+    fresh.write_text(project)
+    fresh.replace(fresh.with_suffix(""))
 
 
 def _file(state_dir: Path) -> Path:

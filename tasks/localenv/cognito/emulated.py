@@ -61,10 +61,13 @@ class Door:
 def users_of(state: bytes) -> list[tuple[str, str, str]]:
     """List pool id, username and sub of every user in a state, sorted. Raises ValueError for what is none."""
     found = []
-    for pool in _pools(json.loads(state)):
-        for username, user in pool["_users"].items():
-            subs = [each.get("Value", "") for each in user.get("Attributes", ()) if each.get("Name") == "sub"]
-            found.append((str(pool["Id"]), str(username), "".join(subs)))
+    try:
+        for pool in _pools(json.loads(state)):
+            for username, user in pool["_users"].items():
+                subs = [each.get("Value", "") for each in user.get("Attributes", ()) if each.get("Name") == "sub"]
+                found.append((str(pool["Id"]), str(username), "".join(subs)))
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError("no state of Cognito") from error
     return sorted(found)
 
 
@@ -72,13 +75,16 @@ def renamed(state: bytes, former: str, name: str) -> bytes:
     """Give a state in which the pools called `former`, after the project that saved it, have the name of this one."""
     data = json.loads(state)
     for pool in _pools(data):
-        if pool["Name"] == former:
+        if pool.get("Name") == former:
             pool["Name"] = name
     return json.dumps(data).encode()
 
 
-def _pools(data: Any) -> list[Any]:
+def _pools(data: Any) -> list[dict[str, Any]]:
     try:
-        return list(data["payload"]["user_pools"]["data"].values())
+        found = list(data["payload"]["user_pools"]["data"].values())
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError("no state of Cognito") from error
+    if not all(isinstance(pool, dict) for pool in found):
+        raise ValueError("no state of Cognito")
+    return found

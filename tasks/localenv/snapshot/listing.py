@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 from ..ages import ago
-from ..errors import LocalEnvError, ServiceFailed, UsageError
+from ..errors import ServiceFailed, UsageError
 from ..postgres import databases
 from .manifest import Manifest
 from .save import Say, tidy
-from .shelf import Clone, Shelf
+from .shelf import Shelf
 
 if TYPE_CHECKING:
     from ..settings import Settings
 
 ORPHAN = "orphaned clone: its other parts are gone"
+PENDING = "being saved, or cut short in that: the next command puts it right"
 LOST = "its clone is not on this server"
 
 
@@ -53,15 +55,14 @@ class Listed:
 def find(settings: Settings) -> list[Listed]:
     """List every snapshot, and every clone without one; those first whose names come first. Changes nothing."""
     shelf = Shelf(settings)
-    clones, orphans = _look_at_server(settings, shelf)
-    found = [_listed(shelf, name, clones) for name in shelf.names()]
-    found += [Listed(clone.name, clone.created, ORPHAN, None) for clone in orphans]
+    found = []
+    ids: set[str] | None = None
+    with suppress(ServiceFailed), databases.maintenance(settings.postgres) as conn:
+        found += [Listed(clone.name, clone.created, ORPHAN, None) for clone in shelf.orphans(conn)]
+        found += [Listed(clone.name, clone.created, PENDING, None) for clone in shelf.pending(conn)]
+        ids = set(shelf.all_clones(conn))
+    found += [_listed(shelf, name, ids) for name in shelf.names()]
     return sorted(found, key=lambda each: each.name)
-
-
-def unfinished(settings: Settings) -> str:
-    """Name the snapshot whose restore was cut short; empty when none was."""
-    return Shelf(settings).unfinished()
 
 
 def require_deletable(settings: Settings, name: str) -> list[str]:
@@ -77,11 +78,7 @@ def delete(settings: Settings, name: str, say: Say) -> str:
     """Remove a snapshot: its files, its clone, and clones of that name that lost their files."""
     shelf = Shelf(settings)
     tidy(settings, shelf, say)
-    if shelf.unfinished() == name or (shelf.unfinished() and shelf.place(name) == shelf.before):
-        raise LocalEnvError(
-            f"a restore of snapshot {shelf.unfinished()} was cut short, and {name} is needed to complete it",
-            hint=f"run `inv snapshot.restore {shelf.unfinished()}` first",
-        )
+    shelf.require_free(name)
     if name in shelf.names():
         shelf.remove(shelf.folder / name)
     with databases.maintenance(settings.postgres) as conn:
@@ -91,22 +88,17 @@ def delete(settings: Settings, name: str, say: Say) -> str:
     return f"removed snapshot {name}"
 
 
-def _look_at_server(settings: Settings, shelf: Shelf) -> tuple[set[str] | None, list[Clone]]:
-    """Give the names of all clones, and the orphans; None and nothing where the server does not answer."""
-    try:
-        with databases.maintenance(settings.postgres) as conn:
-            return {clone.database for clone in shelf.clones(conn)}, shelf.orphans(conn)
-    except ServiceFailed:
-        return None, []
-
-
-def _listed(shelf: Shelf, name: str, clones: set[str] | None) -> Listed:
+def _listed(shelf: Shelf, name: str, ids: set[str] | None) -> Listed:
+    """Look at a snapshot. `ids` are those whose clones the server has, None where it does not answer."""
     try:
         manifest = shelf.read(name)
     except UsageError as error:
         return Listed(name, "", error.message, None)
-    lost = manifest.postgres and clones is not None and shelf.clone_name(manifest.id) not in clones
-    return Listed(name, manifest.created, LOST if lost else "", manifest)
+    if manifest.postgres is None or ids is None or manifest.id in ids:
+        return Listed(name, manifest.created, "", manifest)
+    project = manifest.origin.project
+    saved = "" if project == shelf.settings.project_id else f": project {project} saved it"
+    return Listed(name, manifest.created, LOST + saved, manifest)
 
 
 def _described(each: Listed) -> str:

@@ -8,11 +8,12 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from datetime import datetime, timezone
 from typing import Any
 
 from ..errors import UsageError
+from ..postgres.properties import Properties
 
 VERSION = 1
 BEFORE = "before-restore"
@@ -22,6 +23,7 @@ POSTGRES_FILE = "postgres.sql"
 POOL_FILE = "pool.json"
 NAME = r"[A-Za-z0-9][A-Za-z0-9_-]{0,39}"
 _SHA256 = r"[0-9a-f]{64}"
+_PLAIN = {"str": str, "int": int, "bool": bool}
 
 
 @dataclass(frozen=True)
@@ -136,7 +138,7 @@ def read_manifest(text: str | bytes, shown: str) -> Manifest:
     try:
         data = json.loads(text)
         version = data["schemaVersion"]
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise UsageError(f"{shown}: not the manifest of a snapshot") from error
     if version != VERSION:
         raise UsageError(
@@ -171,22 +173,29 @@ def table_files(number: int) -> tuple[str, str]:
 
 def _manifest(data: dict[str, Any]) -> Manifest:
     postgres, cognito = data["postgres"], data["cognito"]
+    sql = None if postgres is None or postgres["file"] is None else File(**postgres["file"])
     return Manifest(
         name=checked_name(data["name"]),
         id=data["id"],
         created=data["created"],
         origin=Origin(**data["origin"]),
-        postgres=postgres and Database(**{**postgres, "file": postgres["file"] and File(**postgres["file"])}),
+        postgres=None if postgres is None else Database(**{**postgres, "file": sql}),
         tables=tuple(
             Table(**{**each, "definition": File(**each["definition"]), "content": File(**each["content"])})
             for each in data["tables"]
         ),
-        cognito=cognito and Users(**{**cognito, "file": File(**cognito["file"])}),
+        cognito=None if cognito is None else Users(**{**cognito, "file": File(**cognito["file"])}),
     )
 
 
 def _check(found: Manifest) -> None:
-    """Raise ValueError where a value is not what it must be before anybody relies on it."""
+    """Raise ValueError, or what reading it raises, where a value is not what it must be before anybody relies on it."""
+    _check_types(found, found.origin, *filter(None, (found.postgres, found.cognito)), *found.tables, *found.files())
+    if not all(isinstance(word, str) for pair in found.origin.servers.items() for word in pair):
+        raise ValueError(f"servers {found.origin.servers!r}")
+    if found.postgres:
+        held = Properties.of(found.postgres.properties)
+        _check_types(held, *held.settings, *(held.grants or ()))
     if not re.fullmatch(r"[0-9a-f]{8}", found.id):
         raise ValueError(f"id {found.id!r}")
     if datetime.fromisoformat(found.created).tzinfo is None:
@@ -199,6 +208,15 @@ def _check(found: Manifest) -> None:
     for file in found.files():
         if not (isinstance(file.size_bytes, int) and file.size_bytes >= 0 and re.fullmatch(_SHA256, file.sha256)):
             raise ValueError(f"size or hash of {file.name}")
+
+
+def _check_types(*values: Any) -> None:
+    """Raise ValueError where a value has something else than it declares; text, numbers, yes and no are looked at."""
+    for value in values:
+        for field in fields(value):
+            wanted, held = _PLAIN.get(str(field.type)), getattr(value, field.name)
+            if wanted and type(held) is not wanted:
+                raise ValueError(f"{field.name} {held!r}")
 
 
 def _counted(count: int, what: str) -> str:

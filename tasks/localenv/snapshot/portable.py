@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from ..ages import ago
 from ..disk import disk_errors, no_space
 from ..errors import UsageError
 from .manifest import File, Manifest, read_manifest
@@ -31,6 +32,19 @@ def check_path(path: Path) -> None:
     _check_suffix(path)
     if not path.parent.is_dir():
         raise UsageError(f"{path.parent}: no such folder", hint="make it, or correct --file")
+    if path.exists() and not path.is_file():
+        raise UsageError(f"{path}: there is something else than a file", hint="name another one with --file")
+
+
+def replaced(path: Path) -> str:
+    """Say what a snapshot written to this path would replace; empty where there is nothing."""
+    if not path.exists():
+        return ""
+    try:
+        found = read(path)
+    except UsageError:
+        return f"replace {path}, which is not a snapshot that can be read"
+    return f"replace {path}, snapshot {found.name} made {ago(found.age_s)}"
 
 
 def pack(folder: Path, manifest: Manifest, path: Path) -> None:

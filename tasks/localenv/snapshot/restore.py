@@ -6,6 +6,7 @@ What is there before is saved as the snapshot `before-restore`. A failure goes b
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -21,19 +22,18 @@ from ..dynamodb.copies import Files, Items
 from ..errors import LocalEnvError, UsageError
 from ..parallel import side_by_side
 from ..postgres import contents, databases, ledger, load, properties
-from ..postgres.connection import connect, server_errors
+from ..postgres.connection import DISK_FULL, connect, disk_full, server_errors
 from ..postgres.properties import Properties
 from ..postgres.runner import run_file
 from ..postgres.sqlfile import SqlError, read_sql
 from . import portable
 from .manifest import BEFORE, POOL_FILE, POSTGRES_FILE, Database, Manifest, Table, table_files
+from .note import GO_BACK
 from .save import Say, door, take, tidied, tidy
 from .shelf import Shelf
 
 if TYPE_CHECKING:
     from ..settings import Settings
-
-GO_BACK = f"run the same command again, or `inv snapshot.restore {BEFORE}` to go back"
 
 
 @dataclass(frozen=True)
@@ -53,8 +53,11 @@ def restore(settings: Settings, name: str, say: Say, *, file: Path | None = None
 
     Raises UsageError before anything is changed where the snapshot is damaged or does not fit here.
     """
-    shelf = Shelf(settings)
+    shelf, command = Shelf(settings), _command(name, file)
+    was_done = shelf.is_done(command)
     tidy(settings, shelf, say)
+    if was_done:
+        return "every store was restored before this was cut short"
     with tidied(settings, shelf), _source(shelf, name, file) as source:
         _require_fit(settings, shelf, source)
         shown = f"snapshot {name}"
@@ -63,15 +66,20 @@ def restore(settings: Settings, name: str, say: Say, *, file: Path | None = None
         )
         earlier = shelf.unfinished()
         incoming = _prepare(settings, shelf, source, say, save_before=not earlier)
-        shelf.begin(name, " ".join(["inv snapshot.restore", name, *(["--file", str(file)] if file else [])]))
+        going_back = source.folder == shelf.before
+        if not going_back:  # else the note of the restore that was cut short still holds
+            shelf.begin(str(file.absolute()) if file else name, command)
         ended = _change(settings, shelf, source, incoming, say, may_go_back=not earlier)
-        _finish(shelf, source)
-    return f"{source.manifest.sentence}; `inv snapshot.restore {BEFORE}` goes back{ended}"
+        _finish(shelf, command, went_back=going_back)
+    back = "" if going_back else f"; `{GO_BACK}` goes back"
+    return f"{source.manifest.sentence}{back}{ended}"
 
 
 def plan(settings: Settings, name: str, file: Path | None) -> list[str]:
     """Say what `restore` would replace, one thing a line. Changes nothing."""
     shelf = Shelf(settings)
+    if shelf.is_done(_command(name, file)):
+        return ["tidy up what the same command left when it was cut short: every store is restored"]
     manifest = _read(shelf, name, file)
     database = settings.postgres.database
     with databases.maintenance(settings.postgres) as conn:
@@ -92,6 +100,11 @@ def plan(settings: Settings, name: str, file: Path | None) -> list[str]:
     if not shelf.unfinished():
         lines.append(f"keep all of that as snapshot {BEFORE}")
     return lines
+
+
+def _command(name: str, file: Path | None) -> str:
+    """Write a restore as it can be typed, from whichever folder."""
+    return shlex.join(["inv", "snapshot.restore", name, *(["--file", str(file.absolute())] if file else [])])
 
 
 @contextmanager
@@ -115,15 +128,13 @@ def _read(shelf: Shelf, name: str, file: Path | None) -> Manifest:
     if manifest.name != name:
         raise UsageError(
             f"{file} holds snapshot {manifest.name!r}, not {name!r}",
-            hint=f"run `inv snapshot.restore {manifest.name} --file {file}`",
+            hint=f"run `{_command(manifest.name, file)}`",
         )
     return manifest
 
 
 def _require_fit(settings: Settings, shelf: Shelf, source: Source) -> None:
     """Raise UsageError where the snapshot cannot be restored here."""
-    from .. import engines
-
     manifest = source.manifest
     pool = manifest.cognito.pool if manifest.cognito and settings.cognito_is_emulated else ""
     if pool and not pool.startswith(f"{settings.region}_"):
@@ -134,18 +145,37 @@ def _require_fit(settings: Settings, shelf: Shelf, source: Source) -> None:
         )
     if manifest.postgres is None or manifest.is_portable:
         return
-    with databases.maintenance(settings.postgres) as conn:
-        if databases.exists(conn, shelf.clone_name(manifest.id)):
-            return
-    here, there = engines.choose(settings).engine, manifest.origin.engine
-    if here != there:
+    saved_of, here = manifest.postgres.name, settings.postgres.database
+    if saved_of != here:
         raise UsageError(
+            f"snapshot {source.name} was saved of database {saved_of}, and CONNECTION_URL names {here}",
+            hint=f"let CONNECTION_URL name {saved_of}; from a file (--file) it can be restored as {here}",
+        )
+    with databases.maintenance(settings.postgres) as conn:
+        if not shelf.find_clone(conn, manifest.id):
+            raise _lost(settings, source)
+
+
+def _lost(settings: Settings, source: Source) -> UsageError:
+    """Say where the clone of a snapshot may be that this server does not have."""
+    from .. import engines
+
+    origin = source.manifest.origin
+    here, there = engines.choose(settings).engine, origin.engine
+    if here != there:
+        return UsageError(
             f"snapshot {source.name} was saved under the engine {there}, and {here} runs now",
             hint=f"`inv snapshot.save {source.name} --file {source.name}.tar.gz` there writes what every engine takes",
         )
-    raise UsageError(
-        f"snapshot {source.name}: its database {shelf.clone_name(manifest.id)} is gone from the server",
-        hint=f"run `inv snapshot.delete {source.name}`",
+    if origin.project != settings.project_id:
+        return UsageError(
+            f"snapshot {source.name} was saved by project {origin.project}, and this is {settings.project_id}:"
+            " its clone is not on this server",
+            hint="was the folder moved or copied here? move it back, restore it there and save it with --file",
+        )
+    return UsageError(
+        f"snapshot {source.name}: its clone is not on the server at {settings.postgres}",
+        hint=f"is that the server of CONNECTION_URL then? else `inv snapshot.delete {source.name}` removes the rest",
     )
 
 
@@ -175,7 +205,7 @@ def _incoming(settings: Settings, shelf: Shelf, source: Source, wanted: Database
             databases.create(conn, incoming)
             _run_sql(settings, source, incoming)
         else:
-            databases.clone(conn, address, shelf.clone_name(source.manifest.id), incoming)
+            databases.clone(conn, address, shelf.find_clone(conn, source.manifest.id), incoming)
         with connect(address, database=incoming, autocommit=True) as inside:
             held = contents.measure(inside)
         if (held.tables, held.rows, held.sha256) != (wanted.tables, wanted.rows, wanted.sha256):
@@ -200,6 +230,8 @@ def _run_sql(settings: Settings, source: Source, incoming: str) -> None:
         try:
             run_file(conn, replace(read_sql(source.folder / POSTGRES_FILE, source.folder), name=POSTGRES_FILE))
         except SqlError as error:
+            if error.sqlstate == DISK_FULL:
+                raise disk_full(error.message) from error
             error.hint = error.hint or f"it was saved by {saved_by}, and this is {here}"
             error.evidence = "\n".join(filter(None, [error.evidence, "nothing was restored"]))
             raise
@@ -211,24 +243,26 @@ def _change(settings: Settings, shelf: Shelf, source: Source, incoming: str, say
     try:
         _change_others(settings, source, before, say)
         return databases.ended_sentence(_swap(settings, shelf, incoming))
-    except LocalEnvError as error:
-        if before is None:
-            error.hint = GO_BACK
-            raise
-        _go_back(settings, shelf, before, error)
+    except Exception as error:  # whatever it is, a mistake of ours too: the stores do not stay in between
+        outcome, hint = _go_back(settings, shelf, before)
+        if isinstance(error, LocalEnvError):
+            error.evidence = "\n".join(filter(None, [error.evidence, outcome]))
+            error.hint = hint or error.hint
         raise
 
 
-def _go_back(settings: Settings, shelf: Shelf, before: Source, error: LocalEnvError) -> None:
-    """Bring back what a failed restore has changed, and say so in its error."""
+def _go_back(settings: Settings, shelf: Shelf, before: Source | None) -> tuple[str, str]:
+    """Bring back what a failed restore has changed. Say what came of it, and what to type where it is in between."""
+    note = shelf.note()
+    hint = note.hint if note else ""
+    if before is None:
+        return "", hint
     try:
         _change_others(settings, before, None, lambda line: None)
-    except LocalEnvError as second:
-        error.evidence = "\n".join(filter(None, [error.evidence, f"going back failed too: {second.message}"]))
-        error.hint = GO_BACK
-        return
-    shelf.end()
-    error.evidence = "\n".join(filter(None, [error.evidence, "kept: every store is as it was before"]))
+    except LocalEnvError as error:
+        return f"going back failed too: {error.message}", hint
+    shelf.forget()
+    return "kept: every store is as it was before", ""
 
 
 def _change_others(settings: Settings, source: Source, present: Source | None, say: Say) -> None:
@@ -302,13 +336,9 @@ def _swap(settings: Settings, shelf: Shelf, incoming: str) -> list[databases.Ses
         return databases.rename(conn, settings.postgres, pairs) if pairs else []
 
 
-def _finish(shelf: Shelf, source: Source) -> None:
+def _finish(shelf: Shelf, command: str, *, went_back: bool) -> None:
     """Make what was there before a snapshot like others; the way back, once gone, is not needed any more."""
-    if source.folder == shelf.before:
-        shelf.end()
-        shelf.remove(shelf.before)
-    else:
-        shelf.promote_before()
-        shelf.end()
+    shelf.done(command, went_back=went_back)
     with databases.maintenance(shelf.settings.postgres) as conn:
         databases.drop(conn, shelf.clone_name("out"))
+    shelf.end()

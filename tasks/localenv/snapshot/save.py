@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from .. import VERSION, shell
 from ..cognito.emulated import Door, users_of
 from ..cognito.users import look_for_pool
+from ..disk import disk_errors
 from ..dynamodb import copies, schema
 from ..dynamodb.client import connect as connect_dynamodb
 from ..dynamodb.copies import Files
@@ -46,6 +47,7 @@ def save(settings: Settings, name: str, say: Say) -> str:
     """Keep the state of all stores under a name; a snapshot of that name is replaced. Returns what was done."""
     shelf = Shelf(settings)
     tidy(settings, shelf, say)
+    shelf.require_free(name)
     _require_something(settings)
     with tidied(settings, shelf):
         manifest_id, folder = shelf.new()
@@ -56,10 +58,10 @@ def save(settings: Settings, name: str, say: Say) -> str:
 
 def save_file(settings: Settings, name: str, path: Path, say: Say) -> str:
     """Write the state of all stores to one file that every engine can restore. Nobody's session is ended."""
+    portable.check_path(path)
     shelf = Shelf(settings)
     tidy(settings, shelf, say)
     _require_something(settings)
-    portable.check_path(path)
     manifest_id, folder = shelf.new()
     try:
         manifest = take(settings, shelf, name, manifest_id, folder, say, as_sql=True)
@@ -103,7 +105,8 @@ def take(
         return found
 
     jobs: list[Callable[[], Any]] = [postgres, partial(_tables, settings, folder), partial(_users, settings, folder)]
-    database, tables, users = side_by_side(jobs)
+    with disk_errors(folder):
+        database, tables, users = side_by_side(jobs)
     return Manifest(name, manifest_id, created, _origin(settings), database, tuple(tables), users)
 
 

@@ -7,11 +7,9 @@ what a restore that is under way goes back to.
 from __future__ import annotations
 
 import json
-import os
 import re
 import secrets
 import shutil
-import time
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +19,7 @@ from ..disk import disk_errors
 from ..errors import LocalEnvError, UsageError
 from ..postgres import databases
 from .manifest import BEFORE, Manifest, checked_name, read_manifest
+from .note import Note, read_note, write_note, write_whole
 
 if TYPE_CHECKING:
     import psycopg
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
 
 MANIFEST = "manifest.json"
 UNFINISHED = "unfinished.json"
-"""Exists from just before the first change of a restore to just after the last; settings.py reads its `sentence`."""
+"""Exists from just before the first change of a restore until all is tidied up (note.py)."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +48,8 @@ class Shelf:
         self.settings = settings
         self.folder = settings.state_dir / "snapshots"
         self.before = self.folder / ".before"
-        self._mark = f"snap_{settings.project_id[-6:]}"
+        self._note = self.folder / UNFINISHED
+        self._mark = _mark(settings.project_id[-6:])
 
     def names(self) -> list[str]:
         """List the snapshots, in the order of their names."""
@@ -111,16 +111,17 @@ class Shelf:
         """Read what a restore that is under way goes back to."""
         return read_manifest((self.before / MANIFEST).read_bytes(), f"snapshot {BEFORE}")
 
-    def promote_before(self) -> None:
-        """Make what a restore goes back to the snapshot `before-restore`, in place of an earlier one."""
-        if self.before.is_dir():  # a run that was killed after this had done it
-            former = self._put_aside(self.folder / BEFORE)
-            self.before.replace(self.folder / BEFORE)
-            if former:
-                self._remove(former)
+    def require_free(self, name: str) -> None:
+        """Raise LocalEnvError where a restore that was cut short needs this snapshot as it is."""
+        found = self.note()
+        if found and (name == found.source or (name == BEFORE and self.place(name) == self.before)):
+            raise LocalEnvError(
+                f"`{found.command}` was cut short, and {name} is needed to complete it",
+                hint=f"run `{found.command}` first",
+            )
 
     def clone_name(self, role: str) -> str:
-        """Name the clone of the snapshot with this id on the server; `in` and `out` are those of a restore."""
+        """Name a new clone for the snapshot with this id; `in` and `out` are those of a restore."""
         return databases.beside(self.settings.postgres.database, f"{self._mark}_{role}")
 
     def mark(self, conn: psycopg.Connection[Any], manifest_id: str, name: str, created: str) -> None:
@@ -128,15 +129,36 @@ class Shelf:
         text = json.dumps({"project": self.settings.project_id, "snapshot": name, "created": created})
         databases.seal(conn, self.clone_name(manifest_id), text)
 
-    def clones(self, conn: psycopg.Connection[Any]) -> list[Clone]:
-        """List the clones of this project on the server, whether or not there is a snapshot to them."""
-        found = []
-        for database, comment in databases.names(conn):
-            matched = re.fullmatch(rf".*__{self._mark}_([0-9a-f]{{8}})", database)
+    def adopt(self, conn: psycopg.Connection[Any], former: str) -> None:
+        """Make the clones of another project this one's: its folder was moved or copied here, data and all."""
+        there = re.compile(rf"(.*__){_mark(former[-6:])}(_(?:[0-9a-f]{{8}}|in|out))", re.DOTALL)
+        matches = filter(None, (there.fullmatch(name) for name, _ in databases.names(conn)))
+        pairs = [(found[0], f"{found[1]}{self._mark}{found[2]}") for found in matches]
+        if pairs:
+            databases.rename(conn, self.settings.postgres, pairs)
+        for name, comment in self._databases(conn, "[0-9a-f]{8}").items():
             said = _said(comment)
-            if matched and said.get("project", self.settings.project_id) == self.settings.project_id:
-                found.append(Clone(database, matched[1], said.get("snapshot", ""), said.get("created", "")))
+            if said.get("project") == former:
+                databases.seal(conn, name, json.dumps({**said, "project": self.settings.project_id}))
+
+    def clones(self, conn: psycopg.Connection[Any]) -> list[Clone]:
+        """List the clones of this project on the server, of whichever database, with or without a snapshot to them."""
+        found = []
+        for database, comment in self._databases(conn, "[0-9a-f]{8}").items():
+            said = _said(comment)
+            if said.get("project", self.settings.project_id) == self.settings.project_id:
+                found.append(Clone(database, database[-8:], said.get("snapshot", ""), said.get("created", "")))
         return found
+
+    def find_clone(self, conn: psycopg.Connection[Any], manifest_id: str) -> str:
+        """Name the database that is the clone of a snapshot, to be read; empty where the server has none."""
+        return self.all_clones(conn).get(manifest_id, "")
+
+    def all_clones(self, conn: psycopg.Connection[Any]) -> dict[str, str]:
+        """Give the databases of all clones on the server by their ids: a folder that was moved has had another mark."""
+        named = re.compile(rf".*__{_mark('[0-9a-f]{6}')}_([0-9a-f]{{8}})", re.DOTALL)
+        matches = filter(None, (named.fullmatch(name) for name, _ in databases.names(conn)))
+        return {found[1]: found[0] for found in matches}
 
     def tidy(self, conn: psycopg.Connection[Any]) -> list[str]:
         """Remove what a killed command left half written or half removed, and say what that was.
@@ -146,11 +168,15 @@ class Shelf:
         told = []
         for folder in sorted(self.folder.glob(".*-????????")) if self.folder.is_dir() else []:
             told.append(f"put right what a killed command left: {self._settle(folder)}")
-        if self.before.is_dir() and not self.unfinished():
+        found = read_note(self._note)
+        if found and found.is_done:
+            told.append(f"put right what a killed command left: `{found.command}` is complete")
+            self.end()
+        elif self.before.is_dir() and not found:
             self.remove(self.before)
         known = {manifest.id for manifest in self._all()}
-        for role in ("in", "out"):
-            databases.drop(conn, self.clone_name(role))
+        for database in self._databases(conn, "in|out"):
+            databases.drop(conn, database)
         for clone in self.clones(conn):
             if clone.id not in known and not clone.name:
                 databases.drop(conn, clone.database)
@@ -158,32 +184,62 @@ class Shelf:
         return told
 
     def orphans(self, conn: psycopg.Connection[Any]) -> list[Clone]:
-        """List the clones to which there is no snapshot any more, and that no running command is making."""
-        known = {manifest.id for manifest in self._all()}
+        """List the clones to which there is no snapshot any more, and that no other command is making or removing."""
+        known = {manifest.id for manifest in self._all()} | self._ids(".new") | self._ids(".old")
         return [clone for clone in self.clones(conn) if clone.id not in known and clone.name]
 
-    def begin(self, name: str, command: str) -> None:
-        """Note that from now on a restore of `name` changes the stores, and what to type when it is cut short."""
-        sentence = (
-            f"`{command}` is under way or was cut short, and the stores are in between: run it again, "
-            f"or `inv snapshot.restore {BEFORE}` to go back"
-        )
-        write_whole(
-            self.folder / UNFINISHED, json.dumps({"snapshot": name, "sentence": sentence, "since": time.time()})
-        )
+    def pending(self, conn: psycopg.Connection[Any]) -> list[Clone]:
+        """List the clones of snapshots that are being saved, or whose saving was cut short."""
+        new = self._ids(".new")
+        return [clone for clone in self.clones(conn) if clone.id in new and clone.name]
+
+    def note(self) -> Note | None:
+        """Read what a restore that changes the stores, or was cut short in that, has noted."""
+        found = read_note(self._note)
+        return None if found and found.is_done else found
+
+    def begin(self, source: str, command: str) -> None:
+        """Note that from now on `command` changes the stores."""
+        write_note(self._note, Note(source, command))
+
+    def done(self, command: str, *, went_back: bool) -> None:
+        """Note that the restore has changed everything. What is left to do is safe to repeat: `end` does it."""
+        write_note(self._note, Note(BEFORE if went_back else "", command, is_done=True, went_back=went_back))
+
+    def is_done(self, command: str) -> bool:
+        """Tell whether this very command was cut short when only tidying was left."""
+        found = read_note(self._note)
+        return bool(found and found.is_done and found.command == command)
 
     def end(self) -> None:
-        """Note that the restore has come to its end."""
-        (self.folder / UNFINISHED).unlink(missing_ok=True)
+        """Make what was there before a restore the snapshot `before-restore`, or remove it once it is restored."""
+        found = read_note(self._note)
+        if found and found.went_back:
+            self.remove(self.before)
+        elif self.before.is_dir():
+            former = self._put_aside(self.folder / BEFORE)
+            self.before.replace(self.folder / BEFORE)
+            if former:
+                self._remove(former)
+        self.forget()
+
+    def forget(self) -> None:
+        """Remove the note: the stores are as one wants them."""
+        self._note.unlink(missing_ok=True)
 
     def unfinished(self) -> str:
-        """Name the snapshot whose restore was cut short; empty when none was."""
-        try:
-            return str(json.loads((self.folder / UNFINISHED).read_text())["snapshot"])
-        except FileNotFoundError:
-            return ""
-        except (OSError, ValueError, KeyError, TypeError):
-            return "?"
+        """Name what was being restored when a restore was cut short; empty when none was."""
+        found = self.note()
+        return found.source if found else ""
+
+    def _databases(self, conn: psycopg.Connection[Any], role: str) -> dict[str, str]:
+        """Give the databases of this project that play a role (a regular expression), each with its comment."""
+        named = re.compile(rf".*__{self._mark}_({role})", re.DOTALL)
+        return {name: comment for name, comment in databases.names(conn) if named.fullmatch(name)}
+
+    def _ids(self, kind: str) -> set[str]:
+        """Give the ids of the folders that are being written (`.new`) or removed (`.old`)."""
+        return {folder.name.partition("-")[2] for folder in self.folder.glob(f"{kind}-*")}
 
     def _all(self) -> list[Manifest]:
         found = []
@@ -221,19 +277,15 @@ class Shelf:
     def _remove(self, folder: Path) -> None:
         """Remove the clone of a folder that was put aside, then the folder, which tells of the clone."""
         with databases.maintenance(self.settings.postgres) as conn:
-            databases.drop(conn, self.clone_name(folder.name.partition("-")[2]))
+            for clone in self.clones(conn):
+                if clone.id == folder.name.partition("-")[2]:
+                    databases.drop(conn, clone.database)
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Write a file so that it is there whole or not at all."""
-    fresh = path.with_name(f"{path.name}.part")
-    with disk_errors(path.parent):
-        with fresh.open("w") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        fresh.replace(path)
+def _mark(digest: str) -> str:
+    """Give what the names of a project's clones have in common; a project's id ends with its digest."""
+    return f"snap_{digest}"
 
 
 def _said(comment: str) -> dict[str, str]:

@@ -1,0 +1,82 @@
+"""The note of a restore that is under way or was cut short: which one, how far it came, and what to type then."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..disk import disk_errors
+from .manifest import BEFORE
+
+GO_BACK = f"inv snapshot.restore {BEFORE}"
+UNREADABLE = "?"
+
+
+@dataclass(frozen=True)
+class Note:
+    """`source` is the name of the snapshot that is restored, the path of a file, or `?` where nobody knows any more.
+
+    `command` is what somebody typed. With `is_done` every store is what it should be, and only tidying is left:
+    `went_back` says of what, the way back itself or what it replaces.
+    """
+
+    source: str
+    command: str
+    is_done: bool = False
+    went_back: bool = False
+
+    @property
+    def may_go_back(self) -> bool:
+        """Tell whether `before-restore` is what was there before; of its own restore it is the source."""
+        return self.source != BEFORE
+
+    @property
+    def hint(self) -> str:
+        """Say what to type while the stores are in between."""
+        back = f", or `{GO_BACK}` to go back" if self.may_go_back else ""
+        return f"run `{self.command}` again{back}"
+
+    @property
+    def sentence(self) -> str:
+        if self.is_done:
+            return f"`{self.command}` has restored every store, and is tidying up or was cut short: run it again"
+        back = f", or `{GO_BACK}` to go back" if self.may_go_back else ""
+        return f"`{self.command}` is under way or was cut short, and the stores are in between: run it again{back}"
+
+
+def read_note(path: Path) -> Note | None:
+    """Read a note; None where there is none. One that cannot be read tells that much."""
+    try:
+        data = json.loads(path.read_bytes())
+        return Note(str(data["source"]), str(data["command"]), data["done"] is True, data["back"] is True)
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError):
+        return Note(UNREADABLE, GO_BACK)
+
+
+def write_note(path: Path, note: Note) -> None:
+    """Write a note, whole or not at all; settings.py reads its `sentence`."""
+    data = {
+        "source": note.source,
+        "command": note.command,
+        "done": note.is_done,
+        "back": note.went_back,
+        "sentence": note.sentence,
+        "since": time.time(),
+    }
+    write_whole(path, json.dumps(data))
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a file so that it is there whole or not at all."""
+    fresh = path.with_name(f"{path.name}.part")
+    with disk_errors(path.parent):
+        with fresh.open("w") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        fresh.replace(path)
