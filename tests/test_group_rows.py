@@ -122,6 +122,15 @@ def rows_at(seconds: int, text: str) -> list[tuple[str, str, str, str]]:
     return [("andrewbrown", time, "bayko", text), ("bayko", time, "andrewbrown", text)]
 
 
+def test_a_message_among_the_groups_is_no_row(table: Settings, client: Permitted) -> None:
+    """One that carries message_group_uuid is in the index of rows; what the rows need must not remove it."""
+    odd = {**send(table, "odd", at(3)), "message_group_uuid": {"S": GROUP}}
+    connect(table).put_item(TableName=table.message_table, Item=odd)
+    item = send(table, "three", at(5))
+    assert handle(client, table, record(odd), record(item)) == [("INSERT", 4, ""), ("INSERT", 0, "")]
+    assert [text for _, _, text in messages_of(table)][-2:] == ["odd", "three"]
+
+
 def test_a_message_moves_the_rows_and_a_second_time_nothing(table: Settings, client: Permitted) -> None:
     item = send(table, "three", at(5))
     assert handle(client, table, record(item)) == [("INSERT", 4, "")]
