@@ -202,6 +202,8 @@ def test_the_command_is_clean_after_initial_setup_and_fails_on_a_finding(
     envelope = json.loads(listed.stdout)
     assert (envelope["status"], envelope["data"]["total"], envelope["error"]["code"]) == ("error", 1, "failure")
     assert envelope["data"]["findings"][0]["subject"] == "user bayko"
+    for words in (("why", "bayko"), ("why", "bayko", "--format", "json"), ("check", "--format", "json")):
+        assert "run `./inv cognito.sync-ids`" in cli(*words, LOCALENV_INV="./inv", **where).stdout
     assert cli("cognito.sync-ids", **where).code == 0
     assert cli("check", **where).code == 0
 
