@@ -51,6 +51,13 @@ def test_once_repairs_what_is_there_and_tells_it(table: Settings, cli: Cli) -> N
     assert "repaired" not in again.stderr
 
 
+def test_once_drains_also_for_a_reader_who_has_enough(table: Settings, live_environment: dict[str, str]) -> None:
+    environ = {**live_environment, "DDB_MESSAGE_TABLE": table.message_table}
+    line = f"'{sys.executable}' -m invoke --search-root '{ROOT}' ddb.stream --once | true"
+    done = subprocess.run(["sh", "-c", line], env=environ, capture_output=True, text=True, timeout=60, check=True)
+    assert "2 messages, 0 changes to group rows\n" in done.stderr
+
+
 def test_groups_of_one_row_or_none_are_told_and_those_of_two_known_users_get_theirs(table: Settings, cli: Cli) -> None:
     alone = "99999999-0000-4000-8000-000000000000"
     send(table, "who reads this?", NOW, group=alone)

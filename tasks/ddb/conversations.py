@@ -71,12 +71,10 @@ def seed(c: StepContext, file: str = "", confirm: str = "") -> str:
     try:
         return seeding.seed(c.step.say)
     except Busy as error:
-        raise TimedOut(f"the messages are there, the group rows are not: {error}", hint="run it again") from error
+        raise TimedOut(f"the messages are there, the group rows are not: {error}", hint="run `inv ddb.seed`") from error
 
 
-@word_step(
-    pre=[env.up], reads=True, word="as_", help={"as": WHO, "limit": LIMIT, "before": BEFORE, "format": FORMAT}
-)
+@word_step(pre=[env.up], reads=True, word="as_", help={"as": WHO, "limit": LIMIT, "before": BEFORE, "format": FORMAT})
 def list_conversations(c: StepContext, as_: str = "", limit: int = 20, before: str = "", format: str = "text") -> None:
     """List a user's conversations, the newest first."""
     from ddb import messages

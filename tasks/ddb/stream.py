@@ -41,7 +41,10 @@ def stream(c: StepContext, once: bool = False) -> str:
         _repair(c, counted)
         if not once:
             c.step.say("reading from the oldest record on; end it with Ctrl-C")
-        _output.stream(_lines(c, counted, once=once))
+        lines = _lines(c, counted, once=once)
+        if _output.stream(lines) is None and once:
+            for _ in lines:  # the reader had enough (`| head`), the stream has more
+                pass
     except KeyboardInterrupt:
         counted.ending = "; stopped by Ctrl-C"
     return counted.result(once=once)
