@@ -15,6 +15,7 @@ from invoke.parser import Argument
 
 from ._output import Reporter
 from ._run import Options, Run
+from ._usage import Misuse
 from .localenv.errors import UsageError
 
 OPTION_HELP = {
@@ -40,7 +41,7 @@ class Number(Argument):
         try:
             super().set_value(value, cast)
         except ValueError:
-            raise Exit(f"--{self.name}: {value!r} is not a whole number", code=UsageError.code) from None
+            raise Misuse(f"--{self.name}: {value!r} is not a whole number") from None
 
 
 def _checked(argument: Argument) -> Argument:

@@ -46,7 +46,11 @@ def test_a_closed_stream_stops_no_work_and_is_not_mixed_up_with_the_other(shell:
 
 def test_a_wrong_number_is_a_usage_error(cli: Cli) -> None:
     done = cli("env.logs", "--lines", "many")
-    assert (done.code, done.stdout, done.stderr) == (2, "", "--lines: 'many' is not a whole number\n")
+    assert (done.code, done.stdout, done.stderr) == (
+        2,
+        "",
+        "FAIL  inv  --lines: 'many' is not a whole number\n",
+    )
     assert [line for line in cli("env.logs", "-n", "0").stdout.splitlines() if line and line[:3] != "---"] == [
         "(nothing)"
     ] * 3

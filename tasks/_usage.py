@@ -1,0 +1,81 @@
+"""Mistakes on the command line that Invoke's parser finds, told as all others are: with a hint, and exit code 2.
+
+Invoke prints its ParseError as it is, and leaves no place to add to it. So Misuse stands in where Invoke raises that.
+"""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import re
+from typing import Any
+
+from invoke import Exit, program
+from invoke.parser import parser
+
+from . import _output
+from .localenv.errors import UsageError
+
+UNKNOWN = re.compile(r"No idea what (.*) is!", re.DOTALL)
+NO_VALUE = re.compile(r"Flag <Argument: ([\w-]+).*> needed value")
+MISSING = re.compile(r"'(.*)' did not receive required positional arguments: (.*)")
+
+
+class Misuse(Exit):
+    """A command line that cannot be understood. Invoke prints it, and takes its exit code."""
+
+    def __init__(self, message: str, context: Any = None) -> None:
+        super().__init__(code=UsageError.code)
+        self.args = (message,)
+        self.context = context
+
+    def __str__(self) -> str:
+        task = getattr(self.context, "name", None) or ""
+        text, hint = _explained(str(self.args[0]), task, self.context)
+        who = task or "inv"
+        return _output.as_typed(f"FAIL  {who}  {text}" + (f"\n      {'hint':<{len(who)}}  {hint}" if hint else ""))
+
+
+def install() -> None:
+    """Have Invoke raise Misuse for what it does not understand."""
+    for module in (parser, program):
+        vars(module)["ParseError"] = Misuse
+
+
+def _explained(message: str, task: str, context: Any) -> tuple[str, str]:
+    """Say what is wrong, and give a hint."""
+    of_task = f"`inv --help {task}` lists what it takes" if task else "`inv --list` shows every task"
+    if found := UNKNOWN.fullmatch(message):
+        word = _unquoted(found[1])
+        return _unknown_option(word, task, context) if word.startswith("-") else _unknown_word(word, task, of_task)
+    if found := NO_VALUE.match(message):
+        return f"--{found[1]} wants a value", of_task
+    if found := MISSING.fullmatch(message):
+        return f"{found[2]} is missing", f"`inv --help {found[1]}` lists what it takes"
+    return message[:1].lower() + message[1:].rstrip("!"), of_task if task else ""
+
+
+def _unquoted(shown: str) -> str:
+    try:
+        return str(ast.literal_eval(shown))
+    except (ValueError, SyntaxError):
+        return shown.strip("'")
+
+
+def _unknown_option(word: str, task: str, context: Any) -> tuple[str, str]:
+    near = difflib.get_close_matches(word, list(getattr(context, "flags", ())), n=1)
+    what = f"`inv --help {task}` lists the options" if task else "options of a task stand behind its name"
+    return f"there is no option {word}", f"did you mean {near[0]}?" if near else what
+
+
+def _unknown_word(word: str, task: str, of_task: str) -> tuple[str, str]:
+    from . import ns
+
+    names = list(ns.task_names)
+    near = [name for name in names if name.rpartition(".")[2] == word]
+    near = near or difflib.get_close_matches(word, names, n=2, cutoff=0.75)
+    if near:
+        return f"there is no task {word!r}", f"did you mean {' or '.join(f'`inv {name}`' for name in near)}?"
+    if task:
+        return f"{word!r} is no task, and {task} takes no such word", f"a value stands behind its option: {of_task}"
+    return f"there is no task {word!r}", of_task
