@@ -27,27 +27,17 @@ OPTION_HELP = {
 
 
 class Option(Argument):
-    """An option that every step has."""
+    """An argument of a step. What should be a whole number and is none is a usage error."""
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Option:
-        """Copy the surface alone: Invoke copies every argument of every task at each start, most of them these."""
+        """Copy the surface alone: Invoke copies every argument of every task at each start."""
         return copy.copy(self)
-
-
-class Number(Argument):
-    """A whole number. Anything else ends the program with the exit code of a usage error."""
 
     def set_value(self, value: Any, cast: bool = True) -> None:
         try:
             super().set_value(value, cast)
         except ValueError:
             raise Misuse(f"--{self.name}: {value!r} is not a whole number") from None
-
-
-def _checked(argument: Argument) -> Argument:
-    if argument.kind is int:
-        argument.__class__ = Number  # it comes ready made from Invoke
-    return argument
 
 
 class Step(Task[Any]):
@@ -88,11 +78,12 @@ class Step(Task[Any]):
 
     def get_arguments(self, ignore_unknown_help: bool | None = None) -> list[Argument]:
         """Give the arguments of the body, and the options that every step has."""
-        common = [
-            Option(names=(name,), kind=bool if name in ("plan", "force") else str, help=text)
-            for name, text in OPTION_HELP.items()
-        ]
-        return [_checked(argument) for argument in super().get_arguments(ignore_unknown_help)] + common
+        arguments = super().get_arguments(ignore_unknown_help)
+        for argument in arguments:
+            argument.__class__ = Option  # they come ready made from Invoke
+        for name, text in OPTION_HELP.items():
+            arguments.append(Option(names=(name,), kind=bool if name in ("plan", "force") else str, help=text))
+        return arguments
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run the body alone. Under Invoke's own executor the common options arrive here."""

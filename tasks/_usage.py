@@ -17,7 +17,7 @@ from . import _output
 from .localenv.errors import UsageError
 
 UNKNOWN = re.compile(r"No idea what (.*) is!", re.DOTALL)
-NO_VALUE = re.compile(r"Flag <Argument: ([\w-]+).*> needed value")
+NO_VALUE = re.compile(r"Flag <\w+: ([\w-]+).*> needed value")
 MISSING = re.compile(r"'(.*)' did not receive required positional arguments: (.*)")
 
 

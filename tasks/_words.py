@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from invoke.parser import Argument
@@ -36,34 +36,38 @@ class WordStep(Step):
         self.needed = needed
 
     def get_arguments(self, ignore_unknown_help: bool | None = None) -> list[Argument]:
-        from . import ns
-
         arguments = super().get_arguments(ignore_unknown_help)
         for argument in arguments:
             argument.names = (*argument.names, *filter(None, [self.short.get(argument.name or "")]))
-        if has_bare_word(sys.argv[1:], self.name, arguments, () if self.needed else ns.task_names):
+        if any(map(self._is_word, bare_words(sys.argv[1:], self.name, arguments))):
             given = next(argument for argument in arguments if argument.name == self.word)
             given.positional, given.default = True, None
         return arguments
 
+    def _is_word(self, word: str) -> bool:
+        from . import ns
 
-def has_bare_word(words: Sequence[str], task: str, arguments: Iterable[Argument], tasks: Collection[str]) -> bool:
-    """Tell whether `task` is followed by a word that is neither a flag, nor the value of one, nor another task.
+        return self.needed or word not in ns.task_names
+
+
+def bare_words(words: Sequence[str], task: str, arguments: Iterable[Argument]) -> Iterator[str]:
+    """Give the first word behind each `task` that is neither a flag nor the value of one.
 
     A single dash is a word: stdin or stdout.
     """
-    flags = {f"{'-' if len(name) == 1 else '--'}{name}": a.takes_value for a in arguments for name in a.names}
     places = [place for place, word in enumerate(words) if word.rpartition(".")[2].replace("-", "_") == task]
-    return any(_begins_with_word(words[place + 1 :], flags, tasks) for place in places)
+    if places:
+        flags = {f"{'-' if len(name) == 1 else '--'}{name}": a.takes_value for a in arguments for name in a.names}
+        yield from filter(None, (_first_word(words[place + 1 :], flags) for place in places))
 
 
-def _begins_with_word(words: Sequence[str], flags: Mapping[str, bool], tasks: Collection[str]) -> bool:
+def _first_word(words: Sequence[str], flags: Mapping[str, bool]) -> str:
     takes_value = False
     for word in words:
         if not takes_value and (word == "-" or not word.startswith("-")):
-            return word not in tasks
+            return word
         takes_value = not takes_value and flags.get(_last_flag(word, flags), False)
-    return False
+    return ""
 
 
 def _last_flag(word: str, flags: Mapping[str, bool]) -> str:
