@@ -144,7 +144,7 @@ def measure(bench: Bench) -> list[Row]:
     return [
         Row("rebuild", rebuild / old, 0.33, "x", against(rebuild, old)),
         Row("reset", reset / old_again, 0.33, "x", against(reset, old_again)),
-        Row("list", listing / bare, 1.25, "x", against(listing, bare)),
+        Row("list", listing / bare, 1.15, "x", against(listing, bare)),
         Row("no-op", no_op / bare_again, 3.5, "x", against(no_op, bare_again)),
         Row("cold start", statistics.median(cold), 3.0, "s", "env.up in an empty folder"),
         Row("script", (script - python) * 1000, 10.0, "ms", against(script, python)),

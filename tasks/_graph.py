@@ -6,6 +6,7 @@ A step is an Invoke task with `check=`: a function that returns why there is not
 from __future__ import annotations
 
 import copy
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast, overload
@@ -77,7 +78,12 @@ class Step(Task[Any]):
         self.after = tuple(after)
 
     def get_arguments(self, ignore_unknown_help: bool | None = None) -> list[Argument]:
-        """Give the arguments of the body, and the options that every step has."""
+        """Give the arguments of the body, and the options that every step has; none where nobody typed its name.
+
+        Invoke asks every task at each start, and copies what it gets: most of what 49 tasks would cost.
+        """
+        if not _is_typed(self.name):
+            return []
         arguments = super().get_arguments(ignore_unknown_help)
         for argument in arguments:
             argument.__class__ = Option  # they come ready made from Invoke
@@ -102,6 +108,12 @@ class StepContext(Context):
     def __init__(self, config: Any = None, remainder: str = "", *, run: Run) -> None:
         super().__init__(config=config, remainder=remainder)
         self._set(step=run)
+
+
+def _is_typed(task: str) -> bool:
+    """Tell whether the command line has the name of a task; one too many does no harm."""
+    name = task.replace("_", "-")
+    return any(name in word.replace("_", "-") for word in sys.argv)
 
 
 @overload

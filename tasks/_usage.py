@@ -11,6 +11,7 @@ import re
 from typing import Any
 
 from invoke import Exit, program
+from invoke.completion import complete
 from invoke.parser import parser
 
 from . import _output
@@ -37,8 +38,8 @@ class Misuse(Exit):
 
 
 def install() -> None:
-    """Have Invoke raise Misuse for what it does not understand."""
-    for module in (parser, program):
+    """Have Invoke raise Misuse for what it does not understand, and catch it where it completes a word for a shell."""
+    for module in (parser, program, complete):
         vars(module)["ParseError"] = Misuse
 
 

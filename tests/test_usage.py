@@ -37,3 +37,9 @@ def test_it_is_told_with_a_hint(line: str, message: str, hint: str, tmp_path: Pa
     assert (done.code, done.stdout) == (2, "")
     assert (message in said, hint in said) == (True, True)
     assert not (tmp_path / "state").exists()
+
+
+def test_a_shell_is_given_the_options_of_a_task(tmp_path: Path) -> None:
+    done = inv("--complete", "--", "inv", "ddb.export", "--f", environ=environment(tmp_path / "state"))
+    assert (done.code, done.stderr) == (0, "")
+    assert set(done.stdout.split()) == {"--engine", "--file", "--force", "--plan", "--s3", "--table", "--target"}
