@@ -19,9 +19,9 @@ from typing import Any
 from invoke import Executor, Exit, Local, ParserContext
 
 from ._graph import Node, StepContext, collect, is_refused
-from ._output import Reporter, envelope, show, stream
+from ._output import Reporter, envelope, has_printed, show, stream
 from ._run import Options, Run
-from .localenv.errors import INTERRUPTED, LocalEnvError
+from .localenv.errors import INTERRUPTED, LocalEnvError, UsageError
 from .localenv.lock import ProjectLock, command_line
 
 
@@ -62,7 +62,12 @@ class PrefixedLocal(Local):
 
 
 class GraphRun:
-    """One run of the graph: decides for each call in turn whether to skip it, and runs the others."""
+    """One run of the graph: decides for each call in turn whether to skip it, and runs the others.
+
+    The first walk holds no lock: where there is nothing to do, nobody waits for anybody. The first step that has to
+    change something stops it; the run waits for the lock, and walks again from the start, since whoever held the lock
+    may have changed what any step has seen.
+    """
 
     def __init__(
         self, nodes: list[Node], options: Options, reporter: Reporter, context_for: Callable[..., StepContext]
@@ -72,50 +77,77 @@ class GraphRun:
         self.reporter = reporter
         self.context_for = context_for
         self.shared = Run.shared(options, reporter)
-        self.outcome: dict[int, str] = {}  # id(node) -> ran | skipped | failed
+        self.outcome: dict[int, str] = {}  # id(node) -> ran | skipped | failed | waits
         self.results: dict[Any, Any] = {}
         self.error: BaseException | None = None
-        self.finished: queue.SimpleQueue[Node] = queue.SimpleQueue()
         self.interrupted = False
+        self.started = time.time()
+        self._begun: set[int] = set()  # id(node) of those whose body was called
+        self._finished: queue.SimpleQueue[Node] = queue.SimpleQueue()
+        self._running = 0
         self._lock: ProjectLock | None = None
-        self._locking = threading.Lock()
+        self._waits: Run | None = None  # the step that wants the lock
+        self._skipped: list[tuple[str, str]] = []  # not told yet: the second walk may see it otherwise
 
     def go(self) -> dict[Any, Any]:
-        sorter = graphlib.TopologicalSorter({id(node): [id(b) for b in node.before] for node in self.nodes})
-        by_id = {id(node): node for node in self.nodes}
-        sorter.prepare()
-        running = 0
         atexit.register(self._leave)  # first of all, so that it is called last: steps clean up at exit too
         try:
-            while sorter.is_active():
-                ready = [by_id[key] for key in sorter.get_ready()] if not self.error else []
-                if len(ready) == 1 and not running:
-                    self._perform(ready[0], alone=True)
-                else:
-                    for node in ready:
-                        threading.Thread(target=self._perform, args=(node,), daemon=True).start()
-                running += len(ready)
-                if not running:
-                    break
-                sorter.done(id(self.finished.get()))
-                running -= 1
-                while not self.finished.empty():
-                    sorter.done(id(self.finished.get()))
-                    running -= 1
+            self._walk()
+            if self._waits:
+                self._take_lock(self._waits)
+                self._forget()
+                self._walk()
+            self._tell_skipped()
         except KeyboardInterrupt:
             self._report_rest()
             self.reporter.line("FAIL", "interrupted", "run the same command again to go on")
             self.interrupted = True
             raise Exit(code=INTERRUPTED) from None
+        except LocalEnvError as error:  # the lock was not to be had
+            self._report_failure(self._waits.name if self._waits else "inv", error)
         finally:
             if not self.interrupted:
                 atexit.unregister(self._leave)
-            if self._lock and not running:
-                self._lock.release()
+            if not self._running:
+                self._release_lock()
         if self.error:
             self._report_rest()
             self._raise(self.error)
         return self.results
+
+    def _walk(self) -> None:
+        """Perform every call that is not done yet, each after those that it needs; until one fails, or wants the lock."""
+        left = [node for node in self.nodes if id(node) not in self.outcome]
+        sorter = graphlib.TopologicalSorter({id(n): [id(b) for b in n.before if b in left] for n in left})
+        by_id = {id(node): node for node in left}
+        sorter.prepare()
+        while sorter.is_active():
+            ready = [by_id[key] for key in sorter.get_ready()] if not (self.error or self._waits) else []
+            alone = len(ready) == 1 and not self._running
+            self._running += len(ready)
+            for node in ready:
+                if alone:
+                    self._perform(node, alone=True)
+                else:
+                    threading.Thread(target=self._perform, args=(node,), daemon=True).start()
+            if not self._running:
+                break
+            for node in self._next_finished():
+                sorter.done(id(node))
+                self._running -= 1
+
+    def _next_finished(self) -> list[Node]:
+        """Wait for a call to end, and return it with all that have ended too."""
+        ended = [self._finished.get()]
+        while not self._finished.empty():
+            ended.append(self._finished.get())
+        return ended
+
+    def _forget(self) -> None:
+        """Forget what was seen before the lock was had; what ran, ran."""
+        self._waits = None
+        self._skipped.clear()
+        self.outcome = {key: word for key, word in self.outcome.items() if word == "ran"}
 
     def _leave(self) -> None:
         """End an interrupted program whose threads still work, without the rest of Python's own way out.
@@ -129,45 +161,65 @@ class GraphRun:
             os._exit(INTERRUPTED)
 
     def _perform(self, node: Node, *, alone: bool = False) -> None:
+        run = self._view(node, interactive=alone and not self.options.plan)
         try:
-            self.outcome[id(node)] = self._plan(node) if self.options.plan else self._run(node, alone=alone)
+            act = self._plan if self.options.plan else self._run
+            self.outcome[id(node)] = act(node, run, alone=alone)
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # noqa: BLE001 - carried to the main thread, which sorts it out
-            self.outcome[id(node)] = "failed"
-            if isinstance(error, LocalEnvError):
-                self.reporter.failed(node.name, error)
-            self.error = self.error or error
-        self.finished.put(node)
+            if self._may_see_it_otherwise(node, error):
+                self.outcome[id(node)], self._waits = "waits", run
+            else:
+                self.outcome[id(node)] = "failed"
+                self._report_failure(node.name, error)
+        self._finished.put(node)
 
-    def _run(self, node: Node, *, alone: bool) -> str:
-        run = self._view(node, interactive=alone)
+    def _run(self, node: Node, run: Run, *, alone: bool) -> str:
         c = self.context_for(node, run, alone=alone)
-        holds_lock = self._lock is not None and self._lock.held
         reason = self._reason_to_skip(node, c)
-        if reason is None and node.locks:
-            self._take_lock(run)
-            if not holds_lock:
-                reason = self._reason_to_skip(node, c)  # a run that held the lock meanwhile may have done it
         if reason is not None:
-            if not self._quiet:
-                self.reporter.skipped(node.name, reason)
+            self._skipped.append((node.name, reason))
+            if self._holds_lock:
+                self._tell_skipped()
             return "skipped"
+        if node.locks and not self._holds_lock:
+            self._waits = run
+            return "waits"
+        self._tell_skipped()
         if not node.locks and alone and all(not other.locks or id(other) in self.outcome for other in self.nodes):
             self._release_lock()
+        self._begun.add(id(node))
         started = time.monotonic()
         self.results[node.task] = sentence = node.task(c, **node.arguments)
-        if not node.reads or isinstance(sentence, str):
+        if not node.shows or isinstance(sentence, str):
             self.reporter.done(node.name, time.monotonic() - started, sentence or "")
         return "ran"
 
-    def _view(self, node: Node, *, interactive: bool) -> Run:
-        return self.shared.for_step(
-            node.name, node.arguments, requested=node.requested, typed=node.typed, interactive=interactive
+    def _may_see_it_otherwise(self, node: Node, error: BaseException) -> bool:
+        """Tell whether what failed only looked, beside a run that changed what it looked at.
+
+        Then it is worth another look, once that run has ended. What was printed already is not printed again.
+        """
+        is_first_walk = self._lock is None and not self.options.plan
+        if not is_first_walk or not isinstance(error, LocalEnvError) or isinstance(error, UsageError):
+            return False
+        only_looked = node.effect.reads or id(node) not in self._begun
+        return (
+            only_looked and not has_printed() and ProjectLock(self.shared.settings.state_dir).used_since(self.started)
         )
 
-    def _plan(self, node: Node) -> str:
-        run = self._view(node, interactive=False)
+    def _view(self, node: Node, *, interactive: bool) -> Run:
+        return self.shared.for_step(
+            node.name,
+            node.arguments,
+            node.effect,
+            requested=node.requested,
+            typed=node.typed,
+            interactive=interactive,
+        )
+
+    def _plan(self, node: Node, run: Run, *, alone: bool) -> str:
         c = self.context_for(node, run, alone=False)
         blocked = [b.name for b in node.before if self.outcome.get(id(b)) == "ran"]
         reason = None if blocked else self._reason_to_skip(node, c)
@@ -189,16 +241,30 @@ class GraphRun:
     @property
     def _quiet(self) -> bool:
         """Reading tasks print data: what they need and have is not worth a line."""
-        return all(node.reads for node in self.nodes if node.requested)
+        return all(node.shows for node in self.nodes if node.requested)
+
+    @property
+    def _holds_lock(self) -> bool:
+        return self._lock is not None and self._lock.held
 
     def _take_lock(self, run: Run) -> None:
-        with self._locking:
-            self._lock = self._lock or ProjectLock(run.settings.state_dir)
-            self._lock.acquire(command_line(), run.say)
+        self._lock = ProjectLock(run.settings.state_dir)
+        self._lock.acquire(command_line(), run.say)
 
     def _release_lock(self) -> None:
         if self._lock:
             self._lock.release()
+
+    def _tell_skipped(self) -> None:
+        told, self._skipped = self._skipped, []
+        for name, reason in told if not self._quiet else []:
+            self.reporter.skipped(name, reason)
+
+    def _report_failure(self, name: str, error: BaseException) -> None:
+        self._tell_skipped()
+        if isinstance(error, LocalEnvError):
+            self.reporter.failed(name, error)
+        self.error = self.error or error
 
     def _report_rest(self) -> None:
         self.reporter.not_run(node.name for node in self.nodes if id(node) not in self.outcome)

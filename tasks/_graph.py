@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import copy
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, cast, overload
+from typing import Any, cast
 
 from invoke import Call, Collection, Context, Exit, Task, UnexpectedExit
 from invoke.parser import Argument
@@ -18,6 +18,7 @@ from ._output import Reporter
 from ._run import Options, Run
 from ._usage import Misuse
 from .localenv.errors import UsageError
+from .localenv.guard import DESTROYS, READS, REPLACES, WRITES, Effect
 
 OPTION_HELP = {
     "target": "whose data: local or prod, as an exact word (default: local)",
@@ -44,9 +45,11 @@ class Option(Argument):
 class Step(Task[Any]):
     """A task that takes part in the graph.
 
+    `effect` is what the body does to data, and `effects` what it does instead with an option set: {"write": WRITES}. `shows`
+    marks one that prints data, as those do that read: what it needs and has is not worth a line.
     `check(c)` returns a reason to skip, or None; it only reads. `plan(c)` returns lines that say what the body
-    would change. `reads` marks a task that changes nothing: it takes no lock. Nor does one with `lock` False: it
-    writes, but is safe beside any other run. `aggregate` marks a task that stands for its `pre`: --force means them
+    would change. A task that reads takes no lock. Nor does one with `lock` False: it writes, but is safe beside any
+    other run. `aggregate` marks a task that stands for its `pre`: --force means them
     too. `alone` names a flag with which the body needs none of its `pre`. `local_only` refuses --target prod, and is
     skipped there as the `pre` of others. `after` names steps that it waits for where they are part of the run, without
     needing them.
@@ -56,9 +59,11 @@ class Step(Task[Any]):
         self,
         body: Callable[..., Any],
         *,
+        effect: Effect,
+        effects: Mapping[str, Effect] | None = None,
+        shows: bool | None = None,
         check: Callable[[Any], str | None] | None = None,
         plan: Callable[[Any], Iterable[str]] | None = None,
-        reads: bool = False,
         lock: bool = True,
         aggregate: bool = False,
         alone: str = "",
@@ -70,12 +75,18 @@ class Step(Task[Any]):
         super().__init__(body, **kwargs)
         self.check = check
         self.plan = plan
-        self.reads = reads
+        self.effect = effect
+        self.effects = dict(effects or {})
+        self.shows = effect.reads if shows is None else shows
         self.lock = lock
         self.aggregate = aggregate
         self.alone = alone
         self.local_only = local_only
         self.after = tuple(after)
+
+    def effect_of(self, arguments: Mapping[str, Any]) -> Effect:
+        """Return what the body does to data when it is called with these arguments."""
+        return next((effect for option, effect in self.effects.items() if arguments.get(option)), self.effect)
 
     def get_arguments(self, ignore_unknown_help: bool | None = None) -> list[Argument]:
         """Give the arguments of the body, and the options that every step has; none where nobody typed its name.
@@ -96,7 +107,8 @@ class Step(Task[Any]):
         c = args[0]
         if not isinstance(c, StepContext):
             options, kwargs = split_options(kwargs)
-            c = StepContext(c.config, run=Run(self.name, options, Reporter(), kwargs))
+            run = Run(self.name, options, Reporter(), kwargs, effect=self.effect_of(kwargs))
+            c = StepContext(c.config, run=run)
         return super().__call__(c, *args[1:], **kwargs)
 
 
@@ -116,15 +128,9 @@ def _is_typed(task: str) -> bool:
     return any(name in word.replace("_", "-") for word in sys.argv)
 
 
-@overload
-def step(body: Callable[..., Any], /) -> Step: ...
-@overload
-def step(**kwargs: Any) -> Callable[[Callable[..., Any]], Step]: ...
-def step(*args: Any, **kwargs: Any) -> Any:
-    """Mark a function as a step: `@step`, or `@step(pre=[…], check=…)`."""
-    if args and callable(args[0]) and not kwargs:
-        return Step(args[0])
-    return lambda body: Step(body, **kwargs)
+def step(*, effect: Effect, **kwargs: Any) -> Callable[[Callable[..., Any]], Step]:
+    """Mark a function as a step: `@step(effect=WRITES, pre=[…], check=…)`."""
+    return lambda body: Step(body, effect=effect, **kwargs)
 
 
 def split_options(kwargs: dict[str, Any]) -> tuple[Options, dict[str, Any]]:
@@ -147,12 +153,17 @@ class Node:
     before: list[Node] = field(default_factory=list)
 
     @property
-    def reads(self) -> bool:
-        return getattr(self.task, "reads", False)
+    def effect(self) -> Effect:
+        return self.task.effect_of(self.arguments) if isinstance(self.task, Step) else READS
+
+    @property
+    def shows(self) -> bool:
+        """Tell whether the task is one that prints data, whatever its options are."""
+        return not isinstance(self.task, Step) or self.task.shows
 
     @property
     def locks(self) -> bool:
-        return not self.reads and getattr(self.task, "lock", True)
+        return not self.effect.reads and getattr(self.task, "lock", True)
 
     @property
     def needs_pre(self) -> bool:
@@ -236,4 +247,4 @@ def reaches(start: Node, goal: Node) -> bool:
     return any(node is goal or reaches(node, goal) for node in start.before)
 
 
-__all__ = ["Exit", "Step", "StepContext", "UnexpectedExit", "step"]
+__all__ = ["DESTROYS", "READS", "REPLACES", "WRITES", "Exit", "Step", "StepContext", "UnexpectedExit", "step"]

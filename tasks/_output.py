@@ -17,6 +17,7 @@ for name in ("stdout", "stderr"):
     if getattr(sys, name) is None:  # closed by the caller (`>&-`): what is written there is for nobody
         setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115 - for as long as the process lives
 
+_printed = False
 COLOURS = {"ok": "32", "skip": "2", "run": "36", "FAIL": "31", "warn": "33"}
 
 
@@ -117,14 +118,21 @@ def envelope(command: str, data: Any, *, warnings: Iterable[str] = (), error: Lo
     return json.dumps(body, indent=2, default=str, ensure_ascii=False)
 
 
+def has_printed() -> bool:
+    """Tell whether a result went to stdout already."""
+    return _printed
+
+
 def stream(lines: Iterable[str]) -> int | None:
     """Print lines as they come and count them; None when the reader had enough (`| head`), which is no error.
 
     Raises PreflightFailed where they cannot be written, on a full disk for example.
     """
+    global _printed
     count = 0
     try:
         for count, line in enumerate(lines, 1):  # noqa: B007 - counted for the return
+            _printed = True
             print(line)
         sys.stdout.flush()
     except BrokenPipeError:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ._output import Reporter, envelope, show
 from .localenv.errors import ConfirmationNeeded, UsageError
+from .localenv.guard import READS, Effect
 
 if TYPE_CHECKING:
     from .localenv.settings import Settings
@@ -66,15 +67,26 @@ class Run:
     requested: bool = True
     typed: bool = True
     interactive: bool = True
+    effect: Effect = READS
     _settings: _Once | None = None
 
     @classmethod
     def shared(cls, options: Options, reporter: Reporter) -> Run:
         return cls("", options, reporter, _settings=_Once(options))
 
-    def for_step(self, name: str, arguments: dict[str, Any], *, requested: bool, typed: bool, interactive: bool) -> Run:
+    def for_step(
+        self, name: str, arguments: dict[str, Any], effect: Effect, *, requested: bool, typed: bool, interactive: bool
+    ) -> Run:
         may_ask = interactive and sys.stdin is not None and sys.stdin.isatty()
-        return replace(self, name=name, arguments=arguments, requested=requested, typed=typed, interactive=may_ask)
+        return replace(
+            self,
+            name=name,
+            arguments=arguments,
+            effect=effect,
+            requested=requested,
+            typed=typed,
+            interactive=may_ask,
+        )
 
     @property
     def settings(self) -> Settings:
@@ -120,18 +132,61 @@ class Run:
                 words += [flag if one is True else f"{flag} {shlex.quote(str(one))}" for one in values]
         return "".join(f" {word}" for word in words)
 
-    def allow_write(self, name: str, confirm: str) -> None:
-        """Ask the production guard whether the database or table called `name` may be written to.
+    def writable_database(self, confirm: str = "", *, yes: bool = False) -> Settings:
+        """Return settings that open the stores for writing, once the guard has let this step change the database.
 
-        A step that runs for another one was not asked for by name, so it may not answer: ConfirmationNeeded.
+        `confirm` is the value of --confirm, and `yes` that of a --yes which takes over a database of somebody else's.
+        Raises ConfirmationNeeded where neither says what is needed, and nobody is there to ask.
+        """
+        from .localenv import guard
+        from .localenv.postgres import ledger, load
+
+        settings, name = self.settings, self.settings.postgres.database
+        if not settings.is_local:
+            return self._writable_production(name, confirm)
+        observed = load.seen(ledger.observe(settings.postgres), settings)
+        accepts = f"--confirm {shlex.quote(name)}" if "confirm" in self.arguments else "--yes"
+        return guard.permitted(
+            settings, guard.decide(settings, self.effect, observed, consent=confirm, yes=yes, accepts=accepts)
+        )
+
+    def writable(self, name: str, confirm: str = "") -> Settings:
+        """Return settings that open the stores for writing, once the guard has let this step change what is called so.
+
+        For production its account, region and hosts are shown, and the name is asked for; local tables and pools are
+        the project's own. Raises ConfirmationNeeded where the name is not given, and nobody is there to ask.
         """
         from .localenv import guard
 
-        if not self.settings.is_local and not self.typed:
-            command = f"inv {self.name} --target prod --confirm {name}"
+        if not self.settings.is_local:
+            return self._writable_production(name, confirm)
+        observed = guard.Observed(name)
+        return guard.permitted(self.settings, guard.decide(self.settings, self.effect, observed, consent=confirm))
+
+    def writable_at_aws(self, name: str) -> Settings:
+        """Return settings that open AWS for a change to what is called so, in the account that is production's."""
+        from .localenv import guard
+        from .localenv.production import fetch_caller
+
+        observed = guard.Observed(name, account=fetch_caller(self.settings)[0])
+        return guard.permitted(self.settings, guard.decide_at_aws(self.settings, self.effect, observed))
+
+    def _writable_production(self, name: str, confirm: str) -> Settings:
+        """Show whose data it is, and ask for its name. A step that runs for another one may not ask."""
+        from .localenv import guard
+        from .localenv.production import fetch_caller, whereabouts
+
+        if not self.typed:
+            command = f"inv {self.name} --target prod --confirm {shlex.quote(name)}"
             raise ConfirmationNeeded(f"{self.name} would write to production", hint=f"run `{command}` first")
-        ask = self._ask if self.interactive else None
-        guard.allow_write(self.settings, name=name, confirm=confirm, ask=ask, say=self.say)
+        caller = fetch_caller(self.settings)
+        guard.require_account(self.settings, *caller)
+        for line in whereabouts(self.settings, caller):
+            self.say(line)
+        if not confirm and self.interactive:
+            confirm = self._ask(f"Type {name} to change this production data: ")
+        observed = guard.Observed(name, account=caller[0])
+        return guard.permitted(self.settings, guard.decide(self.settings, self.effect, observed, consent=confirm))
 
     @staticmethod
     def _ask(question: str) -> str:

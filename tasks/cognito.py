@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from . import _output, db, env
-from ._graph import StepContext, step
+from ._graph import READS, WRITES, StepContext, step
 
 if TYPE_CHECKING:
     from .localenv.cognito.seed import Seeded
@@ -48,16 +48,16 @@ def _plan_seed(c: StepContext) -> list[str]:
     return _examine(c).plan() if c.step.settings.cognito_is_emulated else []
 
 
-@step(pre=[env.up], check=_is_seeded, plan=_plan_seed)
+@step(effect=WRITES, pre=[env.up], check=_is_seeded, plan=_plan_seed)
 def seed(c: StepContext) -> str:
     """Put the people of the seeds into the emulated user pool."""
     from .localenv.cognito import seed as seeding
 
     reason = None if c.step.settings.cognito_is_emulated else _is_seeded(c)
-    return reason or seeding.apply(c.step.settings, people(c))
+    return reason or seeding.apply(c.step.writable("the user pool"), people(c))
 
 
-@step(reads=True, pre=[seed], help={"format": "text or json"})
+@step(effect=READS, pre=[seed], help={"format": "text or json"})
 def list_users(c: StepContext, format: str = "text") -> None:
     """List every user of the pool, with and without a handle."""
     from .localenv.cognito.users import list_users
@@ -92,20 +92,19 @@ def _is_synced(c: StepContext) -> str | None:
 
 
 @step(
+    effect=WRITES,
     pre=[db.setup, seed],
     check=_is_synced,
     plan=lambda c: _compare(c).lines(),
-    help={"confirm": "name of the database to write to, for --target prod"},
+    help={"confirm": db.CONFIRM},
 )
 def sync_ids(c: StepContext, confirm: str = "") -> str:
     """Give each user in the database the id (sub) of their pool user."""
     from .localenv.cognito import sync
 
-    settings = c.step.settings
     comparison = _compare(c)
     for line in comparison.lines() if c.step.typed else comparison.unmatched():
         c.step.say(line)
-    if comparison.match.changes:
-        c.step.allow_write(settings.postgres.database, confirm)
+    settings = c.step.writable_database(confirm) if comparison.match.changes else c.step.settings
     changed = sync.apply(settings, queries(c), comparison)
     return f"{len(comparison.match.pairs)} of {comparison.users} users have their sub, {changed} changed"

@@ -6,14 +6,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from . import _output, env
-from ._graph import StepContext, step
+from ._graph import DESTROYS, READS, REPLACES, WRITES, StepContext, step
 from ._words import word_step
 
 if TYPE_CHECKING:
+    from .localenv.addresses import PostgresAddress
     from .localenv.postgres.databases import Session
 
-CONFIRM = "name of the database to write to, for --target prod"
-YES = "go on with a database that this project did not make"
+CONFIRM = "name of the database to change, where it is production's or another project's"
+YES = "use a database that this project did not make"
 FILE = "another SQL file than the project's own"
 FORMAT = "text or json"
 
@@ -28,13 +29,12 @@ def _plan_create(c: StepContext) -> list[str]:
     return [f"create {c.step.settings.postgres.database}, empty"]
 
 
-@step(pre=[env.up], check=_is_created, plan=_plan_create, help={"confirm": CONFIRM})
+@step(effect=WRITES, pre=[env.up], check=_is_created, plan=_plan_create, help={"confirm": CONFIRM})
 def create(c: StepContext, confirm: str = "") -> str:
     """Create the database, empty."""
     from .localenv.postgres import load
 
-    c.step.allow_write(c.step.settings.postgres.database, confirm)
-    return load.create(c.step.settings)
+    return load.create(c.step.writable_database(confirm))
 
 
 def _is_shaped(c: StepContext) -> str | None:
@@ -50,6 +50,7 @@ def _plan_schema(c: StepContext) -> list[str]:
 
 
 @step(
+    effect=WRITES,
     pre=[create],
     check=_is_shaped,
     plan=_plan_schema,
@@ -59,8 +60,8 @@ def schema_load(c: StepContext, file: str = "", yes: bool = False, confirm: str 
     """Apply sql/schema.sql to the database as it is."""
     from .localenv.postgres import load
 
-    c.step.allow_write(c.step.settings.postgres.database, confirm)
-    return load.apply_schema(c.step.settings, file, c.step.say, yes=yes)
+    settings = c.step.writable_database(confirm, yes=yes)
+    return load.apply_schema(settings, file, c.step.say, yes=yes or bool(confirm))
 
 
 def _is_seeded(c: StepContext) -> str | None:
@@ -76,6 +77,7 @@ def _plan_seed(c: StepContext) -> list[str]:
 
 
 @step(
+    effect=WRITES,
     pre=[schema_load],
     check=_is_seeded,
     plan=_plan_seed,
@@ -85,8 +87,8 @@ def seed(c: StepContext, file: str = "", yes: bool = False, confirm: str = "") -
     """Apply seeds/sql/*.sql to the database as it is, once."""
     from .localenv.postgres import load
 
-    c.step.allow_write(c.step.settings.postgres.database, confirm)
-    return load.apply_seeds(c.step.settings, file, c.step.say, again=c.step.force, yes=yes)
+    settings = c.step.writable_database(confirm, yes=yes)
+    return load.apply_seeds(settings, file, c.step.say, again=c.step.force, yes=yes or bool(confirm))
 
 
 def _is_set_up(c: StepContext) -> str | None:
@@ -108,21 +110,28 @@ def _plan_setup(c: StepContext) -> list[str]:
     return setup.plan(c.step.settings, typed=_may_replace(c))
 
 
-@step(pre=[env.up], check=_is_set_up, plan=_plan_setup, local_only=True, help={"yes": YES})
+@step(effect=REPLACES, pre=[env.up], check=_is_set_up, plan=_plan_setup, local_only=True, help={"yes": YES})
 def setup(c: StepContext, yes: bool = False) -> str:
     """Build database, schema and seeds beside the old one, then swap."""
     from .localenv.postgres import setup as building
 
-    done = building.setup(c.step.settings, c.step.say, typed=_may_replace(c), force=c.step.force, yes=yes)
+    settings = c.step.writable_database(yes=yes)
+    done = building.setup(settings, c.step.say, typed=_may_replace(c), force=c.step.force, yes=yes)
     return done + _what_next(c)
 
 
-@step(pre=[env.up], local_only=True, plan=lambda c: [f"swap {c.step.settings.postgres.database} with the one before"])
-def undo(c: StepContext) -> str:
+@step(
+    effect=REPLACES,
+    pre=[env.up],
+    local_only=True,
+    plan=lambda c: [f"swap {c.step.settings.postgres.database} with the one before"],
+    help={"confirm": CONFIRM},
+)
+def undo(c: StepContext, confirm: str = "") -> str:
     """Bring back the database that the last db.setup replaced."""
     from .localenv.postgres import setup
 
-    return setup.undo(c.step.settings)
+    return setup.undo(c.step.writable_database(confirm))
 
 
 def _plan_reset(c: StepContext) -> list[str]:
@@ -130,12 +139,12 @@ def _plan_reset(c: StepContext) -> list[str]:
     return [f"drop every table of {name}, then apply sql/schema.sql and seeds/sql/*.sql, in one transaction"]
 
 
-@step(pre=[create], local_only=True, plan=_plan_reset, help={"yes": YES})
+@step(effect=DESTROYS, pre=[create], local_only=True, plan=_plan_reset, help={"yes": YES})
 def reset(c: StepContext, yes: bool = False) -> str:
     """Put the contents back to schema and seeds, in place."""
     from .localenv.postgres import load
 
-    return load.reset(c.step.settings, c.step.say, yes=yes) + _what_next(c)
+    return load.reset(c.step.writable_database(yes=yes), c.step.say, yes=yes) + _what_next(c)
 
 
 def _what_next(c: StepContext) -> str:
@@ -154,23 +163,36 @@ def _plan_drop(c: StepContext) -> list[str]:
     return [*sessions, f"drop {c.step.settings.postgres.database}"]
 
 
-@step(pre=[env.up], check=_is_gone, local_only=True, plan=_plan_drop, help={"yes": "do not ask"})
-def drop(c: StepContext, yes: bool = False) -> str:
+@step(
+    effect=DESTROYS,
+    pre=[env.up],
+    check=_is_gone,
+    local_only=True,
+    plan=_plan_drop,
+    help={"yes": "do not ask", "confirm": CONFIRM},
+)
+def drop(c: StepContext, yes: bool = False, confirm: str = "") -> str:
     """Drop the database and end the sessions in it, after a question."""
     from .localenv.postgres import setup
 
+    settings = c.step.writable_database(confirm)
     c.step.require_yes(_plan_drop(c), yes=yes)
-    return setup.drop(c.step.settings)
+    return setup.drop(settings)
 
 
-@step(reads=True, pre=[env.up], help={"kill": "end them", "format": FORMAT, "confirm": CONFIRM})
+@step(
+    effect=READS,
+    effects={"kill": WRITES},
+    lock=False,
+    pre=[env.up],
+    help={"kill": "end them", "format": FORMAT, "confirm": CONFIRM},
+)
 def sessions(c: StepContext, kill: bool = False, format: str = "text", confirm: str = "") -> None:
     """List the sessions in the database; --kill ends them."""
     from .localenv.postgres import setup
 
-    if kill:
-        c.step.allow_write(c.step.settings.postgres.database, confirm)
-    found = setup.read_sessions(c.step.settings, kill=kill)
+    settings = c.step.writable_database(confirm) if kill else c.step.settings
+    found = setup.read_sessions(settings, kill=kill)
     nobody = "nobody else is connected"
     c.step.emit([vars(session) for session in found], lambda: _output.table(map(_row, found), HEADINGS) or nobody)
     if kill and found:
@@ -194,22 +216,44 @@ def _row(session: Session) -> tuple[object, ...]:
     )
 
 
-@step(reads=True, pre=[setup], help={"write": "let the session change production data", "confirm": CONFIRM})
+@step(
+    effect=WRITES,  # the local database may be changed without --write
+    shows=True,
+    lock=False,
+    pre=[setup],
+    help={"write": "let the session change production data", "confirm": CONFIRM},
+)
 def connect(c: StepContext, write: bool = False, confirm: str = "") -> None:
     """Open psql, pgcli, or a small prompt on the database."""
     from .localenv.errors import LocalEnvError
     from .localenv.postgres import prompt
 
-    settings = c.step.settings
-    if write:
-        c.step.allow_write(c.step.settings.postgres.database, confirm)
+    address = _address_for_session(c, confirm, write=write)
     client = prompt.find_client(_shipped_psql())
     if client is None:
-        prompt.converse(settings, input, print, write=write or settings.is_local)
+        prompt.converse(address, input, print)
         return
-    code = prompt.attach(client, settings, write=write or settings.is_local)
+    code = prompt.attach(client, address)
     if code:
         raise LocalEnvError(f"{client.name} ended with exit code {code}")
+
+
+def _address_for_session(c: StepContext, confirm: str, *, write: bool) -> PostgresAddress:
+    """Return where the session goes: with a permit where it may change data, else as who cannot, where that is set."""
+    from .localenv.errors import ConfirmationNeeded
+
+    settings = c.step.settings
+    if write or (settings.is_local and confirm):
+        return c.step.writable_database(confirm).postgres
+    if settings.is_local:
+        try:
+            return c.step.writable_database().postgres
+        except ConfirmationNeeded as error:
+            c.step.say(f"read-only, unless you {error.hint}: {error.message}")
+            return settings.postgres
+    if settings.prod_reading is None:
+        c.step.say("read-only as a setting that the session can lift; PROD_READ_CONNECTION_URL names a safer role")
+    return settings.prod_reading or settings.postgres
 
 
 def _shipped_psql() -> Path | None:
@@ -223,7 +267,9 @@ def _shipped_psql() -> Path | None:
 
 
 @word_step(
-    reads=True,
+    effect=READS,
+    effects={"write": WRITES},
+    lock=False,
     pre=[setup],
     word="sql",
     iterable=["param"],
@@ -233,6 +279,7 @@ def _shipped_psql() -> Path | None:
         "param": "name=value for a %(name)s in it; may be repeated",
         "write": "let it change data, and commit (local target only)",
         "format": FORMAT,
+        "confirm": CONFIRM,
     },
 )
 def query(
@@ -242,6 +289,7 @@ def query(
     param: list[str] | None = None,
     write: bool = False,
     format: str = "text",
+    confirm: str = "",
 ) -> None:
     """Run one statement, read-only unless --write, and print its rows."""
     from .localenv.errors import UsageError
@@ -253,5 +301,10 @@ def query(
     statement = queries.read_statement(settings, sql, file)
     parameters = queries.parse_parameters(param or (), statement)
     as_json = c.step.format == "json"
-    with queries.run(settings, statement, parameters, write=write) as rows:
+    if write:
+        address = c.step.writable_database(confirm).postgres
+    else:
+        queries.require_read(statement)
+        address = settings.prod_reading or settings.postgres
+    with queries.run(address, statement, parameters) as rows:
         _output.stream(queries.as_json(rows, c.step.name) if as_json else queries.as_table(rows))

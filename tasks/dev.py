@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from invoke import Context, Exit, Task, task
+from invoke import Context, Exit, task
 
 ROOT = Path(__file__).resolve().parents[1]
 PREFLIGHT = 6
@@ -24,13 +24,7 @@ LINTERS = (
 )
 
 
-class Aside(Task[Any]):
-    """A task that changes nothing that the project's lock guards: it neither waits for a run nor holds one up."""
-
-    reads = True
-
-
-@task(name="test", klass=Aside, auto_shortflags=False, help={"only": "tests whose name matches this, as for pytest -k"})
+@task(name="test", auto_shortflags=False, help={"only": "tests whose name matches this, as for pytest -k"})
 def run_tests(c: Context, only: str = "") -> None:
     """Run the tests; pytest's own options follow --."""
     from .localenv import shell
@@ -43,7 +37,7 @@ def run_tests(c: Context, only: str = "") -> None:
         raise Exit(code=code)
 
 
-@task(klass=Aside, auto_shortflags=False)
+@task(auto_shortflags=False)
 def lint(c: Context) -> None:
     """Check style, format and types, and the shell scripts."""
     from .localenv import shell

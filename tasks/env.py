@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from . import _output
-from ._graph import Exit, StepContext, step
+from ._graph import DESTROYS, READS, WRITES, Exit, StepContext, step
 from ._words import word_step
 
 if TYPE_CHECKING:
@@ -84,12 +84,12 @@ def _adopt(c: StepContext) -> None:
     """Take over the data that came here with a moved or copied folder."""
     from .localenv import adoption
 
-    told = adoption.adopt(c.step.settings)
+    told = adoption.adopt(c.step.writable("what came here with the folder"))
     if told:
         c.step.say(told)
 
 
-@step(check=_is_up, plan=_plan_up)
+@step(effect=WRITES, check=_is_up, plan=_plan_up)
 def up(c: StepContext) -> str:
     """Start Postgres, DynamoDB and Cognito, and wait until they are ready."""
     from .localenv import engines
@@ -104,7 +104,7 @@ def up(c: StepContext) -> str:
     )
 
 
-@step(check=_is_down)
+@step(effect=WRITES, check=_is_down)
 def down(c: StepContext) -> str:
     """Stop the services and keep their data."""
     from .localenv import engines
@@ -115,7 +115,7 @@ def down(c: StepContext) -> str:
     return "stopped; the data is kept"
 
 
-@step(check=_is_elsewhere)
+@step(effect=WRITES, check=_is_elsewhere)
 def restart(c: StepContext) -> str:
     """Stop the services and start them again, with their data."""
     from .localenv import engines
@@ -128,7 +128,7 @@ def restart(c: StepContext) -> str:
     return _listed(states)
 
 
-@step(reads=True, help={"format": "text or json"})
+@step(effect=READS, help={"format": "text or json"})
 def status(c: StepContext, format: str = "text") -> None:
     """Show each service, its address and its version; exit 4 when one is down."""
     from .localenv import engines
@@ -143,7 +143,7 @@ def status(c: StepContext, format: str = "text") -> None:
 
 
 @word_step(
-    reads=True,
+    effect=READS,
     word="service",
     short={"follow": "f", "lines": "n"},
     help={
@@ -213,7 +213,7 @@ class _Prefixed:
 
 
 @step(
-    reads=True,
+    effect=READS,
     local_only=True,
     help={
         "format": "shell (for eval), dotenv, json, github (appends to $GITHUB_ENV) or docker (for --env-file)",
@@ -243,7 +243,7 @@ def export(c: StepContext, format: str = "shell", legacy: bool = False) -> None:
         _output.show(write(values).removesuffix("\n"))
 
 
-@step(name="list", reads=True, help={"format": "text or json"})
+@step(name="list", effect=READS, help={"format": "text or json"})
 def list_checkouts(c: StepContext, format: str = "text") -> None:
     """List every checkout's environment on this machine, and what is left."""
     from .localenv import neighbours
@@ -275,7 +275,7 @@ def _plan_destroy(c: StepContext) -> list[str]:
     return [f"remove {thing}" for thing in engines.belongings(c.step.settings)]
 
 
-@step(local_only=True, plan=_plan_destroy, help={"yes": "do not ask"})
+@step(effect=DESTROYS, local_only=True, plan=_plan_destroy, help={"yes": "do not ask"})
 def destroy(c: StepContext, yes: bool = False) -> str:
     """Stop the services and remove all their data, after a question."""
     from .localenv import engines

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from . import _output
-from ._graph import Exit, StepContext, step
+from ._graph import READS, WRITES, Exit, StepContext, step
 
 if TYPE_CHECKING:
     from .localenv.rds.instances import Report
@@ -44,6 +44,7 @@ def _where(c: StepContext, change: Change) -> str:
 
 
 @step(
+    effect=WRITES,
     lock=False,
     check=_is_open,
     plan=_plan_change,
@@ -60,13 +61,15 @@ def update_sg_rule(c: StepContext, address: str = "", description: str = "GITPOD
     change = _change(c)
     c.step.say(_where(c, change))
     is_due = change.is_needed or c.step.force
-    sentence = rule.apply_change(c.step.settings, change) if is_due else f"{change.rule.id}: {change.wanted} already"
+    sentence = f"{change.rule.id}: {change.wanted} already"
+    if is_due:
+        sentence = rule.apply_change(c.step.writable_at_aws(change.rule.id), change)
     c.step.emit({**change.as_dict(), "changed": is_due}, "")
     return sentence
 
 
 @step(
-    reads=True,
+    effect=READS,
     help={"instance": "its identifier (default: the one of PROD_CONNECTION_URL, or else all)", "format": FORMAT},
 )
 def status(c: StepContext, instance: str = "", format: str = "text") -> None:

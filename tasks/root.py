@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from . import _output, cognito, db, ddb, env
-from ._graph import Exit, StepContext, step
+from ._graph import DESTROYS, READS, Exit, StepContext, step
 
 if TYPE_CHECKING:
     from .localenv.check import Report
@@ -20,7 +20,7 @@ PREFLIGHT = 6
 
 
 @step(
-    reads=True,
+    effect=READS,
     pre=[env.up],
     after=[cognito.sync_ids, ddb.seed],
     help={"limit": "show this many findings at most", "format": FORMAT},
@@ -67,7 +67,7 @@ def _counted(findings: int) -> str:
     return "1 finding" if findings == 1 else f"{findings:,} findings"
 
 
-@step(reads=True, help={"format": FORMAT})
+@step(effect=READS, help={"format": FORMAT})
 def status(c: StepContext, format: str = "text") -> None:
     """Show services, data and freshness; exit 4 when a service is down."""
     from .localenv import status
@@ -111,7 +111,7 @@ def _shown(c: StepContext, found: Status) -> str:
 
 @step(
     aggregate=True,
-    reads=True,  # the body itself: it shows, or starts a command that locks
+    effect=READS,  # the body itself: it shows, or starts a command that locks
     alone="hook",
     local_only=True,
     pre=[env.up, db.setup, cognito.seed, ddb.schema_load, cognito.sync_ids, ddb.seed, check],
@@ -136,24 +136,31 @@ def _plan_reset(c: StepContext) -> list[str]:
     return [f"remove {thing}" for thing in environment.surplus(c.step.settings, cognito.people(c))]
 
 
-@step(local_only=True, pre=[db.setup, cognito.seed, ddb.schema_load], plan=_plan_reset, help={"yes": "do not ask"})
-def reset(c: StepContext, yes: bool = False) -> str:
+@step(
+    effect=DESTROYS,
+    local_only=True,
+    pre=[db.setup, cognito.seed, ddb.schema_load],
+    plan=_plan_reset,
+    help={"yes": "do not ask", "confirm": db.CONFIRM},
+)
+def reset(c: StepContext, yes: bool = False, confirm: str = "") -> str:
     """Put the data of all stores back to the seeds, after a question."""
     from .localenv import environment
 
+    settings = c.step.writable_database(confirm)
     c.step.require_yes(_plan_reset(c), yes=yes)
     return environment.reset(
-        c.step.settings,
+        settings,
         people=cognito.people(c),
         queries=cognito.queries(c),
         tables=ddb.tables.files_of(c),
-        seeding=lambda: ddb.conversations.seeding_of(c),
+        seeding=lambda: ddb.conversations.seeding_of(c, settings),
         say=c.step.say,
-        yes=yes,
+        yes=bool(confirm),
     )
 
 
-@step(reads=True, help={"format": FORMAT})
+@step(effect=READS, help={"format": FORMAT})
 def doctor(c: StepContext, format: str = "text") -> None:
     """Test what this machine has and lacks, and name each remedy."""
     from .localenv import doctor
@@ -170,7 +177,7 @@ def doctor(c: StepContext, format: str = "text") -> None:
 
 
 @step(
-    reads=True,
+    effect=READS,
     pre=[env.up],
     positional=["name"],
     help={"name": "a handle, uuid, sub, e-mail address, or the uuid of a group, message or activity", "format": FORMAT},

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from . import _output, env
-from ._graph import StepContext, step
+from ._graph import DESTROYS, READS, REPLACES, WRITES, StepContext, step
 from ._words import word_step
 
 if TYPE_CHECKING:
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 NAME = "letters, digits, - and _"
 FILE = "a file instead, for other machines and engines: .tar.gz, .tgz or .tar"
 YES = "do not ask"
+CONFIRM = "name of the database, where it is another project's"
 
 
 def _name(c: StepContext) -> str:
@@ -72,24 +73,26 @@ def _replaced_snapshot(c: StepContext, name: str) -> list[str]:
 
 
 @word_step(
+    effect=WRITES,
     pre=[env.up],
     local_only=True,
     plan=_plan_save,
     word="name",
     needed=True,
-    help={"name": NAME, "file": FILE, "yes": YES},
+    help={"name": NAME, "file": FILE, "yes": YES, "confirm": CONFIRM},
 )
-def save(c: StepContext, name: str = "", file: str = "", yes: bool = False) -> str:
+def save(c: StepContext, name: str = "", file: str = "", yes: bool = False, confirm: str = "") -> str:
     """Keep the state of all stores under a name, or with --file in a file."""
     from .localenv.snapshot import save as saving
 
     path = _file(c)
     replaced = _replaced(c)
+    settings = c.step.writable_database(confirm)
     if replaced:
         c.step.require_yes(replaced, yes=yes)
     if path:
-        return saving.save_file(c.step.settings, _name(c), path, c.step.say)
-    return saving.save(c.step.settings, _name(c), c.step.say)
+        return saving.save_file(settings, _name(c), path, c.step.say)
+    return saving.save(settings, _name(c), c.step.say)
 
 
 def _plan_restore(c: StepContext) -> list[str]:
@@ -99,21 +102,23 @@ def _plan_restore(c: StepContext) -> list[str]:
 
 
 @word_step(
+    effect=REPLACES,
     pre=[env.up],
     local_only=True,
     plan=_plan_restore,
     word="name",
     needed=True,
-    help={"name": f"{NAME}; not needed with --file", "file": FILE, "yes": YES},
+    help={"name": f"{NAME}; not needed with --file", "file": FILE, "yes": YES, "confirm": CONFIRM},
 )
-def restore(c: StepContext, name: str = "", file: str = "", yes: bool = False) -> str:
+def restore(c: StepContext, name: str = "", file: str = "", yes: bool = False, confirm: str = "") -> str:
     """Bring all stores back to a snapshot; a failure leaves all as they are."""
     from . import root
     from .localenv.errors import LocalEnvError
     from .localenv.snapshot import restore as restoring
 
+    settings = c.step.writable_database(confirm)
     c.step.require_yes(_plan_restore(c), yes=yes)
-    done = restoring.restore(c.step.settings, _name(c), c.step.say, file=_file(c))
+    done = restoring.restore(settings, _name(c), c.step.say, file=_file(c))
     c.step.say(done)
     report = root.examine(c, 20)
     if report.total:
@@ -126,7 +131,7 @@ def restore(c: StepContext, name: str = "", file: str = "", yes: bool = False) -
 HEADINGS = ("NAME", "MADE", "ENGINE", "COMMIT", "ROWS", "ITEMS", "USERS", "SIZE", "")
 
 
-@step(reads=True, local_only=True, name="list", help={"format": "text or json"})
+@step(effect=READS, local_only=True, name="list", help={"format": "text or json"})
 def list_snapshots(c: StepContext, format: str = "text") -> None:
     """List this project's snapshots, and clones that lost theirs."""
     from .localenv.snapshot import listing
@@ -144,13 +149,21 @@ def _plan_delete(c: StepContext) -> list[str]:
     return listing.require_deletable(c.step.settings, _name(c))
 
 
-@word_step(pre=[env.up], local_only=True, plan=_plan_delete, word="name", needed=True, help={"name": NAME, "yes": YES})
+@word_step(
+    effect=DESTROYS,
+    pre=[env.up],
+    local_only=True,
+    plan=_plan_delete,
+    word="name",
+    needed=True,
+    help={"name": NAME, "yes": YES},
+)
 def delete(c: StepContext, name: str = "", yes: bool = False) -> str:
     """Remove a snapshot, after a question."""
     from .localenv.snapshot import listing
 
     c.step.require_yes(_plan_delete(c), yes=yes)
-    return listing.delete(c.step.settings, _name(c), c.step.say)
+    return listing.delete(c.step.writable(f"snapshot {_name(c)}"), _name(c), c.step.say)
 
 
 def _row(each: Listed) -> tuple[object, ...]:

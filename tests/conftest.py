@@ -21,7 +21,7 @@ from tasks.localenv import engines
 from tasks.localenv.errors import LocalEnvError
 from tasks.localenv.settings import Settings, read_settings
 from tests import environments
-from tests.environments import Finished, environment, inv, reachable
+from tests.environments import Finished, environment, inv, permitted, reachable
 
 JAR = os.environ.get("DYNAMODB_LOCAL_JAR", "")
 REQUIRED = tuple(filter(None, os.environ.get("LOCALENV_REQUIRE", "").split(",")))
@@ -95,8 +95,8 @@ def live_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[
 
 @pytest.fixture(scope="session")
 def live(live_environment: dict[str, str]) -> Settings:
-    """The settings of a running embedded environment."""
-    return read_settings(environ=live_environment)
+    """The settings of a running embedded environment, with the guard's permit to change what is in it."""
+    return permitted(read_settings(environ=live_environment))
 
 
 @pytest.fixture

@@ -6,11 +6,12 @@ import os
 import subprocess
 import sys
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from tasks.localenv import guard
 from tasks.localenv.ports import find_free
-from tasks.localenv.settings import ROOT
+from tasks.localenv.settings import ROOT, Settings
 
 KEPT = ("PATH", "HOME", "PYTHONPATH")
 """What a command gets of the environment of the tests."""
@@ -41,6 +42,12 @@ def environment(state_dir: Path) -> dict[str, str]:
         "AWS_ENDPOINT_URL_DYNAMODB": f"http://localhost:{find_free()}",
         "AWS_ENDPOINT_URL_COGNITO_IDENTITY_PROVIDER": f"http://localhost:{find_free()}",
     }
+
+
+def permitted(settings: Settings) -> Settings:
+    """Return the settings with the guard's permit to change what is theirs, as a step would get it."""
+    permit = guard.decide(replace(settings, target="local"), guard.WRITES, guard.Observed("what the tests made"))
+    return guard.permitted(settings, permit)
 
 
 def reachable(folder: Path) -> Path:

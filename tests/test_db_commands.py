@@ -190,7 +190,7 @@ def test_a_query_file_takes_its_parameters_by_name(db: Db, built: Settings) -> N
 def test_a_query_may_write_only_when_told_to(db: Db, built: Settings) -> None:
     sql = "UPDATE users SET handle = 'x' WHERE handle = 'runa' RETURNING handle"
     refused = db("db.query", "--sql", sql)
-    assert (refused.code, "say --write to let it change data" in refused.stderr) == (1, True)
+    assert (refused.code, "pass --write to let it change data" in refused.stderr) == (2, True)
     done = db("db.query", "--sql", sql, "--write")
     assert (done.code, done.stdout.split()) == (0, ["handle", "------", "x"])
     assert "x" in db("db.query", "--sql", "TABLE users").stdout

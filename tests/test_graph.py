@@ -19,7 +19,7 @@ import pytest
 from invoke import Collection, Config, Executor, Exit
 
 from tasks._executor import GraphExecutor
-from tasks._graph import StepContext, step
+from tasks._graph import READS, WRITES, StepContext, step
 from tasks._output import Reporter
 from tasks.localenv.errors import ConfirmationNeeded, LocalEnvError
 from tasks.localenv.lock import ProjectLock
@@ -40,7 +40,7 @@ class Stage:
             return body(c) if body else f"did {name}"
 
         run.__name__ = name
-        self.tasks[name] = step(pre=[self.tasks[b] for b in before], **options)(run)
+        self.tasks[name] = step(**{"effect": WRITES, "pre": [self.tasks[b] for b in before], **options})(run)
 
     def run(
         self, *names: str | tuple[str, dict[str, Any]], executor: type[Executor] = GraphExecutor, **run: Any
@@ -284,7 +284,7 @@ def test_a_run_that_waited_for_the_lock_asks_its_check_again(stage: Stage, tmp_p
     assert stage.ran == []
 
 
-@pytest.mark.parametrize("how", [{"reads": True}, {"lock": False}])
+@pytest.mark.parametrize("how", [{"effect": READS}, {"lock": False}])
 def test_a_step_that_reads_or_needs_no_lock_waits_for_nobody(
     stage: Stage, tmp_path: Path, how: dict[str, bool]
 ) -> None:
@@ -304,7 +304,7 @@ def test_a_flag_may_stand_in_for_what_a_step_needs_and_a_plan_shows_it_nonethele
     def everything(c: StepContext, hook: bool = False) -> None:
         stage.ran.append("all")
 
-    stage.tasks["all"] = step(pre=[stage.tasks["up"]], alone="hook", reads=True)(everything)
+    stage.tasks["all"] = step(pre=[stage.tasks["up"]], alone="hook", effect=READS)(everything)
     stage.run(("all", {"hook": True}), dry=True)
     assert (stage.ran, capsys.readouterr().out) == ([], "run   up\nrun   all  after up\n")
     stage.run(("all", {"hook": True}))
@@ -318,7 +318,7 @@ def test_json_output_has_an_envelope_for_errors_too(stage: Stage, capsys: pytest
         if c.step.format == "json":
             raise LocalEnvError("table gone", hint="run `inv ddb.schema-load`")
 
-    stage.tasks["scan"] = step(reads=True)(scan)
+    stage.tasks["scan"] = step(effect=READS)(scan)
     with pytest.raises(Exit):
         stage.run(("scan", {"format": "json"}))
     assert json.loads(capsys.readouterr().out) == {
@@ -361,19 +361,19 @@ def test_ctrl_c_ends_at_once_with_130_and_says_what_did_not_run(tmp_path: Path, 
         import sys, time
         from invoke import Collection, Config, Program
         from tasks._executor import GraphExecutor
-        from tasks._graph import step
+        from tasks._graph import WRITES, step
 
-        @step
+        @step(effect=WRITES)
         def one(c):
             sys.stdout.write("started\\n"); sys.stdout.flush()
             time.sleep(30)
 
-        @step
+        @step(effect=WRITES)
         def two(c):
             sys.stdout.write("started\\n"); sys.stdout.flush()
             time.sleep(30)
 
-        @step(pre=[one, two][:{branches}])
+        @step(effect=WRITES, pre=[one, two][:{branches}])
         def top(c):
             pass
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
 import pytest
 from moto import mock_aws
 
-from tasks.localenv import aws, guard
+from tasks._output import Reporter
+from tasks._run import Options, Run, _Once
+from tasks.localenv import aws, guard, production
 from tasks.localenv.errors import ConfirmationNeeded, LocalEnvError, ServiceFailed, UsageError
 from tasks.localenv.ports import find_free
 from tasks.localenv.settings import Settings, read_settings
@@ -41,44 +43,106 @@ def local() -> Settings:
     return read_settings(environ={"AWS_ENDPOINT_URL_DYNAMODB": f"http://localhost:{find_free()}"})
 
 
-def answering(text: str) -> Callable[[str], str]:
-    return lambda question: text
+def run_of(
+    settings: Settings, said: list[str], *, answer: str | None = None, effect: guard.Effect = guard.WRITES
+) -> Run:
+    """A step that may ask where there is an `answer`, and that hears what it says in `said`."""
+
+    class Heard(Reporter):
+        def progress(self, name: str, text: str) -> None:
+            said.append(text)
+
+    def ask(question: str) -> str:
+        said.append(question)
+        return str(answer).strip()
+
+    run = Run("db.seed", Options(target=settings.target), Heard(), effect=effect, interactive=answer is not None)
+    run._settings = _Once(run.options, settings)
+    run._ask = ask  # type: ignore[method-assign]
+    return run
 
 
-def test_the_local_target_may_always_be_written_to(local: Settings) -> None:
+def test_the_local_target_may_be_written_to_without_a_word(local: Settings) -> None:
     said: list[str] = []
-    guard.allow_write(local, name="cruddur", say=said.append)
+    permit = run_of(local, said).writable("cruddur-messages").permit
+    assert permit and (permit.target, permit.effect, permit.observed.name) == (
+        "local",
+        guard.WRITES,
+        "cruddur-messages",
+    )
     assert said == []
 
 
-def test_confirm_without_the_prod_target_is_a_misunderstanding(local: Settings) -> None:
-    with pytest.raises(UsageError, match="--confirm is for --target prod"):
-        guard.allow_write(local, name="cruddur", confirm="cruddur", say=print)
+def test_a_step_that_reads_gets_no_permit(local: Settings) -> None:
+    with pytest.raises(TypeError, match="a step that reads asks to change cruddur"):
+        run_of(local, [], effect=guard.READS).writable("cruddur")
+
+
+def test_nobody_but_the_guard_makes_a_permit() -> None:
+    with pytest.raises(TypeError, match="only the guard makes permits"):
+        guard.Permit("prod", guard.WRITES, guard.Observed("cruddur"), object())
+
+
+@pytest.mark.parametrize(
+    ("observed", "consent", "yes", "message"),
+    [
+        (guard.Observed("cruddur"), "", False, ""),
+        (guard.Observed("cruddur", owner="me"), "", False, ""),
+        (guard.Observed("cruddur", owner="me", holds="2 tables"), "", False, ""),
+        (guard.Observed("cruddur", owner="other"), "", False, ""),
+        (guard.Observed("cruddur", owner="other", holds="2 tables"), "cruddur", False, ""),
+        (guard.Observed("cruddur", owner="other", holds="2 tables"), "", True, ""),
+        (
+            guard.Observed("cruddur", owner="other", holds="2 tables"),
+            "",
+            False,
+            "database cruddur belongs to project other, not to me",
+        ),
+        (
+            guard.Observed("cruddur", holds="2 tables"),
+            "",
+            False,
+            "database cruddur holds 2 tables that this project did not make",
+        ),
+        (
+            guard.Observed("cruddur", owner="me", holds="2 tables"),
+            "prod",
+            False,
+            "--confirm 'prod' is not the name of what would change: cruddur",
+        ),
+    ],
+)
+def test_the_marker_of_a_local_database_decides(
+    local: Settings, observed: guard.Observed, consent: str, yes: bool, message: str
+) -> None:
+    settings = replace(local, project_id="me")
+    if not message:
+        assert guard.decide(settings, guard.WRITES, observed, consent=consent, yes=yes).observed == observed
+        return
+    with pytest.raises(LocalEnvError) as caught:
+        guard.decide(settings, guard.WRITES, observed, consent=consent, yes=yes)
+    assert caught.value.message == message
 
 
 def test_account_region_and_hosts_are_shown_before_the_question(prod: Settings) -> None:
-    happened: list[str] = []
-
-    def ask(question: str) -> str:
-        happened.append(question)
-        return "cruddur"
-
-    guard.allow_write(prod, name="cruddur", ask=ask, say=happened.append)
-    assert happened == [*SHOWN, "Type cruddur to change this production data: "]
+    said: list[str] = []
+    permit = run_of(prod, said, answer=" cruddur \n").writable_database().permit
+    assert permit and (permit.target, permit.observed.account) == ("prod", "123456789012")
+    assert said == [*SHOWN, "Type cruddur to change this production data: "]
 
 
 def test_the_name_as_confirm_is_enough(prod: Settings) -> None:
     said: list[str] = []
-    guard.allow_write(prod, name="cruddur", confirm="cruddur", say=said.append)
+    run_of(prod, said).writable_database("cruddur")
     assert said == SHOWN
 
 
 @pytest.mark.parametrize("given", ["yes", "nonprod", "Cruddur", "cruddur-messages"])
 def test_any_other_confirm_is_refused(prod: Settings, given: str) -> None:
     with pytest.raises(ConfirmationNeeded) as caught:
-        guard.allow_write(prod, name="cruddur", confirm=given, ask=answering("cruddur"), say=print)
+        run_of(prod, [], answer="cruddur").writable_database(given)
     assert (caught.value.message, caught.value.hint, caught.value.code) == (
-        f"--confirm {given!r} is not the name of what would change: cruddur",
+        f"nothing was changed: {given!r} is not cruddur",
         "run the same command with --confirm cruddur",
         3,
     )
@@ -86,30 +150,29 @@ def test_any_other_confirm_is_refused(prod: Settings, given: str) -> None:
 
 @pytest.mark.parametrize("answer", ["y", "", "prod"])
 def test_any_other_answer_is_refused(prod: Settings, answer: str) -> None:
-    with pytest.raises(ConfirmationNeeded, match="nothing was changed"):
-        guard.allow_write(prod, name="cruddur", ask=answering(answer), say=print)
-
-
-def test_an_answer_is_taken_without_the_spaces_around_it(prod: Settings) -> None:
-    said: list[str] = []
-    guard.allow_write(prod, name="cruddur", ask=answering(" cruddur \n"), say=said.append)
-    assert len(said) == 2
+    with pytest.raises(ConfirmationNeeded, match="nothing was changed|nothing confirms"):
+        run_of(prod, [], answer=answer).writable("cruddur")
 
 
 def test_without_anybody_to_ask_prod_is_refused(prod: Settings) -> None:
     with pytest.raises(ConfirmationNeeded) as caught:
-        guard.allow_write(prod, name="cruddur", say=print)
-    assert caught.value.message == "cruddur is production data, and nobody is here to confirm"
+        run_of(prod, []).writable("cruddur")
+    assert caught.value.message == "cruddur is production data, and nothing confirms the change"
 
 
-def test_another_account_than_the_one_of_production_is_refused(prod: Settings) -> None:
-    with pytest.raises(UsageError, match=r"those of account 123456789012 .*, and PROD_AWS_ACCOUNT_ID is 210987654321"):
-        guard.allow_write(replace(prod, prod_account="210987654321"), name="cruddur", confirm="cruddur", say=print)
-    guard.allow_write(replace(prod, prod_account="123456789012"), name="cruddur", confirm="cruddur", say=print)
+@pytest.mark.parametrize("of", ["the prod target", "AWS"])
+def test_another_account_than_the_one_of_production_is_refused(prod: Settings, of: str) -> None:
+    def permit(account: str) -> object:
+        run = run_of(replace(prod, prod_account=account), [])
+        return (run.writable_database("cruddur") if of == "the prod target" else run.writable_at_aws("sgr-1")).permit
+
+    with pytest.raises(UsageError, match=r"those of account 123456789012.*, and PROD_AWS_ACCOUNT_ID is 210987654321"):
+        permit("210987654321")
+    assert permit("123456789012")
 
 
 def test_no_secret_is_shown(prod: Settings) -> None:
-    shown = "\n".join(guard.whereabouts(prod))
+    shown = "\n".join(production.describe(prod))
     assert [secret for secret in ("s3cret", "hush-hush", "token-hush") if secret in shown] == []
 
 
@@ -117,7 +180,7 @@ def test_no_secret_is_shown(prod: Settings) -> None:
 def test_prod_refuses_an_endpoint_override(monkeypatch: pytest.MonkeyPatch, prod: Settings, name: str) -> None:
     monkeypatch.setenv(name, "http://localhost:8000")
     with pytest.raises(UsageError) as caught:
-        guard.allow_write(prod, name="cruddur", confirm="cruddur", say=print)
+        run_of(prod, []).writable("cruddur", "cruddur")
     assert (caught.value.message, caught.value.hint) == (
         f"{name} is set in the environment: a call meant for AWS would go to http://localhost:8000",
         f"unset {name}",
@@ -149,7 +212,7 @@ def test_half_of_the_credentials_is_said(prod: Settings) -> None:
         environ={"PROD_CONNECTION_URL": PROD_URL, "AWS_DEFAULT_REGION": "us-east-1", "AWS_ACCESS_KEY_ID": "AKIA"},
     )
     with pytest.raises(UsageError, match="no complete AWS credentials found"):
-        guard.whereabouts(settings)
+        production.describe(settings)
 
 
 def test_the_local_client_reads_nothing_of_the_users_aws_setup(

@@ -98,7 +98,7 @@ def test_the_prompt_runs_what_is_typed_until_it_is_left(live: Settings) -> None:
         prompts.append(text)
         return next(typed)
 
-    prompt.converse(settings, ask, shown.append, write=True)
+    prompt.converse(settings.postgres, ask, shown.append)
     assert prompts == ["postgres=> ", "postgres-> ", *["postgres=> "] * 5]
     assert shown[1:] == ["x", "-----", "a;\\nb", 'postgres: column "nope" does not exist', "CREATE TABLE"]
 
@@ -114,5 +114,5 @@ def test_the_prompt_ends_with_the_input_and_refuses_to_write_where_told(live: Se
         except StopIteration:
             raise EOFError from None
 
-    prompt.converse(settings, ask, shown.append, write=False)
+    prompt.converse(replace(settings.postgres, permit=None), ask, shown.append)
     assert shown[1].startswith("postgres: cannot execute CREATE TABLE in a read-only transaction")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from .. import _output
-from .._graph import Exit, StepContext, step
+from .._graph import READS, Exit, StepContext, step
 from .tables import FORMAT, TABLE
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ FINDINGS = 1
 STREAM_POLICY = ("ddb", "streams", "policy.json")
 
 
-@step(reads=True, help={"table": TABLE, "format": FORMAT})
+@step(effect=READS, help={"table": TABLE, "format": FORMAT})
 def audit(c: StepContext, table: str = "", format: str = "text") -> None:
     """Examine the table at AWS: protection, recovery, access, capacity."""
     from ..localenv.audit import report

@@ -10,7 +10,7 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 from .. import _output, db, env
-from .._graph import StepContext, step
+from .._graph import READS, WRITES, StepContext, step
 from .._words import word_step
 from . import tables
 from .tables import CONFIRM, FORMAT
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from ..localenv.dynamodb.seeding import Seeding
     from ..localenv.dynamodb.seeding.users import Lookup, User
+    from ..localenv.settings import Settings
 
 UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 WHO = "handle of the user who looks"
@@ -37,13 +38,15 @@ def _lookup(c: StepContext) -> Lookup:
     return Lookup(by_handles=queries / "by_handles.sql", handles=queries / "handles.sql")
 
 
-def seeding_of(c: StepContext) -> Seeding:
+def seeding_of(c: StepContext, settings: Settings | None = None) -> Seeding:
+    """Read and check the conversations; with `settings` that have a permit they can be written."""
     from ddb import messages
 
     from ..localenv.dynamodb import seeding
 
     file = c.step.arguments.get("file", "")
-    return seeding.prepare(c.step.settings, messages, _lookup(c), file=file, anew=c.step.force, say=c.step.say)
+    settings = settings or c.step.settings
+    return seeding.prepare(settings, messages, _lookup(c), file=file, anew=c.step.force, say=c.step.say)
 
 
 def _is_seeded(c: StepContext) -> str | None:
@@ -55,6 +58,7 @@ def _plan_seed(c: StepContext) -> Iterable[str]:
 
 
 @step(
+    effect=WRITES,
     pre=[db.setup, tables.schema_load],
     check=_is_seeded,
     plan=_plan_seed,
@@ -66,15 +70,20 @@ def seed(c: StepContext, file: str = "", confirm: str = "") -> str:
 
     from ..localenv.errors import TimedOut
 
-    seeding = seeding_of(c)
-    c.step.allow_write(c.step.settings.message_table, confirm)
+    seeding_of(c)  # a mistake in them is said before anybody is asked
+    seeding = seeding_of(c, c.step.writable(c.step.settings.message_table, confirm))
     try:
         return seeding.seed(c.step.say)
     except Busy as error:
         raise TimedOut(f"the messages are there, the group rows are not: {error}", hint="run `inv ddb.seed`") from error
 
 
-@word_step(pre=[env.up], reads=True, word="as_", help={"as": WHO, "limit": LIMIT, "before": BEFORE, "format": FORMAT})
+@word_step(
+    effect=READS,
+    pre=[env.up],
+    word="as_",
+    help={"as": WHO, "limit": LIMIT, "before": BEFORE, "format": FORMAT},
+)
 def list_conversations(c: StepContext, as_: str = "", limit: int = 20, before: str = "", format: str = "text") -> None:
     """List a user's conversations, the newest first."""
     from ddb import messages
@@ -92,8 +101,8 @@ def list_conversations(c: StepContext, as_: str = "", limit: int = 20, before: s
 
 
 @step(
+    effect=READS,
     pre=[env.up],
-    reads=True,
     help={
         "as": WHO,
         "with": "handle of the other one",
@@ -147,6 +156,7 @@ def _plan_send(c: StepContext) -> list[str]:
 
 
 @word_step(
+    effect=WRITES,
     pre=[db.setup, tables.schema_load],
     lock=False,
     plan=_plan_send,
@@ -179,8 +189,7 @@ def send_message(
     c.step.format  # noqa: B018 - a wrong one is said before anything is sent
     said = _text(text)
     sender, *others = _users(c, {"--as": as_, **({"--to": to} if to else {})})
-    settings = c.step.settings
-    c.step.allow_write(settings.message_table, confirm)
+    settings = c.step.writable(c.step.settings.message_table, confirm)
     client, table = connect(settings), settings.message_table
     try:
         if others:

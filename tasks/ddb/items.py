@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .. import _output, env
-from .._graph import StepContext
+from .._graph import READS, WRITES, StepContext
 from .._words import word_step
 from . import tables
 from .tables import CONFIRM, TABLE
@@ -25,8 +25,8 @@ LOCAL_BATCHES, AWS_BATCHES = 4, 8
 
 
 @word_step(
+    effect=READS,
     pre=[env.up],
-    reads=True,
     word="table",
     help={"table": TABLE, "limit": "this many items at most (default: all)", "format": "text, or json: a line an item"},
 )
@@ -59,8 +59,10 @@ def _plan_query(c: StepContext) -> list[str]:
 
 
 @word_step(
+    effect=READS,
+    effects={"write": WRITES},
+    lock=False,
     pre=[env.up],
-    reads=True,
     plan=_plan_query,
     word="sql",
     iterable=["param"],
@@ -95,7 +97,7 @@ def query(
     parameters = partiql.parse_parameters(param or (), statement)
     key = tuple(name for name, _ in keys_of(client, statement.table).key)
     if not statement.is_read:
-        c.step.allow_write(statement.table, confirm)
+        client = connect(c.step.writable(statement.table, confirm))
     if whole := partiql.full_scan(client, statement):
         c.step.reporter.warn(c.step.name, whole)
     consumed, count = partiql.Consumed(), partiql.Count()
@@ -120,8 +122,8 @@ def _positive(limit: int) -> int:
 
 
 @word_step(
+    effect=READS,
     pre=[env.up],
-    reads=True,
     word="file",
     plan=lambda c: [f"write the items of {_table(c)} to {_destination(c)}"],
     help={
@@ -198,6 +200,7 @@ def _plan_import(c: StepContext) -> list[str]:
 
 @word_step(
     name="import",
+    effect=WRITES,
     pre=[tables.schema_load],
     word="file",
     plan=_plan_import,
@@ -211,13 +214,13 @@ def _plan_import(c: StepContext) -> list[str]:
 def import_items(c: StepContext, table: str = "", file: str = "", only_new: bool = False, confirm: str = "") -> str:
     """Write the items of a file to a table, those of the same key over."""
     from ..localenv.dynamodb import transfer
+    from ..localenv.dynamodb.client import connect
     from ..localenv.dynamodb.transfer import importing
 
     name = _table(c)
-    with _checked(c) as (client, parts, keys, count):
-        c.step.allow_write(name, confirm)
+    with _checked(c) as (_, parts, keys, count):
         outcome = importing.apply(
-            client,
+            connect(c.step.writable(name, confirm)),
             name,
             parts,
             keys,

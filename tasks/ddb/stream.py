@@ -9,7 +9,7 @@ from io import TextIOWrapper
 from typing import TYPE_CHECKING
 
 from .. import _output
-from .._graph import StepContext, step
+from .._graph import WRITES, StepContext, step
 from . import tables
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ REASONS_SHOWN = 10
 
 
 @step(
+    effect=WRITES,
     pre=[tables.schema_load],
     lock=False,
     local_only=True,
@@ -58,7 +59,8 @@ def _repair(c: StepContext, counted: Counted) -> None:
     from ..localenv.dynamodb.client import connect
     from ..localenv.dynamodb.scan import scan
 
-    client, table, survey = connect(c.step.settings), c.step.settings.message_table, Survey()
+    settings = c.step.writable(c.step.settings.message_table)
+    client, table, survey = connect(settings), settings.message_table, Survey()
     for item in scan(client, table):
         survey.add(item)
     for one in repair(client, table, survey, _everybody(c) if survey.groups else []):
@@ -87,7 +89,7 @@ def _lines(c: StepContext, counted: Counted, *, once: bool) -> Iterator[str]:
     from ..localenv.dynamodb import stream
     from ..localenv.dynamodb.client import connect
 
-    settings = c.step.settings
+    settings = c.step.writable(c.step.settings.message_table)
     client, table = connect(settings), settings.message_table
     states: dict[str, str] = {}
 

@@ -6,7 +6,7 @@ import functools
 from typing import TYPE_CHECKING
 
 from .. import _output, env
-from .._graph import StepContext, step
+from .._graph import DESTROYS, READS, WRITES, StepContext, step
 from .._words import word_step
 
 if TYPE_CHECKING:
@@ -54,6 +54,8 @@ def _plan_tables(c: StepContext) -> list[str]:
 
 
 @step(
+    effect=WRITES,
+    effects={"replace": DESTROYS},
     pre=[env.up],
     check=_is_loaded,
     plan=_plan_tables,
@@ -78,7 +80,7 @@ def schema_load(c: StepContext, file: str = "", replace: bool = False, yes: bool
         schema.refuse_replacements(works, command)
     if not works:
         return schema.state_of(found)
-    _allow_changes(c, works, confirm)
+    client = connect(_allow_changes(c, works, confirm))
     return schema.apply_tables(client, files, say=c.step.say, replace=replace, command=command)
 
 
@@ -101,15 +103,15 @@ def _ask_to_replace(c: StepContext, works: list[Work], *, yes: bool) -> None:
         c.step.require_yes(lines, yes=yes)
 
 
-def _allow_changes(c: StepContext, works: list[Work], confirm: str) -> None:
+def _allow_changes(c: StepContext, works: list[Work], confirm: str) -> Settings:
     """Show what would change in production, and ask for the names of its tables; the local target may."""
     if not c.step.settings.is_local:
         for line in [line for work in works for line in work.lines()]:
             c.step.say(line)
-    c.step.allow_write(",".join(work.file.name for work in works), confirm)
+    return c.step.writable(",".join(work.file.name for work in works), confirm)
 
 
-@step(pre=[env.up], reads=True, help={"format": FORMAT})
+@step(effect=READS, pre=[env.up], help={"format": FORMAT})
 def list_tables(c: StepContext, format: str = "text") -> None:
     """List the tables with their state, keys, indexes and item counts."""
     from ..localenv.dynamodb import schema
@@ -122,8 +124,8 @@ def list_tables(c: StepContext, format: str = "text") -> None:
 
 
 @word_step(
+    effect=READS,
     pre=[env.up],
-    reads=True,
     word="table",
     help={"table": TABLE, "as_file": "as a table file for ddb/tables (CloudFormation, JSON)", "format": FORMAT},
 )
@@ -162,6 +164,7 @@ def _plan_drop(c: StepContext) -> list[str]:
 
 
 @word_step(
+    effect=DESTROYS,
     pre=[env.up],
     check=_is_gone,
     plan=_plan_drop,
@@ -182,8 +185,7 @@ def drop(c: StepContext, table: str = "", yes: bool = False, confirm: str = "") 
         c.step.require_yes([f"drop {schema.summary(found)}"], yes=yes)
     else:
         c.step.say(f"will drop {schema.summary(found)}")
-        c.step.allow_write(found.shape.name, confirm)
-    return schema.drop_table(client, found)
+    return schema.drop_table(connect(c.step.writable(found.shape.name, confirm)), found)
 
 
 COLUMNS = ("table", "status", "items", "key", "indexes", "throughput", "stream")

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import difflib
 import ipaddress
-from dataclasses import dataclass
-from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+from urllib.parse import SplitResult, parse_qsl, unquote, urlencode, urlsplit
 
 from .errors import NotLocal, UsageError
+
+if TYPE_CHECKING:
+    from .guard import Permit
 
 COMPOSE_HOSTS = ("db", "dynamodb-local")
 """Service names of docker-compose.yml: what the app's own container calls the stores.
@@ -15,9 +21,39 @@ From outside the containers they answer on the published port of the loopback ad
 """
 
 
+OPTIONS = frozenset(
+    "sslmode sslnegotiation sslcompression sslcert sslkey sslcertmode sslrootcert sslcrl sslcrldir sslsni"
+    " ssl_min_protocol_version ssl_max_protocol_version channel_binding require_auth gssencmode krbsrvname gsslib"
+    " gssdelegation connect_timeout application_name client_encoding target_session_attrs"
+    " keepalives keepalives_idle keepalives_interval keepalives_count tcp_user_timeout".split()
+)
+"""Options that a connection URL may have: they say how to connect, never where, as whom or what a session may do.
+
+PostgreSQL docs, "Connection URIs": an option of the URL overrides its other parts, so that `?host=` is another server.
+"""
+ELSEWHERE = {
+    "host": "before the port: postgresql://user@HOST:5432/database",
+    "hostaddr": "as the host: postgresql://user@ADDRESS:5432/database",
+    "port": "behind the host: postgresql://user@host:PORT/database",
+    "dbname": "behind the port: postgresql://user@host:5432/DATABASE",
+    "user": "before the host: postgresql://USER@host:5432/database",
+    "password": "behind the user: postgresql://user:PASSWORD@host:5432/database",
+    "service": "out: postgresql://user:password@host:5432/database",
+    "servicefile": "out: postgresql://user:password@host:5432/database",
+    "passfile": "out, with the password behind the user: postgresql://user:PASSWORD@host:5432/database",
+    "options": "as a setting of the role: ALTER ROLE name SET search_path = …",
+}
+"""How to write what an option must not say."""
+ESCAPES = "write / ? # and @ within a user or password as %2F %3F %23 and %40"
+
+
 @dataclass(frozen=True)
 class PostgresAddress:
-    """A Postgres database: what a connection URL says, in parts."""
+    """A Postgres database: what a connection URL says, in parts, and the permit to change what is there, if any.
+
+    `options` are libpq's, of OPTIONS alone. `is_local` says that it is the local target's. Everything that connects
+    takes all of its parts from here.
+    """
 
     host: str
     port: int
@@ -25,17 +61,8 @@ class PostgresAddress:
     password: str
     database: str
     options: tuple[tuple[str, str], ...] = ()
-
-    def keywords(self, database: str | None = None) -> dict[str, str | int]:
-        """Give psycopg's connection keywords, for this database or another one on the same server."""
-        return {
-            "host": self.host,
-            "port": self.port,
-            "user": self.user,
-            "password": self.password,
-            "dbname": self.database if database is None else database,
-            **dict(self.options),
-        }
+    is_local: bool = field(default=False, compare=False)
+    permit: Permit | None = field(default=None, compare=False, repr=False)
 
     def url(self, *, masked: bool = True) -> str:
         """Write the address as a URL, with the password as *** unless told otherwise."""
@@ -69,41 +96,64 @@ class Endpoint:
 def parse_postgres_url(text: str) -> PostgresAddress:
     """Parse postgresql://user:password@host:port/database?option=value.
 
-    Raises UsageError with what is missing; libpq would fall back to a local socket or to the user's name.
+    Raises UsageError with what is missing or not to be had. No message repeats a part of the text: where a password
+    is not escaped, any part may be a piece of it.
     """
-    try:
-        parts = urlsplit(text)
-        port = parts.port or 5432
-    except ValueError as error:
-        raise UsageError(f"not a Postgres URL: {error}") from error
+    parts, port = _split(text, "a Postgres URL")
     if parts.scheme not in ("postgresql", "postgres"):
         raise UsageError(f"not a Postgres URL: the scheme is {parts.scheme or 'missing'!r}, wanted 'postgresql'")
+    path, rest = parts.path.strip("/"), parts.query + parts.fragment
+    if "@" in path + rest or parts.fragment:
+        raise UsageError("not a Postgres URL: a / ? or # stands before its @", hint=ESCAPES)
     missing = [
-        name
-        for name, value in (("user", parts.username), ("host", parts.hostname), ("database", parts.path.strip("/")))
-        if not value
+        name for name, value in (("user", parts.username), ("host", parts.hostname), ("database", path)) if not value
     ]
     if missing:
-        raise UsageError(f"Postgres URL without {' and '.join(missing)}")
-    return PostgresAddress(
-        host=parts.hostname or "",
-        port=port,
-        user=unquote(parts.username or ""),
-        password=unquote(parts.password or ""),
-        database=unquote(parts.path.strip("/")),
-        options=tuple(parse_qsl(parts.query)),
-    )
+        raise UsageError(f"Postgres URL without {' and '.join(missing)}", hint=ESCAPES)
+    user, password, database = (unquote(part or "") for part in (parts.username, parts.password, path))
+    host = parts.hostname or ""
+    if not re.fullmatch(r"[a-z0-9._-]+|[0-9a-f:.]+", host) or re.search(r"[\x00-\x1f\x7f]", user + password + database):
+        raise UsageError("not a Postgres URL: a part of it has characters that cannot be", hint=ESCAPES)
+    return PostgresAddress(host, port or 5432, user, password, database, _options(parts.query))
+
+
+def _split(text: str, what: str) -> tuple[SplitResult, int | None]:
+    try:
+        parts = urlsplit(text)
+        return parts, parts.port
+    except ValueError:  # its text repeats a part of the URL, which may be a piece of a password
+        raise UsageError(f"not {what}: host or port cannot be", hint=ESCAPES) from None
+
+
+def _options(query: str) -> tuple[tuple[str, str], ...]:
+    options = tuple(parse_qsl(query, keep_blank_values=True))
+    names = [name for name, _ in options]
+    for name in names:
+        if name in ELSEWHERE:
+            raise UsageError(f"option {name} is not allowed in a Postgres URL", hint=f"write it {ELSEWHERE[name]}")
+        if name not in OPTIONS:
+            near = difflib.get_close_matches(name, OPTIONS, n=1)
+            hint = f"did you mean {near[0]}?" if near else "leave it out: libpq has no such option for a client"
+            raise UsageError(f"option {name!r} is not one of a Postgres URL", hint=hint)
+        if names.count(name) > 1:
+            raise UsageError(f"option {name} stands twice in the Postgres URL", hint="leave one of them out")
+    return options
 
 
 def parse_endpoint(text: str) -> Endpoint:
     """Parse http://host:port. Raises UsageError for anything else; local engines speak plain HTTP."""
-    try:
-        parts = urlsplit(text)
-        port = parts.port
-    except ValueError as error:
-        raise UsageError(f"not an endpoint: {error}") from error
-    if parts.scheme != "http" or not parts.hostname or not port or parts.path.strip("/"):
+    parts, port = _split(text, "an endpoint")
+    if (
+        parts.scheme != "http"
+        or not parts.hostname
+        or not port
+        or parts.path.strip("/")
+        or parts.query
+        or parts.fragment
+    ):
         raise UsageError("not a local endpoint: wanted http://host:port")
+    if "@" in parts.netloc:
+        raise UsageError("a local endpoint has no user or password", hint="write it as http://host:port")
     return Endpoint(parts.hostname, port)
 
 
@@ -112,19 +162,17 @@ def parse_checkip_url(text: str) -> str:
 
     Who can forge that answer opens the production database to himself: plain HTTP is for this machine only.
     """
-    try:
-        parts = urlsplit(text)
-        _ = parts.port
-    except ValueError as error:
-        raise UsageError(f"not a URL: {error}") from error
+    parts, _ = _split(text, "a URL")
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise UsageError(f"{text!r} is not a URL such as https://checkip.amazonaws.com")
+        raise UsageError("not a URL such as https://checkip.amazonaws.com")
+    if "@" in parts.netloc:
+        raise UsageError("a user or password in this URL is not used", hint="leave it out")
     if parts.scheme == "http":
         try:
             loopback_host(parts.hostname)
         except NotLocal as error:
             raise UsageError(
-                f"{text} is not encrypted: what it answers could be forged", hint="use https://"
+                f"http://{parts.hostname} is not encrypted: what it answers could be forged", hint="use https://"
             ) from error
     return text
 

@@ -46,6 +46,14 @@ class ProjectLock:
             file.flush()
         self._file = file
 
+    def used_since(self, moment: float) -> bool:
+        """Tell whether another run holds the lock, or has taken or released it since `moment` (seconds since epoch)."""
+        try:
+            with self._path.open() as file:
+                return not _try(file) or os.fstat(file.fileno()).st_mtime >= moment
+        except OSError:
+            return False
+
     def release(self) -> None:
         """Let the next run go on."""
         if self._file:

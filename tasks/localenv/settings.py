@@ -12,14 +12,19 @@ import json
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from .addresses import Endpoint, PostgresAddress, loopback_host
 from .errors import LocalEnvError, UsageError
 from .kept import kept_ports
-from .variables import ENGINES, PORT_VARIABLES, TARGETS, VARIABLES, Variable, checked, choice
+from .variables import ENGINES, LIBPQ_VARIABLES, PORT_VARIABLES, TARGETS, VARIABLES, Variable, checked, choice
+
+if TYPE_CHECKING:
+    from dotenv.parser import Binding
+
+    from .guard import Permit
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -32,7 +37,8 @@ class Settings:
 
     `postgres`, `dynamodb` and `cognito` are those of the target: an endpoint is None where AWS's own is meant.
     `movable` names the services whose address nobody has set: env.up may give them another port.
-    `prod_postgres` and `prod_account` are production's whatever the target is; `workspace_ip` stands as it was given.
+    `prod_postgres`, `prod_reading` (a role that may only read) and `prod_account` are production's whatever the target
+    is; `workspace_ip` stands as it was given. With a `permit`, which the guard alone gives, stores open for writing.
     """
 
     root: Path
@@ -54,6 +60,7 @@ class Settings:
     hook_wait_s: float = 60
     hook_timeout_s: float = 600
     prod_postgres: PostgresAddress | None = None
+    prod_reading: PostgresAddress | None = None
     prod_account: str = ""
     security_group: str = ""
     security_group_rule: str = ""
@@ -61,6 +68,7 @@ class Settings:
     checkip_url: str = ""
     movable: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    permit: Permit | None = field(default=None, compare=False, repr=False)
 
     @property
     def is_local(self) -> bool:
@@ -126,6 +134,7 @@ def read_settings(
         user_pool_client_id=values["AWS_COGNITO_USER_POOL_CLIENT_ID"],
         dynamodb_local_jar=values["DYNAMODB_LOCAL_JAR"] or None,
         prod_postgres=values["PROD_CONNECTION_URL"] or None,
+        prod_reading=values["PROD_READ_CONNECTION_URL"] or None,
         prod_account=values["PROD_AWS_ACCOUNT_ID"],
         hook_wait_s=values["LOCALENV_HOOK_WAIT_S"],
         hook_timeout_s=values["LOCALENV_HOOK_TIMEOUT_S"],
@@ -134,7 +143,7 @@ def read_settings(
         workspace_ip=values["GITPOD_IP"],
         checkip_url=values["LOCALENV_CHECKIP_URL"],
         movable=tuple(s for s, name in PORT_VARIABLES.items() if not _given(_BY_NAME[name], environ, in_file)[1]),
-        warnings=(*_near_misses(in_file, dotenv), *_unfinished(state_dir)),
+        warnings=(*_near_misses(in_file, dotenv), *_ignored(environ), *_unfinished(state_dir)),
     )
     if choice_of_target == "prod":
         return _for_prod(settings, values["PROD_CONNECTION_URL"], environ, in_file)
@@ -170,9 +179,11 @@ def _for_local(settings: Settings, environ: Mapping[str, str], in_file: Mapping[
     note = emulated_pool_file(settings.state_dir)
     emulated = not settings.user_pool_id or (note.is_file() and settings.user_pool_id in note.read_text().split())
     kept = kept_ports(settings.state_dir, settings.project_id)
+    from_aws = f"AWS_COGNITO_USER_POOL_ID names a real pool: users are read from AWS, {settings.user_pool_id}"
     return replace(
         settings,
-        postgres=replace(postgres, host=here("CONNECTION_URL", postgres.host)),
+        warnings=settings.warnings if emulated else (*settings.warnings, from_aws),
+        postgres=replace(postgres, host=here("CONNECTION_URL", postgres.host), is_local=True),
         dynamodb=Endpoint(here("AWS_ENDPOINT_URL_DYNAMODB", dynamodb.host), dynamodb.port),
         cognito=Endpoint(here("AWS_ENDPOINT_URL_COGNITO_IDENTITY_PROVIDER", cognito.host), cognito.port)
         if emulated
@@ -192,15 +203,33 @@ def _for_prod(
 
 
 def _read_dotenv(path: Path) -> dict[str, str]:
+    """Read NAME=value lines as python-dotenv does. Raises UsageError for a line that it would pass over."""
     if not path.is_file():
         return {}
-    from dotenv import dotenv_values
+    from dotenv.parser import parse_stream
 
     try:
-        found = dotenv_values(path, interpolate=False)
+        with path.open(encoding="utf-8-sig") as file:
+            found = list(parse_stream(file))
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path.name} cannot be read: {error}") from error
-    return {name: value for name, value in found.items() if value is not None}
+        reason = error.strerror if isinstance(error, OSError) else f"byte {error.start + 1} is not UTF-8"
+        raise UsageError(f"{path.name} cannot be read: {reason}", hint="correct the file") from error
+    for binding in found:
+        _require_whole(binding, path)
+    return {binding.key: binding.value for binding in found if binding.key and binding.value is not None}
+
+
+def _require_whole(binding: Binding, path: Path) -> None:
+    """Raise UsageError for what is no NAME=value. Its text may hold a secret, so only its name is repeated."""
+    if not binding.error and (binding.value is not None or binding.key not in _BY_NAME):
+        return
+    text = binding.original.string.lstrip()
+    line = binding.original.line + binding.original.string[: -len(text) or None].count("\n")
+    name = re.match(r"(?:export\s+)?(\w+)", text)
+    hint = f"write it as {name[1] if name else 'NAME'}=value" + (
+        "; close its quote" if re.search(r"=\s*['\"]", text) else ""
+    )
+    raise UsageError(f"{path.name}:{line}: not a line of the form NAME=value", hint=hint)
 
 
 def _value(variable: Variable, environ: Mapping[str, str], in_file: Mapping[str, str], dotenv: Path) -> Any:
@@ -238,6 +267,12 @@ def _unfinished(state_dir: Path) -> list[str]:
         return [str(json.loads((state_dir / "snapshots" / "unfinished.json").read_bytes())["sentence"])]
     except (OSError, ValueError, KeyError, TypeError):
         return []
+
+
+def _ignored(environ: Mapping[str, str]) -> list[str]:
+    """Return one line that names libpq's variables for where and as whom to connect; nothing where none is set."""
+    found = [name for name in LIBPQ_VARIABLES if environ.get(name)]
+    return [f"{', '.join(found)}: ignored, the connection URL alone says where and as whom"] if found else []
 
 
 def _near_misses(in_file: Mapping[str, str], dotenv: Path) -> list[str]:

@@ -87,6 +87,7 @@ VARIABLES = (
         "CONNECTION_URL", "postgresql://postgres:password@localhost:5432/cruddur", parse_postgres_url, secret=True
     ),
     Variable("PROD_CONNECTION_URL", "", parse_postgres_url, secret=True),
+    Variable("PROD_READ_CONNECTION_URL", "", parse_postgres_url, secret=True),
     Variable("AWS_ENDPOINT_URL_DYNAMODB", "http://localhost:8000", parse_endpoint, formerly="AWS_ENDPOINT_URL"),
     Variable("AWS_ENDPOINT_URL_COGNITO_IDENTITY_PROVIDER", "http://localhost:9229", parse_endpoint),
     Variable("AWS_DEFAULT_REGION", "us-east-1", pattern(r"[a-z]{2}(-[a-z]+)+-\d", "an AWS region such as us-east-1")),
@@ -114,3 +115,18 @@ PORT_VARIABLES = {
     "cognito": "AWS_ENDPOINT_URL_COGNITO_IDENTITY_PROVIDER",
 }
 """The setting that holds the port of each service."""
+
+LIBPQ_VARIABLES = (
+    "PGHOST",
+    "PGHOSTADDR",
+    "PGPORT",
+    "PGDATABASE",
+    "PGUSER",
+    "PGPASSWORD",
+    "PGPASSFILE",
+    "PGSERVICE",
+    "PGSERVICEFILE",
+    "PGOPTIONS",
+)
+"""What libpq and its programs read of where, as whom and with which settings to connect (PostgreSQL docs, "Environment
+Variables"). Here they are ignored: postgres/libpq.py."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from collections.abc import Iterator, Mapping
 from http.client import HTTPConnection, HTTPException
 from typing import TYPE_CHECKING, Any, Literal, Protocol
@@ -17,7 +18,8 @@ from .errors import LocalEnvError, ServiceFailed
 
 if TYPE_CHECKING:
     from .addresses import Endpoint
-    from .settings import Settings
+    from .guard import Permit
+    from .settings import Settings, Target
 
 Service = Literal["dynamodb", "dynamodbstreams", "cognito-idp"]
 TARGETS = {
@@ -27,6 +29,9 @@ TARGETS = {
 }
 JSON_VERSIONS = {"dynamodb": "1.0", "dynamodbstreams": "1.0", "cognito-idp": "1.1"}
 TIMEOUT_S = 60.0
+READING = re.compile(r"(Admin|Batch|Transact)?(Describe|Get|List|Lookup|Query|Scan|Simulate)")
+"""How the operations begin that change nothing, in every service that is called from here."""
+SELECT = re.compile(r"(\s|--[^\n]*\n|/\*.*?\*/)*SELECT\b", re.IGNORECASE | re.DOTALL)
 
 
 class AwsError(LocalEnvError):
@@ -57,9 +62,23 @@ class Api(Protocol):
 
 
 def api(settings: Settings, service: Service) -> Api:
-    """Give the API of the target: the local engine's where there is one, else AWS's own."""
+    """Return the API of the target: the local engine's where there is one, else AWS's own.
+
+    Operations that change something need settings with the guard's permit for that target.
+    """
     endpoint = settings.cognito if service == "cognito-idp" else settings.dynamodb
-    return LocalApi(endpoint, settings.region, service) if endpoint else AwsApi(settings, service)
+    if endpoint:
+        return LocalApi(endpoint, settings.region, service, permit=settings.permit)
+    return AwsApi(settings, service)
+
+
+def require_permit(permit: Permit | None, target: Target, operation: str, parameters: Mapping[str, Any]) -> None:
+    """Raise TypeError for an operation that may change something where the guard has not permitted that."""
+    if READING.match(operation) or (permit and permit.target == target):
+        return
+    if operation == "ExecuteStatement" and SELECT.match(str(parameters.get("Statement", ""))):
+        return
+    raise TypeError(f"{operation} may change {target} data, and the guard was not asked")
 
 
 def _base64(value: Any) -> str:
@@ -86,8 +105,9 @@ def pages(call: Api, operation: str, listed: str, token: tuple[str, str], **para
 class LocalApi:
     """The API of a local engine, over connections that are kept for the next call."""
 
-    def __init__(self, endpoint: Endpoint, region: str, service: Service) -> None:
+    def __init__(self, endpoint: Endpoint, region: str, service: Service, *, permit: Permit | None = None) -> None:
         self._endpoint = endpoint
+        self._permit = permit
         self._service = service
         # The engines route by the credential's scope and check no signature; DynamoDB Local wants the fields there.
         signed_for = "dynamodb" if service == "dynamodbstreams" else service
@@ -104,6 +124,7 @@ class LocalApi:
             self._idle.pop().close()
 
     def __call__(self, operation: str, /, **parameters: Any) -> dict[str, Any]:
+        require_permit(self._permit, "local", operation, parameters)
         status, text = self._exchange(operation, json.dumps(parameters, default=_base64).encode())
         try:
             body: dict[str, Any] = json.loads(text or b"{}")
@@ -161,8 +182,10 @@ class AwsApi:
         make: Any = client
         self._client: Any = make(settings, service)
         self._service = service
+        self._permit = settings.permit
 
     def __call__(self, operation: str, /, **parameters: Any) -> dict[str, Any]:
+        require_permit(self._permit, "prod", operation, parameters)
         from botocore import xform_name
         from botocore.exceptions import ClientError
 

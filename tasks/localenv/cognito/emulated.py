@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import LocalEnvError, ServiceFailed
-from ..wire import TIMEOUT_S
+from ..wire import TIMEOUT_S, require_permit
 
 if TYPE_CHECKING:
     from ..addresses import Endpoint
+    from ..guard import Permit
 
 DOOR = "/_localenv/cognito"
 TOKEN_HEADER = "X-Localenv-Token"
@@ -25,10 +26,11 @@ RESTART = "run `inv env.restart`, then the same command again"
 
 @dataclass(frozen=True)
 class Door:
-    """Where the emulator answers, and the file with the word that opens its door."""
+    """Where the emulator answers, the file with the word that opens its door, and the permit to change its state."""
 
     endpoint: Endpoint
     token: Path
+    permit: Permit | None = None
 
     def fetch(self) -> bytes:
         """Fetch the state, as JSON. Raises ServiceFailed where nobody answers, LocalEnvError where it is refused."""
@@ -36,6 +38,7 @@ class Door:
 
     def replace(self, state: bytes) -> None:
         """Replace the state: all of it, or nothing and LocalEnvError says why."""
+        require_permit(self.permit, "local", "ReplaceState", {})
         self._exchange("PUT", state)
 
     def _exchange(self, method: str, body: bytes) -> bytes:

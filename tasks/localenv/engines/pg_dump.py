@@ -7,7 +7,6 @@ takes (measured).
 from __future__ import annotations
 
 import shutil
-from dataclasses import replace
 from pathlib import Path
 
 from ..errors import PreflightFailed, ServiceFailed
@@ -27,8 +26,7 @@ def dump_command(settings: Settings) -> list[str | Path]:
         return _in_container(settings)
     from .postgres_home import installed_programs
 
-    address = replace(settings.postgres, password="")
-    return [installed_programs() / "bin" / "pg_dump", "--dbname", address.url()]
+    return [installed_programs() / "bin" / "pg_dump"]
 
 
 def _in_container(settings: Settings) -> list[str | Path]:
@@ -43,7 +41,7 @@ def _in_container(settings: Settings) -> list[str | Path]:
     container = current(DockerApi(endpoint).containers(settings.project_id)).get("postgres")
     if container is None:
         raise ServiceFailed("there is no container of Postgres", hint="run `inv env.up`")
-    # The socket inside, which the image trusts.
-    address = replace(settings.postgres, host="", port=SOCKET_PORT, password="", options=())
-    inside = ["pg_dump", "--dbname", address.url()]
-    return [docker, "--host", endpoint.url, "exec", "-e", "PGPASSWORD", container.id, *inside]
+    # The socket inside, which the image trusts. Variables, since pg_dump takes a name with = in it for a whole URL.
+    told = {"PGPORT": SOCKET_PORT, "PGUSER": settings.postgres.user, "PGDATABASE": settings.postgres.database}
+    words = [word for name, value in told.items() for word in ("-e", f"{name}={value}")]
+    return [docker, "--host", endpoint.url, "exec", *words, container.id, "pg_dump"]

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import contextlib
+import ipaddress
+import os
 import queue
+import socket
 import threading
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..addresses import loopback_host
 from ..errors import LocalEnvError, NotLocal, PreflightFailed, ServiceFailed, TimedOut
+from . import libpq
 
 if TYPE_CHECKING:
     import psycopg
 
     from ..addresses import PostgresAddress
+
+Found = TypeVar("Found")
 
 APPLICATION = "localenv"
 """application_name of our own sessions, so that db.sessions can tell them apart."""
@@ -22,12 +28,13 @@ CONNECT_S = 5
 LOCK_S = 10
 """How long a statement of ours waits for another session's lock."""
 HINTS = {
-    "25006": "say --write to let it change data",
+    "25006": "pass --write to let it change data",
     "42501": "use a connection URL with the owner's user: this one may not do it",
     "55P03": "another session holds a lock: look with `inv db.sessions`, end it with `inv db.sessions --kill`",
 }
 """What to do about a SQLSTATE that Postgres gives no hint for."""
 DISK_FULL = "53100"
+_resolved: dict[str, tuple[str, ...]] = {}
 LOCAL_HINT = "run `inv env.up`, or `inv doctor`"
 REMOTE_HINT = "check that its firewall or security group lets this address in"
 
@@ -49,29 +56,99 @@ def connect(
 ) -> psycopg.Connection[tuple[Any, ...]]:
     """Open a connection to the address's database, or to another one on the same server.
 
-    Raises ServiceFailed or TimedOut when nobody answers within 5 s, DatabaseMissing, LocalEnvError when the server
-    refuses the user.
+    It is read-only unless the address carries a permit. Raises ServiceFailed or TimedOut when nobody answers within
+    5 s, DatabaseMissing, LocalEnvError when the server refuses the user, NotLocal when it is another one than meant.
     """
+    given = libpq.seclude()
     import psycopg
 
-    defaults: dict[str, Any] = {
+    where = f"postgres {address.host}:{address.port}/{address.database if database is None else database}"
+    behind = resolve(address.host, where)
+    keywords = {
         "connect_timeout": CONNECT_S,
         "application_name": APPLICATION,
-        "client_encoding": "UTF8",
         "prepare_threshold": None,  # a file may DEALLOCATE ALL, and a pooler in between may lose them
+        **protection(address, given),
+        **libpq.parameters(address, behind, database),
+        "client_encoding": "UTF8",
     }
-    keywords: dict[str, Any] = {**defaults, **address.keywords(database)}
-    where = f"postgres {address.host}:{address.port}/{keywords['dbname']}"
 
     def open_it() -> psycopg.Connection[tuple[Any, ...]]:
         return psycopg.connect(autocommit=autocommit, **keywords)
 
     try:
-        return open_it() if _is_loopback(address.host) else _within(CONNECT_S, open_it, where)
+        conn = open_it() if _is_loopback(address.host) else _within(CONNECT_S, open_it, where)
     except psycopg.OperationalError as error:
         raise _refusal(error, where, nobody=LOCAL_HINT if _is_loopback(address.host) else REMOTE_HINT) from error
-    except psycopg.ProgrammingError as error:  # an option of the URL that libpq does not know
+    except psycopg.ProgrammingError as error:  # an option of the URL that this libpq does not take
         raise LocalEnvError(f"{where}: {_reason(error)}", hint="correct the connection URL") from error
+    _require_peer(conn, behind, address.port, where)
+    if address.permit is None:
+        _close_to_writes(conn, autocommit=autocommit)
+    return conn
+
+
+def client_environment(address: PostgresAddress, database: str | None = None) -> dict[str, str]:
+    """Return the environment for psql, pgcli or pg_dump: the user's own, with all of libpq's variables set by us.
+
+    The session is read-only unless the address carries a permit; it can lift that, as any session can.
+    """
+    given = libpq.seclude()
+    where = f"postgres {address}"
+    parameters = {
+        "connect_timeout": CONNECT_S,
+        **protection(address, given),
+        **libpq.parameters(address, resolve(address.host, where), database),
+    }
+    if address.permit is None:
+        parameters["options"] = "-c default_transaction_read_only=on"
+    return {**os.environ, **libpq.environment(parameters)}
+
+
+def protection(address: PostgresAddress, given: Mapping[str, str]) -> dict[str, str]:
+    """Return the connection parameters of the user's PGSSL* variables and their like, which are about production.
+
+    Raises UsageError for one that libpq does not know.
+    """
+    return {} if address.is_local else libpq.security_parameters(given)
+
+
+def resolve(host: str, where: str) -> tuple[str, ...]:
+    """Return the addresses behind a host, looked up once a run: what is shown is what is connected to.
+
+    Raises ServiceFailed when there are none, TimedOut when nobody tells within 5 s.
+    """
+    with contextlib.suppress(ValueError):
+        return (str(ipaddress.ip_address(host)),)
+    if host not in _resolved:
+
+        def look_up() -> tuple[str, ...]:
+            found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+            return tuple(dict.fromkeys(str(sockaddr[0]) for *_, sockaddr in found))
+
+        try:
+            _resolved[host] = _within(CONNECT_S, look_up, where)
+        except OSError as error:
+            reason = (error.strerror or str(error)).lower()
+            raise ServiceFailed(f"{where}: {reason}", hint="correct the host in the connection URL") from error
+    return _resolved[host]
+
+
+def _require_peer(conn: psycopg.Connection[Any], addresses: tuple[str, ...], port: int, where: str) -> None:
+    """Close a connection whose other end is not what was asked for, and raise NotLocal."""
+    with socket.socket(fileno=os.dup(conn.fileno())) as other:
+        peer = other.getpeername()
+    if not isinstance(peer, tuple) or peer[1] != port or peer[0].partition("%")[0] not in addresses:
+        conn.close()
+        raise NotLocal(f"{where}: connected to {peer!r} instead", hint="look what changes where libpq connects to")
+
+
+def _close_to_writes(conn: psycopg.Connection[Any], *, autocommit: bool) -> None:
+    """Have the server refuse to change anything: only the guard opens a store for writing."""
+    if autocommit:
+        conn.execute("SET default_transaction_read_only = on")
+    else:
+        conn.read_only = True
 
 
 @contextlib.contextmanager
@@ -137,22 +214,22 @@ def _is_loopback(host: str) -> bool:
     return True
 
 
-def _within(seconds: float, open_it: Any, where: str) -> psycopg.Connection[tuple[Any, ...]]:
-    """Open a connection within a time for all of it: libpq's own limit is per address, and not for name look-ups."""
+def _within(seconds: float, work: Callable[[], Found], where: str) -> Found:
+    """Do something within a time for all of it: libpq's own limit is per address, and none is for name look-ups."""
     answer: queue.SimpleQueue[Any] = queue.SimpleQueue()
 
-    def work() -> None:
+    def do() -> None:
         try:
-            answer.put(open_it())
+            answer.put(work())
         except BaseException as error:  # noqa: BLE001 - handed to the caller's thread, whatever it is
             answer.put(error)
 
-    threading.Thread(target=work, daemon=True).start()
+    threading.Thread(target=do, daemon=True).start()
     try:
         found = answer.get(timeout=seconds)
     except queue.Empty:
         raise TimedOut(f"{where}: no answer within {seconds:.0f} s", hint="check host, port and firewall") from None
     if isinstance(found, BaseException):
         raise found
-    conn: psycopg.Connection[tuple[Any, ...]] = found
-    return conn
+    result: Found = found
+    return result

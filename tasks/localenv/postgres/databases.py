@@ -179,6 +179,8 @@ def sessions(conn: psycopg.Connection[Any], *names: str) -> list[Session]:
 
 def terminate(conn: psycopg.Connection[Any], names: Iterable[str]) -> list[Session]:
     """End the sessions in these databases and wait until they are gone. Return whose they were."""
+    if conn.info.parameter_status("default_transaction_read_only") == "on":  # told by PostgreSQL 14 and newer
+        raise TypeError("sessions are ended only with the guard's permit")
     ended = sessions(conn, *names)
     if ended:
         with server_errors("sessions"):

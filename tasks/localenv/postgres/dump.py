@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING
 from .. import shell
 from ..disk import disk_errors, no_space, tells_of_full_disk
 from ..errors import LocalEnvError
-from .connection import connect, server_errors
+from .connection import client_environment, connect, server_errors
 from .contents import Contents, measure
 
 if TYPE_CHECKING:
@@ -37,7 +36,7 @@ def _run(command: Sequence[str | Path], address: PostgresAddress, path: Path) ->
     with disk_errors(path.parent), path.open("wb") as file:
         done = shell.run(
             [*command, "--encoding=UTF8", "--no-owner", "--no-privileges", "--no-password"],
-            env={**os.environ, "PGPASSWORD": address.password, "PGCONNECT_TIMEOUT": "5", "LC_ALL": "C"},
+            env={**client_environment(address), "LC_ALL": "C"},
             timeout_s=TIMEOUT_S,
             output=file,
         )

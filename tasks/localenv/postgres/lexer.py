@@ -21,6 +21,7 @@ BOM = b"\xef\xbb\xbf"
 _BLANK = re.compile(rb"(?:[ \t\r\n\f\v]+|--[^\r\n]*)+")
 _WORD = re.compile(rb"[A-Za-z_\x80-\xff][A-Za-z0-9_$\x80-\xff]*")
 _NAME_PART = re.compile(rb"[A-Za-z0-9_$\x80-\xff]+")
+_NAME = re.compile(rb'"(?:[^"]|"")*"')
 _HEAD = re.compile(rb"[A-Za-z_]+")
 _DOLLAR = re.compile(rb"\$(?:[A-Za-z_\x80-\xff][A-Za-z0-9_\x80-\xff]*)?\$")
 _LINE = re.compile(rb"[^\n]*")
@@ -80,6 +81,38 @@ def statements(text: Text) -> Iterator[Statement]:
         position = statement.data[1] if statement.data else statement.end
         if statement.data:
             position = _LINE.match(text, position).end() + 1  # type: ignore[union-attr]
+
+
+def first_words(text: Text) -> tuple[str, ...]:
+    """Return the first words of a script in lower case, five at most, after blanks, comments and parentheses."""
+    position = _skip_blank(text, 0)
+    while text[position : position + 1] == b"(":
+        position = _skip_blank(text, position + 1)
+    return _words(text, position)
+
+
+def called(text: Text) -> Iterator[str]:
+    """Yield the names that a parenthesis follows, as the server reads them: functions, and words such as IN.
+
+    What stands in strings and comments is none. For every name written as U&"…" it yields U&: its escapes are the
+    server's matter.
+    """
+    position = 0
+    while position < len(text):
+        position = _skip_blank(text, position)
+        quoted, word = _NAME.match(text, position), _WORD.match(text, position)
+        if quoted or word:
+            found = (quoted or word).group()  # type: ignore[union-attr]
+            end = position + len(found)
+            after = _skip_blank(text, end)
+            if quoted and text[position - 2 : position] in (b"U&", b"u&"):
+                yield "U&"
+            elif text[after : after + 1] == b"(":
+                name = found[1:-1].replace(b'""', b'"') if quoted else found.lower()
+                yield name.decode(errors="replace")
+            position = end if quoted else _after_word(text, end)
+        else:
+            position = _after(text, position, text[position : position + 1])
 
 
 def _read(text: Text, start: int) -> Statement:

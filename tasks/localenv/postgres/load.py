@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .. import guard
 from ..errors import ConfirmationNeeded
 from ..people import PEOPLE, Person, nearest, read_people
 from . import databases, ledger, session
@@ -148,19 +149,13 @@ def fill(conn: psycopg.Connection[Any], settings: Settings, scripts: Sequence[Sc
 
 def require_ours(observed: Observed, settings: Settings, *, yes: bool) -> None:
     """Raise ConfirmationNeeded for a local database that holds something and does not carry our marker."""
-    if not settings.is_local or yes or observed.is_empty or observed.project_id == settings.project_id:
-        return
-    raise ConfirmationNeeded(
-        f"database {settings.postgres.database} {whose(observed, settings.project_id)}",
-        hint="say --yes to go on with it as this project's own",
-    )
+    guard.require_ours(settings, seen(observed, settings), yes=yes)
 
 
-def whose(observed: Observed, project_id: str) -> str:
-    """Say what a database has that does not carry this project's marker."""
-    if observed.project_id:
-        return f"belongs to project {observed.project_id}, not to {project_id}"
-    return f"holds {objects(observed)} that this project did not make"
+def seen(observed: Observed, settings: Settings) -> guard.Observed:
+    """Return what the guard has to know of the database."""
+    holds = "" if observed.is_empty else objects(observed)
+    return guard.Observed(settings.postgres.database, observed.project_id, holds)
 
 
 def owner(settings: Settings) -> str:

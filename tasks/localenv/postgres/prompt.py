@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import shell
 from ..errors import LocalEnvError
-from .connection import connect, server_errors
+from .connection import client_environment, connect, server_errors
 from .lexer import statements
 from .query import Rows, as_table
 
 if TYPE_CHECKING:
     import psycopg
 
-    from ..settings import Settings
+    from ..addresses import PostgresAddress
 
 CLIENTS = ("psql", "pgcli")
 LEAVE = ("\\q", "exit", "quit")
@@ -31,25 +29,23 @@ def find_client(shipped: Path | None) -> Path | None:
     return Path(found) if found else shipped
 
 
-def attach(client: Path, settings: Settings, *, write: bool) -> int:
-    """Run the client on the database and return its exit code. The password goes by the environment, unseen by `ps`."""
-    address = settings.postgres
-    environ = {**os.environ, "PGPASSWORD": address.password, "PGCONNECT_TIMEOUT": "5"}
-    if not write:
-        environ["PGOPTIONS"] = "-c default_transaction_read_only=on"
-    return shell.attach([client, replace(address, password="").url()], env=environ)
+def attach(client: Path, address: PostgresAddress) -> int:
+    """Run the client on the database, read-only unless the address has a permit, and return its exit code.
+
+    All that it is told goes by the environment: arguments would be seen by `ps`, and taken for a URL or an option.
+    """
+    return shell.attach([client], env=client_environment(address))
 
 
-def converse(settings: Settings, ask: Callable[[str], str], show: Callable[[str], None], *, write: bool) -> None:
+def converse(address: PostgresAddress, ask: Callable[[str], str], show: Callable[[str], None]) -> None:
     """Read statements, run each and show what it gives, until \\q or the end of the input.
 
     `ask` takes the prompt and gives a line without its newline, or raises EOFError. A failing statement is shown,
     and the next one asked for.
     """
-    with connect(settings.postgres, autocommit=True) as conn:
-        conn.execute(f"SET default_transaction_read_only = {'off' if write else 'on'}".encode())
-        show(f"{settings.postgres}, PostgreSQL {conn.info.parameter_status('server_version')}; {HELP}")
-        for statement in _typed(ask, settings.postgres.database):
+    with connect(address, autocommit=True) as conn:
+        show(f"{address}, PostgreSQL {conn.info.parameter_status('server_version')}; {HELP}")
+        for statement in _typed(ask, address.database):
             try:
                 for line in as_table(_run(conn, statement)):
                     show(line)

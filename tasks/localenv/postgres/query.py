@@ -14,17 +14,41 @@ from typing import TYPE_CHECKING, Any
 from ..errors import UsageError
 from .connection import connect, server_error
 from .faults import Batch, Diagnosis, sql_error
-from .lexer import Statement, statements
+from .lexer import Statement, called, first_words, statements
 from .sqlfile import SqlFile, read_sql
 
 if TYPE_CHECKING:
     import psycopg
 
+    from ..addresses import PostgresAddress
     from ..settings import Settings
 
 FETCH_ROWS = 1000
 """Rows that come over at once; the widths of a table's columns are those of the first so many."""
 _QUERIES = (("select",), ("with",), ("values",), ("table",))
+_READING = (*_QUERIES, ("explain",), ("show",))
+ACTING = {
+    "ends or disturbs other sessions, or the server": r"pg_(terminate|cancel)_\w+|pg_(reload|rotate|promote|log)_?\w*",
+    "holds a lock, or tells others something": r"pg_(try_)?advisory_\w+|pg_notify",
+    "lifts the setting that makes the session read-only": r"set_config",
+    "acts on the log, replication or backups": (
+        r"pg_(switch|create|drop|copy|sync)_\w+|pg_logical_\w+|pg_replication_\w+|pg_wal_replay_(pause|resume)"
+        r"|pg_backup_\w+|pg_(start|stop)_backup"
+    ),
+    "resets or replaces statistics, or evicts buffers": (
+        r"\w*_reset(_\w+)?|pg_(restore|clear)_\w+_stats?|pg_stat_force_\w+|pg_import_\w+|pg_buffercache_(evict|mark)\w*"
+        r"|pg_prewarm|pg_truncate_visibility_map"
+    ),
+    "writes files or large objects": r"lo_\w+|lowrite|pg_file_\w+",
+    "runs text as SQL, in which anything may stand": (
+        r"\w+_to_xml(schema|_and_xmlschema)?|dblink\w*|ts_stat|ts_rewrite|crosstab\w*|connectby|pg_background_\w+"
+    ),
+    "reaches out of the server": r"\w+_(to|from)_s3|invoke|http\w*",
+}
+"""Functions that act although a session is read-only, by what they do. PostgreSQL 18 docs, "System Administration
+Functions", "Functions on XML Data", its contrib modules, and the extensions of Amazon RDS. A read-only session still
+ends other sessions, notifies and writes the server's files (tried)."""
+_ACTING = re.compile("|".join(f"(?P<_{number}>{names})" for number, names in enumerate(ACTING.values())))
 _DECLARE = b"DECLARE localenv_query NO SCROLL CURSOR FOR "
 _FETCH = f"FETCH FORWARD {FETCH_ROWS} FROM localenv_query"
 _PARAMETER = re.compile(r"%\((\w+)\)[sbt]")
@@ -61,6 +85,22 @@ def read_statement(settings: Settings, text: str, path: str) -> SqlFile:
     return file
 
 
+def require_read(file: SqlFile) -> None:
+    """Raise UsageError for a statement that is more than a look, or calls a function that acts."""
+    words = first_words(file.text)[:1]
+    if words not in _READING:
+        what = " ".join(words).upper() or "this"
+        raise UsageError(
+            f"{file.name}: {what} is not a SELECT, VALUES, TABLE, EXPLAIN or SHOW",
+            hint="pass --write to let it change data",
+        )
+    for name in called(file.text):
+        found = _ACTING.fullmatch(name)
+        if found or name == "U&":
+            why = "hides its name in escapes" if not found else list(ACTING)[int(str(found.lastgroup)[1:])]
+            raise UsageError(f"{file.name}: {name} {why}", hint="pass --write to call it")
+
+
 def parse_parameters(given: Iterable[str], file: SqlFile) -> dict[str, str]:
     """Read name=value pairs and hold them against the %(name)s in the statement. Raises UsageError."""
     pairs = [pair.partition("=") for pair in given]
@@ -80,16 +120,15 @@ def parse_parameters(given: Iterable[str], file: SqlFile) -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def run(settings: Settings, file: SqlFile, parameters: Mapping[str, str], *, write: bool = False) -> Iterator[Rows]:
-    """Run the statement in a transaction, read-only unless `write`, and give its rows while they arrive.
+def run(address: PostgresAddress, file: SqlFile, parameters: Mapping[str, str]) -> Iterator[Rows]:
+    """Run the statement in a transaction, read-only unless the address has a permit, and give its rows as they arrive.
 
     A query is read through a cursor on the server, a thousand rows at a time, so that no table is too large.
     The transaction is committed at the end of the block. Raises SqlError or SqlRefused.
     """
-    streamed = not write and next(statements(file.text)).words[:1] in _QUERIES
+    streamed = address.permit is None and next(statements(file.text)).words[:1] in _QUERIES
     declare = _DECLARE if streamed else b""
-    with connect(settings.postgres) as conn:
-        conn.read_only = not write
+    with connect(address) as conn:
         cursor = conn.cursor()
         with _placed(file, declare, parameters):
             cursor.execute(declare + bytes(file.text), parameters or None)

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
+from .. import guard
 from ..ages import ago
 from ..errors import ConfirmationNeeded, LocalEnvError
 from . import databases, ledger, load
@@ -56,7 +57,7 @@ def decide(observed: Observed, scripts: Sequence[Script], project_id: str, *, ty
     if same and not changed:
         return Decision("keep", same)
     if not ours:
-        holds = load.whose(observed, project_id)
+        holds = guard.whose(guard.Observed("", observed.project_id, load.objects(observed)), project_id)
         return _build_or_keep(f"it {holds}", "inv db.setup --yes", typed=typed)
     if not typed and _is_shape_only(observed, scripts):
         return Decision("seed", "the schema is there, the seeds are not")

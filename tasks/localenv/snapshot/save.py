@@ -116,7 +116,7 @@ def door(settings: Settings) -> Door:
     from ..engines.emulator_server import TOKEN
 
     assert settings.cognito
-    return Door(settings.cognito, data_folder(settings) / TOKEN)
+    return Door(settings.cognito, data_folder(settings) / TOKEN, settings.permit)
 
 
 def is_there(settings: Settings) -> bool:

@@ -1,0 +1,39 @@
+"""What --target prod shows before it changes anything: whose data it is, in which account, region and host."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from . import guard
+
+if TYPE_CHECKING:
+    from .settings import Settings
+
+Caller = tuple[str, str]
+"""An AWS account's id, and the ARN of who calls."""
+
+
+def fetch_caller(settings: Settings) -> Caller:
+    """Fetch whose the credentials are, from STS. Raises UsageError for those that are missing or expired."""
+    from .aws import aws_errors, client
+
+    sts = client(settings, "sts")
+    with aws_errors("AWS account"):
+        caller = sts.get_caller_identity()
+    return caller["Account"], caller["Arn"]
+
+
+def whereabouts(settings: Settings, caller: Caller) -> list[str]:
+    """Return account, region and hosts, in two lines without a secret."""
+    account, arn = caller
+    return [
+        f"target prod: account {account} ({arn}), region {settings.region}",
+        f"hosts: dynamodb.{settings.region}.amazonaws.com, postgres {settings.postgres}",
+    ]
+
+
+def describe(settings: Settings) -> list[str]:
+    """Fetch whose the prod target's data is, and return its lines. Raises UsageError for another account."""
+    caller = fetch_caller(settings)
+    guard.require_account(settings, *caller)
+    return whereabouts(settings, caller)
