@@ -116,7 +116,7 @@ class GraphRun:
         return self.results
 
     def _walk(self) -> None:
-        """Perform every call that is not done yet, each after those that it needs; until one fails, or wants the lock."""
+        """Perform each call that is not done yet, after those that it needs; until one fails, or wants the lock."""
         left = [node for node in self.nodes if id(node) not in self.outcome]
         sorter = graphlib.TopologicalSorter({id(n): [id(b) for b in n.before if b in left] for n in left})
         by_id = {id(node): node for node in left}

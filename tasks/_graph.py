@@ -45,13 +45,13 @@ class Option(Argument):
 class Step(Task[Any]):
     """A task that takes part in the graph.
 
-    `effect` is what the body does to data, and `effects` what it does instead with an option set: {"write": WRITES}. `shows`
-    marks one that prints data, as those do that read: what it needs and has is not worth a line.
-    `check(c)` returns a reason to skip, or None; it only reads. `plan(c)` returns lines that say what the body
-    would change. A task that reads takes no lock. Nor does one with `lock` False: it writes, but is safe beside any
-    other run. `aggregate` marks a task that stands for its `pre`: --force means them
-    too. `alone` names a flag with which the body needs none of its `pre`. `local_only` refuses --target prod, and is
-    skipped there as the `pre` of others. `after` names steps that it waits for where they are part of the run, without
+    `effect` is what the body does to data, and `effects` what it does instead with an option set: {"write": WRITES}.
+    `shows` marks one that prints data, as those do that read: what it needs and has is not worth a line. `check(c)`
+    returns a reason to skip, or None; it only reads. `plan(c)` returns lines that say what the body would change. A
+    task that reads takes no lock. Nor does one with `lock` False: it writes, but is safe beside any other run.
+    `aggregate` marks a task that stands for its `pre`: --force means them too. `alone` names a flag with which the
+    body needs none of its `pre`. `local_only` refuses --target prod, and is skipped there as the `pre` of others.
+    `after` names steps that it waits for where they are part of the run, without
     needing them.
     """
 

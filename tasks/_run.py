@@ -183,10 +183,10 @@ class Run:
         guard.require_account(self.settings, *caller)
         for line in whereabouts(self.settings, caller):
             self.say(line)
-        if not confirm and self.interactive:
-            confirm = self._ask(f"Type {name} to change this production data: ")
+        question = f"Type {name} to change this production data: "
+        consent = confirm or (self._ask(question) if self.interactive else None)
         observed = guard.Observed(name, account=caller[0])
-        return guard.permitted(self.settings, guard.decide(self.settings, self.effect, observed, consent=confirm))
+        return guard.permitted(self.settings, guard.decide(self.settings, self.effect, observed, consent=consent))
 
     @staticmethod
     def _ask(question: str) -> str:

@@ -140,7 +140,7 @@ def cli(live_environment: dict[str, str], tmp_path: Path) -> Cli:
     Keywords are further variables of its environment: cli("db.seed", "--plan", DDB_MESSAGE_TABLE=name).
     """
 
-    def run(*words: str, **environ: str) -> Finished:
-        return inv(*words, environ={**live_environment, **environ}, cwd=tmp_path)
+    def run(*words: str, text: str = "", **environ: str) -> Finished:
+        return inv(*words, environ={**live_environment, **environ}, cwd=tmp_path, text=text)
 
     return run

@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from tasks.localenv import guard
@@ -46,8 +46,12 @@ def environment(state_dir: Path) -> dict[str, str]:
 
 def permitted(settings: Settings) -> Settings:
     """Return the settings with the guard's permit to change what is theirs, as a step would get it."""
-    permit = guard.decide(replace(settings, target="local"), guard.WRITES, guard.Observed("what the tests made"))
-    return guard.permitted(settings, permit)
+    return guard.permitted(settings, guard.decide(settings, guard.WRITES, guard.Observed("what the tests made")))
+
+
+def permitted_at_aws(settings: Settings) -> Settings:
+    """Return the settings with the guard's permit to change what is at AWS."""
+    return guard.permitted(settings, guard.decide_at_aws(settings, guard.WRITES, guard.Observed("what the tests made")))
 
 
 def reachable(folder: Path) -> Path:

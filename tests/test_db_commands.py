@@ -15,8 +15,11 @@ from typing import Any
 
 import pytest
 
+from tasks.localenv.errors import UsageError
 from tasks.localenv.postgres import load, setup
 from tasks.localenv.postgres.connection import connect
+from tasks.localenv.postgres.query import require_read
+from tasks.localenv.postgres.sqlfile import SqlFile
 from tasks.localenv.settings import ROOT, Settings
 from tests.environments import Finished, inv
 
@@ -195,6 +198,46 @@ def test_a_query_may_write_only_when_told_to(db: Db, built: Settings) -> None:
     assert (done.code, done.stdout.split()) == (0, ["handle", "------", "x"])
     assert "x" in db("db.query", "--sql", "TABLE users").stdout
     assert db("db.query", "--sql", "UPDATE users SET handle = handle", "--write").stdout == "UPDATE 6\n"
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "select pg_terminate_backend(1)",
+        'select pg_catalog . "pg_terminate_backend" /* x */ (1)',
+        "select e'\\'' || pg_notify('a', 'b')",
+        "select U&\"!0070g_notify\" UESCAPE '!' ('a', 'b')",
+        "(select Pg_Notify ('a', 'b'))",
+        "with a as (select set_config('transaction_read_only', 'off', false)) select * from a",
+        "explain analyze select lo_create(0)",
+        "select query_to_xml('select pg_reload_conf()', true, true, '')",
+        "copy (select 1) to program 'touch /tmp/x'",
+        "do 'begin end'",
+        "set default_transaction_read_only = off",
+        "/* c */ call x()",
+        "delete from users",
+    ],
+)
+def test_a_query_without_write_only_looks(sql: str) -> None:
+    with pytest.raises(UsageError, match="query: ") as caught:
+        require_read(SqlFile("query", sql.encode()))
+    assert caught.value.hint.startswith("pass --write to ")
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "select 'pg_notify(1)', $$pg_notify($$, coalesce(max(x), now()) from t -- pg_notify(1)",
+        "/* c */ ( (select 1) union select 2)",
+        "table users",
+        "values (1), (2)",
+        "show all",
+        "explain select 1",
+        "with a as (select 1) select * from pg_replication_slots where b in (1)",
+    ],
+)
+def test_what_only_looks_needs_no_write(sql: str) -> None:
+    require_read(SqlFile("query", sql.encode()))
 
 
 @pytest.mark.parametrize(

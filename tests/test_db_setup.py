@@ -261,7 +261,8 @@ def test_a_run_killed_while_it_builds_is_repaired_by_the_next(project: Settings,
         "from pathlib import Path; from dataclasses import replace\n"
         "from tasks.localenv.postgres import setup; from tasks.localenv.settings import read_settings\n"
         "from tests.environments import permitted\n"
-        f"settings = replace(permitted(read_settings()), root=Path({str(project.root)!r}), project_id={project.project_id!r})\n"
+        "settings = permitted(read_settings())\n"
+        f"settings = replace(settings, root=Path({str(project.root)!r}), project_id={project.project_id!r})\n"
         "setup.setup(settings, print, typed=True)\n"
     )
     environ = {**os.environ, "CONNECTION_URL": project.postgres.url(masked=False), "PYTHONPATH": str(ROOT)}

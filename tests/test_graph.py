@@ -21,7 +21,7 @@ from invoke import Collection, Config, Executor, Exit
 from tasks._executor import GraphExecutor
 from tasks._graph import READS, WRITES, StepContext, step
 from tasks._output import Reporter
-from tasks.localenv.errors import ConfirmationNeeded, LocalEnvError
+from tasks.localenv.errors import ConfirmationNeeded, LocalEnvError, ServiceFailed
 from tasks.localenv.lock import ProjectLock
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -282,6 +282,67 @@ def test_a_run_that_waited_for_the_lock_asks_its_check_again(stage: Stage, tmp_p
     stage.add("seed", check=check)
     stage.run("seed")
     assert stage.ran == []
+
+
+def test_a_run_that_waited_for_the_lock_asks_all_that_it_needs_again(stage: Stage, tmp_path: Path) -> None:
+    other = ProjectLock(tmp_path)
+    other.acquire("inv env.down", lambda line: None)
+    is_up = True
+
+    def end_other() -> None:
+        nonlocal is_up
+        is_up = False
+        other.release()
+
+    def check_seed(c: StepContext) -> str | None:
+        threading.Timer(0.1, end_other).start() if other.held else None
+        return None
+
+    stage.add("up", check=lambda c: "running" if is_up else None)
+    stage.add("setup", "up", check=lambda c: "unchanged" if is_up or "up" not in stage.ran else None)
+    stage.add("seed", "setup", check=check_seed)
+    stage.run("seed")
+    assert stage.ran == ["up", "setup", "seed"]
+
+
+def test_what_only_looked_beside_another_run_looks_again_once_that_has_ended(stage: Stage, tmp_path: Path) -> None:
+    other = ProjectLock(tmp_path)
+    other.acquire("inv env.restart", lambda line: None)
+
+    def scan(c: StepContext) -> str:
+        if other.held:
+            threading.Timer(0.1, other.release).start()
+            raise ServiceFailed("nothing answers")
+        return "3 items"
+
+    stage.add("up", check=lambda c: "running")
+    stage.add("scan", "up", effect=READS, body=scan)
+    stage.run("scan")
+    assert stage.ran == ["scan", "scan"]
+
+
+def test_what_fails_with_nobody_beside_it_is_not_tried_again(stage: Stage) -> None:
+    def scan(c: StepContext) -> str:
+        raise ServiceFailed("nothing answers")
+
+    stage.add("scan", effect=READS, body=scan)
+    with pytest.raises(Exit) as caught:
+        stage.run("scan")
+    assert (caught.value.code, stage.ran) == (4, ["scan"])
+
+
+def test_what_writes_is_not_done_twice(stage: Stage, tmp_path: Path) -> None:
+    other = ProjectLock(tmp_path)
+    other.acquire("inv env.restart", lambda line: None)
+
+    def send(c: StepContext) -> str:
+        raise ServiceFailed("nothing answers")
+
+    stage.add("send", lock=False, body=send)
+    with pytest.raises(Exit):
+        stage.run("send")
+    other.release()
+    assert stage.ran == ["send"]
 
 
 @pytest.mark.parametrize("how", [{"effect": READS}, {"lock": False}])

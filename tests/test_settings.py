@@ -166,3 +166,41 @@ def test_two_checkouts_have_two_project_ids(tmp_path: Path) -> None:
     one, two = tmp_path / "one" / "My App", tmp_path / "two" / "My App"
     ids = {project_id(root, root / ".local") for root in (one, two)}
     assert len(ids) == 2 and all(name.startswith("my-app-") for name in ids)
+
+
+@pytest.mark.parametrize(
+    ("dotenv", "message", "hint"),
+    [
+        ("PROD_AWS_ACCOUNT_ID: 123456789012", ".env:1: not a line of the form NAME=value", "write it as PROD_AWS"),
+        ("# c\n\n  PROD_AWS_ACCOUNT_ID: 1\nA=b", ".env:3: not a line of the form NAME=value", "write it as PROD_AWS"),
+        ("A=b\nCONNECTION_URL='postgresql://u:hush@localhost/db\nB=c", ".env:2: not a line of", "close its quote"),
+        ('A=b\r\nCONNECTION_URL="postgresql://u:hush@localhost/db\r\n', ".env:2: not a line of", "close its quote"),
+        ("DB_SG_ID", ".env:1: not a line of the form NAME=value", "write it as DB_SG_ID=value"),
+        ("export DB_SG_ID", ".env:1: not a line of the form NAME=value", "write it as DB_SG_ID=value"),
+        ("docker run -it x", ".env:1: not a line of the form NAME=value", "write it as docker=value"),
+    ],
+)
+def test_a_line_of_dotenv_that_says_nothing_is_an_error_at_its_place(
+    tmp_path: Path, dotenv: str, message: str, hint: str
+) -> None:
+    with pytest.raises(UsageError) as caught:
+        read(tmp_path, dotenv)
+    assert caught.value.message.startswith(message)
+    assert hint in caught.value.hint
+    assert "hush" not in f"{caught.value.message}{caught.value.hint}"
+
+
+def test_dotenv_may_have_what_other_readers_of_it_take(tmp_path: Path) -> None:
+    text = "\ufeff# c\nexport A = 'b' # d\nNOT_OURS\nMORE=\"x\ny\"\nLOCALENV_ENGINE=embedded\n"
+    assert read(tmp_path, text).engine == "embedded"
+
+
+def test_a_real_pool_on_the_local_target_is_said(tmp_path: Path) -> None:
+    assert read(tmp_path, "AWS_COGNITO_USER_POOL_ID=us-east-1_AbCdEfGhI").warnings == (
+        "AWS_COGNITO_USER_POOL_ID names a real pool: users are read from AWS, us-east-1_AbCdEfGhI",
+    )
+
+
+def test_variables_of_libpq_are_said_to_be_ignored() -> None:
+    settings = read_settings(environ={"PGHOST": "db.example", "PGSERVICE": "prod", "PGSSLMODE": "require"})
+    assert settings.warnings == ("PGHOST, PGSERVICE: ignored, the connection URL alone says where and as whom",)

@@ -142,3 +142,10 @@ def test_the_command_shows_the_newest_message(cli: Callable[..., Finished], whol
     assert "ACTIVE, newest message " in line
     table = dynamodb(whole)
     assert table.describe_table(TableName=whole.message_table)["Table"]["ItemCount"] >= 102
+
+
+def test_what_somebody_else_serves_at_the_address_is_not_read(whole: Settings, tmp_path: Path) -> None:
+    other = replace(whole, state_dir=tmp_path, project_id="other-123456", engine="embedded")
+    found = status.examine(other, lambda client, table: pytest.fail("the table was read"))
+    assert [state.status == "running" for state in found.services] == [False, False, False]
+    assert found.lines == ()

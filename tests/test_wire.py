@@ -20,7 +20,8 @@ from tasks.localenv.cognito.users import Pool
 from tasks.localenv.errors import ServiceFailed, UsageError
 from tasks.localenv.ports import find_free
 from tasks.localenv.settings import Settings, read_settings
-from tasks.localenv.wire import AwsApi, AwsError, LocalApi, api
+from tasks.localenv.wire import AwsApi, AwsError, LocalApi, api, require_permit
+from tests.environments import permitted_at_aws
 from tests.seeded import own
 
 Answer = Callable[[BaseHTTPRequestHandler, bytes], tuple[int, bytes]]
@@ -69,8 +70,8 @@ def test_a_call_names_operation_region_and_service_and_carries_its_parameters() 
 
 def test_a_connection_is_kept_for_the_next_call() -> None:
     with engine(echo) as (call, seen):
-        call("A")
-        call("B")
+        call("GetA")
+        call("GetB")
     assert len({port for _, port in seen}) == 1
 
 
@@ -80,7 +81,7 @@ def test_a_connection_that_the_engine_closed_meanwhile_is_opened_again() -> None
         return 200, b"{}"
 
     with engine(hang_up) as (call, seen):
-        assert [call("A"), call("B")] == [{}, {}]
+        assert [call("GetA"), call("GetB")] == [{}, {}]
     assert len({port for _, port in seen}) == 2
 
 
@@ -110,12 +111,42 @@ def test_nobody_there_is_a_service_that_failed() -> None:
     assert raised.value.hint == "run `inv env.up`"
 
 
+@pytest.mark.parametrize(
+    ("operation", "parameters"),
+    [
+        ("PutItem", {}),
+        ("BatchWriteItem", {}),
+        ("TransactWriteItems", {}),
+        ("ExecuteStatement", {"Statement": "DELETE FROM t WHERE pk='a'"}),
+        ("ExecuteStatement", {"Statement": "-- SELECT\nUPDATE t SET a=1 WHERE pk='a'"}),
+        ("AdminCreateUser", {}),
+        ("ModifySecurityGroupRules", {}),
+        ("SomethingNew", {}),
+    ],
+)
+def test_an_operation_that_may_change_something_wants_the_guards_permit(
+    live: Settings, operation: str, parameters: dict[str, str]
+) -> None:
+    local = replace(live, permit=None)
+    at_aws = permitted_at_aws(live)
+    for call in (api(local, "dynamodb"), api(at_aws, "dynamodb"), AwsApi(live, "dynamodb")):
+        with pytest.raises(TypeError, match=f"{operation} may change (local|prod) data, and the guard was not asked"):
+            call(operation, **parameters)
+
+
+@pytest.mark.parametrize("statement", ["select * from t", "  -- a\n/* b */ SELECT * FROM t"])
+def test_what_only_reads_wants_no_permit(live: Settings, statement: str) -> None:
+    for operation in ("GetItem", "BatchGetItem", "TransactGetItems", "AdminGetUser", "DescribeTable", "Scan", "Query"):
+        require_permit(None, "prod", operation, {})
+    require_permit(None, "local", "ExecuteStatement", {"Statement": statement})
+
+
 @pytest.fixture
 def aws() -> Iterator[Settings]:
     """Settings for AWS itself, which is played in-process."""
     with mock_aws():
         settings = replace(read_settings(environ={}), target="prod", dynamodb=None, cognito=None)
-        yield replace(settings, access_key="AKIDEXAMPLE", secret_key="secret")
+        yield permitted_at_aws(replace(settings, access_key="AKIDEXAMPLE", secret_key="secret"))
 
 
 def test_aws_itself_is_called_by_the_same_names(aws: Settings) -> None:
@@ -134,7 +165,7 @@ def test_aws_itself_is_called_by_the_same_names(aws: Settings) -> None:
 
 def test_boto3_and_the_direct_way_give_the_same_users(live: Settings, tmp_path: Path) -> None:
     settings = own(live, tmp_path)
-    call, direct = AwsApi(settings, "cognito-idp"), api(settings, "cognito-idp")
+    call, direct = AwsApi(permitted_at_aws(settings), "cognito-idp"), api(settings, "cognito-idp")
     pool = Pool(call("CreateUserPool", PoolName=settings.project_id)["UserPool"]["Id"], call)
     for number in range(61):
         handle = [{"Name": "preferred_username", "Value": f"h{number}"}]

@@ -22,10 +22,35 @@ From outside the containers they answer on the published port of the loopback ad
 
 
 OPTIONS = frozenset(
-    "sslmode sslnegotiation sslcompression sslcert sslkey sslcertmode sslrootcert sslcrl sslcrldir sslsni"
-    " ssl_min_protocol_version ssl_max_protocol_version channel_binding require_auth gssencmode krbsrvname gsslib"
-    " gssdelegation connect_timeout application_name client_encoding target_session_attrs"
-    " keepalives keepalives_idle keepalives_interval keepalives_count tcp_user_timeout".split()
+    {
+        "sslmode",
+        "sslnegotiation",
+        "sslcompression",
+        "sslcert",
+        "sslkey",
+        "sslcertmode",
+        "sslrootcert",
+        "sslcrl",
+        "sslcrldir",
+        "sslsni",
+        "ssl_min_protocol_version",
+        "ssl_max_protocol_version",
+        "channel_binding",
+        "require_auth",
+        "gssencmode",
+        "krbsrvname",
+        "gsslib",
+        "gssdelegation",
+        "connect_timeout",
+        "application_name",
+        "client_encoding",
+        "target_session_attrs",
+        "keepalives",
+        "keepalives_idle",
+        "keepalives_interval",
+        "keepalives_count",
+        "tcp_user_timeout",
+    }
 )
 """Options that a connection URL may have: they say how to connect, never where, as whom or what a session may do.
 

@@ -74,13 +74,19 @@ class Permit:
 
 
 def decide(
-    settings: Settings, effect: Effect, observed: Observed, *, consent: str = "", yes: bool = False, accepts: str = ""
+    settings: Settings,
+    effect: Effect,
+    observed: Observed,
+    *,
+    consent: str | None = None,
+    yes: bool = False,
+    accepts: str = "",
 ) -> Permit:
     """Return the permit for an effect on what was observed, or raise why there is none. Touches nothing.
 
-    `consent` is the name that the user typed for a store which is not this project's own: production's, or one whose
-    marker is another's; for the latter `yes` does too. `accepts` is the option that would have said so. Raises
-    ConfirmationNeeded, or UsageError for another account than PROD_AWS_ACCOUNT_ID.
+    `consent` is the name that the user typed for a store which is not this project's own (None: nobody was there to
+    ask): production's, or one whose marker is another's; for the latter `yes` does too. `accepts` is the option that
+    would have said so. Raises ConfirmationNeeded, or UsageError for another account than PROD_AWS_ACCOUNT_ID.
     """
     if effect.reads:
         raise TypeError(f"a step that reads asks to change {observed.name}")
@@ -123,10 +129,10 @@ def require_account(settings: Settings, account: str, arn: str = "") -> None:
         )
 
 
-def _require_name(name: str, consent: str) -> None:
+def _require_name(name: str, consent: str | None) -> None:
     again = f"run the same command with --confirm {name}"
-    if not consent:
-        raise ConfirmationNeeded(f"{name} is production data, and nothing confirms the change", hint=again)
+    if consent is None:
+        raise ConfirmationNeeded(f"{name} is production data, and nobody is here to confirm", hint=again)
     if consent != name:
         raise ConfirmationNeeded(f"nothing was changed: {consent!r} is not {name}", hint=again)
 

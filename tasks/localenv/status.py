@@ -67,21 +67,26 @@ Seen = tuple[list["ServiceState"], list[Line], list[Problem]]
 
 
 def examine(settings: Settings, newest: Newest) -> Status:
-    """Look at the services and at each store, side by side."""
+    """Look at the services, then at each store, side by side.
+
+    A store is read only where this project's own service answers: behind the same address may be somebody else's.
+    """
     parts: dict[str, Callable[[], Seen]] = {
         "postgres": lambda: _postgres(settings),
         "dynamodb": lambda: _dynamodb(settings, newest),
         "cognito": lambda: _cognito(settings),
     }
-    if settings.is_local:
-        parts = {"engine": lambda: _services(settings), **parts}
-    found = side_by_side([_guarded(store, part) for store, part in parts.items()])
+    found = [_guarded("engine", lambda: _services(settings))()] if settings.is_local else []
     services = [state for seen in found for state in seen[0]]
-    stopped = {state.service for state in services if state.status != "running"}
+    if settings.is_local:
+        running = {state.service for state in services if state.status == "running"}
+        running |= set() if settings.cognito_is_emulated else {"cognito"}
+        parts = {store: part for store, part in parts.items() if store in running}
+    found += side_by_side([_guarded(store, part) for store, part in parts.items()])
     return Status(
         tuple(services),
         tuple(line for seen in found for line in seen[1]),
-        tuple(problem for seen in found for problem in seen[2] if problem.store not in stopped),
+        tuple(problem for seen in found for problem in seen[2]),
     )
 
 
