@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from botocore import exceptions
 from moto import mock_aws
 
 from tasks._output import Reporter
@@ -246,3 +247,18 @@ def test_an_aws_error_keeps_its_code(prod: Settings) -> None:
     assert caught.value.message == (
         "table nosuch: ResourceNotFoundException: Requested resource not found: Table: nosuch not found"
     )
+
+
+@pytest.mark.parametrize(
+    ("error", "hint"),
+    [
+        (exceptions.UnauthorizedSSOTokenError(), aws.EXPIRED_HINT),
+        (exceptions.TokenRetrievalError(provider="sso", error_msg="Token has expired"), aws.EXPIRED_HINT),
+        (exceptions.LoginRefreshRequired(), aws.EXPIRED_HINT),
+        (exceptions.ReadTimeoutError(endpoint_url="https://sts.amazonaws.com"), aws.NETWORK_HINT),
+    ],
+)
+def test_a_sign_in_that_has_expired_and_a_network_that_fails_are_told_apart(error: Exception, hint: str) -> None:
+    with pytest.raises(LocalEnvError) as caught, aws.aws_errors("AWS account"):
+        raise error
+    assert caught.value.hint == hint

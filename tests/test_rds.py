@@ -419,7 +419,7 @@ def test_a_description_that_ec2_would_refuse_is_refused_here(run: Command, group
             "Request has expired.",
             2,
             "ec2 DescribeSecurityGroupRules: RequestExpired: Request has expired.",
-            "run `aws sso login`, or set new keys (with AWS_SESSION_TOKEN), and then the same command again",
+            "run `aws sso login` or `aws login`, or set new keys (with AWS_SESSION_TOKEN), and then the same command again",
         ),
         (
             "RequestLimitExceeded",

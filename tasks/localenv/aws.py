@@ -32,7 +32,9 @@ CREDENTIAL_CODES = (
     "RequestExpired",
 )
 CREDENTIAL_HINT = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (and AWS_SESSION_TOKEN, where they are temporary)"
-EXPIRED_HINT = "run `aws sso login`, or set new keys (with AWS_SESSION_TOKEN), and then the same command again"
+EXPIRED_HINT = (
+    "run `aws sso login` or `aws login`, or set new keys (with AWS_SESSION_TOKEN), and then the same command again"
+)
 DENIED_CODES = ("AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "AuthorizationError")
 THROTTLED_CODES = ("Throttling", "ThrottlingException", "RequestLimitExceeded", "TooManyRequestsException")
 
@@ -210,7 +212,15 @@ def aws_errors(subject: str) -> Iterator[None]:
         raise ServiceFailed(f"{subject}: nothing answers at {where}", hint=hint) from error
     except (aws.NoCredentialsError, aws.PartialCredentialsError) as error:
         raise UsageError(f"{subject}: no complete AWS credentials found", hint=CREDENTIAL_HINT) from error
+    except (aws.SSOError, aws.TokenRetrievalError, aws.LoginError, aws.RefreshWithMFAUnsupportedError) as error:
+        raise UsageError(f"{subject}: {error}", hint=EXPIRED_HINT) from error
+    except aws.CredentialRetrievalError as error:
+        raise UsageError(f"{subject}: {error}", hint=f"{CREDENTIAL_HINT}, or mend the profile in use") from error
     except aws.ProfileNotFound as error:
         raise UsageError(f"{subject}: {error}", hint="correct or unset AWS_PROFILE") from error
-    except (aws.BotoCoreError, aws.HTTPClientError) as error:
-        raise ServiceFailed(f"{subject}: {error}", hint="run `inv status`") from error
+    except (aws.ConnectionClosedError, aws.HTTPClientError) as error:
+        raise ServiceFailed(f"{subject}: {error}", hint=NETWORK_HINT) from error
+    except aws.BotoCoreError as error:
+        raise UsageError(
+            f"{subject}: {error}", hint="correct the AWS settings, profile or parameter named here"
+        ) from error
