@@ -130,7 +130,7 @@ CHANGED = (applied(SCHEMA_ENTRY, sha256="s0"), applied(SEED_ENTRY))
             "keep",
             "kept as it is: 1 of its tables, views or routines gone (`inv db.setup` rebuilds it)",
         ),
-        (seen(BOTH[0]), False, "seed", "the schema is there, the seeds are not"),
+        (seen(BOTH[0]), False, "seed", "the schema is there, nothing of the seeds is"),
         (seen(BOTH[0]), True, "build", "seeds/sql/a.sql is not applied"),
         (
             seen(*BOTH, applied(SEED_ENTRY, path="seeds/sql/b.sql")),
@@ -353,6 +353,35 @@ def test_a_database_that_others_made_is_not_written_to_unasked(
     assert caught.value.message == f"database {name} holds 1 table or routines that this project did not make"
     assert rows(project, "select a from precious") == [1]
     assert rows(project, "select count(*) from pg_namespace where nspname = 'localenv'") == [0]
+
+
+def test_a_seed_of_which_nothing_is_left_is_applied_again(project: Settings) -> None:
+    build(project)
+    run_sql(project, "DELETE FROM posts")
+    assert load.is_seeded(project, "seeds/sql/2_posts.sql") is None
+    assert setup.read_decision(project, typed=False).reason.endswith("; public.posts is empty now")
+    assert load.apply_seeds(project, "", silent).startswith("applied seeds/sql/2_posts.sql (")
+    assert rows(project, "select id from posts") == [1, 2]
+    run_sql(project, "TRUNCATE posts, users")
+    assert setup.read_decision(project, typed=False).action == "seed"
+    build(project, typed=False)
+    assert rows(project, "select id from posts") == [1, 2]
+
+
+def test_what_the_files_make_twice_is_not_repaired_by_the_same_command(project: Settings) -> None:
+    write(project.root, "sql/schema.sql", f"{SCHEMA}\nCREATE TABLE posts ();")
+    with pytest.raises(SqlError) as caught:
+        build(project)
+    assert caught.value.hint == "the files of the project make it twice: take one of the two out"
+
+
+def test_a_ledger_of_an_earlier_version_is_read(project: Settings) -> None:
+    build(project)
+    run_sql(project, "ALTER TABLE localenv.applied DROP COLUMN filled")
+    assert setup.read_decision(project, typed=False).action == "keep"
+    run_sql(project, "DELETE FROM posts")
+    build(project, force=True)
+    assert rows(project, "select id from posts") == [1, 2]
 
 
 def test_a_foreign_database_is_replaced_when_told_to_and_kept_as_the_undo(project: Settings) -> None:

@@ -15,6 +15,7 @@ import pytest
 from botocore.stub import Stubber
 from moto import mock_aws
 
+from tasks.localenv.aws import EXPIRED_HINT
 from tasks.localenv.errors import LocalEnvError, ServiceFailed, TimedOut, UsageError
 from tasks.localenv.lock import ProjectLock
 from tasks.localenv.rds import address
@@ -419,7 +420,7 @@ def test_a_description_that_ec2_would_refuse_is_refused_here(run: Command, group
             "Request has expired.",
             2,
             "ec2 DescribeSecurityGroupRules: RequestExpired: Request has expired.",
-            "run `aws sso login` or `aws login`, or set new keys (with AWS_SESSION_TOKEN), and then the same command again",
+            EXPIRED_HINT,
         ),
         (
             "RequestLimitExceeded",

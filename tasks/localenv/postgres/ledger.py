@@ -42,6 +42,7 @@ CREATE TABLE IF NOT EXISTS localenv.applied (
     applied_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     PRIMARY KEY (step, path)
 );
+ALTER TABLE localenv.applied ADD COLUMN IF NOT EXISTS filled text[] NOT NULL DEFAULT '{}';
 """
 # Tables, views and routines; what extensions bring along is not the app's content.
 _OBJECTS = """
@@ -75,10 +76,20 @@ class Entry:
 
 @dataclass(frozen=True)
 class Applied(Entry):
-    """A file that was applied, how many objects the database had then, and how long ago that was."""
+    """A file that was applied, how many objects the database had then, and how long ago that was.
+
+    `filled` are the tables that it put rows into, `emptied` those of them that are there and have none now.
+    """
 
     objects: int
     age_s: float
+    filled: tuple[str, ...] = ()
+    emptied: tuple[str, ...] = ()
+
+    @property
+    def has_nothing_left(self) -> bool:
+        """Tell whether it put rows into tables, and all of these are empty now."""
+        return bool(self.filled) and self.filled == self.emptied
 
 
 @dataclass(frozen=True)
@@ -110,6 +121,11 @@ class Observed:
         found = self.find(entry)
         return found is not None and (found.sha256, found.inputs) == (entry.sha256, entry.inputs)
 
+    def waits_for(self, entry: Entry) -> bool:
+        """Tell whether a file was not applied yet, or nothing is left in the tables that it filled."""
+        found = self.find(entry)
+        return found is None or found.has_nothing_left or not self.has(entry)
+
 
 def entry_for(step: Step, file: SqlFile, settings: Settings, people: Iterable[Person] = ()) -> Entry:
     """Take the fingerprint of a file with everything that goes into what it does."""
@@ -136,11 +152,41 @@ def read(conn: psycopg.Connection[Any]) -> Observed:
         if not has_ledger:
             return Observed(exists=True, objects=objects)
         rows = conn.execute(
-            "SELECT step, path, sha256, inputs, objects, extract(epoch FROM clock_timestamp() - applied_at)::float8"
-            " FROM localenv.applied ORDER BY applied_at"
+            "SELECT step, path, sha256, inputs, objects, extract(epoch FROM clock_timestamp() - applied_at)::float8,"
+            " to_jsonb(a) -> 'filled' FROM localenv.applied AS a ORDER BY applied_at"
         ).fetchall()
+        emptied = _empty_tables(conn, {table for *_, filled in rows for table in filled or ()})
         marker = conn.execute("SELECT project_id FROM localenv.marker ORDER BY made_at DESC LIMIT 1").fetchone()
-    return Observed(True, marker[0] if marker else None, tuple(Applied(*row) for row in rows), objects)
+    applied = [
+        Applied(*row[:6], tuple(row[6] or ()), tuple(table for table in row[6] or () if table in emptied))
+        for row in rows
+    ]
+    return Observed(True, marker[0] if marker else None, tuple(applied), objects)
+
+
+def _empty_tables(conn: psycopg.Connection[Any], tables: set[str]) -> set[str]:
+    """Return which of these tables, written as SQL has them, are there and have no row."""
+    there = conn.execute(
+        "SELECT name, oid::regclass::text FROM unnest(%s::text[]) AS name JOIN pg_class ON oid = to_regclass(name)"
+        " WHERE relkind IN ('r', 'p')",
+        (sorted(tables),),
+    ).fetchall()
+    if not there:
+        return set()
+    # to_regclass has parsed and quoted them.
+    asked = " UNION ALL ".join(
+        f"SELECT {n} WHERE NOT EXISTS (SELECT FROM {table})" for n, (_, table) in enumerate(there)
+    )
+    return {there[n][0] for (n,) in conn.execute(asked.encode())}
+
+
+def filled_tables(conn: psycopg.Connection[Any]) -> dict[str, int]:
+    """Return the tables that the open transaction has put rows into, as SQL writes them, with how many."""
+    rows = conn.execute(
+        "SELECT format('%I.%I', schemaname, relname), n_tup_ins FROM pg_catalog.pg_stat_xact_user_tables"
+        " WHERE n_tup_ins > 0 AND schemaname <> 'localenv' AND schemaname NOT LIKE 'pg\\_%'"
+    ).fetchall()
+    return {str(name): int(count) for name, count in rows}
 
 
 def prepare(conn: psycopg.Connection[Any], project_id: str) -> None:
@@ -157,14 +203,15 @@ def adopt(address: PostgresAddress, database: str, former: str, project_id: str)
             prepare(conn, project_id)
 
 
-def record(conn: psycopg.Connection[Any], entry: Entry) -> None:
-    """Write down, in the transaction of the file itself, that it was applied."""
+def record(conn: psycopg.Connection[Any], entry: Entry, filled: Iterable[str] = ()) -> None:
+    """Write down, in the transaction of the file itself, that it was applied, and which tables it put rows into."""
     conn.execute(
-        "INSERT INTO localenv.applied (step, path, sha256, inputs, objects, tool_version)"
-        f" VALUES (%s, %s, %s, %s, ({_OBJECTS.replace('%', '%%')}), %s)"
+        "INSERT INTO localenv.applied (step, path, sha256, inputs, objects, tool_version, filled)"
+        f" VALUES (%s, %s, %s, %s, ({_OBJECTS.replace('%', '%%')}), %s, %s)"
         " ON CONFLICT (step, path) DO UPDATE SET sha256 = excluded.sha256, inputs = excluded.inputs,"
-        " objects = excluded.objects, tool_version = excluded.tool_version, applied_at = clock_timestamp()",
-        (entry.step, entry.path, entry.sha256, entry.inputs, VERSION),
+        " objects = excluded.objects, tool_version = excluded.tool_version, filled = excluded.filled,"
+        " applied_at = clock_timestamp()",
+        (entry.step, entry.path, entry.sha256, entry.inputs, VERSION, sorted(filled)),
     )
 
 
@@ -200,10 +247,12 @@ def differences(wanted: Sequence[Entry], observed: Observed, people_path: str, s
 
 def unchanged(entries: Sequence[Entry], observed: Observed) -> str | None:
     """Say "unchanged (a1b2c3d, 3 h ago)" when every entry was applied as it is now; None when one was not."""
-    if not entries or observed.lost or not all(observed.has(entry) for entry in entries):
+    if not entries or observed.lost or not all(map(observed.has, entries)):
         return None
     digest = entries[0].fingerprint
     if len(entries) > 1:
         digest = hashlib.sha256("".join(entry.fingerprint for entry in entries).encode()).hexdigest()[:7]
     age_s = min(row.age_s for entry in entries if (row := observed.find(entry)))
-    return f"unchanged ({digest}, {ago(age_s)})"
+    emptied = sorted({table for row in observed.applied for table in row.emptied})
+    but = f"; {', '.join(emptied)} {'is' if len(emptied) == 1 else 'are'} empty now" if emptied else ""
+    return f"unchanged ({digest}, {ago(age_s)}){but}"

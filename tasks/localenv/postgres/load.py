@@ -99,8 +99,9 @@ def is_shaped(settings: Settings, path: str, *, typed: bool) -> str | None:
 
 
 def is_seeded(settings: Settings, path: str) -> str | None:
-    """Say that every seed was applied as it is now, or None."""
-    return ledger.unchanged([s.entry for s in read_seeds(settings, path)], ledger.observe(settings.postgres))
+    """Say that every seed was applied as it is now, or None; one of which nothing is left is to be applied again."""
+    entries, observed = [script.entry for script in read_seeds(settings, path)], ledger.observe(settings.postgres)
+    return None if any(map(observed.waits_for, entries)) else ledger.unchanged(entries, observed)
 
 
 def apply_schema(settings: Settings, path: str, say: Say, *, yes: bool = False) -> str:
@@ -125,7 +126,7 @@ def apply_seeds(settings: Settings, path: str, say: Say, *, again: bool = False,
                 f"{', '.join(changed)}: applied before, and changed since (the file, or {PEOPLE})",
                 hint="`inv db.reset` puts the contents back to the seeds, `inv db.seed --force` runs them once more",
             )
-        waiting = [s for s in scripts if again or not observed.has(s.entry)]
+        waiting = [s for s in scripts if again or observed.waits_for(s.entry)]
         if not scripts:
             return f"no seeds in {SEEDS}"
         return f"applied {_apply(conn, waiting, say)}" if waiting else "applied before, nothing to do"
@@ -138,13 +139,13 @@ def reset(settings: Settings, say: Say, *, yes: bool = False) -> str:
         with server_errors("reset"):
             session.empty(conn)
         ledger.clear(conn)
-        return f"{settings.postgres.database} is back to {_apply(conn, scripts, say)}"
+        return f"{settings.postgres.database} is back to {_apply(conn, scripts, say, anew=True)}"
 
 
 def fill(conn: psycopg.Connection[Any], settings: Settings, scripts: Sequence[Script], say: Say) -> str:
     """Mark a new database and run the files in it, inside the open transaction."""
     ledger.prepare(conn, owner(settings))
-    return _apply(conn, scripts, say)
+    return _apply(conn, scripts, say, anew=True)
 
 
 def require_ours(observed: Observed, settings: Settings, *, yes: bool) -> None:
@@ -190,31 +191,38 @@ def _transaction(settings: Settings) -> Iterator[psycopg.Connection[Any]]:
         yield conn
 
 
-def _apply(conn: psycopg.Connection[Any], scripts: Sequence[Script], say: Say) -> str:
-    """Run files one after the other, each with its row of the ledger, and say what that came to."""
+def _apply(conn: psycopg.Connection[Any], scripts: Sequence[Script], say: Say, *, anew: bool = False) -> str:
+    """Run files one after the other, each with its row of the ledger, and say what that came to.
+
+    `anew` says that the database was empty before.
+    """
     statements = rows = 0
     for script in scripts:
+        before = ledger.filled_tables(conn)
         if script.people:
             session.provide(conn, script.people, PEOPLE)
-        outcome = _run(conn, script)
+        outcome = _run(conn, script, anew=anew)
         session.settle(conn, script.file.name)
         for warning in outcome.warnings:
             say(warning)
         if not outcome.statements:
             say(f"{script.file.name}: there is no statement in it")
         session.fresh(conn)
-        ledger.record(conn, script.entry)
+        filled = ledger.filled_tables(conn)
+        ledger.record(conn, script.entry, [table for table in filled if filled[table] > before.get(table, 0)])
         statements, rows = statements + outcome.statements, rows + outcome.rows
     names = ", ".join(script.file.name for script in scripts[:3]) + (", …" if len(scripts) > 3 else "")
     return f"{names} ({statements} statement{'s' if statements != 1 else ''}, {rows} row{'s' if rows != 1 else ''})"
 
 
-def _run(conn: psycopg.Connection[Any], script: Script) -> Outcome:
+def _run(conn: psycopg.Connection[Any], script: Script, *, anew: bool) -> Outcome:
     try:
         return run_file(conn, script.file)
     except SqlError as error:
         if error.unknown_person:
             error.hint = nearest(script.people, error.unknown_person)
+        elif error.sqlstate in ALREADY_THERE and not error.hint and anew:
+            error.hint = "the files of the project make it twice: take one of the two out"
         elif error.sqlstate in ALREADY_THERE and not error.hint:
             error.hint = "`inv db.setup` builds the database anew beside this one, `inv db.reset` empties it first"
         raise

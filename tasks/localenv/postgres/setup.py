@@ -54,13 +54,14 @@ def decide(observed: Observed, scripts: Sequence[Script], project_id: str, *, ty
     ours = observed.project_id == project_id
     same = ledger.unchanged([script.entry for script in scripts], observed) if ours else None
     changed = load.differences(scripts, observed)
-    if same and not changed:
+    is_shape_only = _is_shape_only(observed, scripts)
+    if same and not changed and not is_shape_only:
         return Decision("keep", same)
     if not ours:
         holds = guard.whose(guard.Observed("", observed.project_id, load.objects(observed)), project_id)
         return _build_or_keep(f"it {holds}", "inv db.setup --yes", typed=typed)
-    if not typed and _is_shape_only(observed, scripts):
-        return Decision("seed", "the schema is there, the seeds are not")
+    if is_shape_only and (not typed or not changed):
+        return Decision("seed", "the schema is there, nothing of the seeds is")
     return _build_or_keep(", ".join(changed), "inv db.setup", typed=typed)
 
 
@@ -181,7 +182,9 @@ def _what_stays(observed: Observed, name: str) -> str:
 
 def _is_shape_only(observed: Observed, scripts: Sequence[Script]) -> bool:
     schema_is_there = all(observed.has(script.entry) for script in scripts if script.entry.step == "schema")
-    return schema_is_there and not observed.lost and not any(row.step == "seed" for row in observed.applied)
+    seeds = [row for row in observed.applied if row.step == "seed"]
+    has_seeds = any(script.entry.step == "seed" for script in scripts)
+    return has_seeds and schema_is_there and not observed.lost and all(row.has_nothing_left for row in seeds)
 
 
 def _build_or_keep(why: str, command: str, *, typed: bool) -> Decision:
