@@ -158,7 +158,7 @@ def read(conn: psycopg.Connection[Any]) -> Observed:
         emptied = _empty_tables(conn, {table for *_, filled in rows for table in filled or ()})
         marker = conn.execute("SELECT project_id FROM localenv.marker ORDER BY made_at DESC LIMIT 1").fetchone()
     applied = [
-        Applied(*row[:6], tuple(row[6] or ()), tuple(table for table in row[6] or () if table in emptied))
+        Applied(*row[:6], filled=tuple(row[6] or ()), emptied=tuple(t for t in row[6] or () if t in emptied))
         for row in rows
     ]
     return Observed(True, marker[0] if marker else None, tuple(applied), objects)
