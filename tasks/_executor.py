@@ -18,7 +18,7 @@ from typing import Any
 
 from invoke import Executor, Exit, Local, ParserContext
 
-from ._graph import Node, StepContext, collect, is_refused
+from ._graph import Node, StepContext, check_inputs, collect, is_refused
 from ._output import Reporter, envelope, show, stream
 from ._run import Options, Run
 from .localenv.errors import INTERRUPTED, LocalEnvError
@@ -87,6 +87,7 @@ class GraphRun:
         running = 0
         atexit.register(self._leave)  # first of all, so that it is called last: steps clean up at exit too
         try:
+            self._ask_inputs()
             while sorter.is_active():
                 ready = [by_id[key] for key in sorter.get_ready()] if not self.error else []
                 if len(ready) == 1 and not running:
@@ -128,17 +129,34 @@ class GraphRun:
             sys.stderr.flush()
             os._exit(INTERRUPTED)
 
+    def _ask_inputs(self) -> None:
+        """Refuse arguments and files that cannot be before anything starts; in a plan those of every step.
+
+        Of several tasks on one line, one may write what another reads: those are asked in their turn, by their bodies.
+        """
+        if sum(node.typed for node in self.nodes) > 1:
+            return
+        for node in self.nodes:
+            if (node.typed or self.options.plan) and not is_refused(node, self.options) and not self.error:
+                try:
+                    check_inputs(node, self.context_for(node, self._view(node, interactive=False), alone=False))
+                except Exception as error:  # noqa: BLE001 - as in _perform
+                    self._fail(node, error)
+
     def _perform(self, node: Node, *, alone: bool = False) -> None:
         try:
             self.outcome[id(node)] = self._plan(node) if self.options.plan else self._run(node, alone=alone)
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # noqa: BLE001 - carried to the main thread, which sorts it out
-            self.outcome[id(node)] = "failed"
-            if isinstance(error, LocalEnvError):
-                self.reporter.failed(node.name, error)
-            self.error = self.error or error
+            self._fail(node, error)
         self.finished.put(node)
+
+    def _fail(self, node: Node, error: BaseException) -> None:
+        self.outcome[id(node)] = "failed"
+        if isinstance(error, LocalEnvError):
+            self.reporter.failed(node.name, error)
+        self.error = self.error or error
 
     def _run(self, node: Node, *, alone: bool) -> str:
         run = self._view(node, interactive=alone)
@@ -172,11 +190,10 @@ class GraphRun:
         blocked = [b.name for b in node.before if self.outcome.get(id(b)) == "ran"]
         reason = None if blocked else self._reason_to_skip(node, c)
         word, text = ("skip", reason) if reason else ("run", f"after {', '.join(blocked)}" if blocked else "")
-        lines = [f"{word:<4}  {node.name:<{self.reporter.width}}  {text}".rstrip()]
+        show(f"{word:<4}  {node.name:<{self.reporter.width}}  {text}".rstrip())
         plan = getattr(node.task, "plan", None)
         if plan and not reason and not blocked:
-            lines += [f"      {line}" for line in plan(c)]
-        stream(lines)
+            stream(f"      {line}" for line in plan(c))
         return "skipped" if reason else "ran"
 
     def _reason_to_skip(self, node: Node, c: StepContext) -> str | None:

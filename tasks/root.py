@@ -169,9 +169,16 @@ def doctor(c: StepContext, format: str = "text") -> None:
         raise Exit(code=PREFLIGHT)
 
 
+def _id_to_explain(c: StepContext) -> str:
+    from .localenv import why
+
+    return why.checked(c.step.arguments["name"] or "")
+
+
 @step(
     reads=True,
     pre=[env.up],
+    inputs=_id_to_explain,
     positional=["name"],
     help={"name": "a handle, uuid, sub, e-mail address, or the uuid of a group, message or activity", "format": FORMAT},
 )

@@ -11,6 +11,7 @@ from ._words import word_step
 
 if TYPE_CHECKING:
     from .localenv.snapshot.listing import Listed
+    from .localenv.snapshot.manifest import Manifest
 
 NAME = "letters, digits, - and _"
 FILE = "a file instead, for other machines and engines: .tar.gz, .tgz or .tar"
@@ -38,6 +39,9 @@ def _file(c: StepContext) -> Path | None:
 
 
 def _plan_save(c: StepContext) -> list[str]:
+    from .localenv.snapshot import save
+
+    save.require_possible(c.step.settings, "" if _file(c) else _name(c))
     file, database = _file(c), c.step.settings.postgres.database
     if file:
         return [*_replaced(c), f"write {database}, every table and the emulated pool to {file}"]
@@ -75,6 +79,7 @@ def _replaced_snapshot(c: StepContext, name: str) -> list[str]:
     pre=[env.up],
     local_only=True,
     plan=_plan_save,
+    inputs=_replaced,
     word="name",
     needed=True,
     help={"name": NAME, "file": FILE, "yes": YES},
@@ -92,6 +97,12 @@ def save(c: StepContext, name: str = "", file: str = "", yes: bool = False) -> s
     return saving.save(c.step.settings, _name(c), c.step.say)
 
 
+def _manifest(c: StepContext) -> Manifest | None:
+    from .localenv.snapshot import restore
+
+    return restore.read(c.step.settings, _name(c), _file(c))
+
+
 def _plan_restore(c: StepContext) -> list[str]:
     from .localenv.snapshot import restore
 
@@ -102,6 +113,7 @@ def _plan_restore(c: StepContext) -> list[str]:
     pre=[env.up],
     local_only=True,
     plan=_plan_restore,
+    inputs=_manifest,
     word="name",
     needed=True,
     help={"name": f"{NAME}; not needed with --file", "file": FILE, "yes": YES},
@@ -144,7 +156,15 @@ def _plan_delete(c: StepContext) -> list[str]:
     return listing.require_deletable(c.step.settings, _name(c))
 
 
-@word_step(pre=[env.up], local_only=True, plan=_plan_delete, word="name", needed=True, help={"name": NAME, "yes": YES})
+@word_step(
+    pre=[env.up],
+    local_only=True,
+    plan=_plan_delete,
+    inputs=_name,
+    word="name",
+    needed=True,
+    help={"name": NAME, "yes": YES},
+)
 def delete(c: StepContext, name: str = "", yes: bool = False) -> str:
     """Remove a snapshot, after a question."""
     from .localenv.snapshot import listing
