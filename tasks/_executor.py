@@ -18,7 +18,7 @@ from typing import Any
 
 from invoke import Executor, Exit, Local, ParserContext
 
-from ._graph import Node, StepContext, collect, is_refused
+from ._graph import Node, StepContext, check_inputs, collect, is_refused
 from ._output import Reporter, envelope, has_printed, show, stream
 from ._run import Options, Run
 from .localenv.errors import INTERRUPTED, LocalEnvError, UsageError
@@ -92,6 +92,7 @@ class GraphRun:
     def go(self) -> dict[Any, Any]:
         atexit.register(self._leave)  # first of all, so that it is called last: steps clean up at exit too
         try:
+            self._ask_inputs()
             self._walk()
             if self._waits:
                 self._take_lock(self._waits)
@@ -160,6 +161,20 @@ class GraphRun:
             sys.stderr.flush()
             os._exit(INTERRUPTED)
 
+    def _ask_inputs(self) -> None:
+        """Refuse arguments and files that cannot be before anything starts; in a plan those of every step.
+
+        Of several tasks on one line, one may write what another reads: those are asked in their turn, by their bodies.
+        """
+        if sum(node.typed for node in self.nodes) > 1:
+            return
+        for node in self.nodes:
+            if (node.typed or self.options.plan) and not is_refused(node, self.options) and not self.error:
+                try:
+                    check_inputs(node, self.context_for(node, self._view(node, interactive=False), alone=False))
+                except Exception as error:  # noqa: BLE001 - as in _perform
+                    self._fail(node, error)
+
     def _perform(self, node: Node, *, alone: bool = False) -> None:
         run = self._view(node, interactive=alone and not self.options.plan)
         try:
@@ -171,9 +186,12 @@ class GraphRun:
             if self._may_see_it_otherwise(node, error):
                 self.outcome[id(node)], self._waits = "waits", run
             else:
-                self.outcome[id(node)] = "failed"
-                self._report_failure(node.name, error)
+                self._fail(node, error)
         self._finished.put(node)
+
+    def _fail(self, node: Node, error: BaseException) -> None:
+        self.outcome[id(node)] = "failed"
+        self._report_failure(node.name, error)
 
     def _run(self, node: Node, run: Run, *, alone: bool) -> str:
         c = self.context_for(node, run, alone=alone)
@@ -224,11 +242,10 @@ class GraphRun:
         blocked = [b.name for b in node.before if self.outcome.get(id(b)) == "ran"]
         reason = None if blocked else self._reason_to_skip(node, c)
         word, text = ("skip", reason) if reason else ("run", f"after {', '.join(blocked)}" if blocked else "")
-        lines = [f"{word:<4}  {node.name:<{self.reporter.width}}  {text}".rstrip()]
+        show(f"{word:<4}  {node.name:<{self.reporter.width}}  {text}".rstrip())
         plan = getattr(node.task, "plan", None)
         if plan and not reason and not blocked:
-            lines += [f"      {line}" for line in plan(c)]
-        stream(lines)
+            stream(f"      {line}" for line in plan(c))
         return "skipped" if reason else "ran"
 
     def _reason_to_skip(self, node: Node, c: StepContext) -> str | None:

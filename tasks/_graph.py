@@ -9,13 +9,14 @@ import copy
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, cast
 
 from invoke import Call, Collection, Context, Exit, Task, UnexpectedExit
 from invoke.parser import Argument
 
 from ._output import Reporter
-from ._run import Options, Run
+from ._run import FORMATS, Options, Run
 from ._usage import Misuse
 from .localenv.errors import UsageError
 from .localenv.guard import DESTROYS, READS, REPLACES, WRITES, Effect
@@ -47,12 +48,13 @@ class Step(Task[Any]):
 
     `effect` is what the body does to data, and `effects` what it does instead with an option set: {"write": WRITES}.
     `shows` marks one that prints data, as those do that read: what it needs and has is not worth a line. `check(c)`
-    returns a reason to skip, or None; it only reads. `plan(c)` returns lines that say what the body would change. A
-    task that reads takes no lock. Nor does one with `lock` False: it writes, but is safe beside any other run.
-    `aggregate` marks a task that stands for its `pre`: --force means them too. `alone` names a flag with which the
-    body needs none of its `pre`. `local_only` refuses --target prod, and is skipped there as the `pre` of others.
-    `after` names steps that it waits for where they are part of the run, without
-    needing them.
+    returns a reason to skip, or None; it only reads. `plan(c)` returns lines that say what the body would change, and
+    raises where the body would refuse. `inputs(c)` raises what is wrong with the arguments and with the files that they
+    name; it asks no service, so that nothing is started for what cannot be. A task that reads takes no lock. Nor does
+    one with `lock` False: it writes, but is safe beside any other run. `aggregate` marks a task that stands for its
+    `pre`: --force means them too. `alone` names a flag with which the body needs none of its `pre`. `local_only`
+    refuses --target prod, and is skipped there as the `pre` of others. `after` names steps that it waits for where they
+    are part of the run, without needing them.
     """
 
     def __init__(
@@ -64,6 +66,7 @@ class Step(Task[Any]):
         shows: bool | None = None,
         check: Callable[[Any], str | None] | None = None,
         plan: Callable[[Any], Iterable[str]] | None = None,
+        inputs: Callable[[Any], object] | None = None,
         lock: bool = True,
         aggregate: bool = False,
         alone: str = "",
@@ -75,6 +78,7 @@ class Step(Task[Any]):
         super().__init__(body, **kwargs)
         self.check = check
         self.plan = plan
+        self.inputs = inputs
         self.effect = effect
         self.effects = dict(effects or {})
         self.shows = effect.reads if shows is None else shows
@@ -240,6 +244,20 @@ def order_by_wish(nodes: Iterable[Node]) -> None:
 def is_refused(node: Node, options: Options) -> bool:
     """Tell whether the target is not one for this task."""
     return options.target == "prod" and getattr(node.task, "local_only", False)
+
+
+def check_inputs(node: Node, c: StepContext) -> None:
+    """Raise what is wrong with the arguments of a call and the files that they name. A pipe is left to the body."""
+    if bind(node.task, {}).get("format") in FORMATS:
+        c.step.format  # noqa: B018 - checked as it is read
+    inputs = getattr(node.task, "inputs", None)
+    if inputs and not any(map(_is_pipe, node.arguments.values())):
+        inputs(c)
+
+
+def _is_pipe(value: object) -> bool:
+    """Return whether an argument names what can be read once only: stdin, or a pipe such as <(…)."""
+    return value == "-" or (isinstance(value, str) and value.startswith("/") and Path(value).is_fifo())
 
 
 def reaches(start: Node, goal: Node) -> bool:

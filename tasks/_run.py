@@ -150,6 +150,11 @@ class Run:
             settings, guard.decide(settings, self.effect, observed, consent=confirm, yes=yes, accepts=accepts)
         )
 
+    def require_database(self) -> None:
+        """Raise what `writable_database` would raise for a local database: a plan says what the run refuses."""
+        if self.settings.is_local:
+            self.writable_database(str(self.arguments.get("confirm") or ""))
+
     def writable(self, name: str, confirm: str = "") -> Settings:
         """Return settings that open the stores for writing, once the guard has let this step change what is called so.
 

@@ -10,8 +10,12 @@ from ._graph import DESTROYS, READS, REPLACES, WRITES, StepContext, step
 from ._words import word_step
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from .localenv.addresses import PostgresAddress
     from .localenv.postgres.databases import Session
+    from .localenv.postgres.load import Script
+    from .localenv.postgres.sqlfile import SqlFile
 
 CONFIRM = "name of the database to change, where it is production's or another project's"
 YES = "use a database that this project did not make"
@@ -43,10 +47,16 @@ def _is_shaped(c: StepContext) -> str | None:
     return load.is_shaped(c.step.settings, c.step.arguments["file"], typed=c.step.typed)
 
 
+def _read_schema(c: StepContext) -> Script:
+    from .localenv.postgres import load
+
+    return load.read_schema(c.step.settings, c.step.arguments["file"])
+
+
 def _plan_schema(c: StepContext) -> list[str]:
     from .localenv.postgres import load
 
-    return [f"apply {load.read_schema(c.step.settings, c.step.arguments['file']).file.name}"]
+    return load.plan_schema(c.step.settings, _read_schema(c), yes=c.step.arguments["yes"])
 
 
 @step(
@@ -55,6 +65,7 @@ def _plan_schema(c: StepContext) -> list[str]:
     check=_is_shaped,
     plan=_plan_schema,
     help={"file": FILE, "yes": YES, "confirm": CONFIRM},
+    inputs=lambda c: _read_schema(c),
 )
 def schema_load(c: StepContext, file: str = "", yes: bool = False, confirm: str = "") -> str:
     """Apply sql/schema.sql to the database as it is."""
@@ -70,10 +81,16 @@ def _is_seeded(c: StepContext) -> str | None:
     return load.is_seeded(c.step.settings, c.step.arguments["file"])
 
 
+def _read_seeds(c: StepContext) -> list[Script]:
+    from .localenv.postgres import load
+
+    return load.read_seeds(c.step.settings, c.step.arguments["file"])
+
+
 def _plan_seed(c: StepContext) -> list[str]:
     from .localenv.postgres import load
 
-    return [f"apply {script.file.name}" for script in load.read_seeds(c.step.settings, c.step.arguments["file"])]
+    return load.plan_seeds(c.step.settings, _read_seeds(c), again=c.step.force, yes=c.step.arguments["yes"])
 
 
 @step(
@@ -82,6 +99,7 @@ def _plan_seed(c: StepContext) -> list[str]:
     check=_is_seeded,
     plan=_plan_seed,
     help={"file": FILE, "yes": YES, "confirm": CONFIRM},
+    inputs=lambda c: _read_seeds(c),
 )
 def seed(c: StepContext, file: str = "", yes: bool = False, confirm: str = "") -> str:
     """Apply seeds/sql/*.sql to the database as it is, once."""
@@ -107,10 +125,25 @@ def _may_replace(c: StepContext) -> bool:
 def _plan_setup(c: StepContext) -> list[str]:
     from .localenv.postgres import setup
 
-    return setup.plan(c.step.settings, typed=_may_replace(c))
+    yes = bool(c.step.arguments["yes"])
+    return setup.plan(c.step.settings, typed=_may_replace(c), force=c.step.force, yes=yes)
 
 
-@step(effect=REPLACES, pre=[env.up], check=_is_set_up, plan=_plan_setup, local_only=True, help={"yes": YES})
+def _read_scripts(c: StepContext) -> list[Script]:
+    from .localenv.postgres import setup
+
+    return setup.read_scripts(c.step.settings)
+
+
+@step(
+    effect=REPLACES,
+    pre=[env.up],
+    check=_is_set_up,
+    plan=_plan_setup,
+    local_only=True,
+    help={"yes": YES},
+    inputs=_read_scripts,
+)
 def setup(c: StepContext, yes: bool = False) -> str:
     """Build database, schema and seeds beside the old one, then swap."""
     from .localenv.postgres import setup as building
@@ -120,13 +153,14 @@ def setup(c: StepContext, yes: bool = False) -> str:
     return done + _what_next(c)
 
 
-@step(
-    effect=REPLACES,
-    pre=[env.up],
-    local_only=True,
-    plan=lambda c: [f"swap {c.step.settings.postgres.database} with the one before"],
-    help={"confirm": CONFIRM},
-)
+def _plan_undo(c: StepContext) -> list[str]:
+    from .localenv.postgres import setup
+
+    c.step.require_database()
+    return setup.plan_undo(c.step.settings)
+
+
+@step(effect=REPLACES, pre=[env.up], local_only=True, plan=_plan_undo, help={"confirm": CONFIRM})
 def undo(c: StepContext, confirm: str = "") -> str:
     """Bring back the database that the last db.setup replaced."""
     from .localenv.postgres import setup
@@ -135,11 +169,19 @@ def undo(c: StepContext, confirm: str = "") -> str:
 
 
 def _plan_reset(c: StepContext) -> list[str]:
-    name = c.step.settings.postgres.database
-    return [f"drop every table of {name}, then apply sql/schema.sql and seeds/sql/*.sql, in one transaction"]
+    from .localenv.postgres import load
+
+    return load.plan_reset(c.step.settings, yes=c.step.arguments["yes"])
 
 
-@step(effect=DESTROYS, pre=[create], local_only=True, plan=_plan_reset, help={"yes": YES})
+@step(
+    effect=DESTROYS,
+    pre=[create],
+    local_only=True,
+    plan=_plan_reset,
+    help={"yes": YES},
+    inputs=_read_scripts,
+)
 def reset(c: StepContext, yes: bool = False) -> str:
     """Put the contents back to schema and seeds, in place."""
     from .localenv.postgres import load
@@ -159,6 +201,7 @@ def _is_gone(c: StepContext) -> str | None:
 def _plan_drop(c: StepContext) -> list[str]:
     from .localenv.postgres import setup
 
+    c.step.require_database()
     sessions = [f"end the session of {session}" for session in setup.read_sessions(c.step.settings)]
     return [*sessions, f"drop {c.step.settings.postgres.database}"]
 
@@ -266,6 +309,19 @@ def _shipped_psql() -> Path | None:
         return None
 
 
+def _statement(c: StepContext) -> tuple[SqlFile, Mapping[str, str]]:
+    from .localenv.errors import UsageError
+    from .localenv.postgres import query as queries
+
+    settings, arguments = c.step.settings, c.step.arguments
+    if arguments["write"] and not settings.is_local:
+        raise UsageError("db.query --write is for the local target", hint="use `inv db.connect --write --target prod`")
+    statement = queries.read_statement(settings, arguments["sql"], arguments["file"])
+    if not arguments["write"]:
+        queries.require_read(statement)
+    return statement, queries.parse_parameters(arguments["param"] or (), statement)
+
+
 @word_step(
     effect=READS,
     effects={"write": WRITES},
@@ -281,6 +337,7 @@ def _shipped_psql() -> Path | None:
         "format": FORMAT,
         "confirm": CONFIRM,
     },
+    inputs=_statement,
 )
 def query(
     c: StepContext,
@@ -292,19 +349,12 @@ def query(
     confirm: str = "",
 ) -> None:
     """Run one statement, read-only unless --write, and print its rows."""
-    from .localenv.errors import UsageError
     from .localenv.postgres import query as queries
 
     settings = c.step.settings
-    if write and not settings.is_local:
-        raise UsageError("db.query --write is for the local target", hint="use `inv db.connect --write --target prod`")
-    statement = queries.read_statement(settings, sql, file)
-    parameters = queries.parse_parameters(param or (), statement)
+    statement, parameters = _statement(c)
     as_json = c.step.format == "json"
-    if write:
-        address = c.step.writable_database(confirm).postgres
-    else:
-        queries.require_read(statement)
-        address = settings.prod_reading or settings.postgres
+    reading = settings.prod_reading or settings.postgres
+    address = c.step.writable_database(confirm).postgres if write else reading
     with queries.run(address, statement, parameters) as rows:
         _output.stream(queries.as_json(rows, c.step.name) if as_json else queries.as_table(rows))

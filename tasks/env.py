@@ -152,24 +152,32 @@ def status(c: StepContext, format: str = "text") -> None:
         "lines": "this many of each",
         "format": "text or json (with --follow one object a line)",
     },
+    inputs=lambda c: _named(c),
 )
 def logs(c: StepContext, service: str = "", follow: bool = False, lines: int = 20, format: str = "text") -> None:
     """Show the last lines that the services wrote: env.logs postgres -f."""
     from .localenv import engines
-    from .localenv.errors import UsageError
-    from .localenv.variables import checked, choice
 
     if not c.step.settings.is_local:
         c.step.emit({}, NOTHING_LOCAL)
         return
-    names = [checked("--service", service, choice(*SERVICES))] if service else SERVICES
-    if lines < 0:
-        raise UsageError(f"--lines {lines} is less than 0")
+    names = _named(c)
     if follow:
         _follow(c, names, lines)
         return
     found = {name: engines.logs(c.step.settings, name, lines) for name in names}
     c.step.emit(found, lambda: "\n\n".join(f"--- {name}\n{text or '(nothing)'}" for name, text in found.items()))
+
+
+def _named(c: StepContext) -> Sequence[ServiceName]:
+    """Return the services that were typed. Raises UsageError for another word, and for less than no lines."""
+    from .localenv.errors import UsageError
+    from .localenv.variables import checked, choice
+
+    service, lines = c.step.arguments["service"], c.step.arguments["lines"]
+    if lines < 0:
+        raise UsageError(f"--lines {lines} is less than 0")
+    return [checked("--service", service, choice(*SERVICES))] if service else SERVICES
 
 
 def _follow(c: StepContext, names: Sequence[ServiceName], lines: int) -> None:
@@ -212,9 +220,17 @@ class _Prefixed:
         return f"{name}   {line.text}" if line.is_event else f"{name} | {line.text}".rstrip()
 
 
+def _way_to_write(c: StepContext) -> str:
+    from .localenv import exports
+    from .localenv.variables import checked, choice
+
+    return str(checked("--format", c.step.arguments["format"], choice(*exports.FORMATS)))
+
+
 @step(
     effect=READS,
     local_only=True,
+    inputs=_way_to_write,
     help={
         "format": "shell (for eval), dotenv, json, github (appends to $GITHUB_ENV) or docker (for --env-file)",
         "legacy": "also AWS_ENDPOINT_URL, for an SDK older than July 2023",
@@ -223,9 +239,8 @@ class _Prefixed:
 def export(c: StepContext, format: str = "shell", legacy: bool = False) -> None:
     """Print the variables that the app needs, passwords included."""
     from .localenv import engines, exports
-    from .localenv.variables import checked, choice
 
-    checked("--format", format, choice(*exports.FORMATS))
+    _way_to_write(c)
     settings = c.step.settings
     if not engines.look_if_up(settings):
         c.step.reporter.warn(c.step.name, "not all services run: run `inv env.up` first, it may pick other ports")

@@ -133,6 +133,7 @@ def initial_setup(c: StepContext, hook: bool = False) -> str | None:
 def _plan_reset(c: StepContext) -> list[str]:
     from .localenv import environment
 
+    c.step.require_database()
     return [f"remove {thing}" for thing in environment.surplus(c.step.settings, cognito.people(c))]
 
 
@@ -176,9 +177,16 @@ def doctor(c: StepContext, format: str = "text") -> None:
         raise Exit(code=PREFLIGHT)
 
 
+def _id_to_explain(c: StepContext) -> str:
+    from .localenv import why
+
+    return why.checked(c.step.arguments["name"] or "")
+
+
 @step(
     effect=READS,
     pre=[env.up],
+    inputs=_id_to_explain,
     positional=["name"],
     help={"name": "a handle, uuid, sub, e-mail address, or the uuid of a group, message or activity", "format": FORMAT},
 )

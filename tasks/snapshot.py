@@ -11,6 +11,7 @@ from ._words import word_step
 
 if TYPE_CHECKING:
     from .localenv.snapshot.listing import Listed
+    from .localenv.snapshot.manifest import Manifest
 
 NAME = "letters, digits, - and _"
 FILE = "a file instead, for other machines and engines: .tar.gz, .tgz or .tar"
@@ -39,6 +40,10 @@ def _file(c: StepContext) -> Path | None:
 
 
 def _plan_save(c: StepContext) -> list[str]:
+    from .localenv.snapshot import save
+
+    save.require_possible(c.step.settings, "" if _file(c) else _name(c))
+    c.step.require_database()
     file, database = _file(c), c.step.settings.postgres.database
     if file:
         return [*_replaced(c), f"write {database}, every table and the emulated pool to {file}"]
@@ -77,6 +82,7 @@ def _replaced_snapshot(c: StepContext, name: str) -> list[str]:
     pre=[env.up],
     local_only=True,
     plan=_plan_save,
+    inputs=_replaced,
     word="name",
     needed=True,
     help={"name": NAME, "file": FILE, "yes": YES, "confirm": CONFIRM},
@@ -95,9 +101,16 @@ def save(c: StepContext, name: str = "", file: str = "", yes: bool = False, conf
     return saving.save(settings, _name(c), c.step.say)
 
 
+def _manifest(c: StepContext) -> Manifest | None:
+    from .localenv.snapshot import restore
+
+    return restore.read(c.step.settings, _name(c), _file(c))
+
+
 def _plan_restore(c: StepContext) -> list[str]:
     from .localenv.snapshot import restore
 
+    c.step.require_database()
     return restore.plan(c.step.settings, _name(c), _file(c))
 
 
@@ -106,6 +119,7 @@ def _plan_restore(c: StepContext) -> list[str]:
     pre=[env.up],
     local_only=True,
     plan=_plan_restore,
+    inputs=_manifest,
     word="name",
     needed=True,
     help={"name": f"{NAME}; not needed with --file", "file": FILE, "yes": YES, "confirm": CONFIRM},
@@ -154,6 +168,7 @@ def _plan_delete(c: StepContext) -> list[str]:
     pre=[env.up],
     local_only=True,
     plan=_plan_delete,
+    inputs=_name,
     word="name",
     needed=True,
     help={"name": NAME, "yes": YES},

@@ -20,7 +20,7 @@ import pytest
 from tasks.localenv import engines
 from tasks.localenv.errors import LocalEnvError
 from tasks.localenv.settings import Settings, read_settings
-from tests import environments
+from tests import durations, environments, reliability
 from tests.environments import Finished, environment, inv, permitted, reachable
 
 JAR = os.environ.get("DYNAMODB_LOCAL_JAR", "")
@@ -35,7 +35,21 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--reliability", metavar="FILE", help="add what the marked tests tried to this file, as JSON")
+    parser.addoption("--crowd-rounds", type=int, default=1, help="how often each pair of commands starts at once")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if hasattr(config, "workerinput"):  # of pytest-xdist: its reports go to the session that started it
+        return
+    config.pluginmanager.register(durations.FileSeconds())
+    if file := config.getoption("--reliability"):
+        config.pluginmanager.register(reliability.Collector(config.invocation_params.dir / file))
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    reliability.mark(items)
     if not JAR:
         skip = pytest.mark.skip(reason="DYNAMODB_LOCAL_JAR does not name Amazon's DynamoDBLocal.jar")
         for item in items:
@@ -131,6 +145,12 @@ def fresh(live: Settings) -> Iterator[Settings]:
 def table_name(fresh: Settings) -> str:
     """The name of a message table that does not exist yet, and is gone afterwards."""
     return fresh.message_table
+
+
+@pytest.fixture
+def trials(record_property: Callable[[str, object], None]) -> reliability.Count:
+    """Let a test say how many trials it makes; without that it is one."""
+    return lambda number: record_property("trials", number)
 
 
 @pytest.fixture

@@ -97,6 +97,7 @@ def test_a_failing_seed_is_told_with_place_caret_and_what_was_kept(db: Db, built
     assert f"::error file={tmp_path / 'more.sql'},line=1,col=1::" in done.stderr
 
 
+@pytest.mark.reliability("kills")
 def test_an_interrupted_seed_leaves_neither_rows_nor_a_session(
     db: Db, built: Settings, live_environment: dict[str, str], tmp_path: Path
 ) -> None:

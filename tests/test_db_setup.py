@@ -254,6 +254,7 @@ def test_what_an_interrupted_run_left_behind_is_cleared_away(project: Settings) 
     assert names(project) == [""]
 
 
+@pytest.mark.reliability("kills")
 def test_a_run_killed_while_it_builds_is_repaired_by_the_next(project: Settings, tmp_path: Path) -> None:
     build(project)
     write(project.root, "seeds/sql/2_posts.sql", "insert into posts values (5); select pg_sleep(60);")

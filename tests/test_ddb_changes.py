@@ -329,6 +329,7 @@ class Cut:
         return call
 
 
+@pytest.mark.reliability("kills")
 def test_cut_short_after_any_call_the_next_run_goes_on(fresh: Settings, tmp_path: Path) -> None:
     client, name = connect(fresh), fresh.message_table
     calls = 0

@@ -200,8 +200,8 @@ def test_a_plan_sends_nothing(ddb: Cli, fresh: Settings) -> None:
         (
             ("send-message", "--as", "londo", "--to", "bayko", "--text", "x", "--confirm", "y"),
             2,
-            "--confirm is for --target prod",
-            "leave --confirm out",
+            "--confirm 'y' is not the name of what would change: ",
+            "correct --confirm, or leave it out",
         ),
     ],
 )

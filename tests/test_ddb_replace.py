@@ -26,6 +26,7 @@ from tasks.localenv.dynamodb.tables import Index, TableFile, TableShape, read_ta
 from tasks.localenv.errors import ConfirmationNeeded, LocalEnvError
 from tasks.localenv.settings import ROOT, Settings
 from tests.environments import KEPT, Finished
+from tests.reliability import Count
 from tests.test_ddb_changes import Cut, index, table
 
 COUNT = 60
@@ -114,8 +115,9 @@ def test_what_a_local_index_needs_is_replaced_as_well(filled: Any, fresh: Settin
     assert is_replaced(filled, file, before)
 
 
+@pytest.mark.reliability("kills")
 def test_cut_short_after_any_call_no_item_is_lost_and_the_next_run_ends_it(
-    filled: Any, fresh: Settings, tmp_path: Path
+    filled: Any, fresh: Settings, tmp_path: Path, trials: Count
 ) -> None:
     name, before = fresh.message_table, read_contents(filled, fresh.message_table)
     files = [written(tmp_path, rekeyed(name), "new.json"), written(tmp_path, table(name), "old.json")]
@@ -132,6 +134,7 @@ def test_cut_short_after_any_call_no_item_is_lost_and_the_next_run_ends_it(
             assert is_replaced(filled, file, before), f"after {calls} calls"
             calls += 2
     assert calls > 30
+    trials(calls // 2)
 
 
 def test_what_is_half_done_is_said_by_everything(filled: Any, fresh: Settings, tmp_path: Path) -> None:
@@ -335,10 +338,12 @@ def test_replace_asks_first(cli: Ddb, filled: Any, fresh: Settings, tmp_path: Pa
     assert "hint run `inv ddb.schema-load --file t.json --replace" in told
 
 
+@pytest.mark.reliability("kills")
 def test_killed_at_any_moment_the_next_run_ends_it(
-    live_environment: dict[str, str], filled: Any, fresh: Settings, tmp_path: Path
+    live_environment: dict[str, str], filled: Any, fresh: Settings, tmp_path: Path, trials: Count
 ) -> None:
     """The command itself, in a process of its own, killed for good."""
+    trials(4)
     name, before = fresh.message_table, read_contents(filled, fresh.message_table)
     files = [written(tmp_path, rekeyed(name), "new.json"), written(tmp_path, table(name), "old.json")]
     chance = random.Random(7)

@@ -269,6 +269,7 @@ class CutShort(Exception):
 
 
 @pytest.mark.parametrize("calls", range(11))
+@pytest.mark.reliability("kills")
 def test_a_run_cut_short_anywhere_is_repaired_by_the_next(
     table: Settings, monkeypatch: pytest.MonkeyPatch, calls: int
 ) -> None:

@@ -64,6 +64,7 @@ def test_a_second_load_changes_nothing(fresh: Settings, files: list[TableFile]) 
     assert schema.need_table(client, fresh.message_table).description["TableId"] == before
 
 
+@pytest.mark.reliability("crowds")
 def test_two_loads_at_once_make_one_table(fresh: Settings, files: list[TableFile]) -> None:
     found = side_by_side([lambda: schema.apply_tables(connect(fresh), files)] * 4, at_once=4)
     assert sorted(sentence[:16] for sentence in found)[-1] == "1 table created;"

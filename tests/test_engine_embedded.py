@@ -117,6 +117,7 @@ def test_down_keeps_the_data_of_every_store(running: Settings) -> None:
     assert [found["Attributes"] for found in users] == [user["Attributes"]]
 
 
+@pytest.mark.reliability("kills")
 def test_a_killed_postgres_loses_no_commit(running: Settings) -> None:
     query(running, "CREATE TABLE kept AS SELECT generate_series(1, 1000) AS n")
     os.kill(pid_of(running, "postgres"), signal.SIGKILL)
@@ -127,6 +128,7 @@ def test_a_killed_postgres_loses_no_commit(running: Settings) -> None:
     assert "PostgreSQL was ended uncleanly; it recovers all that was committed" in said
 
 
+@pytest.mark.reliability("kills")
 def test_a_session_that_outlives_a_killed_server_does_not_stop_the_next_start(running: Settings) -> None:
     with closing(connect(running.postgres, database="postgres", autocommit=True)) as busy:
         busy.pgconn.send_query(b"SELECT count(*) FROM generate_series(1, 1000000000)")
@@ -135,6 +137,7 @@ def test_a_session_that_outlives_a_killed_server_does_not_stop_the_next_start(ru
     assert query(running, "SELECT 1") == [(1,)]
 
 
+@pytest.mark.reliability("kills")
 def test_a_killed_emulator_keeps_what_it_saved_and_says_that_it_was_killed(running: Settings) -> None:
     make_table(running).put_item(TableName="kept", Item={"pk": {"S": "a"}})
     saved = running.state_dir / "emulator" / "dynamodb.json"
@@ -351,6 +354,7 @@ def test_a_state_folder_that_others_cannot_reach_works_for_root_too(own: Setting
     assert engines.belongings(own) == []
 
 
+@pytest.mark.reliability("kills")
 def test_an_interrupted_start_is_taken_over_by_the_next(own: Settings) -> None:
     with pytest.raises(TimedOut):
         engines.up(own, print, timeout_s=0.45)  # somewhere between initdb and ready

@@ -372,6 +372,7 @@ def test_the_table_is_the_one_of_the_records() -> None:
     assert group_rows.table_of(record({"pk": {"S": ""}, "sk": {"S": ""}})) == "some-table"
 
 
+@pytest.mark.reliability("crowds")
 def test_many_messages_and_functions_at_once_end_at_the_newest(table: Settings) -> None:
     """The app only puts messages; senders move rows; two functions handle the records in their own order, twice."""
     items = [send(table, f"app {number}", at(number)) for number in range(0, 40, 2)]

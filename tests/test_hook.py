@@ -162,6 +162,7 @@ def test_the_time_it_takes_is_bounded_and_what_was_running_is_named(
     assert run().code == 0
 
 
+@pytest.mark.reliability("crowds")
 def test_of_two_at_once_one_does_the_work_and_both_end_well(variables: dict[str, str], tmp_path: Path) -> None:
     hooks = [start(variables), start(variables)]
     typed = inv("ddb.seed", environ=variables, cwd=tmp_path)
@@ -179,6 +180,7 @@ def lines_until(process: subprocess.Popen[str], word: str) -> None:
     assert any(word in line for line in process.stderr), f"{word} was never said"
 
 
+@pytest.mark.reliability("kills")
 def test_killed_it_is_repaired_by_the_next_one(run: Run, variables: dict[str, str]) -> None:
     for word in ("ddb.schema-load", "db.setup"):
         process = start(variables)

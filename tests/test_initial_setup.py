@@ -26,6 +26,7 @@ from tasks.localenv.dynamodb.scan import scan
 from tasks.localenv.postgres.connection import connect
 from tasks.localenv.settings import ROOT, Settings, read_settings
 from tests.environments import Finished, environment, inv
+from tests.reliability import Count
 from tests.seeded import quiet
 
 STEPS = {
@@ -149,15 +150,20 @@ def test_from_nothing_to_a_clean_check_then_nothing_to_do_and_all_of_it_survives
     assert contents(settings) == before
 
 
-def test_killed_after_each_step_in_turn_it_ends_right(environ: dict[str, str]) -> None:
-    for step in ("env.up", "ddb.schema-load", "cognito.seed", "db.setup", "cognito.sync-ids", "ddb.seed", "check"):
+@pytest.mark.reliability("kills")
+def test_killed_after_each_step_in_turn_it_ends_right(environ: dict[str, str], trials: Count) -> None:
+    steps = ("env.up", "ddb.schema-load", "cognito.seed", "db.setup", "cognito.sync-ids", "ddb.seed", "check")
+    for step in steps:
         assert run_until(environ, step)
+    trials(len(steps))
     assert_complete(environ)
 
 
 @pytest.mark.parametrize("seed", range(2))
-def test_killed_at_any_moment_it_ends_right(environ: dict[str, str], seed: int) -> None:
+@pytest.mark.reliability("kills")
+def test_killed_at_any_moment_it_ends_right(environ: dict[str, str], seed: int, trials: Count) -> None:
     moments = random.Random(seed)
+    trials(4)
     for _ in range(4):
         process = start(environ)
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -166,6 +172,7 @@ def test_killed_at_any_moment_it_ends_right(environ: dict[str, str], seed: int) 
     assert_complete(environ)
 
 
+@pytest.mark.reliability("kills")
 def test_services_that_were_killed_are_started_and_what_they_lost_is_made_anew(
     environ: dict[str, str], settings: Settings
 ) -> None:

@@ -292,6 +292,7 @@ def wait_for(what: Callable[[], bool], deadline_s: float = 30) -> None:
         time.sleep(0.01)
 
 
+@pytest.mark.reliability("kills")
 def test_a_killed_first_call_is_repaired_by_the_next(bare: Checkout) -> None:
     first = bare.start("x")
     wait_for(lambda: (bare.root / ".venv/pyvenv.cfg").exists())
@@ -303,6 +304,7 @@ def test_a_killed_first_call_is_repaired_by_the_next(bare: Checkout) -> None:
     assert (bare.root / ".venv.lock").read_text() == ""
 
 
+@pytest.mark.reliability("crowds")
 def test_of_two_first_calls_one_waits_and_says_so(bare: Checkout) -> None:
     first = bare.start("x")
     wait_for(lambda: (bare.root / ".venv").exists())

@@ -60,6 +60,7 @@ def test_a_second_run_says_for_whom_it_waits_and_goes_on_when_the_first_ends(tmp
     assert said == [f"waiting for `inv db.seed` (pid {holder.pid}, started 0 s ago)"]
 
 
+@pytest.mark.reliability("kills")
 def test_a_killed_run_holds_no_lock(tmp_path: Path) -> None:
     with hold_elsewhere(tmp_path) as holder:
         holder.kill()

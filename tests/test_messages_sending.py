@@ -205,6 +205,7 @@ def test_a_lost_row_of_the_partner_comes_back(table: Settings, client: Any) -> N
     ]
 
 
+@pytest.mark.reliability("crowds")
 def test_many_senders_at_once_lose_nothing_and_leave_one_row_each(table: Settings, client: Any) -> None:
     plant(table, make_seed(["one"]), now=datetime.now(timezone.utc))
 

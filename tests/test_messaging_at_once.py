@@ -65,6 +65,7 @@ def faults(settings: Settings) -> list[str]:
     return [fault.text for fault in consistency.confirmed(client, settings.message_table, survey.faults())]
 
 
+@pytest.mark.reliability("crowds")
 def test_nothing_is_lost_and_no_alarm_is_false(table: Settings) -> None:
     prove_that_nothing_is_lost(table)
 

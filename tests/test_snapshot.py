@@ -131,6 +131,7 @@ def test_clients_that_come_back_at_once_do_not_get_in_the_way(mine: Settings) ->
     assert (names(mine), refusals) == ([("a", "")], [])
 
 
+@pytest.mark.reliability("kills")
 def test_what_a_killed_save_left_is_removed_by_the_next(mine: Settings) -> None:
     shelf = Shelf(mine)
     manifest_id, folder = shelf.new()
@@ -282,6 +283,7 @@ def cut_short(settings: Settings, name: str, *, done: bool = False) -> None:
         shelf.done(command, went_back=back)
 
 
+@pytest.mark.reliability("kills")
 def test_the_way_back_stays_when_it_is_cut_short_too(mine: Settings) -> None:
     save.save(mine, "a", quiet)
     restore.restore(mine, "a", quiet)  # an older before-restore, which is not meant
@@ -303,6 +305,7 @@ def test_the_way_back_stays_when_it_is_cut_short_too(mine: Settings) -> None:
     assert (look(mine), leftovers(mine), Shelf(mine).unfinished()) == (changed, [], "")
 
 
+@pytest.mark.reliability("kills")
 def test_a_before_restore_that_is_cut_short_is_completed_and_can_be_taken_back(mine: Settings) -> None:
     saved = look(mine)
     save.save(mine, "a", quiet)

@@ -93,6 +93,7 @@ def preparing(folder: Path) -> bool:
 
 
 @pytest.mark.parametrize(("when", "then_s"), [(preparing, 0.1), (begun, 0.0), (begun, 0.01), (begun, 0.04)])
+@pytest.mark.reliability("kills")
 def test_a_killed_restore_is_completed_by_the_same_command(
     town: Town, states: tuple[State, State], when: Callable[[Path], bool], then_s: float
 ) -> None:
@@ -106,6 +107,7 @@ def test_a_killed_restore_is_completed_by_the_same_command(
     assert (leftovers(settings), Shelf(settings).unfinished()) == ([], "")
 
 
+@pytest.mark.reliability("kills")
 def test_a_killed_restore_is_taken_back_by_before_restore(town: Town, states: tuple[State, State]) -> None:
     settings = read_settings(environ=town)
     restore(town, "b")

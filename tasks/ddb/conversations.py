@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import shlex
 import sys
@@ -57,12 +58,21 @@ def _plan_seed(c: StepContext) -> Iterable[str]:
     return seeding_of(c).plan_lines()
 
 
+def _read_conversations(c: StepContext) -> None:
+    from ..localenv.dynamodb.seeding.conversation import read_conversations
+    from ..localenv.people import read_people
+
+    root = c.step.settings.root
+    read_conversations(c.step.settings, read_people(root), c.step.arguments["file"])
+
+
 @step(
     effect=WRITES,
     pre=[db.setup, tables.schema_load],
     check=_is_seeded,
     plan=_plan_seed,
     help={"file": "another conversation file, or folder of them, than seeds/conversations", "confirm": CONFIRM},
+    inputs=lambda c: _read_conversations(c),
 )
 def seed(c: StepContext, file: str = "", confirm: str = "") -> str:
     """Write the conversations of seeds/conversations, the last line now."""
@@ -78,11 +88,32 @@ def seed(c: StepContext, file: str = "", confirm: str = "") -> str:
         raise TimedOut(f"the messages are there, the group rows are not: {error}", hint="run `inv ddb.seed`") from error
 
 
+def _check_page(c: StepContext) -> None:
+    """Raise UsageError for a page that cannot be: of nobody, of no items, or before what is no time."""
+    arguments = c.step.arguments
+    _require_handle("--as", arguments["as_"])
+    _check_limit(arguments["limit"])
+    _time(arguments["before"])
+
+
+def _check_conversation(c: StepContext) -> None:
+    _check_page(c)
+    _check_way(c.step.arguments["with_"], c.step.arguments["group"], "--with")
+
+
+def _check_message(c: StepContext) -> None:
+    arguments = c.step.arguments
+    _check_way(arguments["to"], arguments["group"], "--to")
+    _require_handle("--as", arguments["as_"])
+    _text(arguments["text"])
+
+
 @word_step(
     effect=READS,
     pre=[env.up],
     word="as_",
     help={"as": WHO, "limit": LIMIT, "before": BEFORE, "format": FORMAT},
+    inputs=_check_page,
 )
 def list_conversations(c: StepContext, as_: str = "", limit: int = 20, before: str = "", format: str = "text") -> None:
     """List a user's conversations, the newest first."""
@@ -103,6 +134,7 @@ def list_conversations(c: StepContext, as_: str = "", limit: int = 20, before: s
 @step(
     effect=READS,
     pre=[env.up],
+    inputs=_check_conversation,
     help={
         "as": WHO,
         "with": "handle of the other one",
@@ -147,6 +179,8 @@ def _plan_send(c: StepContext) -> list[str]:
     as_, to, group = (c.step.arguments[name] for name in ("as_", "to", "group"))
     _check_way(to, group, "--to")
     sender, *others = _users(c, {"--as": as_, **({"--to": to} if to else {})})
+    if others and others[0].uuid == sender.uuid:
+        raise _not_sent(messages.NotSent(f"{sender.handle} cannot write to themselves"), sender, group)
     client, table = connect(c.step.settings), c.step.settings.message_table
     found = group.lower() or messages.find_group(client, table, sender.uuid, others[0].uuid)
     if group and not messages.is_member(client, table, found, sender.uuid):
@@ -160,6 +194,7 @@ def _plan_send(c: StepContext) -> list[str]:
     pre=[db.setup, tables.schema_load],
     lock=False,
     plan=_plan_send,
+    inputs=_check_message,
     word="text",
     help={
         "as": "handle of the sender",
@@ -183,7 +218,7 @@ def send_message(
     from ddb import messages
 
     from ..localenv.dynamodb.client import connect
-    from ..localenv.errors import TimedOut, UsageError
+    from ..localenv.errors import TimedOut
 
     _check_way(to, group, "--to")
     c.step.format  # noqa: B018 - a wrong one is said before anything is sent
@@ -197,7 +232,7 @@ def send_message(
         else:
             sent = messages.create_message(client, table, group.lower(), sender, said)
     except messages.NotSent as error:
-        raise UsageError(f"nothing was sent: {error}", hint=_way_to_send(sender.handle, group)) from error
+        raise _not_sent(error, sender, group) from error
     except messages.Busy as error:
         raise TimedOut(f"nothing was sent: {error}", hint="run the same command again") from error
     c.step.emit(vars(sent), "")
@@ -217,12 +252,17 @@ def _whole_table(c: StepContext) -> tuple[DynamoDBClient, str]:
 
 def _users(c: StepContext, given: dict[str, str]) -> list[User]:
     from ..localenv.dynamodb.seeding.users import find_users
-    from ..localenv.errors import UsageError
 
     for option, handle in given.items():
-        if not handle:
-            raise UsageError(f"{option} is missing", hint=f"say who: {option} andrewbrown")
+        _require_handle(option, handle)
     return find_users(c.step.settings, _lookup(c), given, c.step.say)
+
+
+def _require_handle(option: str, handle: str) -> None:
+    from ..localenv.errors import UsageError
+
+    if not handle:
+        raise UsageError(f"{option} is missing", hint=f"say who: {option} andrewbrown")
 
 
 def _check_limit(limit: int) -> None:
@@ -270,9 +310,15 @@ def _text(given: str) -> str:
     if given != "-":
         return given
     try:
-        return sys.stdin.buffer.read().decode().removesuffix("\n").removesuffix("\r")
+        return _stdin().decode().removesuffix("\n").removesuffix("\r")
     except UnicodeDecodeError as error:
         raise UsageError(f"stdin: byte {error.start + 1} is not UTF-8", hint="send UTF-8") from error
+
+
+@functools.cache
+def _stdin() -> bytes:
+    """Read stdin, once for the check of the arguments and for the body."""
+    return sys.stdin.buffer.read()
 
 
 def _no_conversation(user: User, other: str, group: str) -> Exception:
@@ -287,6 +333,12 @@ def _no_conversation(user: User, other: str, group: str) -> Exception:
         return UsageError(f"{other} has no conversation with themselves", hint="give somebody else's handle")
     command = f"inv ddb.send-message --as {shlex.quote(user.handle)} --to {shlex.quote(other)} --text Hello"
     return UsageError(f"{user.handle} and {other} have no conversation", hint=f"start one with `{command}`")
+
+
+def _not_sent(error: Exception, sender: User, group: str) -> Exception:
+    from ..localenv.errors import UsageError
+
+    return UsageError(f"nothing was sent: {error}", hint=_way_to_send(sender.handle, group))
 
 
 def _way_to_send(handle: str, group: str) -> str:

@@ -29,6 +29,7 @@ LOCAL_BATCHES, AWS_BATCHES = 4, 8
     pre=[env.up],
     word="table",
     help={"table": TABLE, "limit": "this many items at most (default: all)", "format": "text, or json: a line an item"},
+    inputs=lambda c: _positive(c.step.arguments["limit"]),
 )
 def scan(c: StepContext, table: str = "", limit: int = 0, format: str = "text") -> str | None:
     """Print every item of a table as it comes, page after page."""
@@ -75,6 +76,7 @@ def _plan_query(c: StepContext) -> list[str]:
         "format": "text, or json: a line an item",
         "confirm": CONFIRM,
     },
+    inputs=lambda c: (_positive(c.step.arguments["limit"]), _statement(c)),
 )
 def query(
     c: StepContext,
@@ -125,12 +127,13 @@ def _positive(limit: int) -> int:
     effect=READS,
     pre=[env.up],
     word="file",
-    plan=lambda c: [f"write the items of {_table(c)} to {_destination(c)}"],
+    plan=lambda c: _plan_export(c),
     help={
         "table": TABLE,
         "file": "where to, compressed where it ends in .gz; - is stdout (default)",
         "s3": "a new folder instead, in the format of AWS's import from S3",
     },
+    inputs=lambda c: _destination(c),
 )
 def export(c: StepContext, table: str = "", file: str = "-", s3: str = "") -> str | None:
     """Write every item of a table as a line of DynamoDB JSON."""
@@ -156,12 +159,23 @@ def export(c: StepContext, table: str = "", file: str = "-", s3: str = "") -> st
     return f"{_counted(done.items)} of {name} in {destination} ({done.size_bytes:,} bytes)"
 
 
+def _plan_export(c: StepContext) -> list[str]:
+    from ..localenv.dynamodb.client import connect
+    from ..localenv.dynamodb.schema import need_whole_table
+
+    need_whole_table(connect(c.step.settings), _table(c))
+    return [f"write the items of {_table(c)} to {_destination(c)}"]
+
+
 def _destination(c: StepContext) -> str:
+    from ..localenv.dynamodb.transfer.itemfile import need_folder
     from ..localenv.errors import UsageError
 
     file, s3 = c.step.arguments["file"], c.step.arguments["s3"]
     if s3 and file != "-":
         raise UsageError(f"ddb.export writes to {file} or to --s3 {s3}, not to both", hint="run it once for each")
+    if s3 or file != "-":
+        need_folder(Path(s3 or file).expanduser().parent)
     return str(s3 or file)
 
 
@@ -190,6 +204,14 @@ def _checked(c: StepContext) -> Iterator[tuple[DynamoDBClient, list[Part], Keys,
         yield client, parts, keys, importing.check(parts, keys)
 
 
+def _glance(c: StepContext) -> None:
+    """Raise what is wrong with the first lines of the files; a table is not asked for its keys."""
+    from ..localenv.dynamodb.transfer import importing
+
+    with importing.sources(c.step.arguments["file"], importing.stdin_bytes) as parts:
+        importing.glance(parts)
+
+
 def _plan_import(c: StepContext) -> list[str]:
     from ..localenv.dynamodb.transfer import importing
 
@@ -202,6 +224,7 @@ def _plan_import(c: StepContext) -> list[str]:
     name="import",
     effect=WRITES,
     pre=[tables.schema_load],
+    inputs=lambda c: _glance(c),
     word="file",
     plan=_plan_import,
     help={

@@ -10,6 +10,8 @@ from .._graph import DESTROYS, READS, WRITES, StepContext, step
 from .._words import word_step
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from ..localenv.dynamodb.schema import Table, Work
     from ..localenv.dynamodb.tables import TableFile
     from ..localenv.settings import Settings
@@ -46,11 +48,15 @@ def _is_loaded(c: StepContext) -> str | None:
     return schema.check_tables(connect(c.step.settings), files_of(c))
 
 
-def _plan_tables(c: StepContext) -> list[str]:
+def _plan_tables(c: StepContext) -> Iterator[str]:
     from ..localenv.dynamodb import schema
     from ..localenv.dynamodb.client import connect
 
-    return schema.plan_tables(connect(c.step.settings), files_of(c))
+    works, replace = schema.look_at_all(connect(c.step.settings), files_of(c)), c.step.arguments["replace"]
+    yield from (f"± {line}" for line in schema.replacement_lines(works) if replace)
+    yield from (line for work in works if not (replace and work.replaces) for line in work.lines())
+    if not replace:
+        schema.refuse_replacements(works, _command(c, c.step.arguments["file"]))
 
 
 @step(
@@ -65,6 +71,7 @@ def _plan_tables(c: StepContext) -> list[str]:
         "yes": "do not ask",
         "confirm": CONFIRM,
     },
+    inputs=files_of,
 )
 def schema_load(c: StepContext, file: str = "", replace: bool = False, yes: bool = False, confirm: str = "") -> str:
     """Create the tables of ddb/tables, and change those that differ."""

@@ -127,11 +127,16 @@ class _Users:
         return sorted({user.handle for user in everybody if user.handle})
 
 
+def checked(name: str) -> str:
+    """Return an id without the spaces around it. Raises UsageError where there is none."""
+    if not name.strip():
+        raise UsageError("why wants an id", hint="for example `inv why andrewbrown`, or a uuid, a sub, an e-mail")
+    return name.strip()
+
+
 def explain(settings: Settings, app: App, name: str) -> Why:
     """Look for an id in all stores. Raises LocalEnvError where it is nowhere, with the nearest handles."""
-    name = name.strip()
-    if not name:
-        raise UsageError("why wants an id", hint="for example `inv why andrewbrown`, or a uuid, a sub, an e-mail")
+    name = checked(name)
     pool, everybody = _fetch_users(settings, app)
     found, why = everybody.related(name), Why(name)
     client, table = connect_dynamodb(settings), settings.message_table

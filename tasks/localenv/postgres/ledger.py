@@ -157,11 +157,13 @@ def read(conn: psycopg.Connection[Any]) -> Observed:
         ).fetchall()
         emptied = _empty_tables(conn, {table for *_, filled in rows for table in filled or ()})
         marker = conn.execute("SELECT project_id FROM localenv.marker ORDER BY made_at DESC LIMIT 1").fetchone()
-    applied = [
-        Applied(*row[:6], filled=tuple(row[6] or ()), emptied=tuple(t for t in row[6] or () if t in emptied))
-        for row in rows
-    ]
-    return Observed(True, marker[0] if marker else None, tuple(applied), objects)
+    return Observed(True, marker[0] if marker else None, tuple(_applied(row, emptied) for row in rows), objects)
+
+
+def _applied(row: Sequence[Any], emptied: set[str]) -> Applied:
+    step, path, sha256, inputs, objects, age_s, filled = row
+    tables = tuple(filled or ())
+    return Applied(step, path, sha256, inputs, objects, age_s, tables, tuple(t for t in tables if t in emptied))
 
 
 def _empty_tables(conn: psycopg.Connection[Any], tables: set[str]) -> set[str]:

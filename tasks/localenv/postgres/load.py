@@ -104,11 +104,24 @@ def is_seeded(settings: Settings, path: str) -> str | None:
     return None if any(map(observed.waits_for, entries)) else ledger.unchanged(entries, observed)
 
 
+def plan_schema(settings: Settings, script: Script, *, yes: bool) -> list[str]:
+    """Return what `apply_schema` would do, a line each. Raises as it does."""
+    require_ours(ledger.observe(settings.postgres), settings, yes=yes)
+    return [f"apply {script.file.name}"]
+
+
 def apply_schema(settings: Settings, path: str, say: Say, *, yes: bool = False) -> str:
     """Run the schema file on the database as it is. Raises SqlError with the place, the database unchanged then."""
     script = read_schema(settings, path)
     with _in_place(settings, yes=yes) as conn:
         return f"applied {_apply(conn, [script], say)}"
+
+
+def plan_seeds(settings: Settings, scripts: Sequence[Script], *, again: bool, yes: bool) -> list[str]:
+    """Return what `apply_seeds` would do, a line each. Raises as it does."""
+    observed = ledger.observe(settings.postgres)
+    require_ours(observed, settings, yes=yes)
+    return [f"apply {script.file.name}" for script in _waiting(scripts, observed, again=again)]
 
 
 def apply_seeds(settings: Settings, path: str, say: Say, *, again: bool = False, yes: bool = False) -> str:
@@ -119,17 +132,17 @@ def apply_seeds(settings: Settings, path: str, say: Say, *, again: bool = False,
     """
     scripts = read_seeds(settings, path)
     with _in_place(settings, yes=yes) as conn:
-        observed = ledger.read(conn)
-        changed = [s.file.name for s in scripts if observed.find(s.entry) and not observed.has(s.entry)]
-        if changed and not again:
-            raise ConfirmationNeeded(
-                f"{', '.join(changed)}: applied before, and changed since (the file, or {PEOPLE})",
-                hint="`inv db.reset` puts the contents back to the seeds, `inv db.seed --force` runs them once more",
-            )
-        waiting = [s for s in scripts if again or observed.waits_for(s.entry)]
+        waiting = _waiting(scripts, ledger.read(conn), again=again)
         if not scripts:
             return f"no seeds in {SEEDS}"
         return f"applied {_apply(conn, waiting, say)}" if waiting else "applied before, nothing to do"
+
+
+def plan_reset(settings: Settings, *, yes: bool) -> list[str]:
+    """Return what `reset` would do, a line each. Raises as it does."""
+    require_ours(ledger.observe(settings.postgres), settings, yes=yes)
+    name = settings.postgres.database
+    return [f"drop every table of {name}, then apply {SCHEMA} and {SEEDS}/*.sql, in one transaction"]
 
 
 def reset(settings: Settings, say: Say, *, yes: bool = False) -> str:
@@ -167,6 +180,17 @@ def owner(settings: Settings) -> str:
 def objects(observed: Observed) -> str:
     """Count what the app has in a database, in words."""
     return f"{observed.objects} table{'s' if observed.objects != 1 else ''} or routines"
+
+
+def _waiting(scripts: Sequence[Script], observed: Observed, *, again: bool) -> list[Script]:
+    """Return the seeds that are not applied yet, or all of them. Raises ConfirmationNeeded for one that changed."""
+    changed = [s.file.name for s in scripts if observed.find(s.entry) and not observed.has(s.entry)]
+    if changed and not again:
+        raise ConfirmationNeeded(
+            f"{', '.join(changed)}: applied before, and changed since (the file, or {PEOPLE})",
+            hint="`inv db.reset` puts the contents back to the seeds, `inv db.seed --force` runs them once more",
+        )
+    return [s for s in scripts if again or observed.waits_for(s.entry)]
 
 
 @contextmanager

@@ -75,15 +75,18 @@ def read_scripts(settings: Settings) -> list[Script]:
     return [load.read_schema(settings), *load.read_seeds(settings)]
 
 
-def plan(settings: Settings, *, typed: bool) -> list[str]:
-    """Say what db.setup would do, one step a line."""
-    decision = read_decision(settings, typed=typed)
+def plan(settings: Settings, *, typed: bool, force: bool = False, yes: bool = False) -> list[str]:
+    """Return what `setup` would do, one step a line. Raises as it does."""
+    scripts = read_scripts(settings)
+    observed = ledger.observe(settings.postgres)
+    decision = decide(observed, scripts, settings.project_id, typed=typed)
     name = settings.postgres.database
-    files = [f"apply {script.file.name}" for script in read_scripts(settings)]
-    if decision.action == "keep":
-        return [decision.reason]
+    files = [f"apply {script.file.name}" for script in scripts]
     if decision.action == "seed":
         return files[1:]
+    if decision.action == "keep" and not (typed and force):
+        return [decision.reason]
+    load.require_ours(observed, settings, yes=yes)
     swap = f"rename it to {name}; the old one, if there is one, is kept as {beside(name, 'undo')}"
     return [f"create {beside(name, 'new')}: {decision.reason}", *files, swap]
 
@@ -104,16 +107,23 @@ def setup(settings: Settings, say: Say, *, typed: bool, force: bool = False, yes
     return _build(settings, scripts, observed, say)
 
 
+def plan_undo(settings: Settings) -> list[str]:
+    """Return what `undo` would do. Raises as it does."""
+    name = settings.postgres.database
+    with databases.maintenance(settings.postgres) as conn:
+        _require_kept(conn, name)
+    return [f"swap {name} with the one before"]
+
+
 def undo(settings: Settings) -> str:
     """Swap the database with the one kept by the last rebuild; a second undo swaps them back.
 
     Raises LocalEnvError when none is kept.
     """
     name = settings.postgres.database
-    kept, between = beside(name, "undo"), beside(name, "swap")
+    between = beside(name, "swap")
     with databases.maintenance(settings.postgres) as conn:
-        if not databases.exists(conn, kept):
-            raise LocalEnvError(f"there is no database {kept}, so nothing to go back to", hint="run `inv db.setup`")
+        kept = _require_kept(conn, name)
         was_there = databases.exists(conn, name)
         pairs = [(name, between), (kept, name), (between, kept)] if was_there else [(kept, name)]
         ended = databases.rename(conn, settings.postgres, pairs)
@@ -121,6 +131,13 @@ def undo(settings: Settings) -> str:
     age = f", made {ago(min(row.age_s for row in made.applied))}" if made.applied else ""
     back = "; `inv db.undo` again swaps them back" if was_there else ""
     return f"{name} is the database of before{age}{back}{ended_sentence(ended)}"
+
+
+def _require_kept(conn: psycopg.Connection[Any], name: str) -> str:
+    kept = beside(name, "undo")
+    if not databases.exists(conn, kept):
+        raise LocalEnvError(f"there is no database {kept}, so nothing to go back to", hint="run `inv db.setup`")
+    return kept
 
 
 def drop(settings: Settings) -> str:

@@ -71,6 +71,7 @@ def require_deletable(settings: Settings, name: str) -> list[str]:
     found = [each for each in find(settings) if each.name == name]
     if not found:
         shelf.read(name)
+    shelf.require_free(name)
     return [f"remove snapshot {name}, {_described(each)}" for each in found]
 
 
@@ -78,7 +79,6 @@ def delete(settings: Settings, name: str, say: Say) -> str:
     """Remove a snapshot: its files, its clone, and clones of that name that lost their files."""
     shelf = Shelf(settings)
     tidy(settings, shelf, say)
-    shelf.require_free(name)
     if name in shelf.names():
         shelf.remove(shelf.folder / name)
     with databases.maintenance(settings.postgres) as conn:

@@ -102,6 +102,15 @@ def plan(settings: Settings, name: str, file: Path | None) -> list[str]:
     return lines
 
 
+def read(settings: Settings, name: str, file: Path | None) -> Manifest | None:
+    """Read what a snapshot says of itself. Raises UsageError where it is not there or not of this name.
+
+    None where the same command was cut short at its very end: then its snapshot may be gone.
+    """
+    shelf = Shelf(settings)
+    return None if shelf.is_done(_command(name, file)) else _read(shelf, name, file)
+
+
 def _command(name: str, file: Path | None) -> str:
     """Write a restore as it can be typed, from whichever folder."""
     return shlex.join(["inv", "snapshot.restore", name, *(["--file", str(file.absolute())] if file else [])])

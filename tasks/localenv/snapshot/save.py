@@ -47,8 +47,7 @@ def save(settings: Settings, name: str, say: Say) -> str:
     """Keep the state of all stores under a name; a snapshot of that name is replaced. Returns what was done."""
     shelf = Shelf(settings)
     tidy(settings, shelf, say)
-    shelf.require_free(name)
-    _require_something(settings)
+    require_possible(settings, name)
     with tidied(settings, shelf):
         manifest_id, folder = shelf.new()
         manifest = take(settings, shelf, name, manifest_id, folder, say)
@@ -61,7 +60,7 @@ def save_file(settings: Settings, name: str, path: Path, say: Say) -> str:
     portable.check_path(path)
     shelf = Shelf(settings)
     tidy(settings, shelf, say)
-    _require_something(settings)
+    require_possible(settings)
     manifest_id, folder = shelf.new()
     try:
         manifest = take(settings, shelf, name, manifest_id, folder, say, as_sql=True)
@@ -134,7 +133,9 @@ def describe(path: Path) -> File:
         return File(path.name, file.tell(), digest.hexdigest())
 
 
-def _require_something(settings: Settings) -> None:
+def require_possible(settings: Settings, name: str = "") -> None:
+    """Raise LocalEnvError where nothing is there to save, or a restore that was cut short needs this snapshot."""
+    Shelf(settings).require_free(name)
     if not is_there(settings):
         raise LocalEnvError(f"there is no database {settings.postgres.database}, so nothing to save", hint=NOTHING)
 

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 KEYS_A_LOOK = 100
 """Source: Amazon DynamoDB API Reference, BatchGetItem: 100 items at most."""
 SHOWN_ERRORS = 10
+GLANCED_LINES = 1000
 
 
 @dataclass
@@ -96,6 +97,14 @@ def check(parts: list[Part], keys: Keys) -> int:
     if errors:
         raise _refused(errors, bad)
     return count
+
+
+def glance(parts: list[Part]) -> None:
+    """Raise the first error of the first lines of each file, as far as it shows without the keys of the table."""
+    for part in parts:
+        for line in itertools.islice(read_lines(part.path, part.shown, Keys((), {}, strict=False)), GLANCED_LINES):
+            if line.error:
+                raise line.error
 
 
 def plan(client: DynamoDBClient, table: str, parts: list[Part], keys: Keys, *, only_new: bool) -> Outcome:

@@ -78,16 +78,16 @@ def read_line(place: str, text: str, keys: Keys) -> Line:
 def _item_of(data: Any, keys: Keys) -> Item:
     """Make the item of what a line holds: the key's value is an object where it is typed, else it is plain."""
     steps: Steps = ()
-    hash_key = keys.key[0][0]
+    hash_key = keys.key[0][0] if keys.key else ""  # a glance at a file knows no table
     if isinstance(data, dict) and set(data) == {"Item"} and not (hash_key == "Item" and _is_key_value(data["Item"])):
         data, steps = data["Item"], ("Item",)
     if not isinstance(data, dict):
         raise Misfit(steps, f"wanted an item, found {told(data)}", hint=ONE_A_LINE if isinstance(data, list) else "")
     for stranger in ("NewImage", "OldImage"):
-        if stranger in data and hash_key not in data:
+        if stranger in data and keys.key and hash_key not in data:
             raise Misfit(steps, "a change of an incremental export, and no item", hint="use a full export")
     need_keys(data, keys, steps)
-    if not steps and not isinstance(data[hash_key], dict):
+    if not steps and not isinstance(data.get(hash_key), dict):
         data = {name: from_plain(value) for name, value in data.items()}
     return checked_item(data, keys, steps)
 
