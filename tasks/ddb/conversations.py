@@ -255,13 +255,15 @@ def _check_way(other: str, group: str, option: str) -> None:
 def _text(given: str) -> str:
     """Give the text of --text, or of stdin without its last line end."""
     from ..localenv.errors import UsageError
+    from ..localenv.reading import NOTE_BYTES, read_stream
 
     if not given:
         raise UsageError("the message is missing", hint="add --text 'Hello', or --text - to read it from stdin")
     if given != "-":
         return given
     try:
-        return sys.stdin.buffer.read().decode().removesuffix("\n").removesuffix("\r")
+        data = read_stream(sys.stdin.buffer, "stdin", at_most=NOTE_BYTES)
+        return data.decode().removesuffix("\n").removesuffix("\r")
     except UnicodeDecodeError as error:
         raise UsageError(f"stdin: byte {error.start + 1} is not UTF-8", hint="send UTF-8") from error
 
