@@ -38,6 +38,7 @@ RATIO, RATIO_FROM = 500, 64 << 20
 """How much more than was packed may come out of gzip, from so many bytes on. Its own limit is 1,032; items reach 50."""
 WRITER_S = 5.0
 """How long somebody may take to open the other end of a named pipe."""
+GZIP_MAGIC = b"\x1f\x8b"
 UTF16 = (b"\xff\xfe", b"\xfe\xff")
 
 _STRING = re.compile(r'"[^"]*"?')
@@ -49,6 +50,10 @@ class Doubled(UsageError):
 
     def __init__(self, name: str) -> None:
         super().__init__(f"{name[:40]!r} is in one object twice")
+
+
+class Damaged(UsageError):
+    """Compressed data that is not whole."""
 
 
 def path_of(given: str) -> Path:
@@ -151,23 +156,29 @@ def lines(file: IO[bytes], shown: str, *, hint: str = "") -> Iterator[tuple[int,
 
 
 @contextmanager
-def unpacked(file: IO[bytes], shown: str) -> Iterator[IO[bytes]]:
-    """Decompress gzip while it is read. Raises UsageError for what is damaged, cut short, or swells beyond reason."""
+def plain(file: IO[bytes], shown: str) -> Iterator[IO[bytes]]:
+    """Give what an open file holds, decompressed while it is read where it begins as gzip does.
+
+    Raises UsageError for what is damaged, cut short, or swells beyond reason.
+    """
+    if cast("io.BufferedReader", file).peek(2)[:2] != GZIP_MAGIC:
+        yield file
+        return
     try:
-        with gzip.GzipFile(fileobj=file) as plain:
-            yield cast("IO[bytes]", io.BufferedReader(_Swelling(plain, file, shown), 1 << 16))
+        with gzip.GzipFile(fileobj=file) as unpacked:
+            yield cast("IO[bytes]", io.BufferedReader(_Swelling(unpacked, file, shown), 1 << 16))
     except (gzip.BadGzipFile, zlib.error, EOFError) as error:
-        raise UsageError(f"{shown}: the compressed data is damaged or cut short: {error}") from error
+        raise Damaged(f"{shown}: the compressed data is damaged or cut short: {error}") from error
 
 
-def json_of(text: str | bytes, shown: str) -> Any:
+def json_of(text: str | bytes, shown: str, *, values: int = VALUES) -> Any:
     """Read JSON by the letter: no name twice, no NaN, no number that Python would choke on, no half characters.
 
     Raises UsageError with the place where it stops being JSON, Doubled for a name that is there twice.
     """
     if isinstance(text, bytes):
         text = text_of(text, shown)
-    excess = json_excess(text)
+    excess = json_excess(text, values)
     if excess:
         raise UsageError(f"{shown}: {excess}")
     try:
@@ -188,17 +199,17 @@ def json_of(text: str | bytes, shown: str) -> Any:
     return found
 
 
-def json_excess(text: str) -> str:
+def json_excess(text: str, values: int = VALUES) -> str:
     """Say in what a JSON text is beyond bounds, before anything is made of it; empty where it is not.
 
     What is small beyond doubt is only counted through, which takes a few microseconds.
     """
     opening = text.count("[") + text.count("{")
-    if opening <= DEPTH and opening + text.count(",") <= VALUES:
+    if opening <= DEPTH and opening + text.count(",") <= values:
         return ""
     bare = _STRING.sub("", text.replace("\\\\", "").replace('\\"', ""))
-    if bare.count("[") + bare.count("{") + bare.count(",") > VALUES:
-        return f"more than {VALUES:,} values"
+    if bare.count("[") + bare.count("{") + bare.count(",") > values:
+        return f"more than {values:,} values"
     depth = 0
     for found in _BRACKET.finditer(bare):
         depth += 1 if found[0] in "[{" else -1
@@ -268,15 +279,15 @@ def _require_kind(file: io.BufferedReader[_Raw], shown: str) -> None:
 class _Swelling(io.RawIOBase):
     """What comes out of gzip, as long as that is in proportion to what goes in."""
 
-    def __init__(self, plain: gzip.GzipFile, packed: IO[bytes], shown: str) -> None:
-        self._plain, self._packed, self._shown = plain, packed, shown
+    def __init__(self, unpacked: gzip.GzipFile, packed: IO[bytes], shown: str) -> None:
+        self._unpacked, self._packed, self._shown = unpacked, packed, shown
         self._came = 0
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int:
-        data = self._plain.read(len(buffer))
+        data = self._unpacked.read(len(buffer))
         buffer[: len(data)] = data
         self._came += len(data)
         if self._came > RATIO_FROM and self._came > RATIO * self._packed.tell():

@@ -8,23 +8,20 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-import io
 import json
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import IO, Any
 
 from ...disk import disk_errors
 from ...errors import UsageError
-from ...reading import lines, opened, require_utf8, unpacked
+from ...reading import lines, opened, plain, require_utf8
 from .csvfile import read_csv
 from .itemline import ONE_A_LINE, Keys, Line, read_line
 from .typed import Item, ordered
-
-GZIP_MAGIC = b"\x1f\x8b"
 
 
 def as_line(item: Item) -> str:
@@ -132,12 +129,8 @@ def read_items(path: Path, shown: str, keys: Keys) -> Iterator[Item]:
 @contextmanager
 def open_plain(path: Path, shown: str) -> Iterator[IO[bytes]]:
     """Open a file, and decompress it as it is read. What cannot be read is a UsageError."""
-    with opened(path, shown) as raw:
-        if cast("io.BufferedReader", raw).peek(2)[:2] != GZIP_MAGIC:
-            yield raw
-            return
-        with unpacked(raw, shown) as plain:
-            yield plain
+    with opened(path, shown) as raw, plain(raw, shown) as file:
+        yield file
 
 
 def raw_lines(path: Path, shown: str) -> Iterator[bytes]:
