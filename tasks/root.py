@@ -11,6 +11,7 @@ from ._graph import DESTROYS, READS, Exit, StepContext, step
 
 if TYPE_CHECKING:
     from .localenv.check import Report
+    from .localenv.settings import Settings
     from .localenv.status import Newest, Status
 
 FORMAT = "text or json"
@@ -39,13 +40,13 @@ def check(c: StepContext, limit: int = 20, format: str = "text") -> str | None:
     return report.sentence
 
 
-def examine(c: StepContext, limit: int) -> Report:
+def examine(c: StepContext, limit: int, settings: Settings | None = None) -> Report:
     from ddb import consistency
 
     from .localenv import check
 
     app = check.App(cognito.queries(c), consistency.references, consistency.Survey(), consistency.confirmed)
-    return check.examine(c.step.settings, app, at_most=limit)
+    return check.examine(settings or c.step.settings, app, at_most=limit)
 
 
 def complaint(report: Report) -> Any:

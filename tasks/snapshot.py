@@ -10,6 +10,8 @@ from ._graph import DESTROYS, READS, REPLACES, WRITES, StepContext, step
 from ._words import word_step
 
 if TYPE_CHECKING:
+    from .localenv.check import Report
+    from .localenv.settings import Settings
     from .localenv.snapshot.listing import Listed
     from .localenv.snapshot.manifest import Manifest
 
@@ -132,9 +134,18 @@ def restore(c: StepContext, name: str = "", file: str = "", yes: bool = False, c
 
     settings = c.step.writable_database(confirm)
     c.step.require_yes(_plan_restore(c), yes=yes)
-    done = restoring.restore(settings, _name(c), c.step.say, file=_file(c))
-    c.step.say(done)
-    report = root.examine(c, 20)
+    proofs: list[Report | LocalEnvError] = []
+
+    def prove(settings: Settings) -> None:
+        try:
+            proofs.append(root.examine(c, 20, settings))
+        except LocalEnvError as error:
+            proofs.append(error)
+
+    c.step.say(restoring.restore(settings, _name(c), c.step.say, file=_file(c), prove=prove))
+    (report,) = proofs
+    if isinstance(report, LocalEnvError):
+        raise report
     if report.total:
         error: LocalEnvError = root.complaint(report)
         error.message = f"restored as it was saved, but {error.message}"

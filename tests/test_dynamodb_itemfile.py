@@ -176,7 +176,7 @@ def test_every_row_of_csv_with_too_many_or_few_cells_is_found(tmp_path: Path) ->
         ("pk,n\n,1\n", "f.csv:2: 'pk' is a key, and keys are not empty"),
         (f"pk,n\n{'a' * 2049},1\n", "f.csv:2: 'pk' is a key and has 2,049 bytes, at most 2,048 may be"),
         ("pk,n\na,1,2\n", "f.csv:2: 3 columns, and 2 in the first line"),
-        (b"pk,n\n\xff,1\n", "f.csv:1: not UTF-8: invalid start byte"),
+        (b"pk,n\n\xff,1\n", "f.csv:2: not UTF-8: invalid start byte"),
     ],
 )
 def test_a_wrong_line_of_csv_is_named(tmp_path: Path, content: str | bytes, error: str) -> None:

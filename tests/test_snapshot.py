@@ -377,6 +377,19 @@ def test_a_failure_that_nobody_thought_of_goes_back_too(mine: Settings, tmp_path
     save.save_file(mine, "a", file, quiet)
     changed = change(mine)
 
+    def mistake(settings: Settings) -> None:
+        raise KeyError("Item")
+
+    with pytest.raises(KeyError):
+        restore.restore(mine, "a", quiet, file=file, prove=mistake)
+    assert (look(mine), Shelf(mine).unfinished()) == (changed, "")
+
+
+def test_items_that_are_none_are_refused_before_anything_changes(mine: Settings, tmp_path: Path) -> None:
+    file = tmp_path / "a.tar.gz"
+    save.save_file(mine, "a", file, quiet)
+    changed = change(mine)
+
     def edit(parts: list[Part]) -> list[Part]:
         content = gzip.compress(b"{}\n")
         manifest: dict[str, Any] = json.loads(parts[0][1])
@@ -386,7 +399,7 @@ def test_a_failure_that_nobody_thought_of_goes_back_too(mine: Settings, tmp_path
         kept = [(name, content if name.startswith("items-") else text) for name, text in parts[1:]]
         return [("manifest.json", json.dumps(manifest).encode()), *kept]
 
-    with pytest.raises(KeyError):  # a line without an item
+    with pytest.raises(UsageError, match=r"items of table .*:1:1: no 'pk', which is in the table's key"):
         restore.restore(mine, "a", quiet, file=repacked(file, edit))
     assert (look(mine), Shelf(mine).unfinished()) == (changed, "")
 

@@ -317,8 +317,10 @@ def _text(given: str) -> str:
 
 @functools.cache
 def _stdin() -> bytes:
-    """Read stdin, once for the check of the arguments and for the body."""
-    return sys.stdin.buffer.read()
+    """Read stdin, once for the check of the arguments and for the body. Raises UsageError for more than fits a note."""
+    from ..localenv.reading import NOTE_BYTES, read_stream
+
+    return read_stream(sys.stdin.buffer, "stdin", at_most=NOTE_BYTES)
 
 
 def _no_conversation(user: User, other: str, group: str) -> Exception:

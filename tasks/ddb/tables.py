@@ -22,13 +22,12 @@ TABLE = "name of the table (default: the one of DDB_MESSAGE_TABLE)"
 
 
 def files_of(c: StepContext) -> list[TableFile]:
-    from pathlib import Path
-
     from ..localenv.dynamodb.tables import read_tables
+    from ..localenv.reading import is_stream, path_of
 
     given = c.step.arguments.get("file", "")
-    path = Path("/dev/stdin" if given == "-" else given)
-    if given == "-" or (path.exists() and not path.is_file() and not path.is_dir()):
+    path = path_of("/dev/stdin" if given == "-" else given)
+    if given == "-" or (given and is_stream(path)):
         return _read_once(c.step.settings, str(path))
     return read_tables(c.step.settings, given)
 

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from .reading import read_note
 from .settings import Settings
 
 WAIT_S = 10.0
@@ -106,7 +107,7 @@ def _wait_for(lock: int) -> None:
 
 def _read(file: Path) -> Checkout | None:
     try:
-        values = json.loads(file.read_bytes())
+        values = read_note(file)
         found = Checkout(
             project_id=file.stem,
             root=Path(values["root"]),

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import errno
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO, cast
 
-from .errors import PreflightFailed
+from .errors import PreflightFailed, UsageError
+from .reading import STREAM_BYTES
 
 UNFIT = {
     errno.EROFS,
@@ -38,6 +41,21 @@ def disk_errors(folder: Path) -> Iterator[None]:
                 hint="run the command as the owner of that folder, or set LOCALENV_STATE_DIR to a folder of yours",
             ) from error
         raise
+
+
+@contextmanager
+def spooled(stream: IO[bytes], shown: str) -> Iterator[IO[bytes]]:
+    """Keep what comes in as a temporary file with a name, to be read twice. Raises UsageError beyond STREAM_BYTES."""
+    with tempfile.NamedTemporaryFile(prefix="localenv-") as kept:
+        with disk_errors(Path(kept.name).parent):
+            left = STREAM_BYTES
+            while chunk := stream.read(1 << 20):
+                left -= len(chunk)
+                if left < 0:
+                    raise UsageError(f"{shown}: longer than the {STREAM_BYTES:,} bytes that are read of a pipe")
+                kept.write(chunk)
+            kept.flush()
+        yield cast("IO[bytes]", kept)
 
 
 def tells_of_full_disk(text: str) -> bool:

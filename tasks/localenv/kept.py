@@ -6,6 +6,8 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
+from .reading import read_note
+
 
 def kept_ports(state_dir: Path, project: str) -> dict[str, int]:
     """Read the ports that env.up has picked, by service; none when there are none.
@@ -13,7 +15,7 @@ def kept_ports(state_dir: Path, project: str) -> dict[str, int]:
     The note of another project came here with a copied or moved folder, and does not count.
     """
     try:
-        note = json.loads(_file(state_dir).read_bytes())
+        note = read_note(_file(state_dir))
         return {str(s): int(port) for s, port in note["ports"].items()} if note["project"] == project else {}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return {}

@@ -14,6 +14,7 @@ from typing import IO
 
 from .disk import disk_errors
 from .errors import LockHeld
+from .reading import read_note
 
 
 class ProjectLock:
@@ -76,9 +77,9 @@ class ProjectLock:
 
     def _holder(self) -> str:
         try:
-            holder = json.loads(self._path.read_text())
+            holder = read_note(self._path)
             return f"`{holder['command']}` (pid {holder['pid']}, started {time.time() - holder['since']:.0f} s ago)"
-        except (OSError, ValueError, KeyError):
+        except (OSError, ValueError, KeyError, TypeError):
             return "another run of this project"
 
 

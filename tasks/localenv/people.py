@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import difflib
+import io
 import re
 import uuid
 from collections.abc import Iterable
@@ -11,9 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .errors import UsageError
+from .reading import read_text
 
 PEOPLE = "seeds/people.csv"
 """Where they are, from the root of the project."""
+PEOPLE_BYTES = 1 << 20
 COLUMNS = ("person", "handle", "display_name", "email")
 NAMESPACE = uuid.UUID("6f1c7a5e-2f39-5c0b-9a64-0f6f0b8b1d11")
 """Root of every derived id; a change of it would orphan what was seeded before."""
@@ -47,20 +50,19 @@ def read_people(root: Path) -> list[Person]:
 
     Raises UsageError with path:line for a missing column, an empty or doubled value, or a malformed e-mail.
     """
+    if not (root / PEOPLE).exists():
+        raise UsageError(f"{PEOPLE}: no such file", hint=f"make it with the columns {','.join(COLUMNS)}")
+    reader = csv.DictReader(io.StringIO(read_text(root / PEOPLE, PEOPLE, at_most=PEOPLE_BYTES)))
+    people: list[Person] = []
+    taken: set[tuple[str, str]] = set()
     try:
-        with (root / PEOPLE).open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file)
-            if tuple(reader.fieldnames or ()) != COLUMNS:
-                raise UsageError(
-                    f"{PEOPLE}:1: the columns are {', '.join(reader.fieldnames or ())}, wanted {', '.join(COLUMNS)}"
-                )
-            people: list[Person] = []
-            for row in reader:
-                people.append(_person(row, people, f"{PEOPLE}:{reader.line_num}"))
-    except FileNotFoundError as error:
-        raise UsageError(f"{PEOPLE}: no such file", hint=f"make it with the columns {','.join(COLUMNS)}") from error
-    except UnicodeDecodeError as error:
-        raise UsageError(f"{PEOPLE}: not UTF-8: {error.reason} at byte {error.start}") from error
+        if tuple(reader.fieldnames or ()) != COLUMNS:
+            found = ", ".join(reader.fieldnames or ())
+            raise UsageError(f"{PEOPLE}:1: the columns are {found[:200]}, wanted {', '.join(COLUMNS)}")
+        for row in reader:
+            people.append(_person(row, taken, f"{PEOPLE}:{reader.line_num}"))
+    except csv.Error as error:
+        raise UsageError(f"{PEOPLE}:{reader.line_num}: {error}", hint="look for a quote that is not closed") from error
     if not people:
         raise UsageError(f"{PEOPLE}: nobody is in it")
     return people
@@ -82,7 +84,7 @@ def nearest(people: Iterable[Person], name: str) -> str:
     return f"did you mean {near[0]!r}?" if near else f"use one of {', '.join(known)}"
 
 
-def _person(row: dict[str, str], before: list[Person], where: str) -> Person:
+def _person(row: dict[str, str], taken: set[tuple[str, str]], where: str) -> Person:
     values = {name: (row.get(name) or "").strip() for name in COLUMNS}
     empty = [name for name, value in values.items() if not value]
     if empty or None in row:
@@ -90,6 +92,7 @@ def _person(row: dict[str, str], before: list[Person], where: str) -> Person:
     if not re.fullmatch(r"[^@\s]+@[^@\s]+\.[^@\s]+", values["email"]):
         raise UsageError(f"{where}: {values['email']!r} is not an e-mail address")
     for name in ("person", "handle", "email"):
-        if any(getattr(other, name) == values[name] for other in before):
+        if (name, values[name]) in taken:
             raise UsageError(f"{where}: {name} {values[name]!r} is there twice")
+        taken.add((name, values[name]))
     return Person(**values)

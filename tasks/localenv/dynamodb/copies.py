@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import json
 from collections.abc import Iterable, Iterator
@@ -15,12 +14,17 @@ from . import schema
 from .items import Request, deletes, puts, write
 from .scan import scan
 from .schema.definition import definition_of
-from .tables import read_table
+from .tables import TableFile, read_table
 from .transfer import export_items, import_items
-from .transfer.itemfile import as_line
+from .transfer.itemfile import as_line, raw_lines, read_items
+from .transfer.itemline import Keys
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
+
+
+MANY = 2_000_000
+"""From so many items on a table is made anew: finding what differs takes a number in memory for each of them."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,28 @@ def save_table(client: DynamoDBClient, name: str, files: Files) -> Items:
     return sum_up(_read_lines(files))
 
 
+def check_files(name: str, files: Files, wanted: Items) -> None:
+    """Raise UsageError where the files of a table are not those of such a table, or hold other items than wanted.
+
+    Nothing connects. A line is in memory at a time.
+    """
+    shown = f"items of table {name}"
+    shape = _definition(name, files).shape
+    keyed = [shape.key, *(index.key for index in shape.indexes)]
+    keys = Keys(shape.key, {attribute: kind for key in keyed for attribute, kind in key}, strict=False)
+    for _ in read_items(files.content, shown, keys):
+        pass
+    if (found := sum_up(_read_lines(files))) != wanted:
+        raise UsageError(f"{shown}: wanted {wanted.count:,}, found {found.count:,} or other ones")
+
+
+def _definition(name: str, files: Files) -> TableFile:
+    file = read_table(files.definition, f"definition of table {name}", {})
+    if file.name != name:
+        raise UsageError(f"the definition of table {name} is that of {file.name}")
+    return file
+
+
 def replace_table(
     client: DynamoDBClient, name: str, files: Files, wanted: Items, *, present: Files | None = None
 ) -> None:
@@ -54,10 +80,8 @@ def replace_table(
     `present` are files of what it is now, defined alike: then what differs is written, and nothing else if that does.
     Raises UsageError where the files are not those of that table, LocalEnvError where the items differ afterwards.
     """
-    file = read_table(files.definition, f"definition of table {name}", {})
-    if file.name != name:
-        raise UsageError(f"the definition of table {name} is that of {file.name}")
-    if present:
+    file = _definition(name, files)
+    if present and wanted.count < MANY:
         write(client, name, _differences(present, files, [key for key, _ in file.shape.key]))
         if measure(client, name) == wanted:
             return
@@ -90,9 +114,7 @@ def _differences(present: Files, wanted: Files, key: list[str]) -> Iterator[Requ
 
 
 def _read_lines(files: Files) -> Iterator[bytes]:
-    with gzip.open(files.content) as lines:
-        for line in lines:
-            yield line.rstrip(b"\n")
+    return raw_lines(files.content, files.content.name)
 
 
 def drop_table(client: DynamoDBClient, name: str) -> None:

@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..errors import TimedOut
 from ..parallel import side_by_side
@@ -28,6 +28,8 @@ FIRST_PAUSE_S = 0.05
 LONGEST_PAUSE_S = 5.0
 THROTTLED = ("ProvisionedThroughputExceededException", "ThrottlingException", "RequestLimitExceeded")
 
+VALUES_AT_ONCE = 20_000
+_Dealt = TypeVar("_Dealt")
 Request = dict[str, Any]
 """A write request of BatchWriteItem: {"PutRequest": {"Item": …}} or {"DeleteRequest": {"Key": …}}."""
 
@@ -76,6 +78,24 @@ def write(
     return written
 
 
+def dealt(source: Iterator[_Dealt], at_most: int) -> list[_Dealt]:
+    """Take the next ones, fewer of those that hold many values: in memory these take a hundred times their size."""
+    found: list[_Dealt] = []
+    values = 0
+    for one in itertools.islice(source, at_most):
+        found.append(one)
+        values += _values(one)
+        if values > VALUES_AT_ONCE:
+            break
+    return found
+
+
+def _values(data: Any) -> int:
+    if isinstance(data, dict):
+        return len(data) + sum(map(_values, data.values()))
+    return len(data) + sum(map(_values, data)) if isinstance(data, list) else 0
+
+
 class _Batches:
     """Deals out batches to several threads; after `close` there are none left."""
 
@@ -94,7 +114,7 @@ class _Batches:
 
     def _next(self) -> list[Request]:
         with self._dealing:
-            return [] if self._closed else list(itertools.islice(self._requests, BATCH_SIZE))
+            return [] if self._closed else dealt(self._requests, BATCH_SIZE)
 
     def close(self) -> None:
         self._closed = True

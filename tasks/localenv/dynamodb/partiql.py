@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import LocalEnvError, UsageError
+from ..reading import json_of, path_of, read_text
 from ..wire import AwsError
 from .schema import need_table
 from .statement import Statement, fault, read_statement
@@ -20,6 +19,8 @@ if TYPE_CHECKING:
 
 PLACE = re.compile(r" at (\d+):(\d+)(?::\d+)?$")
 """Where DynamoDB tells the place of a mistake, it is line:column:length at the end of the message."""
+STATEMENT_BYTES = 64 << 10
+"""DynamoDB takes 8,192 characters (API Reference, ExecuteStatement); comments may come on top."""
 SMALLEST_PAGE = 100
 
 
@@ -59,12 +60,7 @@ def read_query(sql: str, file: str) -> Statement:
         )
     if not file:
         return read_statement(sql, "query")
-    try:
-        return read_statement(Path(file).expanduser().read_text(encoding="utf-8-sig"), file)
-    except OSError as error:
-        raise UsageError(f"{file}: {(error.strerror or str(error)).lower()}") from error
-    except UnicodeDecodeError as error:
-        raise UsageError(f"{file}: not UTF-8: {error.reason} at byte {error.start}") from error
+    return read_statement(read_text(path_of(file), file, at_most=STATEMENT_BYTES), file)
 
 
 def parse_parameters(given: Iterable[str], statement: Statement) -> list[Value]:
@@ -155,8 +151,8 @@ def _hint(error: AwsError) -> str:
 
 def _parameter(number: int, text: str) -> Value:
     try:
-        value = json.loads(text) if text.startswith("{") else None
-    except ValueError:
+        value = json_of(text, "") if text.startswith("{") else None
+    except UsageError:
         value = None
     if not is_typed(value):
         return {"S": text}

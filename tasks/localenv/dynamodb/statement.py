@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from ..errors import UsageError
+from ..reading import DEPTH
 
 TOKEN = re.compile(
     r"""(?P<space>\s+|--[^\n]*)
@@ -22,6 +23,7 @@ TOKEN = re.compile(
     | (?P<sign><<|>>|<>|<=|>=|!=|.)""",
     re.VERBOSE | re.DOTALL,
 )
+OPENING, CLOSING = ("(", "[", "{"), (")", "]", "}")
 BEFORE_TABLE = {"SELECT": "FROM", "DELETE": "FROM", "INSERT": "INTO", "UPDATE": "UPDATE"}
 AFTER_WHERE = ("ORDER", "RETURNING")
 FUNCTIONS = ("COUNT", "SUM", "AVG", "MIN", "MAX")
@@ -80,7 +82,11 @@ class Statement:
 def read_statement(text: str, shown: str) -> Statement:
     """Read a statement. Raises UsageError at its place in `shown` for what no DynamoDB takes."""
     text, tokens = _without_end(text, _tokens(text))
+    depth = 0
     for token in tokens:
+        depth += (token.text in OPENING) - (token.text in CLOSING)
+        if depth > DEPTH:
+            raise fault(text, shown, token.at, f"nested deeper than {DEPTH} brackets")
         if token.kind == "open":
             raise fault(text, shown, token.at, f"the quote {token.text} is not closed")
         if token.text == ";":
@@ -172,7 +178,7 @@ def _split(tokens: Sequence[Token], word: str) -> list[Sequence[Token]]:
     """Part tokens at a word that stands outside all brackets."""
     parts, start, depth = [], 0, 0
     for position, token in enumerate(tokens):
-        depth += (token.text in ("(", "[", "{")) - (token.text in (")", "]", "}"))
+        depth += (token.text in OPENING) - (token.text in CLOSING)
         if token.upper == word and not depth:
             parts.append(tokens[start:position])
             start = position + 1

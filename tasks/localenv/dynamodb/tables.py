@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UsageError
+from ..reading import is_folder, path_of, unreadable
 from ..settings import Settings
 from ..variables import VARIABLES
 from .files.document import Document
@@ -143,8 +144,8 @@ def read_tables(settings: Settings, given: str = "") -> list[TableFile]:
     A table called as DDB_MESSAGE_TABLE's default gets the name that DDB_MESSAGE_TABLE has now.
     Raises UsageError with path:line:column for what CloudFormation or DynamoDB would refuse.
     """
-    start = Path(given).expanduser() if given else settings.root / FOLDER
-    paths = sorted(path for path in start.iterdir() if path.suffix in SUFFIXES) if start.is_dir() else [start]
+    start = path_of(given) if given else settings.root / FOLDER
+    paths = _table_files(start, given or FOLDER) if is_folder(start) else [start]
     if not paths:
         raise UsageError(
             f"{given or FOLDER}: no *{', *'.join(SUFFIXES)} in it",
@@ -157,6 +158,13 @@ def read_tables(settings: Settings, given: str = "") -> list[TableFile]:
         if any(file.name == other.name for other in files[:number]):
             raise UsageError(f"{file.shown}: table {file.name} is defined twice")
     return files
+
+
+def _table_files(folder: Path, shown_as: str) -> list[Path]:
+    try:
+        return sorted(path for path in folder.iterdir() if path.suffix in SUFFIXES)
+    except OSError as error:
+        raise unreadable(shown_as, error) from error
 
 
 def shown(path: Path, root: Path) -> str:

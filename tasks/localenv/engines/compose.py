@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .. import shell
+from ..reading import read_note
 from ..settings import Settings
 from .docker_messages import clean, explain
 from .docker_preflight import DockerTools, find_docker
@@ -115,7 +116,7 @@ def wanted_hashes(settings: Settings) -> dict[str, str]:
     note = settings.state_dir / "compose.json"
     fingerprint = _fingerprint(settings)
     try:
-        noted = json.loads(note.read_bytes())
+        noted = read_note(note)
         if noted["fingerprint"] == fingerprint:
             return dict(noted["hashes"])
     except (OSError, ValueError, KeyError, TypeError):

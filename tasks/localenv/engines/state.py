@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal, cast
 
+from ..reading import read_note
+
 EngineName = Literal["docker", "embedded"]
 
 
@@ -21,7 +23,7 @@ class Choice:
 def read_choice(state_dir: Path) -> Choice | None:
     """Read the choice that env.up kept; None when there is none, or it cannot be read."""
     try:
-        kept = json.loads((state_dir / "engine").read_text())
+        kept = read_note(state_dir / "engine")
         return Choice(cast(EngineName, kept["engine"]), kept["reason"])
     except (OSError, ValueError, KeyError, TypeError):
         return None

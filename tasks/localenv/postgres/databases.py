@@ -96,9 +96,10 @@ def seal(conn: psycopg.Connection[Any], name: str, comment: str) -> None:
         _about(conn, name, "ALTER DATABASE {} ALLOW_CONNECTIONS false")
 
 
-def create(conn: psycopg.Connection[Any], name: str) -> None:
+def create(conn: psycopg.Connection[Any], name: str, *, owner: str = "") -> None:
     """Create an empty database. template0 is as initdb made it, and nobody can be connected to it."""
-    _about(conn, name, "CREATE DATABASE {} TEMPLATE template0 ENCODING 'UTF8'")
+    statement = "CREATE DATABASE {} TEMPLATE template0 ENCODING 'UTF8'"
+    _about(conn, name, f"{statement} OWNER {{}}" if owner else statement, *([owner] if owner else []))
 
 
 def drop(conn: psycopg.Connection[Any], name: str) -> list[Session]:

@@ -7,7 +7,8 @@ database: into a copy, into a dump, away with a drop.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -43,6 +44,10 @@ CREATE TABLE IF NOT EXISTS localenv.applied (
     PRIMARY KEY (step, path)
 );
 ALTER TABLE localenv.applied ADD COLUMN IF NOT EXISTS filled text[] NOT NULL DEFAULT '{}';
+"""
+_IS_LEDGER = """
+SELECT count(*) = 2 FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+ WHERE n.nspname = 'localenv' AND c.relname IN ('applied', 'marker') AND c.relkind = 'r'
 """
 # Tables, views and routines; what extensions bring along is not the app's content.
 _OBJECTS = """
@@ -146,8 +151,8 @@ def observe(address: PostgresAddress, *, database: str | None = None) -> Observe
 
 def read(conn: psycopg.Connection[Any]) -> Observed:
     """Read marker and ledger over an open connection."""
-    with server_errors("ledger"):
-        found = conn.execute(f"SELECT to_regclass('localenv.applied') IS NOT NULL, ({_OBJECTS})").fetchone()
+    with server_errors("ledger"), _unshadowed(conn):
+        found = conn.execute(f"SELECT ({_IS_LEDGER}), ({_OBJECTS})").fetchone()
         has_ledger, objects = found or (False, 0)
         if not has_ledger:
             return Observed(exists=True, objects=objects)
@@ -189,6 +194,52 @@ def filled_tables(conn: psycopg.Connection[Any]) -> dict[str, int]:
         " WHERE n_tup_ins > 0 AND schemaname <> 'localenv' AND schemaname NOT LIKE 'pg\\_%'"
     ).fetchall()
     return {str(name): int(count) for name, count in rows}
+
+
+@contextmanager
+def _unshadowed(conn: psycopg.Connection[Any]) -> Iterator[None]:
+    """Look names up in pg_catalog alone: a function or operator of the app's must not come before the server's own."""
+    row = conn.execute(
+        "SELECT pg_catalog.current_setting('search_path'), pg_catalog.set_config('search_path', '', false)"
+    ).fetchone()
+    yield
+    conn.execute("SELECT pg_catalog.set_config('search_path', %s, false)", (row[0] if row else "",))
+
+
+def remake(conn: psycopg.Connection[Any], project_id: str, *, is_ours: bool) -> None:
+    """Make marker and ledger anew with the rows that they have: what a file brings as such may be anything.
+
+    With `is_ours` a database without a ledger stays without, and the marker keeps its time.
+    """
+    conn.execute("SET LOCAL search_path = ''; SET LOCAL row_security = off")
+    found = conn.execute(
+        "SELECT to_regnamespace('localenv') IS NULL, to_regclass('localenv.applied') IS NULL"
+    ).fetchone()
+    has_none, is_empty = found or (True, True)
+    if has_none and is_ours:
+        return
+    rows = (
+        []
+        if is_empty
+        else conn.execute(
+            "SELECT step::text, left(path::text, 1000), left(sha256::text, 64), left(inputs::text, 64), objects::int,"
+            " left(tool_version::text, 100), applied_at::timestamptz FROM localenv.applied"
+            " ORDER BY applied_at LIMIT 1000"
+        ).fetchall()
+    )
+    made = (
+        None
+        if is_empty or not is_ours
+        else conn.execute(
+            "SELECT made_at::timestamptz FROM localenv.marker WHERE project_id::text = %s", (project_id,)
+        ).fetchone()
+    )
+    conn.execute("DROP SCHEMA IF EXISTS localenv CASCADE")
+    prepare(conn, project_id)
+    if made:
+        conn.execute("UPDATE localenv.marker SET made_at = %s", made)
+    with conn.cursor() as cursor:
+        cursor.executemany("INSERT INTO localenv.applied VALUES (%s, %s, %s, %s, %s, %s, %s)", rows)
 
 
 def prepare(conn: psycopg.Connection[Any], project_id: str) -> None:

@@ -16,16 +16,19 @@ from typing import Literal, cast
 Text = bytes | mmap
 Kind = Literal["sql", "copy", "begin", "commit", "rollback", "prepare", "meta"]
 
+HEAD_BYTES = 1 << 20
+"""How far into a statement one looks for what kind it is."""
 BOM = b"\xef\xbb\xbf"
 
-_BLANK = re.compile(rb"(?:[ \t\r\n\f\v]+|--[^\r\n]*)+")
+# Bounded, like the runs below: a pattern of alternatives takes 115 bytes of memory for each one that it went through.
+_BLANK = re.compile(rb"(?:[ \t\r\n\f\v]+|--[^\r\n]*){1,1000}")
 _WORD = re.compile(rb"[A-Za-z_\x80-\xff][A-Za-z0-9_$\x80-\xff]*")
 _NAME_PART = re.compile(rb"[A-Za-z0-9_$\x80-\xff]+")
 _NAME = re.compile(rb'"(?:[^"]|"")*"')
-_HEAD = re.compile(rb"[A-Za-z_]+")
+_HEAD = re.compile(rb"[A-Za-z_]{1,200}")
 _DOLLAR = re.compile(rb"\$(?:[A-Za-z_\x80-\xff][A-Za-z0-9_\x80-\xff]*)?\$")
 _LINE = re.compile(rb"[^\n]*")
-_ESCAPED = re.compile(rb"(?:[^'\\]|\\.|'')*'", re.DOTALL)
+_IN_ESCAPED = re.compile(rb"(?:[^'\\]+|\\.|''){1,1000}", re.DOTALL)
 _COMMENT_EDGE = re.compile(rb"/\*|\*/")
 _QUOTED = re.compile(rb"'[^']*'|\"[^\"]*\"|--[^\r\n]*|/\*.*?\*/", re.DOTALL)
 _FROM_STDIN = re.compile(rb"\bfrom\s+stdin\b", re.IGNORECASE)
@@ -118,7 +121,9 @@ def called(text: Text) -> Iterator[str]:
 def _read(text: Text, start: int) -> Statement:
     if text[start : start + 1] == b"\\":
         end = _LINE.match(text, start).end()  # type: ignore[union-attr]
-        return Statement(start, end, "meta", tuple(text[start:end].decode(errors="replace").split()[:5]))
+        return Statement(
+            start, end, "meta", tuple(text[start : min(end, start + 4096)].decode(errors="replace").split()[:5])
+        )
     words = _words(text, start)
     end, meta = _find_end(text, start, words)
     if meta is not None:
@@ -141,7 +146,7 @@ def _kind(text: Text, start: int, end: int, words: tuple[str, ...]) -> Kind:
     first = words[0] if words else ""
     if first not in ("copy", "begin", "start", "commit", "end", "rollback", "abort", "prepare"):
         return "sql"
-    bare = _QUOTED.sub(b" ", text[start:end])
+    bare = _QUOTED.sub(b" ", text[start : min(end, start + HEAD_BYTES)])
     if first == "copy":
         return "copy" if _FROM_STDIN.search(bare) else "sql"
     found = _TRANSACTION.fullmatch(bare)
@@ -210,8 +215,10 @@ def _introduces_escapes(text: Text, quote: int) -> bool:
 
 
 def _after_escaped(text: Text, quote: int) -> int:
-    found = _ESCAPED.match(text, quote + 1)
-    return found.end() if found else len(text)
+    position = quote + 1
+    while found := _IN_ESCAPED.match(text, position):
+        position = found.end()
+    return position + 1 if text[position : position + 1] == b"'" else len(text)
 
 
 def _after_dollar(text: Text, position: int) -> int:
@@ -233,7 +240,7 @@ def _past(text: Text, found: int, length: int) -> int:
 def _skip_blank(text: Text, position: int) -> int:
     """Skip blanks and comments; block comments nest. One that never ends is left for the server to complain of."""
     while True:
-        if found := _BLANK.match(text, position):
+        while found := _BLANK.match(text, position):
             position = found.end()
         end = _block_comment_end(text, position) if text[position : position + 2] == b"/*" else None
         if end is None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from .. import guard
 from ..errors import ConfirmationNeeded
 from ..people import PEOPLE, Person, nearest, read_people
+from ..reading import is_there, path_of
 from . import databases, ledger, session
 from .connection import connect, server_errors
 from .ledger import Entry, Observed, entry_for
@@ -254,5 +255,5 @@ def _run(conn: psycopg.Connection[Any], script: Script, *, anew: bool) -> Outcom
 
 def _chosen(settings: Settings, path: str) -> Path:
     """Find a file that the user named: from the current folder, else from the project's."""
-    given = Path(path).expanduser()
-    return given if given.exists() or given.is_absolute() else settings.root / given
+    given = path_of(path)
+    return given if is_there(given) or given.is_absolute() else settings.root / given

@@ -8,10 +8,10 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import UsageError
+from ..reading import path_of
 from .connection import connect, server_error
 from .faults import Batch, Diagnosis, sql_error
 from .lexer import Statement, called, first_words, statements
@@ -77,8 +77,8 @@ def read_statement(settings: Settings, text: str, path: str) -> SqlFile:
             "db.query wants one statement, as text or as --file",
             hint="for example `inv db.query 'select * from users'`",
         )
-    file = read_sql(Path(path).expanduser(), settings.root) if path else SqlFile("query", text.encode())
-    found = list(statements(file.text))
+    file = read_sql(path_of(path), settings.root) if path else SqlFile("query", text.encode())
+    found = list(itertools.islice(statements(file.text), 1000))
     if len(found) != 1 or found[0].kind != "sql" or found[0].words[:1] == ("copy",):
         what = f"{len(found)} statements" if len(found) != 1 else " ".join(found[0].words[:1])
         raise UsageError(f"{file.name}: {what}, wanted one query", hint="`inv db.connect` takes all that psql takes")

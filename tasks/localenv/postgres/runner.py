@@ -19,7 +19,11 @@ if TYPE_CHECKING:
 
 BATCH_BYTES = 1 << 20
 """Text that goes to the server at once: it parses a query whole, at many times the size of its text."""
+STATEMENT_BYTES = 256 << 20
+"""The longest statement. The server takes 1 GB, and needs many times that for it; so does what is sent."""
 COPY_BYTES = 1 << 18
+MOST_WARNINGS = 1000
+"""What a file raises as notices is kept to be told: a loop in it raises any number."""
 META_HINT = "remove the line, or run the file with `psql -f`: commands of psql itself are not known here"
 
 
@@ -43,6 +47,10 @@ def run_file(conn: psycopg.Connection[Any], file: SqlFile) -> Outcome:
 
     def note(diagnostic: psycopg.errors.Diagnostic) -> None:
         raised = diagnostic.source_function == "exec_stmt_raise"
+        if len(outcome.warnings) == MOST_WARNINGS:
+            outcome.warnings.append(f"{file.name}: more notices, which are left out")
+        if len(outcome.warnings) > MOST_WARNINGS:
+            return
         if raised or diagnostic.severity_nonlocalized == "WARNING":
             outcome.warnings.append(f"{file.name}: {diagnostic.message_primary}")
 
@@ -79,6 +87,12 @@ def _batches(file: SqlFile, outcome: Outcome) -> Iterator[Batch]:
             waiting = []
         if statement is None:
             continue
+        if statement.end - statement.start > STATEMENT_BYTES:
+            raise file.error(
+                statement.start,
+                f"a statement of {statement.end - statement.start:,} bytes, and {STATEMENT_BYTES:,} are taken at most",
+                hint="look for a quote that is not closed; many rows go into COPY, or into several INSERTs",
+            )
         waiting.append(statement)
         if statement.kind == "copy":
             _check_rest_of_line(file, statement)
@@ -125,7 +139,7 @@ def _check_meta(file: SqlFile, statement: Statement, locked_with: str | None) ->
 
 def _check_rest_of_line(file: SqlFile, copy: Statement) -> None:
     line_end = file.text.find(b"\n", copy.end)
-    rest = file.text[copy.end : len(file.text) if line_end < 0 else line_end]
+    rest = file.text[copy.end : min(len(file.text) if line_end < 0 else line_end, copy.end + COPY_BYTES)]
     if next(statements(rest), None):
         raise file.error(copy.end, "a statement after COPY on the same line", hint="move it below the rows of the COPY")
 
@@ -137,6 +151,7 @@ def _run_batch(pgconn: pq.abc.PGconn, batch: Batch) -> int:
 
     pgconn.nonblocking = 0
     pgconn.send_query(batch.text)
+    pgconn.set_single_row_mode()  # the rows of a SELECT are nobody's: libpq would hold all of them
     completed = rows = 0
     failure: SqlError | None = None
     while result := _next_result(pgconn):
@@ -144,6 +159,8 @@ def _run_batch(pgconn: pq.abc.PGconn, batch: Batch) -> int:
             _send_rows(pgconn, batch.file.text, batch.statements[-1].data)
         elif result.status == pq.ExecStatus.COPY_OUT:
             _drain(pgconn)
+        elif result.status == pq.ExecStatus.SINGLE_TUPLE:
+            continue
         elif result.status == pq.ExecStatus.FATAL_ERROR:
             failure = failure or sql_error(batch, Diagnosis.of(Diagnostic(result, "utf-8")), completed)
         else:

@@ -7,16 +7,25 @@ import hashlib
 import itertools
 import mmap
 import os
+import re
+import tempfile
 import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
+from ..disk import disk_errors
 from ..errors import LocalEnvError, UsageError
+from ..reading import STREAM_BYTES, is_stream, is_there, opened
 from .lexer import BOM, Text
 
 IN_MEMORY_BYTES = 64 << 20
 """Larger files are mapped rather than read; smaller ones are read, so that an editor may truncate them meanwhile."""
+AROUND = 4096
+"""Bytes on either side of a place that are looked at for its caret: a line may be as long as the file."""
+_UNFINISHED = re.compile(rb"[\x80-\xbf]+")
+"""The bytes of a character that do not begin one."""
 WINDOW = 110
 """Characters of a long line that are shown around its caret."""
 
@@ -61,15 +70,18 @@ class SqlFile:
     def place(self, offset: int) -> str:
         """Write a byte offset as path:line:column; columns count characters from 1."""
         start = self._line_start(offset)
-        column = len(self.text[start:offset].decode(errors="replace")) + 1
+        column = 1 + sum(len(_UNFINISHED.sub(b"", chunk)) for chunk in _chunks(self.text, start, offset))
         return f"{self.name}:{self.line_at(offset)}:{column}"
 
     def caret(self, offset: int) -> str:
         """Show the line at a byte offset, with a caret under the offset."""
-        start = self._line_start(offset)
-        end = self.text.find(b"\n", offset)
-        line = self.text[start : len(self.text) if end < 0 else end].decode(errors="replace").rstrip("\r")
-        return caret_line(line, len(self.text[start:offset].decode(errors="replace")))
+        start, end = self._line_start(offset), self.text.find(b"\n", offset)
+        end = len(self.text) if end < 0 else end
+        first = max(start, offset - AROUND)
+        while first > start and self.text[first] & 0xC0 == 0x80:  # not in the middle of a character
+            first -= 1
+        line = self.text[first : min(end, offset + AROUND)].decode(errors="replace").rstrip("\r")
+        return caret_line(line, len(self.text[first:offset].decode(errors="replace")), is_cut=first > start)
 
     def error(self, offset: int, message: str, *, hint: str = "", evidence: str = "") -> SqlError:
         """Make an error that names a place in this file and shows it."""
@@ -87,19 +99,30 @@ def read_sql(path: Path, root: Path) -> SqlFile:
     Raises UsageError when it cannot be read, SqlError with the place of the first byte that is no text.
     """
     name = display_name(path, root)
-    try:
-        with path.open("rb") as opened:
-            size = path.stat().st_size
-            text: Text = (
-                opened.read() if size <= IN_MEMORY_BYTES else mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ)
-            )
-    except FileNotFoundError as error:
-        raise UsageError(f"{name}: no such file") from error
-    except OSError as error:
-        raise UsageError(f"{name}: {(error.strerror or 'cannot be read').lower()}") from error
+    if not is_there(path):
+        raise UsageError(f"{name}: no such file")
+    with opened(path, name) as given:
+        text = _text_of(given, name, is_file=not is_stream(path))
     file = SqlFile(name, text)
     _check_text(file)
     return file
+
+
+def _text_of(given: IO[bytes], name: str, *, is_file: bool) -> Text:
+    """Read a small file and map a large one; what is large and comes from a pipe is kept on disk, and mapped there."""
+    start = given.read(IN_MEMORY_BYTES + 1)
+    if len(start) <= IN_MEMORY_BYTES:
+        return start
+    if is_file:
+        return mmap.mmap(given.fileno(), 0, access=mmap.ACCESS_READ)
+    rest = itertools.chain([start], iter(lambda: given.read(1 << 20), b""))
+    with disk_errors(Path(tempfile.gettempdir())), tempfile.TemporaryFile(prefix="localenv-") as kept:
+        for chunk in rest:
+            kept.write(chunk)
+            if kept.tell() > STREAM_BYTES:
+                raise UsageError(f"{name}: longer than the {STREAM_BYTES:,} bytes that are read of a pipe")
+        kept.flush()
+        return mmap.mmap(kept.fileno(), 0, access=mmap.ACCESS_READ)
 
 
 def display_name(path: Path, root: Path) -> str:
@@ -108,12 +131,12 @@ def display_name(path: Path, root: Path) -> str:
     return str(absolute.relative_to(root)) if absolute.is_relative_to(root) else str(absolute)
 
 
-def caret_line(line: str, index: int) -> str:
-    """Show a line with a caret under its `index`-th character; a long line is cut around it."""
+def caret_line(line: str, index: int, *, is_cut: bool = False) -> str:
+    """Show a line with a caret under its `index`-th character; a long line is cut around it, or `is_cut` before it."""
     first = max(0, min(index - WINDOW // 2, len(line) - WINDOW))
     shown = line[first : first + WINDOW]
     before = "".join("\t" if char == "\t" else " " * _cells(char) for char in line[first:index])
-    cut = "…" if first else ""
+    cut = "…" if first or is_cut else ""
     more = "…" if first + WINDOW < len(line) else ""
     return f"{cut}{shown}{more}\n{' ' * len(cut)}{before}^"
 

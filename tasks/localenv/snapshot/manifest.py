@@ -14,6 +14,7 @@ from typing import Any
 
 from ..errors import UsageError
 from ..postgres.properties import Properties
+from ..reading import json_of
 
 VERSION = 1
 BEFORE = "before-restore"
@@ -22,6 +23,8 @@ BEFORE = "before-restore"
 POSTGRES_FILE = "postgres.sql"
 POOL_FILE = "pool.json"
 NAME = r"[A-Za-z0-9][A-Za-z0-9_-]{0,39}"
+CENTURY_S = 3_155_760_000
+LARGEST = 1 << 50
 _SHA256 = r"[0-9a-f]{64}"
 _PLAIN = {"str": str, "int": int, "bool": bool}
 
@@ -136,9 +139,9 @@ class Manifest:
 def read_manifest(text: str | bytes, shown: str) -> Manifest:
     """Read what `as_json` wrote. Raises UsageError for anything else: `shown` is what it is called in messages."""
     try:
-        data = json.loads(text)
+        data = json_of(text, shown)
         version = data["schemaVersion"]
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+    except (UsageError, KeyError, TypeError) as error:
         raise UsageError(f"{shown}: not the manifest of a snapshot") from error
     if version != VERSION:
         raise UsageError(
@@ -148,8 +151,9 @@ def read_manifest(text: str | bytes, shown: str) -> Manifest:
     try:
         found = _manifest(data)
         _check(found)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise UsageError(f"{shown}: a manifest that is damaged: {type(error).__name__}: {error}") from error
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        told = f"{type(error).__name__}: {error}"[:300]
+        raise UsageError(f"{shown}: a manifest that is damaged: {told}") from error
     return found
 
 
@@ -198,7 +202,7 @@ def _check(found: Manifest) -> None:
         _check_types(held, *held.settings, *(held.grants or ()))
     if not re.fullmatch(r"[0-9a-f]{8}", found.id):
         raise ValueError(f"id {found.id!r}")
-    if datetime.fromisoformat(found.created).tzinfo is None:
+    if datetime.fromisoformat(found.created).tzinfo is None or abs(found.age_s) > CENTURY_S:
         raise ValueError(f"created {found.created!r}")
     wanted = [POSTGRES_FILE] if found.is_portable else []
     wanted += [name for number in range(len(found.tables)) for name in table_files(number)]
@@ -206,7 +210,7 @@ def _check(found: Manifest) -> None:
     if [file.name for file in found.files()] != wanted:
         raise ValueError("it names other files than a snapshot has")
     for file in found.files():
-        if not (isinstance(file.size_bytes, int) and file.size_bytes >= 0 and re.fullmatch(_SHA256, file.sha256)):
+        if not (0 <= file.size_bytes < LARGEST and re.fullmatch(_SHA256, file.sha256)):
             raise ValueError(f"size or hash of {file.name}")
 
 
@@ -214,9 +218,16 @@ def _check_types(*values: Any) -> None:
     """Raise ValueError where a value has something else than it declares; text, numbers, yes and no are looked at."""
     for value in values:
         for field in fields(value):
-            wanted, held = _PLAIN.get(str(field.type)), getattr(value, field.name)
-            if wanted and type(held) is not wanted:
+            wanted = _PLAIN.get(str(field.type))
+            held = getattr(value, field.name)
+            if wanted and not _fits(held, wanted):
                 raise ValueError(f"{field.name} {held!r}")
+
+
+def _fits(held: Any, wanted: type) -> bool:
+    if type(held) is not wanted:
+        return False
+    return not isinstance(held, int) or -1 <= held < LARGEST
 
 
 def _counted(count: int, what: str) -> str:

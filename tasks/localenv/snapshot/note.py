@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..disk import disk_errors
+from ..reading import read_note as read_note_file
 from .manifest import BEFORE
 
 GO_BACK = f"inv snapshot.restore {BEFORE}"
@@ -50,7 +51,7 @@ class Note:
 def read_note(path: Path) -> Note | None:
     """Read a note; None where there is none. One that cannot be read tells that much."""
     try:
-        data = json.loads(path.read_bytes())
+        data = read_note_file(path)
         return Note(str(data["source"]), str(data["command"]), data["done"] is True, data["back"] is True)
     except FileNotFoundError:
         return None

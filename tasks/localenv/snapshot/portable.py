@@ -11,14 +11,16 @@ import io
 import os
 import shutil
 import tarfile
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO, Literal
 
 from ..ages import ago
 from ..disk import disk_errors, no_space
 from ..errors import UsageError
+from ..reading import is_stream, is_there, opened
+from .archive import AGAIN, Members, members
 from .manifest import File, Manifest, read_manifest
 
 MANIFEST = "manifest.json"
@@ -53,7 +55,7 @@ def pack(folder: Path, manifest: Manifest, path: Path) -> None:
     text = manifest.as_json().encode()
     try:
         with disk_errors(path.parent):
-            with _created(part) as raw, tarfile.open(fileobj=raw, mode="w" if path.suffix == ".tar" else "w:gz") as tar:
+            with _created(part) as raw, _writer(raw, path) as tar:
                 about = tarfile.TarInfo(MANIFEST)
                 about.size = len(text)
                 tar.addfile(about, io.BytesIO(text))
@@ -81,70 +83,63 @@ def unpack(path: Path, folder: Path) -> Manifest:
         needed = sum(file.size_bytes for file in wanted.values())
         if needed > shutil.disk_usage(folder).free:
             raise no_space(folder, f"{path} needs {needed:,} bytes")
-        while member := tar.next():  # iterating would begin with the manifest again
+        while member := tar.next():
             file = wanted.pop(member.name, None)
-            if file is None or not member.isreg() or member.size != file.size_bytes:
-                raise UsageError(f"{path}: {member.name!r} is not as its manifest says")
+            if file is None or member.size_bytes != file.size_bytes:
+                raise UsageError(f"{path}: {member.name[:100]!r} is not as its manifest says")
             with disk_errors(folder):
-                _extract(path, tar, member, file, folder / file.name)
+                _extract(path, tar, file, folder / file.name)
         if wanted:
-            raise UsageError(f"{path}: it ends before {', '.join(wanted)}", hint="fetch or save it again")
+            raise UsageError(f"{path}: it ends before {', '.join(wanted)}", hint=AGAIN)
     return manifest
 
 
 def verify(folder: Path, file: File, shown: str) -> None:
     """Raise UsageError when a file of a snapshot is not what it was when it was saved."""
     digest = hashlib.sha256()
-    try:
-        with (folder / file.name).open("rb") as content:
-            while chunk := content.read(CHUNK):
-                digest.update(chunk)
-    except OSError as error:
-        raise UsageError(f"{shown}: {file.name}: {(error.strerror or str(error)).lower()}") from error
+    with opened(folder / file.name, f"{shown}: {file.name}") as content:
+        while chunk := content.read(CHUNK):
+            digest.update(chunk)
     if digest.hexdigest() != file.sha256:
         raise UsageError(f"{shown}: {file.name} has changed since it was saved", hint="nothing was restored")
 
 
-def _extract(path: Path, tar: tarfile.TarFile, member: tarfile.TarInfo, file: File, target: Path) -> None:
-    content = tar.extractfile(member)
-    assert content
+def _writer(raw: IO[bytes], path: Path) -> tarfile.TarFile:
+    """Open the archive that is written. In GNU's form the size of a large member stands in its own header."""
+    mode: Literal["w", "w:gz"] = "w" if path.suffix == ".tar" else "w:gz"
+    return tarfile.open(fileobj=raw, mode=mode, format=tarfile.GNU_FORMAT)
+
+
+def _extract(path: Path, tar: Members, file: File, target: Path) -> None:
     digest = hashlib.sha256()
-    with content, target.open("wb") as out:
-        while chunk := content.read(CHUNK):
+    with target.open("wb") as out:
+        for chunk in tar.chunks():
             digest.update(chunk)
             out.write(chunk)
     if digest.hexdigest() != file.sha256:
-        raise UsageError(f"{path}: {file.name} is damaged", hint="fetch or save it again")
+        raise UsageError(f"{path}: {file.name} is damaged", hint=AGAIN)
 
 
-def _manifest(path: Path, tar: tarfile.TarFile) -> Manifest:
+def _manifest(path: Path, tar: Members) -> Manifest:
     member = tar.next()
-    if member is None or member.name != MANIFEST or not member.isreg() or member.size > MANIFEST_BYTES:
+    if member is None or member.name != MANIFEST or member.size_bytes > MANIFEST_BYTES:
         raise UsageError(f"{path}: not a snapshot", hint="`inv snapshot.save NAME --file PATH` writes one")
-    content = tar.extractfile(member)
-    assert content
-    manifest = read_manifest(content.read(), f"{path}: {MANIFEST}")
+    manifest = read_manifest(b"".join(tar.chunks()), f"{path}: {MANIFEST}")
     if not manifest.is_portable:
         raise UsageError(f"{path}: its database is not in it", hint="save it with `inv snapshot.save NAME --file PATH`")
     return manifest
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[tarfile.TarFile]:
+def _opened(path: Path) -> Iterator[Members]:
     """Open a file to be read from front to back; what is wrong with it on the way is a UsageError."""
     _check_suffix(path)
-    try:
-        with tarfile.open(path, "r|" if path.suffix == ".tar" else "r|gz") as tar:
-            yield tar
-    except FileNotFoundError as error:
-        raise UsageError(f"{path}: no such file") from error
-    except (tarfile.TarError, EOFError, zlib.error) as error:
-        raise UsageError(f"{path}: not a snapshot, or cut short: {error}", hint="fetch or save it again") from error
-    except OSError as error:
-        if error.filename not in (None, str(path)):
-            raise
-        reason = (error.strerror or str(error)).lower()
-        raise UsageError(f"{path}: {reason}") from error
+    if not is_there(path):
+        raise UsageError(f"{path}: no such file")
+    if is_stream(path):
+        raise UsageError(f"{path}: can be read only once", hint="write it to a file first: it is read twice")
+    with members(path) as found:
+        yield found
 
 
 @contextmanager

@@ -21,11 +21,12 @@ from ..dynamodb.client import connect as connect_dynamodb
 from ..dynamodb.copies import Files, Items
 from ..errors import LocalEnvError, UsageError
 from ..parallel import side_by_side
-from ..postgres import contents, databases, ledger, load, properties
+from ..postgres import contents, databases, guest, ledger, load, properties
 from ..postgres.connection import DISK_FULL, connect, disk_full, server_errors
 from ..postgres.properties import Properties
 from ..postgres.runner import run_file
-from ..postgres.sqlfile import SqlError, read_sql
+from ..postgres.sqlfile import SqlError, SqlFile, read_sql
+from ..reading import json_of, read_bytes
 from . import portable
 from .manifest import BEFORE, POOL_FILE, POSTGRES_FILE, Database, Manifest, Table, table_files
 from .note import GO_BACK
@@ -33,7 +34,12 @@ from .save import Say, door, take, tidied, tidy
 from .shelf import Shelf
 
 if TYPE_CHECKING:
+    from ..addresses import PostgresAddress
     from ..settings import Settings
+
+FORBIDDEN = "42501"
+NO_RIGHTS = "the SQL of a file runs as a role without special rights: restore only what `inv snapshot.save` wrote"
+POOL_BYTES, POOL_VALUES = 64 << 20, 5_000_000
 
 
 @dataclass(frozen=True)
@@ -48,15 +54,36 @@ class Source:
         return self.manifest.name
 
 
-def restore(settings: Settings, name: str, say: Say, *, file: Path | None = None) -> str:
+@dataclass(frozen=True)
+class Incoming:
+    """The database that will take the place of the present one; empty where the snapshot has none.
+
+    `guest` is where and as whom to connect to one that was made from a file, until it is handed over.
+    """
+
+    database: str
+    guest: PostgresAddress | None = None
+
+
+def restore(
+    settings: Settings,
+    name: str,
+    say: Say,
+    *,
+    file: Path | None = None,
+    prove: Callable[[Settings], None] = lambda settings: None,
+) -> str:
     """Make all stores what they were when the snapshot was saved, or leave all of them as they are.
 
+    `prove` is called when all is in its place, with the settings to look at it: what comes from a file is looked at
+    with the rights of its guest, before the database is handed over. It must not raise.
     Raises UsageError before anything is changed where the snapshot is damaged or does not fit here.
     """
     shelf, command = Shelf(settings), _command(name, file)
     was_done = shelf.is_done(command)
     tidy(settings, shelf, say)
     if was_done:
+        prove(settings)
         return "every store was restored before this was cut short"
     with tidied(settings, shelf), _source(shelf, name, file) as source:
         _require_fit(settings, shelf, source)
@@ -64,13 +91,17 @@ def restore(settings: Settings, name: str, say: Say, *, file: Path | None = None
         side_by_side(
             [partial(portable.verify, source.folder, part, shown) for part in source.manifest.files()] or [int]
         )
+        if file:
+            _check_parts(source)
         earlier = shelf.unfinished()
         incoming = _prepare(settings, shelf, source, say, save_before=not earlier)
         going_back = source.folder == shelf.before
         if not going_back:  # else the note of the restore that was cut short still holds
             shelf.begin(str(file.absolute()) if file else name, command)
-        ended = _change(settings, shelf, source, incoming, say, may_go_back=not earlier)
+        ended = _change(settings, shelf, source, incoming, say, prove, may_go_back=not earlier)
         _finish(shelf, command, went_back=going_back)
+    if not incoming.guest:
+        prove(settings)
     back = "" if going_back else f"; `{GO_BACK}` goes back"
     return f"{source.manifest.sentence}{back}{ended}"
 
@@ -89,7 +120,11 @@ def plan(settings: Settings, name: str, file: Path | None) -> list[str]:
     if there:
         lines.append(f"replace database {database}")
     if manifest.postgres and file:
-        lines.append(f"run the SQL in {file} as {settings.postgres.user}: go on only when you trust where it is from")
+        lines.append(f"run the SQL in {file} as a role of its own, which owns the new database and has no other rights")
+        lines.append(
+            f"hand that database over to {settings.postgres.user}: its functions, triggers, views and indexes run with"
+            " that user's rights from then on: go on only when you trust where it is from"
+        )
     client = connect_dynamodb(settings)
     wanted = {table.name: table for table in manifest.tables}
     for table in schema.fetch_tables(client):
@@ -142,6 +177,20 @@ def _read(shelf: Shelf, name: str, file: Path | None) -> Manifest:
     return manifest
 
 
+def _check_parts(source: Source) -> None:
+    """Raise UsageError where a part of a file is not what it should be, before anything is changed."""
+    for name, (table, files) in _tables(source).items():
+        copies.check_files(name, files, Items(table.items, table.sha256))
+    if source.manifest.cognito:
+        shown = f"snapshot {source.name}: {POOL_FILE}"
+        state = read_bytes(source.folder / POOL_FILE, shown, at_most=POOL_BYTES)
+        json_of(state, shown, values=POOL_VALUES)
+        try:
+            users_of(state)
+        except ValueError as error:
+            raise UsageError(f"{shown}: {error}") from error
+
+
 def _require_fit(settings: Settings, shelf: Shelf, source: Source) -> None:
     """Raise UsageError where the snapshot cannot be restored here."""
     manifest = source.manifest
@@ -188,69 +237,115 @@ def _lost(settings: Settings, source: Source) -> UsageError:
     )
 
 
-def _prepare(settings: Settings, shelf: Shelf, source: Source, say: Say, *, save_before: bool) -> str:
-    """Make the database that will take the place of the present one, beside it, and save what is there now.
+def _prepare(settings: Settings, shelf: Shelf, source: Source, say: Say, *, save_before: bool) -> Incoming:
+    """Make the database that will take the place of the present one, beside it, and save what is there now."""
 
-    Returns its name, empty where the snapshot has none.
-    """
-
-    def before() -> str:
+    def before() -> None:
         if save_before:
             manifest_id, folder = shelf.new()
             shelf.complete(folder, take(settings, shelf, BEFORE, manifest_id, folder, say), shelf.before)
-        return ""
 
-    def database() -> str:
-        return _incoming(settings, shelf, source, source.manifest.postgres, say) if source.manifest.postgres else ""
+    def database() -> Incoming:
+        wanted = source.manifest.postgres
+        if wanted is None:
+            return Incoming("")
+        return (
+            _from_sql(settings, shelf, source, wanted) if wanted.file else _clone(settings, shelf, source, wanted, say)
+        )
 
-    return "".join(side_by_side([before, database]))
+    jobs: list[Callable[[], Any]] = [before, database]
+    made: Incoming = side_by_side(jobs)[1]
+    return made
 
 
-def _incoming(settings: Settings, shelf: Shelf, source: Source, wanted: Database, say: Say) -> str:
+def _clone(settings: Settings, shelf: Shelf, source: Source, wanted: Database, say: Say) -> Incoming:
     incoming, address = shelf.clone_name("in"), settings.postgres
     with databases.maintenance(address) as conn:
         databases.drop(conn, incoming)
-        if wanted.file:
-            databases.create(conn, incoming)
-            _run_sql(settings, source, incoming)
-        else:
-            databases.clone(conn, address, shelf.find_clone(conn, source.manifest.id), incoming)
-        with connect(address, database=incoming, autocommit=True) as inside:
-            held = contents.measure(inside)
-        if (held.tables, held.rows, held.sha256) != (wanted.tables, wanted.rows, wanted.sha256):
-            raise LocalEnvError(
-                f"snapshot {source.name}: its database has {held.rows:,} rows in {held.tables} tables, and other ones"
-                f" than the {wanted.rows:,} in {wanted.tables} that were saved",
-                hint="nothing was restored",
-            )
-        for line in properties.apply(conn, incoming, Properties.of(wanted.properties), roles=wanted.file is None):
+        databases.clone(conn, address, shelf.find_clone(conn, source.manifest.id), incoming)
+        _require_whole(source, wanted, replace(address, database=incoming))
+        for line in properties.apply(conn, incoming, Properties.of(wanted.properties)):
             say(f"not taken over: {line}")
     if source.manifest.origin.project != settings.project_id:
         with server_errors(f"database {incoming}"), connect(address, database=incoming) as inside:
             ledger.prepare(inside, load.owner(settings))
-    return incoming
+    return Incoming(incoming)
 
 
-def _run_sql(settings: Settings, source: Source, incoming: str) -> None:
-    """Run the SQL of a portable snapshot in an empty database, in one transaction."""
+def _from_sql(settings: Settings, shelf: Shelf, source: Source, wanted: Database) -> Incoming:
+    """Run the SQL of a file, whoever wrote it, as a guest; all that looks at the result is the guest's too."""
+    file = replace(read_sql(source.folder / POSTGRES_FILE, source.folder), name=POSTGRES_FILE)
+    guest.require_known_extensions(file)
+    incoming, role = shelf.clone_name("in"), guest.name_of(settings.project_id)
+    with databases.maintenance(settings.postgres) as conn:
+        as_guest = guest.admit(conn, settings.postgres, role, incoming)
+        _run_sql(source, file, as_guest)
+        guest.let_read_all(conn, role)
+    _require_whole(source, wanted, as_guest)
+    with server_errors(f"{POSTGRES_FILE}: schema localenv"), connect(as_guest) as inside:
+        is_ours = source.manifest.origin.project == settings.project_id
+        ledger.remake(inside, load.owner(settings), is_ours=is_ours)
+    return Incoming(incoming, as_guest)
+
+
+def _require_whole(source: Source, wanted: Database, address: PostgresAddress) -> None:
+    """Raise LocalEnvError where a database has other rows than were saved."""
+    with connect(address, autocommit=True) as inside:
+        held = contents.measure(inside)
+    if (held.tables, held.rows, held.sha256) != (wanted.tables, wanted.rows, wanted.sha256):
+        raise LocalEnvError(
+            f"snapshot {source.name}: its database has {held.rows:,} rows in {held.tables} tables, and other ones"
+            f" than the {wanted.rows:,} in {wanted.tables} that were saved",
+            hint="nothing was restored",
+        )
+
+
+def _run_sql(source: Source, file: SqlFile, address: PostgresAddress) -> None:
+    """Run a file in an empty database, in one transaction."""
     saved_by = source.manifest.origin.servers.get("postgres", "another server")
-    with connect(settings.postgres, database=incoming) as conn:
+    with server_errors(POSTGRES_FILE), connect(address) as conn:
         here = f"PostgreSQL {conn.info.parameter_status('server_version')}"
         try:
-            run_file(conn, replace(read_sql(source.folder / POSTGRES_FILE, source.folder), name=POSTGRES_FILE))
+            run_file(conn, file)
         except SqlError as error:
             if error.sqlstate == DISK_FULL:
                 raise disk_full(error.message) from error
+            if error.sqlstate == FORBIDDEN or not error.sqlstate:
+                error.hint = NO_RIGHTS
             error.hint = error.hint or f"it was saved by {saved_by}, and this is {here}"
             error.evidence = "\n".join(filter(None, [error.evidence, "nothing was restored"]))
             raise
 
 
-def _change(settings: Settings, shelf: Shelf, source: Source, incoming: str, say: Say, *, may_go_back: bool) -> str:
+def _hand_over(settings: Settings, source: Source, incoming: Incoming, say: Say) -> None:
+    """Give a database that a guest has made to the user of the settings, with what belongs to it as a whole."""
+    wanted = source.manifest.postgres
+    if incoming.guest is None or wanted is None:
+        return
+    with connect(incoming.guest, autocommit=True) as conn:
+        for line in properties.apply(conn, incoming.database, Properties.of(wanted.properties), roles=False):
+            say(f"not taken over: {line}")
+    with databases.maintenance(settings.postgres) as conn:
+        guest.hand_over(conn, settings.postgres, incoming.guest.user, incoming.database)
+
+
+def _change(
+    settings: Settings,
+    shelf: Shelf,
+    source: Source,
+    incoming: Incoming,
+    say: Say,
+    prove: Callable[[Settings], None],
+    *,
+    may_go_back: bool,
+) -> str:
     """Put everything in its place. On a failure go back, where what was there before is known to be whole."""
     before = Source(shelf.read_before(), shelf.before) if may_go_back else None
     try:
         _change_others(settings, source, before, say)
+        if incoming.guest:
+            prove(replace(settings, postgres=incoming.guest))
+        _hand_over(settings, source, incoming, say)
         return databases.ended_sentence(_swap(settings, shelf, incoming))
     except Exception as error:  # whatever it is, a mistake of ours too: the stores do not stay in between
         outcome, hint = _go_back(settings, shelf, before)
@@ -312,12 +407,13 @@ def _replace_users(settings: Settings, source: Source, say: Say) -> None:
     if source.manifest.cognito is None or not settings.cognito_is_emulated:
         say(_about_pool(settings, source.manifest))
         return
-    state = (source.folder / POOL_FILE).read_bytes()
+    shown = f"snapshot {source.name}: {POOL_FILE}"
+    state = read_bytes(source.folder / POOL_FILE, shown, at_most=POOL_BYTES)
     try:
         state = renamed(state, source.manifest.origin.project, settings.project_id)
         wanted = users_of(state)
     except ValueError as error:
-        raise LocalEnvError(f"snapshot {source.name}: {POOL_FILE}: {error}") from error
+        raise LocalEnvError(f"{shown}: {error}") from error
     emulator = door(settings)
     emulator.replace(state)
     if users_of(emulator.fetch()) != wanted:
@@ -335,13 +431,13 @@ def _about_pool(settings: Settings, manifest: Manifest) -> str:
     return f"replace the emulated pool by {manifest.cognito.users:,} users, with their subs and passwords of then"
 
 
-def _swap(settings: Settings, shelf: Shelf, incoming: str) -> list[databases.Session]:
+def _swap(settings: Settings, shelf: Shelf, incoming: Incoming) -> list[databases.Session]:
     """Put the new database in the place of the present one, in one transaction. Returns whose sessions were ended."""
     name, gone = settings.postgres.database, shelf.clone_name("out")
     with databases.maintenance(settings.postgres) as conn:
         databases.drop(conn, gone)
         pairs = [(name, gone)] if databases.exists(conn, name) else []
-        pairs += [(incoming, name)] if incoming else []
+        pairs += [(incoming.database, name)] if incoming.database else []
         return databases.rename(conn, settings.postgres, pairs) if pairs else []
 
 

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 from ..disk import disk_errors
 from ..errors import LocalEnvError, UsageError
-from ..postgres import databases
+from ..postgres import databases, guest
+from ..reading import is_there, read_bytes
 from .manifest import BEFORE, Manifest, checked_name, read_manifest
 from .note import Note, read_note, write_note, write_whole
 
@@ -60,15 +61,13 @@ class Shelf:
     def read(self, name: str) -> Manifest:
         """Read the manifest of a snapshot. Raises UsageError where there is none of that name."""
         folder = self.place(name)
-        try:
-            text = (folder / MANIFEST).read_bytes()
-        except OSError as error:
+        if not is_there(folder / MANIFEST):
             known = ", ".join(self.names())
             raise UsageError(
                 f"there is no snapshot {name!r}",
                 hint=f"there are: {known}" if known else f"make one with `inv snapshot.save {name}`",
-            ) from error
-        return read_manifest(text, f"snapshot {name}")
+            )
+        return _manifest_of(folder, f"snapshot {name}")
 
     def place(self, name: str) -> Path:
         """Give the folder of a snapshot. `before-restore` is that of a restore that was cut short, where one was."""
@@ -109,7 +108,7 @@ class Shelf:
 
     def read_before(self) -> Manifest:
         """Read what a restore that is under way goes back to."""
-        return read_manifest((self.before / MANIFEST).read_bytes(), f"snapshot {BEFORE}")
+        return _manifest_of(self.before, f"snapshot {BEFORE}")
 
     def require_free(self, name: str) -> None:
         """Raise LocalEnvError where a restore that was cut short needs this snapshot as it is."""
@@ -177,6 +176,7 @@ class Shelf:
         known = {manifest.id for manifest in self._all()}
         for database in self._databases(conn, "in|out"):
             databases.drop(conn, database)
+        guest.remove(conn, guest.name_of(self.settings.project_id))
         for clone in self.clones(conn):
             if clone.id not in known and not clone.name:
                 databases.drop(conn, clone.database)
@@ -245,15 +245,15 @@ class Shelf:
         found = []
         places = [self.folder / name for name in self.names()] + ([self.before] if self.before.is_dir() else [])
         for place in places:
-            with suppress(OSError, LocalEnvError):
-                found.append(read_manifest((place / MANIFEST).read_bytes(), place.name))
+            with suppress(LocalEnvError):
+                found.append(_manifest_of(place, place.name))
         return found
 
     def _settle(self, folder: Path) -> str:
         """Complete a snapshot that only lacks its place, remove any other."""
         kind, _, own = folder.name.partition("-")
-        with suppress(OSError, LocalEnvError):
-            name = read_manifest((folder / MANIFEST).read_bytes(), folder.name).name
+        with suppress(LocalEnvError):
+            name = _manifest_of(folder, folder.name).name
             if kind == ".new" and not (self.folder / name).exists():
                 folder.replace(self.folder / name)
                 return f"snapshot {name} is complete"
@@ -265,8 +265,8 @@ class Shelf:
         if not target.exists():
             return None
         try:
-            own = read_manifest((target / MANIFEST).read_bytes(), target.name).id
-        except (OSError, LocalEnvError):
+            own = _manifest_of(target, target.name).id
+        except LocalEnvError:
             own = secrets.token_hex(4)
         aside = self.folder / f".old-{own}"
         if aside.exists():
@@ -281,6 +281,11 @@ class Shelf:
                 if clone.id == folder.name.partition("-")[2]:
                     databases.drop(conn, clone.database)
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _manifest_of(folder: Path, shown: str) -> Manifest:
+    """Read the manifest in a folder. Raises UsageError where there is none, or it is damaged."""
+    return read_manifest(read_bytes(folder / MANIFEST, f"{shown}: {MANIFEST}"), shown)
 
 
 def _mark(digest: str) -> str:

@@ -6,17 +6,21 @@ for `Ref: x`, `!Sub x` for `Fn::Sub: x`, and so on. A date is a text.
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...errors import UsageError
+from ...reading import DEPTH, read_text
 from .document import Document, Steps
-from .jsonfile import read_text
 
 if TYPE_CHECKING:
     import yaml
 
 STANDARD = "tag:yaml.org,2002:"
+YAML_BYTES = 1_000_000
+"""CloudFormation takes templates of 1 MB; in memory the places of all values take several hundred times that."""
+LONGEST_NUMBER = 40
 PLAIN = ("bool", "int", "float", "null")
 """Tags of scalars that YAML itself turns into something else than a text."""
 
@@ -25,7 +29,7 @@ def read_yaml(path: Path, shown: str) -> Document:
     """Read a YAML file. Raises UsageError with the place where it stops being YAML, or CloudFormation's kind of it."""
     import yaml
 
-    text = read_text(path, shown)
+    text = read_text(path, shown, at_most=YAML_BYTES)
     try:
         loader = yaml.SafeLoader(text)
         try:
@@ -69,6 +73,8 @@ class _Reader:
         self._places = places
 
     def value(self, node: yaml.Node, steps: Steps) -> Any:
+        if len(steps) > DEPTH:
+            raise _error(self._shown, node, f"nested deeper than {DEPTH} levels")
         self._places[steps] = (node.start_mark.line + 1, node.start_mark.column + 1)
         if not node.tag.startswith(STANDARD):
             name = node.tag.lstrip("!")
@@ -83,11 +89,17 @@ class _Reader:
             return self._mapping(node, steps)
         kind = node.tag.removeprefix(STANDARD)
         if kind in PLAIN:
-            try:
-                return self._loader.construct_object(node)
-            except (ValueError, KeyError) as error:  # `!!int x`, or more digits than Python converts
-                raise _error(self._shown, node, f"{node.value[:20]!r} cannot be read as {kind}") from error
+            return self._plain(node, kind)
         return node.value
+
+    def _plain(self, node: Any, kind: str) -> Any:
+        try:
+            found = self._loader.construct_object(node) if len(node.value) <= LONGEST_NUMBER else math.nan
+        except (ValueError, KeyError, OverflowError) as error:  # such as `!!int x`
+            raise _error(self._shown, node, f"{node.value[:20]!r} cannot be read as {kind}") from error
+        if isinstance(found, float) and not math.isfinite(found):
+            raise _error(self._shown, node, f"{node.value[:20]!r} is not a number that can be used")
+        return found
 
     def _mapping(self, node: Any, steps: Steps) -> dict[str, Any]:
         found: dict[str, Any] = {}

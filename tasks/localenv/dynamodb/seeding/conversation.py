@@ -13,6 +13,7 @@ a message is one line. UTF-8, with or without byte order mark, any line ends.
 from __future__ import annotations
 
 import difflib
+import io
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from typing import NamedTuple
 
 from ...errors import UsageError
 from ...people import Person, find_person
+from ...reading import is_folder, path_of, read_bytes, require_utf8
 from ...settings import Settings
 from ..tables import shown
 
@@ -60,8 +62,8 @@ def read_conversations(settings: Settings, people: Sequence[Person], given: str 
 
     Raises UsageError with path:line:column for the first thing that is wrong.
     """
-    start = Path(given).expanduser() if given else settings.root / "seeds" / "conversations"
-    paths = sorted(start.glob("*.txt")) if start.is_dir() else [start]
+    start = path_of(given) if given else settings.root / "seeds" / "conversations"
+    paths = sorted(start.glob("*.txt")) if is_folder(start) else [start]
     if not paths:
         raise UsageError(f"{given or 'seeds/conversations'}: no *.txt in it", hint="write a conversation there")
     found: dict[str, Conversation] = {}
@@ -80,12 +82,12 @@ def read_conversation(path: Path, shown_as: str, people: Sequence[Person]) -> Co
     """Read one conversation file."""
     headers: dict[str, _Header] = {}
     lines: list[Line] = []
-    try:
-        with path.open(encoding="utf-8-sig", errors="surrogateescape") as file:
-            for number, text in enumerate(file, 1):
-                _read_line(f"{shown_as}:{number}", text, number, headers, lines)
-    except OSError as error:
-        raise UsageError(f"{shown_as}: {(error.strerror or str(error)).lower()}") from error
+    data = read_bytes(path, shown_as)
+    require_utf8(data, shown_as)
+    # As text with any line ends; a byte that is no UTF-8 becomes half of a surrogate pair, which has a column.
+    file = io.TextIOWrapper(io.BytesIO(data), encoding="utf-8-sig", errors="surrogateescape")
+    for number, text in enumerate(file, 1):
+        _read_line(f"{shown_as}:{number}", text, number, headers, lines)
     for name in HEADERS:
         if name not in headers:
             raise UsageError(f"{shown_as}:1: no header for {name!r}", hint=_how_to_write(name))
@@ -100,9 +102,10 @@ def read_conversation(path: Path, shown_as: str, people: Sequence[Person]) -> Co
 
 def _read_line(place: str, text: str, number: int, headers: dict[str, _Header], lines: list[Line]) -> None:
     text = text.rstrip("\n")
-    stray = re.search(r"[\udc80-\udcff]", text)
+    stray = re.search(r"[\udc80-\udcff\0]", text)
     if stray:
-        raise UsageError(f"{place}:{stray.start() + 1}: not UTF-8", hint="save the file as UTF-8")
+        what = "not UTF-8" if stray[0] != "\0" else "a NUL byte"
+        raise UsageError(f"{place}:{stray.start() + 1}: {what}", hint="save the file as UTF-8")
     if not text.strip():
         return
     if text.startswith("#"):

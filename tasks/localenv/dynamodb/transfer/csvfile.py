@@ -12,7 +12,8 @@ from contextlib import closing
 from typing import IO
 
 from ...errors import UsageError
-from .itemline import LINE_BYTES, Keys, Line, checked_item, need_keys
+from ...reading import LINE_BYTES, VALUES, lines, require_utf8
+from .itemline import Keys, Line, checked_item, need_keys
 from .typed import Misfit, check_size
 
 
@@ -30,21 +31,44 @@ def read_csv(file: IO[bytes], shown: str, keys: Keys) -> Iterator[Line]:
 
 def _rows(file: IO[bytes], shown: str) -> Generator[tuple[str, list[str]], None, None]:
     """Give the rows that are not blank, each with the place where it starts."""
-    text = io.TextIOWrapper(file, encoding="utf-8-sig", newline="")
     csv.field_size_limit(LINE_BYTES)
-    reader = csv.reader(text, strict=True)
+    pieces = _Pieces(file, shown)
+    reader = csv.reader(pieces, strict=True)
     last_line = 0
     try:
         for row in reader:
             if row:
                 yield f"{shown}:{last_line + 1}", row
             last_line = reader.line_num
+            pieces.row_bytes = 0
     except csv.Error as error:
         raise UsageError(f"{shown}:{reader.line_num}: {error}") from error
-    except UnicodeDecodeError as error:
-        raise UsageError(f"{shown}:{reader.line_num + 1}: not UTF-8: {error.reason}") from error
-    finally:
-        text.detach()
+
+
+class _Pieces:
+    """The lines of a file as the csv module wants them, as long as a row of them stays within bounds."""
+
+    def __init__(self, file: IO[bytes], shown: str) -> None:
+        self.row_bytes = 0
+        self._shown = shown
+        self._pieces = self._read(file)
+
+    def __iter__(self) -> Iterator[str]:
+        return self._pieces
+
+    def _read(self, file: IO[bytes]) -> Iterator[str]:
+        for number, line in lines(file, self._shown):
+            place = f"{self._shown}:{number}"
+            if number == 1:
+                require_utf8(line, self._shown)
+            self.row_bytes += len(line)
+            if self.row_bytes > LINE_BYTES or line.count(b",") > VALUES:
+                raise UsageError(f"{place}: the row is longer than any item is", hint="look for a quote not closed")
+            try:
+                text = line.decode("utf-8-sig" if number == 1 else "utf-8")
+            except UnicodeDecodeError as error:
+                raise UsageError(f"{place}: not UTF-8: {error.reason}") from error
+            yield from io.StringIO(text, newline="")  # a line may end in \r alone
 
 
 def _check_columns(place: str, names: list[str]) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import shutil
 import sqlite3
 import sys
 import tempfile
@@ -14,9 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
-from ...disk import disk_errors
+from ...disk import no_space, spooled
 from ...errors import UsageError
-from ..items import BATCHES_AT_ONCE, fetch, puts, write
+from ...reading import is_folder, is_stream, opened, path_of
+from ..items import BATCHES_AT_ONCE, dealt, fetch, puts, write
 from .itemfile import read_items, read_lines
 from .itemline import Keys, Line
 from .s3folder import Part, check_part, find_parts
@@ -50,27 +50,17 @@ def sources(given: str, stdin: Callable[[], IO[bytes]]) -> Iterator[list[Part]]:
     """Give the files that --file names: a file, those of a folder, or what came in by stdin as a temporary file."""
     if not given:
         raise UsageError("ddb.import wants a file", hint="say --file PATH, a folder, or - for stdin")
-    path = Path(given).expanduser()
-    if path.is_dir():
+    path = path_of(given)
+    if is_folder(path):
         yield find_parts(path, given.rstrip("/"))
     elif given == "-":
-        with _spooled(stdin(), "stdin") as part:
-            yield [part]
-    elif path.exists() and not path.is_file():  # a pipe, such as <(…), which is read once
-        with path.open("rb") as pipe, _spooled(pipe, given) as part:
-            yield [part]
+        with spooled(stdin(), "stdin") as kept:
+            yield [Part(Path(kept.name), "stdin")]
+    elif is_stream(path):
+        with opened(path, given) as pipe, spooled(pipe, given) as kept:
+            yield [Part(Path(kept.name), given)]
     else:
         yield [Part(path, given)]
-
-
-@contextmanager
-def _spooled(stream: IO[bytes], shown: str) -> Iterator[Part]:
-    """Keep what comes in a temporary file, to be read twice."""
-    with tempfile.NamedTemporaryFile(prefix="ddb-import-") as spooled:
-        with disk_errors(Path(spooled.name).parent):
-            shutil.copyfileobj(stream, spooled)
-            spooled.flush()
-        yield Part(Path(spooled.name), shown)
 
 
 def check(parts: list[Part], keys: Keys) -> int:
@@ -147,7 +137,7 @@ def _changes(
     """Give the items to write, and count all. An empty table is not asked for each of them."""
     is_empty = not client.scan(TableName=table, Limit=1, ConsistentRead=True)["Items"]
     items = itertools.chain.from_iterable(read_items(part.path, part.shown, keys) for part in parts)
-    while batch := list(itertools.islice(items, KEYS_A_LOOK)):
+    while batch := dealt(items, KEYS_A_LOOK):
         there = {} if is_empty else _by_key(fetch(client, table, [_key_of(item, keys) for item in batch]), keys)
         for item in batch:
             before = there.get(_identity(item, keys))
@@ -179,8 +169,11 @@ def _identity(item: Item, keys: Keys) -> str:
 def _doubled(seen: sqlite3.Connection, line: Line, keys: Keys) -> UsageError | None:
     """Note the key of a line; tell where it was before."""
     identity = _identity(line.item, keys)
-    if seen.execute("INSERT OR IGNORE INTO seen VALUES (?, ?)", (identity, line.place)).rowcount:
-        return None
+    try:
+        if seen.execute("INSERT OR IGNORE INTO seen VALUES (?, ?)", (identity, line.place)).rowcount:
+            return None
+    except sqlite3.Error as error:  # it has gone to the disk, which is full
+        raise no_space(Path(tempfile.gettempdir()), str(error)) from error
     ((first,),) = seen.execute("SELECT place FROM seen WHERE key = ?", (identity,))
     shown = ", ".join(f"{name} {key_text(line.item[name])!r}" for name, _ in keys.key)
     return UsageError(f"{line.place}: {shown} is on {first} already", hint="remove one of the two")

@@ -10,7 +10,6 @@ import gzip
 import hashlib
 import json
 import os
-import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -19,11 +18,10 @@ from typing import IO, Any
 
 from ...disk import disk_errors
 from ...errors import UsageError
+from ...reading import lines, opened, plain, require_utf8
 from .csvfile import read_csv
-from .itemline import LINE_BYTES, ONE_A_LINE, Keys, Line, read_line
+from .itemline import ONE_A_LINE, Keys, Line, read_line
 from .typed import Item, ordered
-
-GZIP_MAGIC = b"\x1f\x8b"
 
 
 def as_line(item: Item) -> str:
@@ -131,33 +129,22 @@ def read_items(path: Path, shown: str, keys: Keys) -> Iterator[Item]:
 @contextmanager
 def open_plain(path: Path, shown: str) -> Iterator[IO[bytes]]:
     """Open a file, and decompress it as it is read. What cannot be read is a UsageError."""
-    try:
-        with path.open("rb") as raw:
-            compressed = raw.read(2) == GZIP_MAGIC
-            raw.seek(0)
-            if not compressed:
-                yield raw
-                return
-            with gzip.GzipFile(fileobj=raw) as unpacked:
-                yield unpacked  # type: ignore[misc]
-    except (gzip.BadGzipFile, zlib.error, EOFError) as error:
-        raise UsageError(f"{shown}: the compressed data is damaged or cut short: {error}") from error
-    except OSError as error:
-        raise unreadable(shown, error) from error
+    with opened(path, shown) as raw, plain(raw, shown) as file:
+        yield file
 
 
-def unreadable(shown: str, error: OSError) -> UsageError:
-    """Make the error for a file that the system does not let us read."""
-    return UsageError(f"{shown}: {(error.strerror or str(error)).lower()}")
+def raw_lines(path: Path, shown: str) -> Iterator[bytes]:
+    """Yield the lines of a file, without their ends, one in memory. Raises UsageError as read_lines does."""
+    with open_plain(path, shown) as file:
+        for _, line in lines(file, shown, hint=ONE_A_LINE):
+            yield line.rstrip(b"\n")
 
 
 def _texts(file: IO[bytes], shown: str) -> Iterator[tuple[int, str]]:
     """Give the lines that are not blank, with their numbers."""
-    number = 0
-    while line := file.readline(LINE_BYTES + 1):
-        number += 1
-        if len(line) > LINE_BYTES:
-            raise UsageError(f"{shown}:{number}: the line is longer than {LINE_BYTES:,} bytes", hint=ONE_A_LINE)
+    for number, line in lines(file, shown, hint=ONE_A_LINE):
+        if number == 1:
+            require_utf8(line, shown)
         try:
             text = line.decode("utf-8-sig" if number == 1 else "utf-8")
         except UnicodeDecodeError as error:

@@ -12,6 +12,8 @@ from decimal import Decimal, InvalidOperation
 from typing import Any, NoReturn
 
 from ...errors import UsageError
+from ...reading import LINE_BYTES as LINE_BYTES
+from ...reading import json_excess
 from ..files.document import Steps
 from ..files.jsonfile import document_of
 from ..numbers import DIGITS
@@ -30,8 +32,6 @@ from .typed import (
     value_bytes,
 )
 
-LINE_BYTES = 16 * 1024 * 1024
-"""Longer than the JSON of any item of 400 kB, and short enough for memory."""
 ONE_A_LINE = "write one item a line: `jq -c '.[]'` takes an array apart, `jq -c .` an item of several lines"
 
 
@@ -61,6 +61,8 @@ class Line:
 def read_line(place: str, text: str, keys: Keys) -> Line:
     """Read a line of JSON; what is wrong with it is said with its column."""
     try:
+        if excess := json_excess(text):
+            raise Misfit((), TOO_DEEP if "deeper" in excess else f"{excess}, and no item has as many")
         item = _item_of(LOADER.decode(text.strip()), keys)
         check_size(item, len(text))
         return Line(place, item)
@@ -70,8 +72,6 @@ def read_line(place: str, text: str, keys: Keys) -> Line:
     except Misfit as error:
         place_in_line = document_of("", text, None).place(error.steps) if error.steps else "1"
         column, problem, hint = int(place_in_line.rpartition(":")[2]), error.message, error.hint
-    except RecursionError:
-        column, problem, hint = 1, TOO_DEEP, ""
     return Line(place, {}, UsageError(f"{place}:{column}: {problem}", hint=hint))
 
 

@@ -22,8 +22,9 @@ from typing import Any
 
 from ...disk import disk_errors
 from ...errors import UsageError
+from ...reading import json_of, lines, opened, unreadable
 from ..files.jsonfile import read_json
-from .itemfile import need_folder, unreadable, write_lines
+from .itemfile import need_folder, write_lines
 from .typed import Item
 
 SUMMARY, FILES, REQUEST = "manifest-summary.json", "manifest-files.json", "import-table.json"
@@ -54,7 +55,10 @@ def find_parts(folder: Path, shown: str) -> list[Part]:
     if found:
         inner = found[0].parent
         return _parts_of_manifest(inner, str(Path(shown) / inner.relative_to(folder)))
-    parts = [Part(path, f"{shown}/{path.name}") for path in sorted(folder.iterdir()) if _holds_items(path)]
+    try:
+        parts = [Part(path, f"{shown}/{path.name}") for path in sorted(folder.iterdir()) if _holds_items(path)]
+    except OSError as error:
+        raise unreadable(shown, error) from error
     if not parts:
         hint = f"name an export of S3, or a folder with *{', *'.join(SUFFIXES)}, compressed as *.gz or not"
         raise UsageError(f"{shown}: no files of items in it", hint=hint)
@@ -66,12 +70,9 @@ def check_part(part: Part) -> None:
     if not part.md5:
         return
     digest = hashlib.md5(usedforsecurity=False)
-    try:
-        with part.path.open("rb") as file:
-            while block := file.read(1 << 20):
-                digest.update(block)
-    except OSError as error:
-        raise unreadable(part.shown, error) from error
+    with opened(part.path, part.shown) as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
     found = base64.b64encode(digest.digest()).decode()
     if found != part.md5:
         raise UsageError(
@@ -188,19 +189,27 @@ FULL = "use a full export"
 
 
 def _read_manifest(folder: Path, shown: str) -> Iterator[Part]:
+    with opened(folder / FILES, f"{shown}/{FILES}") as file:
+        for number, line in lines(file, f"{shown}/{FILES}"):
+            if line.strip():
+                yield _part(folder, shown, number, line)
+
+
+def _part(folder: Path, shown: str, number: int, line: bytes) -> Part:
+    """Read a line of the manifest, which names a file in the folder `data`, wherever it says that it lay."""
+    place = f"{shown}/{FILES}:{number}"
     try:
-        lines = (folder / FILES).read_text(encoding="utf-8").splitlines()
-    except OSError as error:
-        raise unreadable(f"{shown}/{FILES}", error) from error
-    for number, line in enumerate(lines, 1):
-        try:
-            entry = json.loads(line)
-            name, count, md5 = PurePosixPath(entry["dataFileS3Key"]).name, int(entry["itemCount"]), entry["md5Checksum"]
-        except (ValueError, KeyError, TypeError) as error:
-            raise UsageError(f"{shown}/{FILES}:{number}: wanted itemCount, md5Checksum, dataFileS3Key") from error
-        if not (folder / "data" / name).is_file():
-            raise UsageError(f"{shown}/data/{name}: not there, and {FILES}:{number} names it", hint="fetch it from S3")
-        yield Part(folder / "data" / name, f"{shown}/data/{name}", count, md5)
+        entry = json_of(line, place)
+        name, count, md5 = PurePosixPath(entry["dataFileS3Key"]).name, int(entry["itemCount"]), entry["md5Checksum"]
+    except (UsageError, ValueError, KeyError, TypeError) as error:
+        raise UsageError(f"{place}: wanted itemCount, md5Checksum, dataFileS3Key") from error
+    try:
+        is_there = (folder / "data" / name).is_file()
+    except OSError:  # a name that is too long to be one
+        is_there = False
+    if not is_there:
+        raise UsageError(f"{shown}/data/{name[:80]}: not there, and {FILES}:{number} names it", hint="fetch it from S3")
+    return Part(folder / "data" / name, f"{shown}/data/{name}", count, md5)
 
 
 def _holds_items(path: Path) -> bool:

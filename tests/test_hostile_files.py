@@ -1,0 +1,363 @@
+"""Files that mean harm, given to the real commands: refused in words, with a place, in little memory."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import socket
+import subprocess
+import sys
+import tarfile
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tasks.localenv.dynamodb.client import connect
+from tasks.localenv.dynamodb.schema import apply_tables
+from tasks.localenv.dynamodb.tables import read_tables
+from tasks.localenv.settings import Settings
+from tests.hostile import Measured, header, measured, refused, swollen
+
+Town = dict[str, str]
+SPACE = 3 << 29
+"""Address space that a command gets here: 1.5 GB, of which it needs some 300 MB for nothing."""
+GOOD = '{"pk":"a","sk":"b"}\n'
+
+
+@pytest.fixture
+def table(fresh: Settings, live_environment: Town) -> Town:
+    """The variables of the environment, with an empty message table."""
+    apply_tables(connect(fresh), read_tables(fresh))
+    return {**live_environment, "DDB_MESSAGE_TABLE": fresh.message_table}
+
+
+@pytest.fixture
+def restored(live_environment: Town) -> Callable[[Path], Measured]:
+    def run(file: Path) -> Measured:
+        words = ("snapshot.restore", "--plan", "--file", str(file))
+        return measured(*words, environ=live_environment, at_most=SPACE)
+
+    return run
+
+
+def gz(content: bytes) -> bytes:
+    return gzip.compress(content, 1)
+
+
+ITEMS: dict[str, tuple[str, Callable[[Path], Any], str]] = {
+    "a line without an end": ("a.jsonl.gz", lambda p: swollen(p, 2 << 30, block=b"a" * (1 << 20)), ":1: the line is longer"),
+    "blank lines without an end": ("a.jsonl.gz", lambda p: swollen(p, 2 << 30, block=b"\n" * (1 << 20)), "comes out of it"),
+    "lists in a line": ("a.jsonl", lambda p: p.write_text('{"pk":"a","sk":"b","x":[' + "[]," * 5_000_000 + "[]]}"), "values"),
+    "objects in a line": ("a.jsonl", lambda p: p.write_text('{"pk":"a","x":[' + '{"":0},' * 2_000_000 + "0]}"), "values"),
+    "deep lists": ("a.jsonl", lambda p: p.write_text("[" * 1_000_000), "nested deeper than the 32 levels"),
+    "deep objects": ("a.jsonl", lambda p: p.write_text('{"a":' * 1_000_000), "nested deeper than the 32 levels"),
+    "deep within bounds": ("a.jsonl", lambda p: p.write_text('{"pk":"a","sk":"b","x":' + "[" * 90 + "]" * 90 + "}"), "32 levels"),
+    "a long number": ("a.jsonl", lambda p: p.write_text('{"pk":"a","sk":"b","n":' + "1" * 1_000_000 + "}"), "38 digits"),
+    "a large exponent": ("a.jsonl", lambda p: p.write_text('{"pk":"a","sk":"b","n":1e999999999}'), "beyond the numbers"),
+    "NaN": ("a.jsonl", lambda p: p.write_text('{"pk":"a","sk":"b","n":NaN}'), "NaN is not JSON"),
+    "Infinity": ("a.jsonl", lambda p: p.write_text('{"pk":"a","sk":"b","n":-Infinity}'), "Infinity is not JSON"),
+    "a name twice": ("a.jsonl", lambda p: p.write_text('{"pk":"a","sk":"b","x":{"y":1,"y":2}}'), "'y' is in one object twice"),
+    "a surrogate": ("a.jsonl", lambda p: p.write_text('{"pk":"\\ud800","sk":"b"}'), "surrogate"),
+    "a surrogate in a name": ("a.jsonl", lambda p: p.write_text('{"pk":"a","sk":"b","\\udfff":1}'), "surrogate"),
+    "not UTF-8": ("a.jsonl", lambda p: p.write_bytes(GOOD.encode() + b"\xff\n"), ":2: not UTF-8"),
+    "UTF-16": ("a.jsonl", lambda p: p.write_bytes(GOOD.encode("utf-16")), "UTF-16, wanted UTF-8"),
+    "NUL bytes": ("a.jsonl", lambda p: p.write_bytes(b"\0" * 100), ":1:1: not JSON"),
+    "gzip cut short": ("a.jsonl.gz", lambda p: p.write_bytes(gz(GOOD.encode() * 9)[:-9]), "damaged or cut short"),
+    "gzip and garbage": ("a.jsonl.gz", lambda p: p.write_bytes(gz(GOOD.encode()) + b"garbage"), "damaged or cut short"),
+    "gzip with a bad block": ("a.jsonl.gz", lambda p: p.write_bytes(gz(b"x")[:10] + b"\xff" * 50), "damaged or cut short"),
+    "a long field of CSV": ("a.csv", lambda p: p.write_text("pk,sk\n" + "a" * (20 << 20)), "longer than"),
+    "an open quote of CSV": ("a.csv", lambda p: p.write_text('pk,sk\n"a' + "b\n" * (10 << 20)), "longer than"),
+    "fields over many lines": ("a.csv", lambda p: p.write_text('pk,sk\n"' + '\n","' * (5 << 20)), "longer than"),
+    "many columns": ("a.csv", lambda p: p.write_text("," * (15 << 20)), "longer than"),
+    "a gzip bomb of CSV": ("a.csv.gz", lambda p: swollen(p, 2 << 30, block=b"a" * (1 << 20)), ":1: the line is longer"),
+    "a folder": ("a.jsonl", lambda p: p.mkdir(), "no files of items in it"),
+    "nobody's pipe": ("a.jsonl", os.mkfifo, "nobody writes into this pipe"),
+    "a socket": ("a.jsonl", lambda p: _socket(p), "no such device or address"),
+    "a loop of links": ("a.jsonl", lambda p: p.symlink_to(p), "too many levels of symbolic links"),
+}  # fmt: skip
+
+
+def _socket(path: Path) -> None:
+    os.chdir(path.parent)  # the name of a socket is short
+    with socket.socket(socket.AF_UNIX) as made:
+        made.bind(path.name)
+
+
+@pytest.mark.parametrize("case", ITEMS)
+def test_items_that_mean_harm_are_refused(table: Town, tmp_path: Path, case: str) -> None:
+    name, make, said = ITEMS[case]
+    make(tmp_path / name)
+    done = measured("ddb.import", str(tmp_path / name), environ=table, at_most=SPACE)
+    refused(done, f"{tmp_path / name}", said)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("ddb.import", "/dev/zero"), "a device, where a file is wanted"),
+        (("ddb.import", "/dev/random"), "a device, where a file is wanted"),
+        (("ddb.schema-load", "--file", "/dev/zero"), "a device, where a file is wanted"),
+        (("ddb.query", "--file", "/dev/zero"), "a device, where a file is wanted"),
+        (("ddb.seed", "--file", "/dev/zero"), "a device, where a file is wanted"),
+        (("db.query", "--file", "/dev/zero"), "a device, where a file is wanted"),
+        (("db.seed", "--file", "/dev/zero"), "a device, where a file is wanted"),
+        (("db.schema-load", "--file", "/dev/zero"), "a device, where a file is wanted"),
+        (("ddb.query", "--file", "/"), "is a directory"),
+        (("db.query", "--file", "/"), "is a directory"),
+        (("ddb.import", "~nobody-has-this-name/x"), "there is no such user"),
+        (("db.query", "--file", "~nobody-has-this-name/x"), "there is no such user"),
+        (("ddb.import", "a" * 300), "file name too long"),
+        (("ddb.schema-load", "--file", "a" * 300), "file name too long"),
+        (("ddb.seed", "--file", "a" * 300), "file name too long"),
+    ],
+)
+def test_what_is_no_file_is_refused(table: Town, words: tuple[str, ...], said: str) -> None:
+    refused(measured(*words, environ=table, at_most=SPACE), said)
+
+
+@pytest.mark.parametrize("words", [("ddb.import", "-"), ("ddb.send-message", "--to", "bayko", "--text", "-"), ("ddb.schema-load", "--file", "-")])  # fmt: skip
+def test_a_stream_without_an_end_is_refused(table: Town, words: tuple[str, ...]) -> None:
+    with subprocess.Popen(["head", "-c", str(5 << 30), "/dev/zero"], stdout=subprocess.PIPE) as endless:
+        done = measured(*words, environ=table, stdin=endless.stdout, at_most=SPACE)
+        assert endless.stdout
+        endless.stdout.close()
+    assert "Traceback" not in done.output and done.code in (1, 2, 6), done.output
+
+
+def test_a_pipe_with_a_slow_writer_is_waited_for(table: Town, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    writer = threading.Thread(target=(tmp_path / "pipe").write_text, args=(GOOD,))
+    writer.start()
+    done = measured("ddb.import", str(tmp_path / "pipe"), environ=table)
+    writer.join()
+    assert (done.code, "1 new" in done.output) == (0, True), done.output
+
+
+def test_what_is_large_and_well_goes_in_and_takes_no_more_memory_than_a_little(table: Town, tmp_path: Path) -> None:
+    def plan(name: str, lines: Iterator[str]) -> Measured:
+        with gzip.open(tmp_path / name, "wt", 1) as file:
+            file.writelines(lines)
+        return measured("ddb.import", str(tmp_path / name), "--plan", environ=table, at_most=SPACE)
+
+    little = plan("a.jsonl.gz", iter([GOOD]))
+    many = plan("b.jsonl.gz", (f'{{"pk":"a","sk":"{number}"}}\n' for number in range(200_000)))
+    large = plan("c.jsonl.gz", (f'{{"pk":"{n}","sk":"b","x":"{"ab" * 204_500}"}}\n' for n in range(100)))
+    nulls = ",".join(['{"NULL":true}'] * 200_000)
+    knotty = plan("d.jsonl.gz", (f'{{"pk":{{"S":"{n}"}},"sk":{{"S":"b"}},"x":{{"L":[{nulls}]}}}}\n' for n in range(12)))
+    assert (little.code, many.code, large.code, knotty.code) == (0, 0, 0, 0), knotty.output
+    assert "200,000 new" in many.output and "100 new" in large.output
+    assert many.peak_bytes < 2 * little.peak_bytes
+    assert large.peak_bytes < 3 * little.peak_bytes
+    assert knotty.peak_bytes < 6 * little.peak_bytes
+
+
+def test_large_values_are_written(table: Town, tmp_path: Path) -> None:
+    nulls = ",".join(['{"NULL":true}'] * 200_000)
+    file = tmp_path / "a.jsonl"
+    with file.open("w") as out:
+        for n in range(6):
+            out.write(f'{{"pk":{{"S":"{n}"}},"sk":{{"S":"b"}},"x":{{"L":[{nulls}]}}}}\n')
+    done = measured("ddb.import", str(file), environ=table, at_most=SPACE)
+    assert (done.code, "6 new" in done.output) == (0, True), done.output
+
+
+LAUGHS = "a: &a [x, x]\n" + "".join(f"{b}: &{b} [*{a}, *{a}]\n" for a, b in zip("abcdefgh", "bcdefghi", strict=True))
+TABLES = {
+    "laughs": ("t.yaml", LAUGHS, "is an alias"),
+    "deep flow": ("t.yaml", "[" * 100_000, "nested"),
+    "deep blocks": ("t.yaml", "".join(f"{' ' * n}a:\n" for n in range(1200)), "nested"),
+    "a large file": ("t.yaml", "- a\n" * 3_000_000, "longer than the"),
+    "an infinite number": ("t.yaml", "TableName: .inf\n", "is not a number"),
+    "NaN": ("t.yaml", "TableName: .nan\n", "is not a number"),
+    "a large number": ("t.yaml", f"TableName: 0x{'f' * 10_000}\n", "is not a number"),
+    "control characters": ("t.yaml", "TableName: \x01\n", "not YAML"),
+    "code": ("t.yaml", "!!python/object/apply:os.system ['true']\n", ""),
+    "deep JSON": ("t.json", "[" * 1_000_000, "nested deeper"),
+    "a wide JSON": ("t.json", "[" + "[]," * 5_000_000 + "[]]", "values"),
+    "a large JSON": ("t.json", "[" + " " * (20 << 20) + "]", "longer than"),
+    "a name twice": ("t.json", '{"TableName": "a",\n "TableName": "b"}', "t.json:2:15: 'TableName' is in one object twice"),
+    "JSON's NaN": ("t.json", '{"TableName": NaN}', "NaN is not JSON"),
+    "JSON's exponent": ("t.json", '{"TableName": 1e999}', "too large"),
+    "a half character": ("t.json", '{"TableName": "\\ud800"}', "half of a surrogate pair"),
+    "NUL": ("t.json", '{"TableName":\n "a\0"}', "t.json:2: a NUL byte"),
+    "strings of escapes": ("t.json", '{"TableName": "' + "\\n" * 7_000_000 + '"}', ""),
+    "deep function": ("t.json", '{"Resources": {"a": {"Type": "AWS::DynamoDB::Table", "Properties": ' + '{"Fn::Sub": ["x", ' * 40 + "{}" + "]}" * 40 + "}}}", ""),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", TABLES)
+def test_table_files_that_mean_harm_are_refused(table: Town, tmp_path: Path, case: str) -> None:
+    name, content, said = TABLES[case]
+    (tmp_path / name).write_text(content)
+    done = measured("ddb.schema-load", "--file", str(tmp_path / name), environ=table, at_most=SPACE)
+    refused(done, f"{tmp_path / name}", said)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("SELECT " + "(" * 20_000, "nested deeper"),
+        ("SELECT * FROM t WHERE " + "((((a=1 OR b=2) OR " * 2000, "nested deeper"),
+        ("x" * (1 << 20), "longer than"),
+        ("SELECT '" + "\0", "a NUL byte"),
+    ],
+)
+def test_a_statement_that_means_harm_is_refused(table: Town, tmp_path: Path, content: str, said: str) -> None:
+    (tmp_path / "q.sql").write_text(content)
+    refused(measured("ddb.query", "--file", str(tmp_path / "q.sql"), environ=table, at_most=SPACE), "q.sql", said)
+
+
+def test_a_parameter_that_is_nested_deep_is_text(table: Town) -> None:
+    statement = f'SELECT * FROM "{table["DDB_MESSAGE_TABLE"]}" WHERE pk = ?'
+    for value in ('{"S":' * 20_000, '{"L":[' * 45 + "]}" * 45):
+        done = measured("ddb.query", statement, "--param", value, environ=table, at_most=SPACE)
+        assert "Traceback" not in done.output and done.code in (0, 2), done.output[-500:]
+
+
+SQL = {
+    "comments": ("-- a\n" * (12 << 20), ""),
+    "a string of escapes": ("SELECT E'" + "\\n" * (30 << 20), ""),
+    "one line": ("SELECT 1 " + " " * (70 << 20) + "FROM FROM;", "syntax error"),
+    "many words": ("a " * (20 << 20), "syntax error"),
+    "rows for nobody": ("SELECT repeat('x', 100000) FROM generate_series(1, 30000);", ""),
+    "notices": (
+        "DO $$ BEGIN FOR i IN 1..100000 LOOP RAISE NOTICE '%', repeat('x', 1000); END LOOP; END $$;",
+        "left out",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", SQL)
+def test_sql_of_any_kind_takes_little_memory(
+    live_environment: Town, database: Settings, tmp_path: Path, case: str
+) -> None:
+    content, said = SQL[case]
+    (tmp_path / "s.sql").write_text(content)
+    url = live_environment["CONNECTION_URL"].rpartition("/")[0] + "/" + database.postgres.database
+    environ = {**live_environment, "CONNECTION_URL": url}
+    done = measured("db.schema-load", "--file", str(tmp_path / "s.sql"), environ=environ, at_most=SPACE)
+    assert "Traceback" not in done.output and said in done.output, done.output[-2000:]
+    assert done.peak_bytes < 700 << 20
+
+
+def pax(size: int) -> bytes:
+    return header("manifest.json", size, tarfile.XHDTYPE)
+
+
+def huge(start: bytes, size: int = 2 << 30) -> Callable[[Path], Any]:
+    return lambda path: swollen(path, size, start=start)
+
+
+def member(name: str, content: bytes) -> bytes:
+    return header(name, len(content)) + content + b"\0" * (-len(content) % 512)
+
+
+MANIFEST = b'{"schemaVersion": 1}'
+ARCHIVES: dict[str, tuple[Callable[[Path], Any], str]] = {
+    "a pax header": (huge(pax(6 << 30)), "an extended header of"),
+    "a pax header for all": (huge(header("g", 6 << 30, tarfile.XGLTYPE)), "no plain file"),
+    "a long name": (huge(header("././@LongLink", 6 << 30, tarfile.GNUTYPE_LONGNAME)), "no plain file"),
+    "a long link": (huge(header("././@LongLink", 6 << 30, tarfile.GNUTYPE_LONGLINK)), "no plain file"),
+    "a sparse file": (huge(header("manifest.json", 6 << 30, tarfile.GNUTYPE_SPARSE)), "no plain file"),
+    "zeros": (huge(b""), "not a snapshot"),
+    "a manifest": (huge(header("manifest.json", 6 << 30)), "not a snapshot"),
+    "a manifest within bounds": (huge(header("manifest.json", 16 << 20)), "not the manifest"),
+    "a manifest of lists": (lambda p: p.write_bytes(gz(member("manifest.json", b"[" + b"[]," * 5_000_000 + b"[]]"))), "not the manifest"),
+    "a deep manifest": (lambda p: p.write_bytes(gz(member("manifest.json", b"[" * 1_000_000))), "not the manifest"),
+    "a manifest's number": (lambda p: p.write_bytes(gz(member("manifest.json", b'{"schemaVersion": ' + b"1" * 9999 + b"}"))), "not the manifest"),
+    "a manifest that is a link": (lambda p: p.write_bytes(gz(header("manifest.json", 0, tarfile.SYMTYPE, "/etc/passwd"))), "no plain file"),
+    "a device": (lambda p: p.write_bytes(gz(header("manifest.json", 0, tarfile.CHRTYPE))), "no plain file"),
+    "a pipe in it": (lambda p: p.write_bytes(gz(header("manifest.json", 0, tarfile.FIFOTYPE))), "no plain file"),
+    "another path": (lambda p: p.write_bytes(gz(_renamed())), "an extended header with 'path'"),
+    "a sparse map": (lambda p: p.write_bytes(gz(_record(b"27 GNU.sparse.major=1234567\n"[:27]))), "an extended header"),
+    "a record that lies": (lambda p: p.write_bytes(gz(_record(b"999999 mtime=1\n"))), "cannot be read"),
+    "a negative size": (lambda p: p.write_bytes(gz(_negative())), "not a snapshot"),
+    "no tar": (lambda p: p.write_bytes(gz(b"x" * 2000)), "not a snapshot, or cut short"),
+    "nothing": (lambda p: p.write_bytes(b""), "not a snapshot, or cut short"),
+    "zip": (lambda p: p.write_bytes(b"PK\3\4" + b"\0" * 2000), "not a snapshot, or cut short"),
+    "a folder": (lambda p: p.mkdir(), "is a directory"),
+    "nobody's pipe": (os.mkfifo, "can be read only once"),
+    "a version": (lambda p: p.write_bytes(gz(member("manifest.json", b'{"schemaVersion": "' + b"x" * 5000 + b'"}'))), "manifest of version"),
+}  # fmt: skip
+
+
+def _record(content: bytes) -> bytes:
+    return header("x", len(content), tarfile.XHDTYPE) + content.ljust(512, b"\0") + member("manifest.json", MANIFEST)
+
+
+def _renamed() -> bytes:
+    return _record(b"22 path=../../evil.sh\n")
+
+
+def _negative() -> bytes:
+    block = bytearray(header("manifest.json", 0))
+    block[124:136] = b"\xff" * 12
+    block[148:156] = b" " * 8
+    block[148:156] = b"%06o\0 " % sum(block)
+    return bytes(block)
+
+
+@pytest.mark.parametrize("case", ARCHIVES)
+def test_archives_that_mean_harm_are_refused(restored: Callable[[Path], Measured], tmp_path: Path, case: str) -> None:
+    make, said = ARCHIVES[case]
+    make(tmp_path / "a.tar.gz")
+    done = restored(tmp_path / "a.tar.gz")
+    refused(done, str(tmp_path / "a.tar.gz"), said)
+    assert done.peak_bytes < 500 << 20
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"person,handle,display_name,email\n" + b"a" * 900_000, "field larger than field limit"),
+        (b"person,handle,display_name,email\n" + b"a,b,c,d@e.f\n" * 200_000, "longer than"),
+        ("person,handle,display_name,email\n".encode("utf-16"), "UTF-16"),
+        (b"person,handle,display_name,email\na,\0,c,d@e.f\n", "seeds/people.csv:2: a NUL byte"),
+        (b"person\n" * 9, "the columns are"),
+    ],
+)
+def test_people_who_mean_harm_are_refused(tmp_path: Path, content: bytes, said: str) -> None:
+    (tmp_path / "seeds").mkdir()
+    (tmp_path / "seeds" / "people.csv").write_bytes(content)
+    code = "import sys; from pathlib import Path; from tasks.localenv.people import read_people; read_people(Path(sys.argv[1]))"
+    done = subprocess.run([sys.executable, "-c", code, tmp_path], capture_output=True, text=True, check=False)
+    assert "UsageError" in done.stderr and said in done.stderr, done.stderr[-500:]
+
+
+@pytest.mark.parametrize("content", [b"x\0", b"\xff\xfe#\0", b"Person 1: a\n" * 2_000_000])
+def test_conversations_that_mean_harm_are_refused(table: Town, tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "talk.txt").write_bytes(content)
+    refused(measured("ddb.seed", "--file", str(tmp_path / "talk.txt"), environ=table, at_most=SPACE), "talk.txt")
+
+
+def test_a_manifest_of_s3_that_means_harm_is_refused(table: Town, tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    summary: dict[str, Any] = {"outputFormat": "DYNAMODB_JSON", "exportType": "FULL_EXPORT", "itemCount": 1}
+    for line in (
+        "[" * 100_000,
+        '{"itemCount": 1e999, "md5Checksum": "", "dataFileS3Key": "x"}',
+        '{"itemCount": 1, "md5Checksum": "", "dataFileS3Key": "' + "x" * 300 + '"}',
+        '{"itemCount": ' + "9" * 5000 + ', "md5Checksum": "", "dataFileS3Key": "x"}',
+        '{"itemCount": 1, "md5Checksum": "", "dataFileS3Key": "../../../etc/passwd"}',
+    ):
+        (tmp_path / "manifest-summary.json").write_text(json.dumps(summary))
+        (tmp_path / "manifest-files.json").write_text(line)
+        refused(measured("ddb.import", str(tmp_path), environ=table, at_most=SPACE), "manifest-files.json:1")
+
+
+def test_notes_of_our_own_that_are_spoilt_do_no_harm(live_environment: Town) -> None:
+    state = Path(live_environment["LOCALENV_STATE_DIR"])
+    for name in ("ports", "compose.json", "snapshots/unfinished.json"):
+        note = state / name
+        before = note.read_bytes() if note.exists() else None
+        note.parent.mkdir(exist_ok=True)
+        note.write_text("[" * 100_000)
+        try:
+            done = measured("snapshot.list", environ=live_environment)
+        finally:
+            note.unlink() if before is None else note.write_bytes(before)
+        assert "Traceback" not in done.output, done.output[-2000:]
