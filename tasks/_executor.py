@@ -6,6 +6,7 @@ Named in invoke.yaml. Without that line the same tasks run one after the other u
 from __future__ import annotations
 
 import atexit
+import functools
 import graphlib
 import io
 import os
@@ -23,6 +24,7 @@ from ._output import Reporter, envelope, show, stream
 from ._run import Options, Run
 from .localenv.errors import INTERRUPTED, LocalEnvError
 from .localenv.lock import ProjectLock, command_line
+from .localenv.waiting import speaking
 
 
 class GraphExecutor(Executor):
@@ -130,7 +132,8 @@ class GraphRun:
 
     def _perform(self, node: Node, *, alone: bool = False) -> None:
         try:
-            self.outcome[id(node)] = self._plan(node) if self.options.plan else self._run(node, alone=alone)
+            with speaking(functools.partial(self.reporter.progress, node.name)):
+                self.outcome[id(node)] = self._plan(node) if self.options.plan else self._run(node, alone=alone)
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # noqa: BLE001 - carried to the main thread, which sorts it out

@@ -39,7 +39,7 @@ class Busy(Exception):
 
 
 class Attempts:
-    """The attempts of one sender: they count, make a pause of growing, random length before each but the first, and end.
+    """The attempts of one sender, with a pause of growing, random length before each but the first, and an end.
 
     They are told why each was refused, for the error in the end.
     """

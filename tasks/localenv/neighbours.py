@@ -36,8 +36,8 @@ SIZE_S = 20.0
 class Neighbour:
     """The environment of a checkout. Times are seconds since the epoch, 0 where nobody knows.
 
-    `state` is running, partly running or stopped. `engine` runs it, or has its data. `remove` is the command that
-    removes what is left of a checkout whose folder is gone.
+    `state` is running, partly running, paused (one of its servers is) or stopped. `engine` runs it, or has its data.
+    `remove` is the command that removes what is left of a checkout whose folder is gone.
     """
 
     project_id: str
@@ -115,9 +115,11 @@ def _neighbour(settings: Settings, checkout: Checkout, docker: _InDocker) -> Nei
 
 
 def _state(settings: Settings, docker: _InDocker) -> str:
-    postgres = embedded_postgres.make_daemon(settings).is_alive
-    emulated = emulator.make_daemon(settings).is_alive
-    dynamodb = dynamodb_jar.make_daemon(settings).is_alive or (emulated and postgres)
+    daemons = [module.make_daemon(settings) for module in (embedded_postgres, emulator, dynamodb_jar)]
+    if any(daemon.paused for daemon in daemons) or any(one.state == "paused" for one in docker.containers):
+        return "paused"
+    postgres, emulated, jar = (daemon.is_alive for daemon in daemons)
+    dynamodb = jar or (emulated and postgres)
     running = {container.service for container in docker.containers if container.is_running}
     stores = [postgres or "db" in running, dynamodb or "dynamodb-local" in running]
     return "running" if all(stores) else "partly running" if any([*stores, emulated]) else "stopped"

@@ -85,6 +85,7 @@ class EmbeddedPostgres:
 
     def start(self, deadline: Deadline, say: Say) -> list[ServiceState]:
         self.make_way(say)
+        self.daemon.go_on(say)
         process = None if self.daemon.is_alive else self._launch(find_home(self.settings), deadline, say)
         self.daemon.wait_ready(process, lambda: probes.postgres_accepts(self.address), Wait(deadline, HINT))
         if not self.daemon.version:
@@ -122,6 +123,9 @@ class EmbeddedPostgres:
             return "failed", "it was ended uncleanly, and sessions of it still end"
         if not self._is_as_wanted(home):
             return "failed", "it runs with other settings than .env has now; `inv env.up` restarts it"
+        paused = self.daemon.paused
+        if paused:
+            return "failed", paused
         return ("running" if probes.postgres_accepts(self.address) else "starting"), ""
 
     def _is_as_wanted(self, home: Home) -> bool:

@@ -62,6 +62,7 @@ class Emulator:
 
     def start(self, deadline: Deadline, say: Say) -> list[ServiceState]:
         self.make_way(say)
+        self.daemon.go_on(say)
         process = None if self.daemon.is_alive else self._launch(say)
         self.daemon.wait_ready(process, lambda: all(map(self._answers, self.services)), Wait(deadline, HINT))
         if not self.daemon.version:
@@ -102,6 +103,9 @@ class Emulator:
             return "failed", "it was ended uncleanly, and still saves"
         if not self.daemon.runs(self._command()):
             return "failed", "it runs with other settings than .env has now; `inv env.up` restarts it"
+        paused = self.daemon.paused
+        if paused:
+            return "failed", paused
         return "running", "its data could not be saved; is the disk full?" if self._save_failed else ""
 
     @property

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import struct
+import time
 from contextlib import closing
 
 from ..addresses import Endpoint, PostgresAddress
@@ -54,10 +55,13 @@ def _aws_answers(
 
 
 def _exchange(host: str, port: int, request: bytes, timeout_s: float) -> bytes:
-    """Send a request and give the first bytes of the answer; nothing when nobody answers in time."""
+    """Send a request and give the first bytes of the answer; nothing when nobody answers in time, for all of it."""
+    end = time.monotonic() + timeout_s
     try:
         with closing(socket.create_connection((host, port), timeout=timeout_s)) as connection:
+            connection.settimeout(max(0.01, end - time.monotonic()))
             connection.sendall(request)
+            connection.settimeout(max(0.01, end - time.monotonic()))
             return connection.recv(1024)
     except OSError:
         return b""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import queue
-import threading
-from collections.abc import Iterator
+import math
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from ..addresses import loopback_host
-from ..errors import LocalEnvError, NotLocal, PreflightFailed, ServiceFailed, TimedOut
+from ..errors import LocalEnvError, NotLocal, PreflightFailed, ServiceFailed
+from ..waiting import at_most, waiting, within
+from .watched import connection_class
 
 if TYPE_CHECKING:
     import psycopg
@@ -55,7 +56,7 @@ def connect(
     import psycopg
 
     defaults: dict[str, Any] = {
-        "connect_timeout": CONNECT_S,
+        "connect_timeout": math.ceil(at_most(CONNECT_S)),
         "application_name": APPLICATION,
         "client_encoding": "UTF8",
         "prepare_threshold": None,  # a file may DEALLOCATE ALL, and a pooler in between may lose them
@@ -64,7 +65,11 @@ def connect(
     where = f"postgres {address.host}:{address.port}/{keywords['dbname']}"
 
     def open_it() -> psycopg.Connection[tuple[Any, ...]]:
-        return psycopg.connect(autocommit=autocommit, **keywords)
+        with waiting(where, CONNECT_S, port=address.port if _is_loopback(address.host) else 0) as wait:
+            try:
+                return connection_class().connect(autocommit=autocommit, **keywords)
+            except psycopg.errors.ConnectionTimeout as error:
+                raise wait.error(LOCAL_HINT if _is_loopback(address.host) else REMOTE_HINT) from error
 
     try:
         return open_it() if _is_loopback(address.host) else _within(CONNECT_S, open_it, where)
@@ -137,22 +142,8 @@ def _is_loopback(host: str) -> bool:
     return True
 
 
-def _within(seconds: float, open_it: Any, where: str) -> psycopg.Connection[tuple[Any, ...]]:
+def _within(
+    seconds: float, open_it: Callable[[], psycopg.Connection[tuple[Any, ...]]], where: str
+) -> psycopg.Connection[tuple[Any, ...]]:
     """Open a connection within a time for all of it: libpq's own limit is per address, and not for name look-ups."""
-    answer: queue.SimpleQueue[Any] = queue.SimpleQueue()
-
-    def work() -> None:
-        try:
-            answer.put(open_it())
-        except BaseException as error:  # noqa: BLE001 - handed to the caller's thread, whatever it is
-            answer.put(error)
-
-    threading.Thread(target=work, daemon=True).start()
-    try:
-        found = answer.get(timeout=seconds)
-    except queue.Empty:
-        raise TimedOut(f"{where}: no answer within {seconds:.0f} s", hint="check host, port and firewall") from None
-    if isinstance(found, BaseException):
-        raise found
-    conn: psycopg.Connection[tuple[Any, ...]] = found
-    return conn
+    return within(seconds, where, open_it, hint="check host, port and firewall")
