@@ -39,9 +39,14 @@ def side_by_side(jobs: Sequence[Callable[[], T]], *, at_once: int = 8) -> list[T
         finally:
             finished.put(None)
 
-    workers = min(at_once, len(jobs))
-    for _ in range(workers):
-        threading.Thread(target=copy_context().run, args=(work,), daemon=True).start()
+    workers = 0
+    try:
+        for _ in range(min(at_once, len(jobs))):
+            threading.Thread(target=copy_context().run, args=(work,), daemon=True).start()
+            workers += 1
+    except RuntimeError:  # the system gives no further thread: this one and those that there are do all of it
+        work()
+        workers += 1
     for _ in range(workers):
         finished.get()
     if errors:

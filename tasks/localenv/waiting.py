@@ -165,7 +165,8 @@ def _start_watching() -> None:
     with _starting:
         if not _watcher:
             _watcher.append(threading.Thread(target=_watch, name="waits", daemon=True))
-            _watcher[0].start()
+            with contextlib.suppress(RuntimeError):  # no further thread is to be had: then nobody speaks
+                _watcher[0].start()
 
 
 def _watch() -> None:

@@ -65,7 +65,9 @@ class DynamoDBLocal:
         if not self.daemon.runs(self._arguments()):
             return "failed", "it runs with other settings than .env has now; `inv env.up` restarts it"
         paused = self.daemon.paused
-        return ("failed", paused) if paused else ("running" if self._answers() else "starting", "")
+        if paused:
+            return "failed", paused
+        return ("running", "") if self._answers() else ("starting", probes.NO_ANSWER)
 
     def make_way(self, say: Say) -> None:
         """Stop a server that runs with other settings than are wanted now."""

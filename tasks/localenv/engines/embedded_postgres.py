@@ -126,7 +126,7 @@ class EmbeddedPostgres:
         paused = self.daemon.paused
         if paused:
             return "failed", paused
-        return ("running" if probes.postgres_accepts(self.address) else "starting"), ""
+        return ("running", "") if probes.postgres_accepts(self.address) else ("starting", probes.NO_ANSWER)
 
     def _is_as_wanted(self, home: Home) -> bool:
         return self.daemon.runs(self._command(home)) and home.has_credentials(self._credentials)

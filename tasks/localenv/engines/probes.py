@@ -10,6 +10,7 @@ from contextlib import closing
 from ..addresses import Endpoint, PostgresAddress
 
 TIMEOUT_S = 2.0
+NO_ANSWER = f"it does not answer within {TIMEOUT_S:.0f} s; `inv env.logs` shows what it does"
 
 
 def postgres_accepts(address: PostgresAddress, *, timeout_s: float = TIMEOUT_S) -> bool:
