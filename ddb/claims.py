@@ -11,7 +11,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from .items import Item
-from .streams.transactions import commit, is_refusal
+from .streams.transactions import UNSURE_CODES, Attempts, commit, error_code, is_refusal
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -44,8 +44,11 @@ class Claim:
             with suppress(Exception):
                 commit(self._client, [self._removal()])
 
-    def take(self) -> None:
-        """Try to get it, also from somebody who has had it for too long."""
+    def take(self, tries: Attempts | None = None) -> None:
+        """Try to get it, also from somebody who has had it for too long.
+
+        Where nobody knows whether the call was performed, the next try tells: it goes through where this one did.
+        """
         claimed, since = self._seen
         is_stale = claimed is not None and time.monotonic() - since > STALE_S
         self._is_there = True  # perhaps, also when no answer comes
@@ -58,6 +61,10 @@ class Claim:
             )
             self.is_held = True
         except Exception as error:
+            if tries:
+                tries.refused(error)
+            if error_code(error) in UNSURE_CODES:
+                return
             if not is_refusal(error):
                 raise
             found = self._client.get_item(TableName=self._table, Key=self._key, ConsistentRead=True).get("Item", {})
@@ -65,9 +72,9 @@ class Claim:
             if found.get("claim") != claimed:
                 self._seen = (found.get("claim"), time.monotonic())
 
-    def spend(self, actions: list[Item]) -> dict[str, Any] | None:
+    def spend(self, actions: list[Item], tries: Attempts) -> dict[str, Any] | None:
         """Perform the actions and end it, in one transaction. Returns None when all must be decided anew, it too."""
-        answer = commit(self._client, [*actions, self._removal()])
+        answer = commit(self._client, [*actions, self._removal()], tries)
         self._is_there, self.is_held = answer is None, False
         return answer
 

@@ -40,7 +40,7 @@ from .items import text_of, user_attributes
 from .items import user_references as user_references
 from .streams import group_rows
 from .streams.group_rows import GROUP_INDEX as GROUP_INDEX
-from .streams.transactions import MOST_ACTIONS, attempts, commit, is_too_large
+from .streams.transactions import MOST_ACTIONS, Attempts, commit, is_too_large
 from .streams.transactions import Busy as Busy
 
 if TYPE_CHECKING:
@@ -118,19 +118,19 @@ def create_message_group(
     _check(text, sender, receiver)
     with Claim(client, table, sender.uuid, receiver.uuid) as claim:
         previous = None
-        for _ in attempts():
+        for _ in (tries := Attempts()):
             group = find_group(client, table, sender.uuid, receiver.uuid)
             if group:
                 return create_message(client, table, group, sender, text, at=at, receiver=receiver)
             # Once the claim is ours nobody else starts a group, and what was started before is seen the next time.
             if not claim.is_held:
-                claim.take()
+                claim.take(tries)
                 continue
             previous = _time_for(at, [], previous)
             group = str(uuid.uuid4())
             item = message_item(group, previous, str(uuid.uuid4()), text, sender)
             rows = group_items(group, item, (sender, receiver))
-            answer = claim.spend([_put_new(table, one) for one in (item, *rows)])
+            answer = claim.spend([_put_new(table, one) for one in (item, *rows)], tries)
             if answer is not None:
                 return Sent(group, _plain(item), True, _capacity(answer))
     raise AssertionError
@@ -156,7 +156,7 @@ def create_message(
     sender, group = _person(sender), str(group)
     _check(text, sender)
     previous = None
-    for number in attempts():
+    for number in (tries := Attempts()):
         rows = group_rows.find_rows(client, table, group, [sender.uuid], sure=number > 0)
         if not any(sender.uuid in (group_rows.owner_of(row), text_of(row, "user_uuid")) for row in rows):
             raise NotSent(f"{sender.handle} is not in group {group}")
@@ -166,7 +166,7 @@ def create_message(
             moves = group_rows.plan_rows(table, group, rows, item, _others(rows, sender, receiver))
         else:
             moves = [_condition_check(table, row) for row in reversed(rows)]
-        answer = _commit(client, [_put_new(table, item), *moves][:MOST_ACTIONS])
+        answer = _commit(client, [_put_new(table, item), *moves][:MOST_ACTIONS], tries)
         if answer is not None:
             return Sent(group, _plain(item), False, _capacity(answer))
     raise AssertionError
@@ -273,10 +273,10 @@ def _check(text: str, *users: User) -> None:
                 raise NotSent(f"the message makes an item of {size:,} bytes, and DynamoDB takes {ITEM_LIMIT_BYTES:,}")
 
 
-def _commit(client: DynamoDBClient, actions: list[Item]) -> dict[str, Any] | None:
+def _commit(client: DynamoDBClient, actions: list[Item], tries: Attempts) -> dict[str, Any] | None:
     """Perform the actions as `commit` does. Raises NotSent where an item is too large: a row has its own names."""
     try:
-        return commit(client, actions)
+        return commit(client, actions, tries)
     except Exception as error:
         if not is_too_large(error):
             raise

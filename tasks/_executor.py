@@ -23,6 +23,7 @@ from ._output import Reporter, envelope, has_printed, show, stream
 from ._run import Options, Run
 from .localenv.errors import INTERRUPTED, LocalEnvError, UsageError
 from .localenv.lock import ProjectLock, command_line
+from .localenv.waiting import speaking
 
 
 class GraphExecutor(Executor):
@@ -179,7 +180,8 @@ class GraphRun:
         run = self._view(node, interactive=alone and not self.options.plan)
         try:
             act = self._plan if self.options.plan else self._run
-            self.outcome[id(node)] = act(node, run, alone=alone)
+            with speaking(run.say):
+                self.outcome[id(node)] = act(node, run, alone=alone)
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # noqa: BLE001 - carried to the main thread, which sorts it out

@@ -121,8 +121,8 @@ def test_what_was_not_taken_is_sent_again_alone(write: Write) -> None:
 
 
 def test_pauses_grow_while_nothing_is_taken_and_are_never_longer_than_allowed(write: Write) -> None:
-    answers = iter([THROTTLED] * 12 + [unprocessed([])])
-    engine = Engine(lambda batch: next(answers))
+    refusals = iter(range(12))
+    engine = Engine(lambda batch: unprocessed([] if next(refusals, None) is None else batch))
     written, pauses = write(engine, 1)
     bounds = [min(items.FIRST_PAUSE_S * 2**attempt, items.LONGEST_PAUSE_S) for attempt in range(12)]
     assert (written, len(pauses)) == (1, 12)

@@ -330,6 +330,7 @@ def test_the_groups_of_a_batch_share_its_time(table: Settings) -> None:
     (moved, error), (also_moved, no_error) = [(one.moved, one.error) for one in found]
     assert (moved, also_moved, no_error) == (0, 4, "")
     assert error.startswith("Busy: the table refused ") and " attempts in 0.45 s: " in error
+    assert error.endswith("it is short of capacity (ThrottlingException)")
 
 
 def test_a_function_whose_time_is_up_leaves_the_rest_to_the_next_one(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 from collections import Counter
 from collections.abc import Callable
@@ -14,6 +15,7 @@ import pytest
 from ddb import claims, messages
 from ddb.consistency import Survey
 from ddb.messages import NotSent, Sent
+from ddb.streams import transactions
 from tasks.localenv import aws
 from tasks.localenv.dynamodb.client import connect
 from tasks.localenv.dynamodb.scan import scan
@@ -21,6 +23,7 @@ from tasks.localenv.dynamodb.schema import apply_tables
 from tasks.localenv.dynamodb.tables import read_tables
 from tasks.localenv.parallel import side_by_side
 from tasks.localenv.settings import Settings
+from tasks.localenv.wire import AwsError
 from tests.chats import (
     ANDREW,
     BAYKO,
@@ -353,3 +356,67 @@ def test_a_message_put_as_the_app_puts_it_is_no_hindrance(table: Settings) -> No
     send(table, "by the app", NOW + timedelta(seconds=1))
     messages.create_message(connect(table), table.message_table, GROUP, ANDREW, "ours", at=NOW + timedelta(seconds=2))
     assert faults(table, NOW + timedelta(days=1)) == []
+
+
+class Refusing:
+    """A client whose transactions and claims are refused, `times` times; everything else is asked of the real one."""
+
+    def __init__(self, client: Any, error: Exception, times: int = 10**6) -> None:
+        self.client, self.error, self.left = client, error, times
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.client, name)
+
+    def transact_write_items(self, **parameters: Any) -> Any:
+        if self.left > 0:
+            self.left -= 1
+            raise self.error
+        return self.client.transact_write_items(**parameters)
+
+
+def cancelled(*codes: str) -> AwsError:
+    reasons = [{"Code": code} for code in codes]
+    code = "TransactionCanceledException"
+    return AwsError("dynamodb TransactWriteItems", code, "no", details={"CancellationReasons": reasons})
+
+
+@pytest.mark.parametrize(
+    ("error", "cause"),
+    [
+        (cancelled("None", "TransactionConflict"), "others write to the same group"),
+        (cancelled("ConditionalCheckFailed"), "others write to the same group"),
+        (cancelled("ThrottlingError", "None"), "it is short of capacity (ThrottlingError)"),
+        (
+            cancelled("TransactionConflict", "ProvisionedThroughputExceeded"),
+            "it is short of capacity (ProvisionedThroughputExceeded)",
+        ),
+        (
+            AwsError("dynamodb TransactWriteItems", "RequestLimitExceeded", "no"),
+            "it is short of capacity (RequestLimitExceeded)",
+        ),
+    ],
+    ids=["conflict", "condition", "throttled", "both", "limit"],
+)
+def test_who_gives_up_says_what_it_was(
+    table: Settings, error: Exception, cause: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plant(table, make_seed(["one"]))
+    monkeypatch.setattr(transactions.Attempts.__init__, "__defaults__", (0.1,))
+    before = dump(table)
+    client: Any = Refusing(connect(table), error)
+    with pytest.raises(messages.Busy, match=rf" attempts in 0\.1 s: {re.escape(cause)}$"):
+        messages.create_message(client, table.message_table, GROUP, BAYKO, "two")
+    with pytest.raises(messages.Busy, match=rf" attempts in 0\.1 s: {re.escape(cause)}$"):
+        messages.create_message_group(client, table.message_table, ANDREW, LONDO, "hello")
+    assert [item for item in dump(table) if "claim" not in item] == before
+
+
+@pytest.mark.parametrize("error", [cancelled("ThrottlingError"), cancelled("TransactionConflict")])
+def test_what_has_passed_is_no_reason_to_give_up(table: Settings, error: Exception) -> None:
+    plant(table, make_seed(["one"]))
+    client: Any = Refusing(connect(table), error, 3)
+    messages.create_message(client, table.message_table, GROUP, BAYKO, "two")
+    client.left = 3
+    messages.create_message_group(client, table.message_table, ANDREW, LONDO, "hello")
+    assert [text for _, _, text in messages_of(table)] == ["one", "two"]
+    assert faults(table) == []

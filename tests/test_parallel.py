@@ -59,3 +59,17 @@ def test_after_a_failure_the_running_jobs_end_and_no_other_starts() -> None:
     with pytest.raises(ValueError, match="the first"):
         side_by_side([slow, fail, lambda: done.append("late")], at_once=2)
     assert "slow" in done
+
+
+def test_where_no_further_thread_is_to_be_had_the_work_is_done_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    start = threading.Thread.start
+    started: list[threading.Thread] = []
+
+    def no_more_than_one(self: threading.Thread) -> None:
+        if started:
+            raise RuntimeError("can't start new thread")
+        started.append(self)
+        start(self)
+
+    monkeypatch.setattr(threading.Thread, "start", no_more_than_one)
+    assert side_by_side([constant(n) for n in range(9)], at_once=4) == list(range(9))

@@ -81,7 +81,7 @@ def test_a_connection_that_the_engine_closed_meanwhile_is_opened_again() -> None
         return 200, b"{}"
 
     with engine(hang_up) as (call, seen):
-        assert [call("GetA"), call("GetB")] == [{}, {}]
+        assert [call("ListTagsOfResource"), call("ListTagsOfResource")] == [{}, {}]
     assert len({port for _, port in seen}) == 2
 
 
@@ -95,11 +95,11 @@ def test_a_refusal_carries_the_services_code_and_words() -> None:
 
 def test_an_answer_of_another_program_is_shown() -> None:
     with (
-        engine(lambda handler, sent: (502, b"<html>proxy</html>")) as (call, _),
+        engine(lambda handler, sent: (404, b"<html>proxy</html>")) as (call, _),
         pytest.raises(ServiceFailed) as raised,
     ):
         call("ListTables")
-    assert raised.value.message.endswith("ListTables was answered 502 and no JSON")
+    assert raised.value.message.endswith("ListTables was answered 404 and: no JSON")
     assert raised.value.evidence == "<html>proxy</html>"
 
 

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from .transactions import MOST_ACTIONS, PATIENCE_S, Busy, attempts, commit
+from .transactions import MOST_ACTIONS, PATIENCE_S, Attempts, Busy, commit
 
 Item = dict[str, Any]
 """An item in DynamoDB JSON: {"pk": {"S": "…"}, …}."""
@@ -122,7 +122,7 @@ def settle(
     known = {*known, *(others or ())}
     sure = others is not None or changed_at is not None
     done: Counter[str] = Counter()
-    for _ in attempts(patience_s):
+    for _ in (tries := Attempts(patience_s)):
         # The rows first: a row that is newer than the newest message read after it has lost its message.
         rows = find_rows(client, table, group, known, sure=sure)
         newest = newest_message(client, table, group)
@@ -137,7 +137,7 @@ def settle(
         known |= _members(rows)
         actions = plan_rows(table, group, rows, newest, others, only=others is not None)
         at_once = len(actions) <= MOST_ACTIONS
-        while actions and commit(client, actions[:MOST_ACTIONS]):
+        while actions and commit(client, actions[:MOST_ACTIONS], tries):
             done.update(kind for action in actions[:MOST_ACTIONS] for kind in action)
             actions = actions[MOST_ACTIONS:]
         if at_once and not actions:

@@ -21,13 +21,15 @@ MOST_ACTIONS = 100
 
 REFUSED = {"ConditionalCheckFailed", "TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"}
 """Reasons for a cancelled transaction that may have passed when it is decided anew."""
-BUSY_CODES = {
-    "ConditionalCheckFailedException",
+SHORT = {
+    "ProvisionedThroughputExceeded",
     "ProvisionedThroughputExceededException",
     "RequestLimitExceeded",
+    "ThrottlingError",
     "ThrottlingException",
-    "TransactionConflictException",
 }
+"""What a table, or an account, says that is short of capacity."""
+BUSY_CODES = {"ConditionalCheckFailedException", "TransactionConflictException", *SHORT}
 UNSURE_CODES = {"InternalServerError", "TransactionInProgressException"}
 """After these the same request under the same token tells what became of the first."""
 
@@ -36,10 +38,43 @@ class Busy(Exception):
     """Others wrote to the same group all the time, or the table was short of capacity."""
 
 
-def commit(client: Any, actions: list[Item]) -> dict[str, Any] | None:
+class Attempts:
+    """The attempts of one sender, with a pause of growing, random length before each but the first, and an end.
+
+    They are told why each was refused, for the error in the end.
+    """
+
+    def __init__(self, patience_s: float = PATIENCE_S) -> None:
+        self._patience_s = patience_s
+        self._refusal: Exception | None = None
+
+    def __iter__(self) -> Iterator[int]:
+        """Count from 0. Raises Busy in the end."""
+        deadline = time.monotonic() + self._patience_s
+        number = 0
+        while True:
+            yield number
+            if time.monotonic() > deadline:
+                tries = f"the table refused {number + 1} attempts in {self._patience_s:.2g} s"
+                raise Busy(f"{tries}: {cause_of(self._refusal)}") from self._refusal
+            time.sleep(random.uniform(0, min(0.01 * 2**number, 0.5)))
+            number += 1
+
+    def refused(self, error: Exception) -> None:
+        """Note why one was refused."""
+        self._refusal = error
+
+
+def cause_of(error: Exception | None) -> str:
+    """Say why a write was refused: for want of capacity, or because others were faster."""
+    short = sorted((_reasons(error) if error else set()) & SHORT)
+    return f"it is short of capacity ({', '.join(short)})" if short else "others write to the same group"
+
+
+def commit(client: Any, actions: list[Item], tries: Attempts | None = None) -> dict[str, Any] | None:
     """Perform the actions, all or none of them. Returns DynamoDB's answer, or None when they must be decided anew.
 
-    Under one ClientRequestToken, so that a request that is sent twice is performed once.
+    `tries` are told why. Under one ClientRequestToken, so that a request that is sent twice is performed once.
     """
     token = str(uuid.uuid4())
     for number in range(4):
@@ -50,23 +85,13 @@ def commit(client: Any, actions: list[Item]) -> dict[str, Any] | None:
             return answer
         except Exception as error:
             if is_refusal(error):
+                if tries:
+                    tries.refused(error)
                 return None
             if error_code(error) not in UNSURE_CODES or number == 3:
                 raise
         time.sleep(0.05 * 2**number)
     return None
-
-
-def attempts(patience_s: float = PATIENCE_S) -> Iterator[int]:
-    """Count attempts, with a pause of growing, random length before each but the first. Raises Busy in the end."""
-    deadline = time.monotonic() + patience_s
-    number = 0
-    while True:
-        yield number
-        if time.monotonic() > deadline:
-            raise Busy(f"the table refused {number + 1} attempts in {patience_s:.2g} s: others write to the same group")
-        time.sleep(random.uniform(0, min(0.01 * 2**number, 0.5)))
-        number += 1
 
 
 def error_code(error: Exception) -> str:
@@ -79,9 +104,16 @@ def is_refusal(error: Exception) -> bool:
     """Tell whether a write was refused for a reason that may have passed when it is decided anew."""
     if error_code(error) != "TransactionCanceledException":
         return error_code(error) in BUSY_CODES
-    response: Mapping[str, Any] = getattr(error, "response", {})
-    reasons = {reason.get("Code", "None") for reason in response.get("CancellationReasons", ())} - {"None"}
+    reasons = _reasons(error)
     return bool(reasons) and reasons <= REFUSED
+
+
+def _reasons(error: Exception) -> set[str]:
+    """Name why a write was refused: the reasons of a cancelled transaction, else the one code."""
+    if error_code(error) != "TransactionCanceledException":
+        return {error_code(error)}
+    response: Mapping[str, Any] = getattr(error, "response", None) or {}
+    return {reason.get("Code", "None") for reason in response.get("CancellationReasons", ())} - {"None"}
 
 
 def is_too_large(error: Exception) -> bool:

@@ -216,9 +216,11 @@ def send_message(
 ) -> str:
     """Send a message to somebody, or into a group."""
     from ddb import messages
+    from ddb.streams import transactions
 
     from ..localenv.dynamodb.client import connect
     from ..localenv.errors import TimedOut
+    from ..localenv.waiting import waiting
 
     _check_way(to, group, "--to")
     c.step.format  # noqa: B018 - a wrong one is said before anything is sent
@@ -227,10 +229,11 @@ def send_message(
     settings = c.step.writable(c.step.settings.message_table, confirm)
     client, table = connect(settings), settings.message_table
     try:
-        if others:
-            sent = messages.create_message_group(client, table, sender, others[0], said)
-        else:
-            sent = messages.create_message(client, table, group.lower(), sender, said)
+        with waiting(f"table {table} to take the message", transactions.PATIENCE_S):
+            if others:
+                sent = messages.create_message_group(client, table, sender, others[0], said)
+            else:
+                sent = messages.create_message(client, table, group.lower(), sender, said)
     except messages.NotSent as error:
         raise _not_sent(error, sender, group) from error
     except messages.Busy as error:

@@ -137,7 +137,7 @@ def _pool(settings: Settings) -> tuple[str, str]:
 
 def _is_docker_desktop() -> bool:
     try:
-        said = DockerApi(find_endpoint(), timeout_s=2).get("/version")
-        return str(said.get("Platform", {}).get("Name", "")).startswith("Docker Desktop")
+        said = DockerApi(find_endpoint()).get("/version", {"Platform?": {"Name?": str}})
+        return str((said.get("Platform") or {}).get("Name") or "").startswith("Docker Desktop")
     except LocalEnvError:
         return sys.platform == "darwin"

@@ -23,7 +23,6 @@ from . import shell
 from .disk import disk_errors
 from .engines.docker_api import DockerApi
 from .engines.docker_endpoint import find_endpoint
-from .engines.docker_preflight import PING_S
 from .engines.state import read_choice
 from .errors import INTERRUPTED, LocalEnvError, TimedOut
 from .settings import Settings, read_settings
@@ -203,7 +202,7 @@ def _why_away() -> str:
     except LocalEnvError:
         return ""
     try:
-        DockerApi(endpoint, PING_S).ping()
+        DockerApi(endpoint).ping()
     except LocalEnvError as error:
         return "" if isinstance(error.__cause__, PermissionError) else error.message
     return ""

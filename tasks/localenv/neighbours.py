@@ -5,19 +5,18 @@ Looks only. What belongs to another checkout is named with the command that remo
 
 from __future__ import annotations
 
-import json
 import shlex
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from .answers import Each
 from .checkouts import Checkout, read_all
 from .engines import dynamodb_jar, embedded_postgres, emulator
 from .engines.claims import PROJECT
-from .engines.docker_api import LABEL, Container, DockerApi, read_container
+from .engines.docker_api import LABEL, Container, DockerApi
 from .engines.docker_endpoint import find_endpoint
-from .engines.docker_preflight import PING_S
 from .engines.postgres_home import find_belongings
 from .engines.state import read_choice
 from .errors import LocalEnvError
@@ -28,6 +27,7 @@ VOLUMES = ("db", "dynamodb")
 """What docker-compose.yml calls its volumes."""
 NOWHERE = Path("/nonexistent")
 """The folder of a checkout of which only its volumes are left (Debian policy 9.2.3: a path that never exists)."""
+VOLUMES_IN_USE = {"Volumes?": [{"Name": str, "Labels?": Each(str), "UsageData?": {"Size?": int}}]}
 SIZE_S = 20.0
 """Docker measures its volumes when it is asked for their sizes."""
 
@@ -36,8 +36,8 @@ SIZE_S = 20.0
 class Neighbour:
     """The environment of a checkout. Times are seconds since the epoch, 0 where nobody knows.
 
-    `state` is running, partly running or stopped. `engine` runs it, or has its data. `remove` is the command that
-    removes what is left of a checkout whose folder is gone.
+    `state` is running, partly running, paused (one of its servers is) or stopped. `engine` runs it, or has its data.
+    `remove` is the command that removes what is left of a checkout whose folder is gone.
     """
 
     project_id: str
@@ -115,9 +115,11 @@ def _neighbour(settings: Settings, checkout: Checkout, docker: _InDocker) -> Nei
 
 
 def _state(settings: Settings, docker: _InDocker) -> str:
-    postgres = embedded_postgres.make_daemon(settings).is_alive
-    emulated = emulator.make_daemon(settings).is_alive
-    dynamodb = dynamodb_jar.make_daemon(settings).is_alive or (emulated and postgres)
+    daemons = [module.make_daemon(settings) for module in (embedded_postgres, emulator, dynamodb_jar)]
+    if any(daemon.paused for daemon in daemons) or any(one.state == "paused" for one in docker.containers):
+        return "paused"
+    postgres, emulated, jar = (daemon.is_alive for daemon in daemons)
+    dynamodb = jar or (emulated and postgres)
     running = {container.service for container in docker.containers if container.is_running}
     stores = [postgres or "db" in running, dynamodb or "dynamodb-local" in running]
     return "running" if all(stores) else "partly running" if any([*stores, emulated]) else "stopped"
@@ -142,11 +144,10 @@ def _ask_docker() -> dict[str, _InDocker]:
     found: dict[str, _InDocker] = {}
     try:
         endpoint = find_endpoint()
-        DockerApi(endpoint, PING_S).ping()
+        DockerApi(endpoint).ping()
         api = DockerApi(endpoint, SIZE_S)
-        filters = json.dumps({"label": [f"{LABEL}project"]})
-        containers = [read_container(row) for row in api.get("/containers/json", all="1", filters=filters)]
-        volumes = api.get("/system/df", type="volume")["Volumes"] or []
+        containers = api.list_containers({"label": [f"{LABEL}project"]})
+        volumes = api.get("/system/df", VOLUMES_IN_USE, type="volume").get("Volumes") or []
     except LocalEnvError:
         return found
     for container in containers:
@@ -154,7 +155,7 @@ def _ask_docker() -> dict[str, _InDocker]:
     for volume in volumes:
         project = (volume.get("Labels") or {}).get(f"{LABEL}project")
         if project:
-            size = (volume.get("UsageData") or {}).get("Size", 0)
+            size = (volume.get("UsageData") or {}).get("Size") or 0
             found.setdefault(project, _InDocker()).volumes[volume["Name"]] = max(0, size)
     return found
 

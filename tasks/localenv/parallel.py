@@ -5,6 +5,7 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Callable, Sequence
+from contextvars import copy_context
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -14,7 +15,7 @@ def side_by_side(jobs: Sequence[Callable[[], T]], *, at_once: int = 8) -> list[T
     """Run every job and return the results in the order of the jobs.
 
     At most `at_once` run at a time. After a failure no further job starts, the running ones end,
-    and the first error is raised.
+    and the first error is raised. What the caller's context holds (whose voice, which limits) holds for the jobs.
     """
     if len(jobs) == 1:
         return [jobs[0]()]
@@ -38,9 +39,14 @@ def side_by_side(jobs: Sequence[Callable[[], T]], *, at_once: int = 8) -> list[T
         finally:
             finished.put(None)
 
-    workers = min(at_once, len(jobs))
-    for _ in range(workers):
-        threading.Thread(target=work, daemon=True).start()
+    workers = 0
+    try:
+        for _ in range(min(at_once, len(jobs))):
+            threading.Thread(target=copy_context().run, args=(work,), daemon=True).start()
+            workers += 1
+    except RuntimeError:  # the system gives no further thread: this one and those that there are do all of it
+        work()
+        workers += 1
     for _ in range(workers):
         finished.get()
     if errors:

@@ -7,7 +7,7 @@ import os
 import shutil
 import socket
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -150,6 +150,59 @@ def command_of(pid: int) -> str:
     return shell.run(["ps", "-o", "command=", "-p", str(pid)], timeout_s=5).stdout.strip()
 
 
+def paused_behind(port: int) -> str:
+    """Name a paused program (SIGSTOP) among the one that listens on a port and its children; empty when none is."""
+    pid = find_listener(port)
+    paused = paused_among(pid) if pid else []
+    return f"{paused_text(paused)}: `kill -CONT {' '.join(map(str, paused))}` lets it go on" if paused else ""
+
+
+def paused_text(pids: Sequence[int]) -> str:
+    """Say which processes are paused."""
+    named = [f"pid {pid} ({_shortened(command_of(pid), 60)})" for pid in pids[:3]]
+    more = f" and {len(pids) - 3} more" if len(pids) > 3 else ""
+    return f"{', '.join(named)}{more} {'is' if len(pids) == 1 else 'are'} paused"
+
+
+def paused_among(pid: int) -> list[int]:
+    """List those of a process and its children that a signal stopped, in the order of their ids."""
+    family = [pid, *_children(pid)]
+    if Path("/proc/self/stat").exists():
+        return sorted(one for one in family if _state(one) == "T")
+    done = shell.run(["ps", "-o", "pid=,state=", "-p", ",".join(map(str, family))], timeout_s=5)
+    rows = (line.split() for line in done.stdout.splitlines())
+    return sorted(int(row[0]) for row in rows if len(row) == 2 and row[1].startswith("T"))
+
+
+def _children(pid: int) -> list[int]:
+    """List the children of a process. Source: proc(5), /proc/PID/task/TID/children."""
+    try:
+        return [
+            int(child)
+            for task in os.listdir(f"/proc/{pid}/task")  # noqa: PTH208 - names only
+            for child in Path(f"/proc/{pid}/task/{task}/children").read_text().split()
+        ]
+    except OSError:
+        if Path("/proc/self/stat").exists():
+            return []
+    done = shell.run(["ps", "-A", "-o", "pid=,ppid="], timeout_s=5)
+    rows = (line.split() for line in done.stdout.splitlines())
+    return [int(child) for child, parent in rows if int(parent) == pid]
+
+
+def _state(pid: int) -> str:
+    """Give the letter of a process's state: T is stopped by a signal (proc(5)); t, by a debugger, is not meant."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (OSError, IndexError):
+        return ""
+
+
+def find_listener(port: int) -> int:
+    """Give the id of the process that listens on a port, 0 where it is not known. Asks no container engine."""
+    return (_from_proc(port) if Path("/proc/net/tcp").exists() else _from_lsof(port)).pid
+
+
 def _from_proc(port: int) -> Holder:
     sockets = _listening_sockets(port)
     for pid in (int(name) for name in os.listdir("/proc") if name.isdigit()):  # noqa: PTH208 - names, and fast
@@ -195,7 +248,7 @@ def _container(port: int) -> Holder | None:
         return None
     label = '{{.Names}}\t{{.Label "com.docker.compose.project"}}'
     try:
-        done = shell.run(["docker", "ps", "--filter", f"publish={port}", "--format", label], timeout_s=5)
+        done = shell.run(["docker", "ps", "--filter", f"publish={port}", "--format", label], timeout_s=2)
     except LocalEnvError:
         return None
     if done.code or not done.stdout.strip():
@@ -209,5 +262,5 @@ def _listed(names: Iterable[str]) -> str:
     return f"{', '.join(some)} and {last}" if some else last
 
 
-def _shortened(command: str) -> str:
-    return command if len(command) <= 100 else f"{command[:97]}..."
+def _shortened(command: str, width: int = 100) -> str:
+    return command if len(command) <= width else f"{command[: width - 3]}..."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import errno
 import functools
 import os
 import queue
@@ -11,12 +12,19 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
 from .errors import PreflightFailed, TimedOut
+
+LIMITS = {
+    errno.EAGAIN: "end some programs, or raise the limit of processes (`ulimit -u`), then run the same command again",
+    errno.ENOMEM: "end some programs: there is no memory left; then run the same command again",
+    errno.EMFILE: "raise the limit of open files (`ulimit -n 1024`), then run the same command again",
+    errno.ENFILE: "end some programs: the system has no open files left; then run the same command again",
+}
 
 
 @dataclass(frozen=True)
@@ -26,6 +34,22 @@ class Completed:
     code: int
     stdout: str
     stderr: str
+
+
+@contextlib.contextmanager
+def starting(command: Sequence[str | Path]) -> Iterator[None]:
+    """Turn what keeps a program from starting into PreflightFailed: it is missing, forbidden, or one too many."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        missing = "folder" if error.filename not in (None, str(command[0])) else ""
+        raise PreflightFailed(
+            f"folder {error.filename} does not exist" if missing else f"{command[0]} is not installed"
+        ) from error
+    except OSError as error:
+        hint = LIMITS.get(error.errno or 0, "correct that, then run the same command again")
+        reason = (error.strerror or str(error)).lower()
+        raise PreflightFailed(f"{command[0]} cannot be started: {reason}", hint=hint) from error
 
 
 def run(
@@ -42,27 +66,28 @@ def run(
     """Run a program to its end and return what it said, whatever its exit code. `text` is its stdin.
 
     What it writes to stdout goes to `output` where that is given.
-    Raises PreflightFailed when the program does not exist, TimedOut when it outlives `timeout_s`.
+    Raises PreflightFailed when the program does not start, TimedOut when it outlives `timeout_s`.
     """
     try:
-        done = subprocess.run(
-            [str(part) for part in command],
-            env=None if env is None else dict(env),
-            cwd=cwd,
-            input=text,
-            stdout=output or subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            errors="replace",
-            timeout=timeout_s,
-            user=user,
-            group=group,
-            extra_groups=None if user is None else [],
-        )
-    except FileNotFoundError as error:
-        raise PreflightFailed(f"{command[0]} is not installed") from error
+        with starting(command):
+            done = subprocess.run(
+                [str(part) for part in command],
+                env=None if env is None else dict(env),
+                cwd=cwd,
+                input=text,
+                stdout=output or subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                errors="replace",
+                timeout=timeout_s,
+                user=user,
+                group=group,
+                extra_groups=None if user is None else [],
+            )
     except subprocess.TimeoutExpired as error:
-        raise TimedOut(f"{Path(str(command[0])).name} did not end within {timeout_s:.0f} s") from error
+        raise TimedOut(
+            f"{Path(str(command[0])).name} did not end within {timeout_s:.0f} s", hint="run the same command again"
+        ) from error
     return Completed(done.returncode, done.stdout or "", done.stderr)
 
 
@@ -77,7 +102,7 @@ def spawn(
     group: int | None = None,
 ) -> subprocess.Popen[bytes]:
     """Start a program that outlives this one: own session, no stdin unless given, output appended to `log`."""
-    with log.open("ab") as output:
+    with log.open("ab") as output, starting(command):
         return subprocess.Popen(
             [str(part) for part in command],
             env=None if env is None else dict(env),
@@ -106,17 +131,18 @@ def follow(
     The program has a process group of its own. What a callback raises ends it, as Ctrl-C and our own end do: by
     SIGINT, so that it can put things in order; after TimedOut its last words are heard too.
     """
-    process = subprocess.Popen(
-        [str(part) for part in command],
-        env=None if env is None else dict(env),
-        cwd=cwd,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
-        start_new_session=True,
-    )
+    with starting(command):
+        process = subprocess.Popen(
+            [str(part) for part in command],
+            env=None if env is None else dict(env),
+            cwd=cwd,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            start_new_session=True,
+        )
     end = functools.partial(_interrupt, process)
     atexit.register(end)  # a step in a daemon thread ends with the program, unasked
     lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
@@ -173,4 +199,5 @@ def _interrupt(process: subprocess.Popen[str], within_s: float = 5) -> None:
 
 def attach(command: Sequence[str | Path], *, env: Mapping[str, str] | None = None, cwd: Path | None = None) -> int:
     """Run a program with this terminal as its own (psql, pgcli, pytest) and return its exit code."""
-    return subprocess.call([str(part) for part in command], env=None if env is None else dict(env), cwd=cwd)
+    with starting(command):
+        return subprocess.call([str(part) for part in command], env=None if env is None else dict(env), cwd=cwd)

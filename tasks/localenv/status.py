@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Any
 from .ages import ago
 from .errors import LocalEnvError, ServiceFailed, TimedOut
 from .parallel import side_by_side
+from .waiting import AWAY_LOOK_S, LOOK_S, looking
 
 if TYPE_CHECKING:
     import psycopg
     from mypy_boto3_dynamodb import DynamoDBClient
 
+    from .cognito.users import Pool
     from .engines.service import ServiceState
     from .settings import Settings
 
@@ -76,13 +78,14 @@ def examine(settings: Settings, newest: Newest) -> Status:
         "dynamodb": lambda: _dynamodb(settings, newest),
         "cognito": lambda: _cognito(settings),
     }
-    found = [_guarded("engine", lambda: _services(settings))()] if settings.is_local else []
-    services = [state for seen in found for state in seen[0]]
+    seen_first = _guarded("engine", lambda: _services(settings))() if settings.is_local else ([], [], [])
+    services = seen_first[0]
     if settings.is_local:
         running = {state.service for state in services if state.status == "running"}
         running |= set() if settings.cognito_is_emulated else {"cognito"}
         parts = {store: part for store, part in parts.items() if store in running}
-    found += side_by_side([_guarded(store, part) for store, part in parts.items()])
+    with looking(LOOK_S if settings.is_local else AWAY_LOOK_S):
+        found = [seen_first, *side_by_side([_guarded(store, part) for store, part in parts.items()])]
     return Status(
         tuple(services),
         tuple(line for seen in found for line in seen[1]),
@@ -111,7 +114,11 @@ def _postgres(settings: Settings) -> Seen:
     from .postgres import ledger, load
     from .postgres.connection import connect, server_errors
 
-    with connect(settings.postgres, autocommit=True) as connection, server_errors("postgres"):
+    with (
+        connect(settings.postgres, autocommit=True) as connection,
+        server_errors("postgres"),
+        looking(LOOK_S + STATEMENT_TIMEOUT_MS / 1000),
+    ):
         connection.execute(f"SET statement_timeout = {STATEMENT_TIMEOUT_MS}")
         tables = count_rows(connection)
         observed = ledger.read(connection)
@@ -178,7 +185,11 @@ def _freshness(at: datetime | None) -> str:
 def _cognito(settings: Settings) -> Seen:
     from .cognito.users import look_for_pool
 
-    pool = look_for_pool(settings)
+    with looking(LOOK_S if settings.cognito else AWAY_LOOK_S):
+        return _pool(look_for_pool(settings), settings)
+
+
+def _pool(pool: Pool | None, settings: Settings) -> Seen:
     if pool is None:
         return [], [], [Problem("cognito", "the emulated user pool is not made yet", "run `inv cognito.seed`")]
     seen = pool.call("DescribeUserPool", UserPoolId=pool.id)["UserPool"]

@@ -10,11 +10,15 @@ from __future__ import annotations
 import base64
 import json
 import re
+import select
 from collections.abc import Iterator, Mapping
-from http.client import HTTPConnection, HTTPException
+from http.client import HTTPConnection, HTTPException, HTTPResponse
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
+from .answers import LARGEST_BYTES, OPERATIONS, read_json, require, shown
 from .errors import LocalEnvError, ServiceFailed
+from .retrying import BROKEN, PATIENCE_S, THROTTLED, Lost, Refused, persist
+from .waiting import AWAY_LOOK_S, at_most, hang_up, is_looking, waiting, within
 
 if TYPE_CHECKING:
     from .addresses import Endpoint
@@ -28,13 +32,15 @@ TARGETS = {
     "cognito-idp": "AWSCognitoIdentityProviderService",
 }
 JSON_VERSIONS = {"dynamodb": "1.0", "dynamodbstreams": "1.0", "cognito-idp": "1.1"}
-TIMEOUT_S = 60.0
+CALL_S = 30.0
+"""How long a local engine may take for one call: a page of 1 MB at most, never a whole table."""
+RESTART = "run `inv env.restart`; `inv env.status` shows who answers there"
 READING = re.compile(r"(Admin|Batch|Transact)?(Describe|Get|List|Lookup|Query|Scan|Simulate)")
 """How the operations begin that change nothing, in every service that is called from here."""
 SELECT = re.compile(r"(\s|--[^\n]*\n|/\*.*?\*/)*SELECT\b", re.IGNORECASE | re.DOTALL)
 
 
-class AwsError(LocalEnvError):
+class AwsError(Refused):
     """An AWS API refused a call. `aws_code` is its name for the reason: ResourceNotFoundException and so on.
 
     `permission` is what a policy calls the operation: dynamodb:DescribeTable. `response` is the refusal in the shape
@@ -56,7 +62,8 @@ class Api(Protocol):
     def __call__(self, operation: str, /, **parameters: Any) -> dict[str, Any]:
         """Return the answer's body.
 
-        Raises AwsError when the service refuses, ServiceFailed when nobody answers.
+        Is tried again where that is safe (retrying.py). Raises AwsError when the service refuses, ServiceFailed when
+        nobody answers or the answer is not one of this service, TimedOut when it does not come.
         """
         ...
 
@@ -105,10 +112,19 @@ def pages(call: Api, operation: str, listed: str, token: tuple[str, str], **para
 class LocalApi:
     """The API of a local engine, over connections that are kept for the next call."""
 
-    def __init__(self, endpoint: Endpoint, region: str, service: Service, *, permit: Permit | None = None) -> None:
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        region: str,
+        service: Service,
+        *,
+        permit: Permit | None = None,
+        patience_s: float = PATIENCE_S,
+    ) -> None:
         self._endpoint = endpoint
         self._permit = permit
         self._service = service
+        self._patience_s = patience_s
         # The engines route by the credential's scope and check no signature; DynamoDB Local wants the fields there.
         signed_for = "dynamodb" if service == "dynamodbstreams" else service
         scope = f"local/20260101/{region}/{signed_for}/aws4_request"
@@ -125,51 +141,98 @@ class LocalApi:
 
     def __call__(self, operation: str, /, **parameters: Any) -> dict[str, Any]:
         require_permit(self._permit, "local", operation, parameters)
-        status, text = self._exchange(operation, json.dumps(parameters, default=_base64).encode())
-        try:
-            body: dict[str, Any] = json.loads(text or b"{}")
-        except ValueError as error:
-            raise ServiceFailed(
-                f"{self._service} at {self._endpoint}: {operation} was answered {status} and no JSON",
-                hint="run `inv env.status` to see who listens there",
-                evidence=text[:400].decode(errors="replace"),
-            ) from error
+        body = json.dumps(parameters, default=_base64).encode()
+        subject = f"{self._service} {operation}"
+        return persist(
+            lambda: self._ask(operation, subject, body),
+            operation,
+            parameters,
+            subject=subject,
+            patience_s=self._patience_s,
+        )
+
+    def _ask(self, operation: str, subject: str, body: bytes) -> dict[str, Any]:
+        status, text = self._exchange(operation, body)
+        where = f"{self._service} at {self._endpoint}: {operation} was answered {status} and"
+        if str(status) in (*BROKEN, *THROTTLED) and not text.lstrip().startswith(b"{"):
+            raise _broken(where, status, text)
+        answer = require(read_json(text, where, hint=RESTART), dict, f"{where} JSON of another kind", hint=RESTART)
         if status != 200:
-            code = str(body.get("__type", status)).rpartition("#")[2]
-            detail = body.get("message") or body.get("Message") or ""
-            raise AwsError(f"{self._service} {operation}", code, detail, details=body)
-        return body
+            raise self._refusal(answer, status, subject, where)
+        found: dict[str, Any] = require(answer, OPERATIONS.get(operation, {}), f"{where} wrongly", hint=RESTART)
+        return found
+
+    def _refusal(self, answer: dict[str, Any], status: int, subject: str, where: str) -> LocalEnvError:
+        code, detail = answer.get("__type"), answer.get("message") or answer.get("Message") or ""
+        if not isinstance(code, str) and status < 500 and status != 429:
+            return ServiceFailed(f"{where} no error of AWS", hint=RESTART, evidence=shown(json.dumps(answer)))
+        return AwsError(subject, str(code or status).rpartition("#")[2], str(detail), details=answer)
 
     def _exchange(self, operation: str, body: bytes) -> tuple[int, bytes]:
         headers = {**self._headers, "X-Amz-Target": f"{TARGETS[self._service]}.{operation}"}
-        try:
-            kept = self._idle.pop()
-        except IndexError:
-            return self._send(self._open(), headers, body)
-        try:
-            return self._send(kept, headers, body)
-        except ServiceFailed:  # the engine closes a connection that was idle for long
-            return self._send(self._open(), headers, body)
-
-    def _open(self) -> HTTPConnection:
-        return HTTPConnection(self._endpoint.host, self._endpoint.port, timeout=TIMEOUT_S)
-
-    def _send(self, connection: HTTPConnection, headers: dict[str, str], body: bytes) -> tuple[int, bytes]:
-        try:
-            connection.request("POST", "/", body, headers)
-            answer = connection.getresponse()
-            text = answer.read()
-        except (OSError, HTTPException) as error:
-            connection.close()
-            raise ServiceFailed(
-                f"{self._service}: nothing answers at {self._endpoint.url} ({error or type(error).__name__})",
-                hint="run `inv env.up`",
-            ) from error
+        connection = self._connection()
+        what = f"{self._service} at {self._endpoint.url} ({operation})"
+        hang = lambda: hang_up(connection.sock)  # noqa: E731 - the socket is made later
+        with waiting(what, CALL_S, port=self._endpoint.port, cut=hang) as wait:
+            try:
+                if connection.sock is None:
+                    connection.connect()
+            except OSError as error:
+                connection.close()
+                if isinstance(error, TimeoutError):
+                    raise wait.error(RESTART) from error
+                raise ServiceFailed(
+                    f"{self._service}: nothing answers at {self._endpoint.url} ({error})", hint="run `inv env.up`"
+                ) from error
+            try:
+                connection.request("POST", "/", body, headers)
+                with connection.getresponse() as answer:
+                    text = _whole(answer)
+            except (OSError, HTTPException, ValueError) as error:
+                connection.close()
+                if wait.is_over or isinstance(error, TimeoutError):
+                    raise wait.error(RESTART) from error
+                raise Lost(
+                    f"{self._service} at {self._endpoint}: the connection was lost over {operation} ({_reason(error)})",
+                    hint=RESTART,
+                ) from error
         if answer.will_close:
             connection.close()
         else:
             self._idle.append(connection)
         return answer.status, text
+
+    def _connection(self) -> HTTPConnection:
+        """Return a connection that is kept, unless the engine has closed it for being idle, or a new one."""
+        while self._idle:
+            kept = self._idle.pop()
+            if kept.sock is not None and not select.select([kept.sock], [], [], 0)[0]:
+                kept.sock.settimeout(at_most(CALL_S))
+                return kept
+            kept.close()
+        return HTTPConnection(self._endpoint.host, self._endpoint.port, timeout=at_most(CALL_S))
+
+
+def _whole(answer: HTTPResponse) -> bytes:
+    """Read an answer to its end. Raises HTTPException where it ends before, or has none."""
+    text = answer.read(LARGEST_BYTES + 1)
+    if len(text) > LARGEST_BYTES:
+        raise HTTPException(f"an answer of more than {LARGEST_BYTES // 1024**2} MB")
+    if answer.length:
+        raise HTTPException(f"{answer.length} bytes of the answer are missing")
+    if not text and answer.length is None and not answer.chunked:
+        raise HTTPException("the answer ends in its head")
+    return text
+
+
+def _broken(where: str, status: int, text: bytes) -> AwsError:
+    error = AwsError(where, str(status), "")
+    error.message, error.hint, error.evidence = f"{where} no JSON", RESTART, shown(text.decode(errors="replace"))
+    return error
+
+
+def _reason(error: Exception) -> str:
+    return str(error) or type(error).__name__
 
 
 class AwsApi:
@@ -186,19 +249,34 @@ class AwsApi:
 
     def __call__(self, operation: str, /, **parameters: Any) -> dict[str, Any]:
         require_permit(self._permit, "prod", operation, parameters)
+        subject = f"{self._service} {operation}"
+        with waiting(f"AWS ({subject})"):
+            return persist(
+                lambda: self._bounded(operation, subject, parameters), operation, parameters, subject=subject
+            )
+
+    def _bounded(self, operation: str, subject: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
+        """Ask once: boto3 cannot be cut short, so a look leaves it to itself."""
+        if not is_looking():
+            return self._ask(operation, subject, parameters)
+        return within(
+            AWAY_LOOK_S, subject, lambda: self._ask(operation, subject, parameters), hint="look at the network"
+        )
+
+    def _ask(self, operation: str, subject: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
         from botocore import xform_name
         from botocore.exceptions import ClientError
 
         from .aws import CREDENTIAL_CODES, aws_errors, error_code, error_text, hint_for
 
-        subject = f"{self._service} {operation}"
         with aws_errors(subject):
             try:
-                answer: dict[str, Any] = getattr(self._client, xform_name(operation))(**parameters)
+                answer = getattr(self._client, xform_name(operation))(**parameters)
             except ClientError as error:
                 code = error_code(error) or "error"
                 if code in CREDENTIAL_CODES:
                     raise
                 hint = hint_for(code, subject.replace(" ", ":"))
                 raise AwsError(subject, code, error_text(error), hint=hint, details=error.response) from error
-        return answer
+        found: dict[str, Any] = require(answer, OPERATIONS.get(operation, {}), subject, hint="run the command again")
+        return found

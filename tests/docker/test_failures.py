@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ from tasks.localenv.engines.docker_api import DockerApi
 from tasks.localenv.engines.docker_endpoint import parse_endpoint
 from tasks.localenv.engines.docker_preflight import preflight
 from tasks.localenv.errors import LocalEnvError, PreflightFailed, ServiceFailed, TimedOut, UsageError
+from tasks.localenv.postgres.connection import connect
 from tasks.localenv.settings import ROOT
 from tests.docker.shop import MakeShop, Shop, docker, dynamodb_that
 
@@ -298,3 +300,72 @@ def test_a_user_without_rights_is_told_how_to_get_them(tmp_path: Path) -> None:
         f"this user may not use the Docker engine at {path} (DOCKER_HOST): permission denied",
         "run `sudo usermod -aG docker $USER` and log in again, or use --engine embedded",
     )
+
+
+def test_a_network_that_was_pruned_while_all_was_stopped_is_healed_and_the_data_stays(shop: Shop) -> None:
+    shop.up()
+    query(shop, "CREATE TABLE kept AS SELECT 'a row' AS text")
+    volumes = docker("volume", "ls", "--quiet", "--filter", shop.label)
+    shop.services.stop(print)
+    docker("network", "prune", "--force", "--filter", shop.label)
+    shop.up()
+    assert any("was removed; making the containers anew, their volumes stay" in line for line in shop.said)
+    assert shop.statuses() == {"postgres": "running", "dynamodb": "running"}
+    assert query(shop, "SELECT text FROM kept") == [("a row",)]
+    assert docker("volume", "ls", "--quiet", "--filter", shop.label) == volumes
+    before = shop.ids()
+    shop.up()
+    assert shop.ids() == before
+
+
+def test_one_container_of_a_lost_network_is_made_anew_beside_one_that_runs(shop: Shop) -> None:
+    shop.up()
+    name = shop.container("dynamodb-local")
+    docker("stop", name)
+    docker("network", "disconnect", "--force", f"{shop.settings.project_id}_default", shop.container())
+    docker("network", "rm", f"{shop.settings.project_id}_default")
+    shop.up()
+    assert shop.statuses() == {"postgres": "running", "dynamodb": "running"}
+
+
+@pytest.mark.parametrize("lost", ["container", "image", "volume of nobody"])
+def test_what_was_removed_while_all_was_stopped_comes_back(shop: Shop, lost: str) -> None:
+    shop.up()
+    query(shop, "CREATE TABLE kept AS SELECT 'a row' AS text")
+    shop.services.stop(print)
+    if lost == "container":
+        docker("rm", shop.container())
+    elif lost == "image":
+        docker("tag", "postgres:17-alpine", "postgres:kept")
+        docker("rmi", "--force", "postgres:17-alpine")
+    else:
+        docker("volume", "prune", "--force", "--filter", shop.label)
+    try:
+        if lost == "image":
+            error = failure(shop, PreflightFailed)
+            assert error.message.startswith("image postgres:17-alpine is not on this machine and cannot be pulled: ")
+    finally:
+        if lost == "image":
+            docker("tag", "postgres:kept", "postgres:17-alpine")
+            docker("rmi", "postgres:kept")
+    shop.up()
+    assert query(shop, "SELECT text FROM kept") == [("a row",)]
+
+
+def test_a_name_that_a_container_of_somebody_else_has_is_told_as_such(shop: Shop) -> None:
+    docker("create", "--name", shop.container(), "--entrypoint", "true", "postgres:17-alpine")
+    try:
+        error = failure(shop, PreflightFailed)
+    finally:
+        docker("rm", shop.container())
+    assert (error.message, error.hint) == (
+        f"the container name {shop.container()} is taken by a container of no Compose project",
+        f"run `docker rename {shop.container()} another-name`, then `inv env.up` again",
+    )
+    shop.up()
+
+
+def query(shop: Shop, statement: str) -> list[tuple[object, ...]]:
+    with closing(connect(shop.settings.postgres, database="postgres", autocommit=True)) as connection:
+        cursor = connection.execute(statement.encode())
+        return cursor.fetchall() if cursor.description else []

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import LocalEnvError, ServiceFailed
-from ..wire import TIMEOUT_S, require_permit
+from ..waiting import at_most, hang_up, waiting
+from ..wire import require_permit
 
 if TYPE_CHECKING:
     from ..addresses import Endpoint
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 DOOR = "/_localenv/cognito"
 TOKEN_HEADER = "X-Localenv-Token"
 RESTART = "run `inv env.restart`, then the same command again"
+
+TIMEOUT_S = 60.0
+"""Twice what another call may take: this one carries every user."""
 
 
 @dataclass(frozen=True)
@@ -42,14 +46,18 @@ class Door:
         self._exchange("PUT", state)
 
     def _exchange(self, method: str, body: bytes) -> bytes:
-        connection = HTTPConnection(self.endpoint.host, self.endpoint.port, timeout=TIMEOUT_S)
+        connection = HTTPConnection(self.endpoint.host, self.endpoint.port, timeout=at_most(TIMEOUT_S))
+        what, cut = f"the AWS emulator at {self.endpoint}", lambda: hang_up(connection.sock)
         try:
-            connection.request(method, DOOR, body, {TOKEN_HEADER: self.token.read_text()})
-            answer = connection.getresponse()
-            text = answer.read()
+            with waiting(what, TIMEOUT_S, port=self.endpoint.port, cut=cut) as wait:
+                connection.request(method, DOOR, body, {TOKEN_HEADER: self.token.read_text()})
+                with connection.getresponse() as answer:
+                    text = answer.read()
         except FileNotFoundError as error:
             raise ServiceFailed("the AWS emulator is of an earlier version of this tool", hint=RESTART) from error
-        except (OSError, HTTPException) as error:
+        except (OSError, HTTPException, ValueError) as error:
+            if wait.is_over or isinstance(error, TimeoutError):
+                raise wait.error("run `inv env.restart`") from error
             reason = error or type(error).__name__
             raise ServiceFailed(f"the AWS emulator at {self.endpoint}: {reason}", hint="run `inv env.up`") from error
         finally:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..errors import TimedOut
 from ..parallel import side_by_side
-from ..wire import AwsError
+from ..waiting import waiting
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -26,7 +26,6 @@ BATCHES_AT_ONCE = 4
 STALLED_S = 60.0
 FIRST_PAUSE_S = 0.05
 LONGEST_PAUSE_S = 5.0
-THROTTLED = ("ProvisionedThroughputExceededException", "ThrottlingException", "RequestLimitExceeded")
 
 VALUES_AT_ONCE = 20_000
 _Dealt = TypeVar("_Dealt")
@@ -130,14 +129,14 @@ def fetch(
 ) -> list[dict[str, Any]]:
     """Give the items that have one of at most 100 keys, as they are now, in any order. Raises TimedOut."""
     patience = _Patience(f"table {table} gave no further item", "read", stalled_s, sleep)
-    found: list[dict[str, Any]] = []
-    left = keys
-    while left:
-        items, rest = _get(client, table, left)
-        found += items
-        if rest:
-            patience.wait(moved=len(rest) < len(left))
-        left = rest
+    found, left = _get(client, table, keys)
+    if left:
+        with waiting(f"read capacity of table {table}, {stalled_s:.0f} s at most without a further item"):
+            while left:
+                patience.wait(moved=len(left) < len(keys))
+                keys = left
+                items, left = _get(client, table, keys)
+                found += items
     return found
 
 
@@ -168,32 +167,25 @@ class _Patience:
 def _write_batch(
     client: DynamoDBClient, table: str, batch: list[Request], stalled_s: float, sleep: Callable[[float], None]
 ) -> None:
+    left = _send(client, table, batch)
+    if not left:
+        return
     patience = _Patience(f"table {table} took no further item", "write", stalled_s, sleep)
-    left = batch
-    while rest := _send(client, table, left):
-        patience.wait(moved=len(rest) < len(left))
-        left = rest
+    with waiting(f"write capacity of table {table}, {stalled_s:.0f} s at most without a further item"):
+        while left:
+            patience.wait(moved=len(left) < len(batch))
+            batch, left = left, _send(client, table, left)
 
 
 def _send(client: DynamoDBClient, table: str, batch: list[Request]) -> list[Request]:
     """Send a batch and return what was not taken of it."""
     requests: Any = {table: batch}
-    try:
-        answer: Any = client.batch_write_item(RequestItems=requests)
-    except AwsError as error:
-        if error.aws_code in THROTTLED:
-            return batch
-        raise
+    answer: Any = client.batch_write_item(RequestItems=requests)
     rest: list[Request] = answer.get("UnprocessedItems", {}).get(table, [])
     return rest
 
 
 def _get(client: DynamoDBClient, table: str, keys: list[Any]) -> tuple[list[Any], list[Any]]:
     """Ask for the items of these keys, and return what came, and the keys that were not looked at."""
-    try:
-        answer: Any = client.batch_get_item(RequestItems={table: {"Keys": keys, "ConsistentRead": True}})
-    except AwsError as error:
-        if error.aws_code in THROTTLED:
-            return [], keys
-        raise
-    return answer["Responses"].get(table, []), answer.get("UnprocessedKeys", {}).get(table, {}).get("Keys", [])
+    answer: Any = client.batch_get_item(RequestItems={table: {"Keys": keys, "ConsistentRead": True}})
+    return answer["Responses"].get(table, []), (answer.get("UnprocessedKeys") or {}).get(table, {}).get("Keys", [])

@@ -8,20 +8,24 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from .. import shell
 from ..reading import read_note
 from ..settings import Settings
+from ..waiting import waiting
 from .docker_messages import clean, explain
 from .docker_preflight import DockerTools, find_docker
+from .service import Deadline
 
 FILES = ("docker-compose.yml", "docker-compose.override.yml", "docker-compose.override.yaml")
 NOT_OURS = ("COMPOSE_FILE", "COMPOSE_PATH_SEPARATOR", "COMPOSE_PROJECT_NAME", "DOCKER_CONTEXT")
 """Variables that would lead Compose to other files, another project or another engine than we look at."""
 NO_FILE_THERE = Path("/")
+CHANGE_S = 120.0
+"""How long stopping or removing may take: each container has 10 s to end before it is killed."""
 
 
 @dataclass(frozen=True)
@@ -31,12 +35,13 @@ class Compose:
     tools: DockerTools
     settings: Settings
 
-    def up(self, on_line: Callable[[str], None], on_tick: Callable[[], None]) -> int:
+    def up(self, on_line: Callable[[str], None], on_tick: Callable[[], None], *, anew: Collection[str] = ()) -> int:
         """Make and start what is not there or outdated; do not wait for it. Return the exit code, which proves little.
 
-        Images are pulled where they are missing, and only then.
+        Images are pulled where they are missing, and only then. With `anew` only the containers of these services are
+        made, anew; their volumes are kept, those without a name too.
         """
-        up = ("up", "--detach", "--pull", "missing")
+        up = ("up", "--detach", "--pull", "missing", *(("--force-recreate", "--no-deps", *anew) if anew else ()))
         return shell.follow(
             self._command(*self._files, "--progress", "plain", *up),
             on_line=lambda line: on_line(clean(line)),
@@ -70,15 +75,24 @@ class Compose:
 
     def _config(self, *words: str) -> list[str]:
         command = self._command(*self._files, "config", *words)
-        done = shell.run(command, env=self._environment, cwd=self.settings.root, timeout_s=30)
+        with waiting("docker compose config", 30):
+            done = shell.run(command, env=self._environment, cwd=self.settings.root, timeout_s=30)
         if done.code:
             raise explain(done.stderr.splitlines(), doing="docker compose config")
         return done.stdout.splitlines()
 
     def _change(self, *words: str) -> None:
         lines: list[str] = []
-        command = self._command("--progress", "plain", *words)
-        if shell.follow(command, on_line=lines.append, env=self._environment, cwd=NO_FILE_THERE):
+        command, deadline = self._command("--progress", "plain", *words), Deadline(CHANGE_S)
+
+        def check_time() -> None:
+            deadline.check(f"docker compose {words[0]}", "the Docker engine does not do it")
+
+        with waiting(f"docker compose {words[0]}", CHANGE_S):
+            code = shell.follow(
+                command, on_line=lines.append, on_tick=check_time, env=self._environment, cwd=NO_FILE_THERE
+            )
+        if code:
             raise explain([clean(line) for line in lines], doing=f"docker compose {words[0]}")
 
     def _command(self, *words: str) -> list[str]:

@@ -20,10 +20,13 @@ from typing import IO
 from .. import shell
 from ..disk import no_space, tells_of_full_disk
 from ..errors import LocalEnvError, ServiceFailed
-from ..ports import command_of, find_holder, is_free
-from .service import Deadline
+from ..ports import command_of, find_holder, is_free, paused_among, paused_text
+from ..waiting import waiting
+from .service import Deadline, Say
 
 STEP_S = 0.01
+KILLED_S = 10.0
+"""How long the system may take to end what was killed."""
 # The child notes its own pid, so that there is no moment at which it runs and nobody knows it.
 WITH_PID = 'echo $$ >&0 && exec "$@"'
 
@@ -77,6 +80,27 @@ class Daemon:
         noted = self._line(0)
         pid = int(noted) if noted.isdigit() else 0
         return pid if pid and self.marker in command_of(pid) else 0
+
+    @property
+    def paused(self) -> str:
+        """Say which of its processes are paused, SIGSTOP for example; empty when none is.
+
+        One of many is enough: a session that is paused holds its locks, and what waits for it waits for ever.
+        """
+        pids = self._paused()
+        return f"{paused_text(pids)}; `inv env.up` lets it go on" if pids else ""
+
+    def go_on(self, say: Say) -> None:
+        """Let what is paused of it go on, as paused containers are."""
+        pids = self._paused()
+        if pids:
+            say(f"{self.name}: {paused_text(pids)}; going on")
+        for pid in pids:
+            _signal(pid, signal.SIGCONT)
+
+    def _paused(self) -> list[int]:
+        pid = self.pid
+        return paused_among(pid) if pid else []
 
     @property
     def holder(self) -> str:
@@ -135,12 +159,13 @@ class Daemon:
 
         Raises ServiceFailed when it ends, PreflightFailed when the disk is full, TimedOut at the deadline.
         """
-        while not is_ready():
-            code = process.poll() if process else None if self.is_alive else 0
-            if code is not None:
-                raise self._death(code, wait.hint)
-            wait.deadline.check(self.name)
-            time.sleep(STEP_S)
+        with waiting(f"{self.name} to become ready", wait.deadline.left_s):
+            while not is_ready():
+                code = process.poll() if process else None if self.is_alive else 0
+                if code is not None:
+                    raise self._death(code, wait.hint)
+                wait.deadline.check(self.name, self.paused)
+                time.sleep(STEP_S)
 
     def mark_ready(self, version: str) -> None:
         """Note that the program was ready, and what it is."""
@@ -154,19 +179,25 @@ class Daemon:
 
         What a dead program left behind (a session in the middle of a query) gets `leftover_s` to end by itself.
         """
+        with waiting(f"{self.name} to end", within_s + KILLED_S):
+            self._end(gently, within_s)
+        _children[:] = [child for child in _children if child.poll() is None]
+
+    def _end(self, gently: signal.Signals, within_s: float) -> None:
         started = time.monotonic()
         asked = 0
         while self.is_alive:
             pid, waited_s = self.pid, time.monotonic() - started
             if pid and pid != asked:
+                for paused in self._paused():  # a paused program hears nothing but SIGKILL, and would lose what it has
+                    _signal(paused, signal.SIGCONT)
                 _signal(pid, gently)
                 asked = pid
             elif waited_s > (within_s if pid else self.leftover_s):
                 self._kill_all()
-            if waited_s > within_s + 10:
+            if waited_s > within_s + KILLED_S:
                 raise LocalEnvError(f"{self.name} (pid {pid or 'unknown'}) does not end", hint="end it by hand")
             time.sleep(STEP_S)
-        _children[:] = [child for child in _children if child.poll() is None]
 
     def end_lost(self, host: str, port: int, gently: signal.Signals) -> None:
         """End a program of ours that holds the port though its lease is gone: somebody removed the state folder."""

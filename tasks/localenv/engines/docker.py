@@ -6,7 +6,6 @@ goes by Compose's labels of our own project; other projects' containers are only
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -14,7 +13,7 @@ from ..errors import LocalEnvError, PreflightFailed, ServiceFailed, UsageError
 from ..settings import Settings
 from . import docker_sdk
 from .compose import Compose, wanted_hashes
-from .docker_api import Container, DockerApi, EngineAway, read_container
+from .docker_api import WORK_S, Container, DockerApi, EngineAway
 from .docker_endpoint import find_endpoint
 from .docker_logs import ContainerSource
 from .docker_postgres import DatabaseServer
@@ -57,7 +56,7 @@ class ComposeServices:
         if all(state.status == "running" for state in seen):
             return seen
         tools = require_docker(self.settings)
-        api = DockerApi(tools.endpoint)
+        api = DockerApi(tools.endpoint, WORK_S)
         self.settings.state_dir.mkdir(parents=True, exist_ok=True)
         server = DatabaseServer(self.settings, api, say)
         server.before_start(current(self._ours(api)).get("postgres"))
@@ -72,7 +71,7 @@ class ComposeServices:
 
     def stop(self, say: Say) -> None:
         try:
-            api = DockerApi(find_docker().endpoint)
+            api = DockerApi(find_docker().endpoint, WORK_S)
         except EngineAway:
             return  # without an engine there is no container that runs
         if not any(container.is_alive for container in self._ours(api)):
@@ -92,7 +91,7 @@ class ComposeServices:
 
     def destroy(self, say: Say) -> None:
         tools = find_docker()
-        api = DockerApi(tools.endpoint)
+        api = DockerApi(tools.endpoint, WORK_S)
         things = self._everything(api)
         if things:
             Compose(tools, self.settings).down()
@@ -187,9 +186,9 @@ class ComposeServices:
     def _in_use(self, api: DockerApi, left: list[str]) -> ServiceFailed:
         """Say who uses a volume that Docker did not remove; Compose's exit code is 0 then."""
         users = [
-            read_container(row).name
+            container.name
             for name in api.names("volumes", self.settings.project_id)
-            for row in api.get("/containers/json", all="1", filters=json.dumps({"volume": [name]}))
+            for container in api.list_containers({"volume": [name]})
         ]
         return ServiceFailed(
             f"not removed: {', '.join(left)}{', in use by ' + ', '.join(users) if users else ''}",

@@ -17,10 +17,36 @@ from http.client import HTTPConnection, HTTPException, HTTPResponse
 from typing import Any
 from urllib.parse import urlencode
 
-from ..errors import LocalEnvError, PreflightFailed
+from ..answers import LARGEST_BYTES, Each, Shape, read_json, require
+from ..errors import LocalEnvError, PreflightFailed, ServiceFailed
+from ..waiting import LOOK_S, hang_up, waiting
 from .docker_endpoint import OTHER_ENGINE, DockerEndpoint
 
-TIMEOUT_S = 10.0
+CONTAINERS: Shape = [
+    {
+        "Id": str,
+        "Names?": [str],
+        "Image": str,
+        "State": str,
+        "Status": str,
+        "Created": int,
+        "Ports?": [dict],
+        "Labels?": Each(str),
+    }
+]
+NAMED: Shape = [{"Name": str, "Labels?": Each(str)}]
+INSPECTED: Shape = {
+    "State": {"StartedAt?": str},
+    "Config": {"Env?": [str]},
+    "NetworkSettings?": {"Networks?": Each({"NetworkID?": str})},
+}
+"""Source of the shapes: Docker Engine API; only what is read."""
+WORK_S = 10.0
+"""How long a call may take beside work of the engine: it answers late while it makes containers."""
+SILENT_S = 5.0
+_silent: dict[DockerEndpoint, float] = {}
+"""Engines that did not answer in time, and when: a command asks several times, and need not wait each time."""
+NOT_DOCKER = f"look who answers there, {OTHER_ENGINE}"
 LABEL = "com.docker.compose."
 STANDIN = "standin"
 """Label of an image made for tests that bears a published image's name."""
@@ -81,81 +107,126 @@ class Container:
 class DockerApi:
     """The engine's API at one endpoint."""
 
-    def __init__(self, endpoint: DockerEndpoint, timeout_s: float = TIMEOUT_S) -> None:
+    def __init__(self, endpoint: DockerEndpoint, timeout_s: float = LOOK_S) -> None:
         self.endpoint = endpoint
         self._timeout_s = timeout_s
 
     def ping(self) -> None:
         """Raise EngineAway when no engine answers, PreflightFailed when this user may not ask it."""
-        self.get("/version")
+        self.get("/version", {"ApiVersion": str})
 
     def containers(self, project: str) -> list[Container]:
         """List a Compose project's containers, running or not, oldest first; one-off ones are left out."""
         labels = [f"{LABEL}project={project}", f"{LABEL}oneoff=False"]
-        rows = self.get("/containers/json", all="1", filters=json.dumps({"label": labels}))
-        return sorted((read_container(row) for row in rows), key=lambda container: container.created)
+        found = self.list_containers({"label": labels})
+        return sorted(found, key=lambda container: container.created)
+
+    def list_containers(self, filters: dict[str, list[str]]) -> list[Container]:
+        """List the containers that the filters let through, running or not."""
+        rows = self.get("/containers/json", CONTAINERS, all="1", filters=json.dumps(filters))
+        return [read_container(row) for row in rows]
 
     def names(self, kind: str, project: str) -> list[str]:
         """List the names of a project's `volumes` or `networks`."""
-        rows = self.get(f"/{kind}", filters=json.dumps({"label": [f"{LABEL}project={project}"]}))
-        rows = rows["Volumes"] or [] if kind == "volumes" else rows
+        shape: Shape = {"Volumes?": NAMED} if kind == "volumes" else NAMED
+        found = self.get(f"/{kind}", shape, filters=json.dumps({"label": [f"{LABEL}project={project}"]}))
+        rows = (found.get("Volumes") or []) if kind == "volumes" else found
         return sorted(row["Name"] for row in rows)
 
     def started_at(self, container: Container) -> float:
         """Give the time of its last start, in seconds since the epoch; 0 when there was none, or it is gone by now."""
-        return epoch_s(self._inspect(container).get("State", {}).get("StartedAt", ""))
+        return epoch_s((self._inspect(container).get("State") or {}).get("StartedAt") or "")
 
     def environment(self, container: Container) -> dict[str, str]:
         """Give the variables that it was made with; none when it is gone by now."""
-        pairs = self._inspect(container).get("Config", {}).get("Env") or []
+        pairs = (self._inspect(container).get("Config") or {}).get("Env") or []
         return dict(pair.partition("=")[::2] for pair in pairs)
+
+    def networks_of(self, container: Container) -> set[str]:
+        """Return the ids of the networks that a container was made for; none when it is gone by now."""
+        named = (self._inspect(container).get("NetworkSettings") or {}).get("Networks") or {}
+        return {network["NetworkID"] for network in named.values() if network.get("NetworkID")}
+
+    def networks(self) -> set[str]:
+        """Return the ids of all networks that there are."""
+        return {row["Id"] for row in self.get("/networks", [{"Id": str}])}
 
     def has_image(self, name: str) -> bool:
         return self._ask(f"/images/{name}/json")[0] == 200
 
-    def get(self, path: str, **query: str) -> Any:
-        """Ask for JSON. Raises what `ping` raises, and LocalEnvError when the engine refuses."""
-        status, body = self._ask(path, **query)
-        if status != 200 or (isinstance(body, dict) and set(body) == {"message"}):
-            said = body.get("message", "") if isinstance(body, dict) else ""
-            raise LocalEnvError(f"the Docker engine at {self.endpoint}: {said or status}", hint="run `docker info`")
-        return body
+    def get(self, path: str, shape: Shape, **query: str) -> Any:
+        """Ask for JSON of a shape. Raises what `ping` raises, and LocalEnvError when the engine refuses.
+
+        ServiceFailed when the answer is not one of a Docker engine.
+        """
+        status, text = self._ask(path, **query)
+        subject = f"{path} of {self._where} was answered {status} and wrongly"
+        if status != 200:
+            raise LocalEnvError(f"{self._where}: {_refusal(text) or status}", hint="run `docker info`")
+        return require(read_json(text, subject, hint=NOT_DOCKER), shape, subject, hint=NOT_DOCKER)
+
+    @property
+    def _where(self) -> str:
+        return f"the Docker engine at {self.endpoint}"
 
     @contextmanager
-    def stream(self, path: str, **query: str) -> Iterator[HTTPResponse]:
-        """Open an answer that has no end of its own. Raises as `get` does, also while it is read."""
+    def stream(self, path: str, *, is_endless: bool, **query: str) -> Iterator[HTTPResponse]:
+        """Open an answer to be read bit by bit. Raises as `get` does, also while it is read."""
         connection = _Connection(self.endpoint, self._timeout_s)
         try:
             connection.connect()
-            connection.sock.settimeout(None)
+            if is_endless:
+                connection.sock.settimeout(None)
             connection.request("GET", f"{path}?{urlencode(query)}")
             answer = connection.getresponse()
             if answer.status != 200:
                 raise LocalEnvError(f"the Docker engine at {self.endpoint}: {answer.status}", hint="run `docker info`")
             yield answer
-        except (OSError, HTTPException) as error:
+        except (OSError, HTTPException, ValueError) as error:
             raise away(self.endpoint, error) from error
         finally:
             connection.close()
 
     def _inspect(self, container: Container) -> dict[str, Any]:
-        status, body = self._ask(f"/containers/{container.id}/json")
-        return body if status == 200 else {}
+        path = f"/containers/{container.id}/json"
+        try:
+            found: dict[str, Any] = self.get(path, INSPECTED)
+        except ServiceFailed:
+            raise
+        except LocalEnvError as error:
+            if isinstance(error, PreflightFailed):
+                raise
+            return {}
+        return found
 
-    def _ask(self, path: str, **query: str) -> tuple[int, Any]:
+    def _ask(self, path: str, **query: str) -> tuple[int, bytes]:
+        if time.monotonic() - _silent.get(self.endpoint, float("-inf")) < SILENT_S:
+            raise away(self.endpoint, TimeoutError())
         connection = _Connection(self.endpoint, self._timeout_s)
         try:
-            connection.request("GET", f"{path}?{urlencode(query)}" if query else path)
-            answer = connection.getresponse()
-            body = answer.read()
-        except (OSError, HTTPException) as error:
+            with waiting(self._where, self._timeout_s, cut=lambda: hang_up(connection.sock)) as wait:
+                connection.request("GET", f"{path}?{urlencode(query)}" if query else path)
+                with connection.getresponse() as answer:
+                    text = answer.read(LARGEST_BYTES + 1)
+                    if answer.length or len(text) > LARGEST_BYTES:
+                        raise HTTPException("an answer without its end")
+        except (OSError, HTTPException, ValueError) as error:
+            if wait.is_over or isinstance(error, TimeoutError):
+                _silent[self.endpoint] = time.monotonic()
+                error = TimeoutError()
             raise away(self.endpoint, error) from error
         finally:
             connection.close()
-        try:
-            return answer.status, json.loads(body)
-        except ValueError:
-            return answer.status, {"message": body.decode(errors="replace").strip()}
+        return answer.status, text
+
+
+def _refusal(text: bytes) -> str:
+    """Read why the engine refuses; empty where it does not say."""
+    try:
+        said = json.loads(text)
+    except (ValueError, RecursionError):
+        return ""
+    return str(said.get("message", "")) if isinstance(said, dict) else ""
 
 
 class _Connection(HTTPConnection):
@@ -187,7 +258,7 @@ def away(endpoint: DockerEndpoint, error: Exception) -> PreflightFailed:
         return EngineAway(f"the Docker engine is not running: there is no socket {where}", hint=start)
     if isinstance(error, ConnectionRefusedError):
         return EngineAway(f"the Docker engine is not running: nobody answers at {where}", hint=start)
-    if isinstance(error, TimeoutError):
+    if isinstance(error, TimeoutError | BlockingIOError):  # the latter where its line of those who wait is full
         return PreflightFailed(
             f"the Docker engine at {where} does not answer in time", hint=f"restart it, {OTHER_ENGINE}"
         )
@@ -198,7 +269,7 @@ def read_container(row: dict[str, Any]) -> Container:
     """Read one row of GET /containers/json. Source: Docker Engine API, "List containers"."""
     return Container(
         id=row["Id"],
-        name=(row["Names"] or [row["Id"][:12]])[0].lstrip("/"),
+        name=(row.get("Names") or [row["Id"][:12]])[0].lstrip("/"),
         image=row["Image"],
         state=row["State"],
         status=row["Status"],

@@ -103,7 +103,9 @@ class ContainerSource:
     def _pump(self, container_id: str, query: dict[str, str]) -> None:
         before = self._seen
         try:
-            with self.api.stream(f"/containers/{container_id}/logs", **query) as answer:
+            with self.api.stream(
+                f"/containers/{container_id}/logs", is_endless=query["follow"] == "1", **query
+            ) as answer:
                 for line in _lines(answer):
                     when, _, text = line.partition(" ")
                     if when > before:  # `since` includes the line that was the last

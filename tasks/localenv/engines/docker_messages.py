@@ -16,9 +16,16 @@ FILE = "docker-compose.yml"
 OLDEST_COMPOSE = (2, 20)
 LINES = 20
 CONFLICT = re.compile(
-    r"is ambiguous|is already in use by container|removal of container .* is already in progress|network \S+ not found"
+    r"network \S+ is ambiguous|is already in use by container|removal of container .* is already in progress"
+    r"|network (?![0-9a-f]{64} )\S+ not found"
 )
 """Two runs of Compose made the same things at once; the second one succeeds when it is repeated."""
+NAME_IN_USE = re.compile(r'container name "/?([^"]+)" is already in use by container "?([0-9a-f]+)')
+NETWORK_GONE = re.compile(r"network [0-9a-f]{64} not found")
+"""A stopped container was made for a network that is gone, by `docker network prune` for example.
+
+It knows the network by its id, so it never starts again; only a container made anew does. Compose does not see that.
+"""
 
 
 class PortTaken(PreflightFailed):
@@ -43,6 +50,10 @@ class MissingImage(PreflightFailed):
             hint=f"{login}run `{pull}` where the registry can be reached, or use --engine embedded",
         )
         self.said = said
+
+
+class NetworkGone(ServiceFailed):
+    """A container cannot start, since the network that it was made for was removed."""
 
 
 class Conflict(ServiceFailed):
@@ -196,6 +207,13 @@ RULES = (
     _rule(
         r"non-overlapping IPv4 address pool",
         _preflight("Docker has no network left", "run `docker network prune`, which removes unused networks"),
+    ),
+    _rule(
+        NETWORK_GONE.pattern,
+        lambda line, _: NetworkGone(
+            f"the network of a container was removed: {line}",
+            hint="run `docker compose up --detach --force-recreate`, which keeps the volumes",
+        ),
     ),
     _rule(
         CONFLICT.pattern,

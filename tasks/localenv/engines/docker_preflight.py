@@ -13,7 +13,6 @@ from .docker_endpoint import OTHER_ENGINE, DockerEndpoint, find_endpoint
 from .docker_messages import OLDEST_COMPOSE, parse_version
 
 PUBLISHED = "127.0.0.1"
-PING_S = 2.0
 INSTALL = f"install Docker with Compose 2.20 or later (https://docs.docker.com/engine/install/), {OTHER_ENGINE}"
 
 
@@ -59,7 +58,7 @@ def find_docker() -> DockerTools:
     if not shutil.which("docker") and not shutil.which("docker-compose"):
         raise EngineAway("docker is not installed", hint=INSTALL)
     endpoint = find_endpoint()
-    DockerApi(endpoint, PING_S).ping()
+    DockerApi(endpoint).ping()
     if _found and _found[0].endpoint == endpoint:
         return _found[0]
     _found[:] = [DockerTools(endpoint, *find_compose())]

@@ -6,8 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from ..errors import LocalEnvError
-from .docker_api import LABEL, away, epoch_s
+from ..errors import LocalEnvError, ServiceFailed
+from ..waiting import waiting
+from .docker_api import LABEL, NOT_DOCKER, away, epoch_s
 from .docker_endpoint import DockerEndpoint
 from .docker_messages import Ending, clean
 
@@ -24,17 +25,24 @@ def open_sdk(endpoint: DockerEndpoint) -> Iterator[DockerClient]:
     import requests
 
     try:
-        client = docker.DockerClient(base_url=endpoint.url, timeout=TIMEOUT_S)
-    except docker.errors.DockerException as error:
+        with waiting(f"the Docker engine at {endpoint}", TIMEOUT_S):
+            client = docker.DockerClient(base_url=endpoint.url, timeout=TIMEOUT_S)
+    except (docker.errors.DockerException, AttributeError, KeyError, TypeError, ValueError) as error:
         raise away(endpoint, _innermost(error)) from error
     try:
-        yield client
+        with waiting(f"the Docker engine at {endpoint}"):
+            yield client
     except docker.errors.NotFound as error:
         raise LocalEnvError(f"Docker: {error.explanation}", hint="run `inv env.up` again") from error
     except docker.errors.APIError as error:
         raise LocalEnvError(f"Docker: {error.explanation or error}", hint="run `inv doctor`") from error
     except requests.RequestException as error:
         raise away(endpoint, _innermost(error)) from error
+    except (AttributeError, KeyError, TypeError, ValueError) as error:  # the SDK takes any JSON for what it asked for
+        raise ServiceFailed(
+            f"the Docker engine at {endpoint} answered what is not to be understood: {type(error).__name__}: {error}",
+            hint=NOT_DOCKER,
+        ) from error
     finally:
         client.close()
 

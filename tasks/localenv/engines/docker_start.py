@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
-from ..errors import LocalEnvError, ServiceFailed, TimedOut, UsageError
+from ..errors import LocalEnvError, PreflightFailed, ServiceFailed, TimedOut, UsageError
 from ..ports import PortsTaken, Taken, find_holder, is_free, look_at
 from ..settings import Settings
 from ..variables import PORT_VARIABLES
+from ..waiting import waiting
 from . import docker_sdk, probes
 from .compose import Compose
 from .docker_api import Container, DockerApi
 from .docker_messages import (
     LINES,
+    NAME_IN_USE,
     Conflict,
     MissingImage,
+    NetworkGone,
     PortTaken,
     again,
     ended,
@@ -62,25 +65,41 @@ class Start:
             self.compose.unpause(paused)
         self._require_ports()
         for attempt in range(TRIES):
-            if self._up(last=attempt == TRIES - 1):
+            error = self._up()
+            if error is None:
                 break
-            docker_sdk.remove_surplus_networks(self.api.endpoint, self.settings.project_id)
-        self._await()
+            if attempt < TRIES - 1 and self._repair(error):
+                continue
+            if isinstance(error, UsageError) or not self._ours_run():
+                raise self._why_compose_failed(error)
+            self.say(f"compose: {error.message}")  # something else in the file does not run
+            break
+        with waiting("the containers to become ready", self.deadline.left_s):
+            self._await()
 
-    def _up(self, *, last: bool) -> bool:
-        """Run `compose up` once; False asks for another try."""
+    def _up(self, anew: Collection[str] = ()) -> LocalEnvError | None:
+        """Run `compose up` once and return what it complains about."""
         self.said.clear()
-        code = self.compose.up(self._hear, self._look_for_deaths)
+        code = self.compose.up(self._hear, self._look_for_deaths, anew=anew)
         self._end_of_pull()
         if code == 0:
+            return None
+        return explain(self.said)
+
+    def _repair(self, error: LocalEnvError) -> bool:
+        """Put right what another try would meet again; tell whether there is reason for one."""
+        if isinstance(error, Conflict):
+            docker_sdk.remove_surplus_networks(self.api.endpoint, self.settings.project_id)
             return True
-        error = explain(self.said)
-        if isinstance(error, Conflict) and not last:
+        if not isinstance(error, NetworkGone):
             return False
-        if not isinstance(error, UsageError) and self._ours_run():
-            self.say(f"compose: {error.message}")  # something else in the file does not run
-            return True
-        raise self._why_compose_failed(error)
+        there = self.api.networks()
+        lost = [one for one in self._containers() if not one.is_alive and self.api.networks_of(one) - there]
+        if lost:
+            names = ", ".join(container.name for container in lost)
+            self.say(f"the network of {names} was removed; making the containers anew, their volumes stay")
+            self._up(anew=sorted({container.service for container in lost}))
+        return bool(lost)
 
     def _ours_run(self) -> bool:
         """Tell whether our own services run as the file says now, whatever became of others in it."""
@@ -218,6 +237,8 @@ class Start:
         if isinstance(error, MissingImage):
             missing = [name for name in dict.fromkeys(self.compose.images()) if not self.api.has_image(name)]
             return MissingImage(missing, error.said)
+        if isinstance(error, Conflict):
+            return self._name_holder(error) or error
         if type(error) is not ServiceFailed:
             return error
         old = {container.id for container in self.before if not container.is_alive}
@@ -233,6 +254,20 @@ class Start:
                 named.evidence = error.message
                 return named
         return error
+
+    def _name_holder(self, error: Conflict) -> LocalEnvError | None:
+        """Name the container of somebody else that has a name which is wanted: that is no other run of Compose."""
+        found = NAME_IN_USE.search(error.message)
+        holders = self.api.list_containers({"id": [found[2]]}) if found else []
+        theirs = [one for one in holders if one.label("project") != self.settings.project_id]
+        if not found or not theirs:
+            return None
+        project = theirs[0].label("project")
+        return PreflightFailed(
+            f"the container name {found[1]} is taken by a container of "
+            + (f"Compose project {project}" if project else "no Compose project"),
+            hint=f"run `docker rename {found[1]} another-name`, then `inv env.up` again",
+        )
 
     def _late(self, service: ServiceName, container: Container) -> LocalEnvError:
         port, seconds = port_of(self.settings, service), self.deadline.seconds

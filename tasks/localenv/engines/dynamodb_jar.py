@@ -46,21 +46,28 @@ class DynamoDBLocal:
 
     def look(self) -> list[ServiceState]:
         alive = self.daemon.is_alive
-        wanted = alive and self.daemon.runs(self._arguments())
-        status: Status = "stopped" if not alive else "failed" if not wanted else "starting"
+        status, detail = self._status(alive)
         return [
             ServiceState(
                 "dynamodb",
-                "running" if wanted and self._answers() else status,
+                status,
                 str(self.endpoint),
                 version=self.daemon.version,
-                detail="it runs with other settings than .env has now; `inv env.up` restarts it"
-                if status == "failed"
-                else "",
+                detail=detail,
                 holder=self.daemon.holder,
                 since=self.daemon.since if alive else 0,
             )
         ]
+
+    def _status(self, alive: bool) -> tuple[Status, str]:
+        if not alive:
+            return "stopped", ""
+        if not self.daemon.runs(self._arguments()):
+            return "failed", "it runs with other settings than .env has now; `inv env.up` restarts it"
+        paused = self.daemon.paused
+        if paused:
+            return "failed", paused
+        return ("running", "") if self._answers() else ("starting", probes.NO_ANSWER)
 
     def make_way(self, say: Say) -> None:
         """Stop a server that runs with other settings than are wanted now."""
@@ -70,6 +77,7 @@ class DynamoDBLocal:
 
     def start(self, deadline: Deadline, say: Say) -> list[ServiceState]:
         self.make_way(say)
+        self.daemon.go_on(say)
         process = None if self.daemon.is_alive else self._launch(say)
         self.daemon.wait_ready(process, self._answers, Wait(deadline, HINT))
         if not self.daemon.version:

@@ -85,6 +85,7 @@ class EmbeddedPostgres:
 
     def start(self, deadline: Deadline, say: Say) -> list[ServiceState]:
         self.make_way(say)
+        self.daemon.go_on(say)
         process = None if self.daemon.is_alive else self._launch(find_home(self.settings), deadline, say)
         self.daemon.wait_ready(process, lambda: probes.postgres_accepts(self.address), Wait(deadline, HINT))
         if not self.daemon.version:
@@ -122,7 +123,10 @@ class EmbeddedPostgres:
             return "failed", "it was ended uncleanly, and sessions of it still end"
         if not self._is_as_wanted(home):
             return "failed", "it runs with other settings than .env has now; `inv env.up` restarts it"
-        return ("running" if probes.postgres_accepts(self.address) else "starting"), ""
+        paused = self.daemon.paused
+        if paused:
+            return "failed", paused
+        return ("running", "") if probes.postgres_accepts(self.address) else ("starting", probes.NO_ANSWER)
 
     def _is_as_wanted(self, home: Home) -> bool:
         return self.daemon.runs(self._command(home)) and home.has_credentials(self._credentials)

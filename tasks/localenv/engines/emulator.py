@@ -39,19 +39,21 @@ class Emulator:
 
     def look(self) -> list[ServiceState]:
         alive = self.daemon.is_alive
-        status, detail = self._status(alive)
-        return [
-            ServiceState(
-                service,
-                "starting" if status == "running" and not self._answers(service) else status,
-                str(self._endpoint(service)),
-                version=self.daemon.version,
-                detail=detail,
-                holder=self.daemon.holder,
-                since=self.daemon.since if alive else 0,
-            )
-            for service in self.services
-        ]
+        seen = self._status(alive)
+        return [self._look_at(service, *seen, since=self.daemon.since if alive else 0) for service in self.services]
+
+    def _look_at(self, service: ServiceName, status: Status, detail: str, *, since: float) -> ServiceState:
+        if status == "running" and not self._answers(service):
+            status, detail = "starting", detail or probes.NO_ANSWER
+        return ServiceState(
+            service,
+            status,
+            str(self._endpoint(service)),
+            version=self.daemon.version,
+            detail=detail,
+            holder=self.daemon.holder,
+            since=since,
+        )
 
     def make_way(self, say: Say) -> None:
         """Stop an emulator that serves other ports or APIs than are wanted now."""
@@ -62,6 +64,7 @@ class Emulator:
 
     def start(self, deadline: Deadline, say: Say) -> list[ServiceState]:
         self.make_way(say)
+        self.daemon.go_on(say)
         process = None if self.daemon.is_alive else self._launch(say)
         self.daemon.wait_ready(process, lambda: all(map(self._answers, self.services)), Wait(deadline, HINT))
         if not self.daemon.version:
@@ -102,6 +105,9 @@ class Emulator:
             return "failed", "it was ended uncleanly, and still saves"
         if not self.daemon.runs(self._command()):
             return "failed", "it runs with other settings than .env has now; `inv env.up` restarts it"
+        paused = self.daemon.paused
+        if paused:
+            return "failed", paused
         return "running", "its data could not be saved; is the disk full?" if self._save_failed else ""
 
     @property

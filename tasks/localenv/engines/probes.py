@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import socket
 import struct
+import time
 from contextlib import closing
 
 from ..addresses import Endpoint, PostgresAddress
 
 TIMEOUT_S = 2.0
+NO_ANSWER = f"it does not answer within {TIMEOUT_S:.0f} s; `inv env.logs` shows what it does"
 
 
 def postgres_accepts(address: PostgresAddress, *, timeout_s: float = TIMEOUT_S) -> bool:
@@ -54,10 +56,13 @@ def _aws_answers(
 
 
 def _exchange(host: str, port: int, request: bytes, timeout_s: float) -> bytes:
-    """Send a request and give the first bytes of the answer; nothing when nobody answers in time."""
+    """Send a request and give the first bytes of the answer; nothing when nobody answers in time, for all of it."""
+    end = time.monotonic() + timeout_s
     try:
         with closing(socket.create_connection((host, port), timeout=timeout_s)) as connection:
+            connection.settimeout(max(0.01, end - time.monotonic()))
             connection.sendall(request)
+            connection.settimeout(max(0.01, end - time.monotonic()))
             return connection.recv(1024)
     except OSError:
         return b""

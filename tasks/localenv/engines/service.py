@@ -44,10 +44,13 @@ class Deadline:
     def left_s(self) -> float:
         return self.started + self.seconds - time.monotonic()
 
-    def check(self, waiting_for: str) -> None:
-        """Raise TimedOut when the time is over."""
+    def check(self, waiting_for: str, why: str = "") -> None:
+        """Raise TimedOut when the time is over; `why` is added where it is known."""
         if self.left_s <= 0:
-            raise TimedOut(f"{waiting_for} did not become ready within {self.seconds:.0f} s")
+            raise TimedOut(
+                f"{waiting_for} did not become ready within {self.seconds:.0f} s{f': {why}' if why else ''}",
+                hint="run the same command again; `inv env.logs` shows what it says",
+            )
 
 
 @dataclass(frozen=True)

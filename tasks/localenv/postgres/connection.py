@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import ipaddress
+import math
 import os
-import queue
 import socket
-import threading
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from ..addresses import loopback_host
-from ..errors import LocalEnvError, NotLocal, PreflightFailed, ServiceFailed, TimedOut
+from ..errors import LocalEnvError, NotLocal, PreflightFailed, ServiceFailed
+from ..waiting import at_most, waiting, within
 from . import libpq
+from .watched import connection_class
 
 if TYPE_CHECKING:
     import psycopg
 
     from ..addresses import PostgresAddress
-
-Found = TypeVar("Found")
 
 APPLICATION = "localenv"
 """application_name of our own sessions, so that db.sessions can tell them apart."""
@@ -65,7 +64,7 @@ def connect(
     where = f"postgres {address.host}:{address.port}/{address.database if database is None else database}"
     behind = resolve(address.host, where)
     keywords = {
-        "connect_timeout": CONNECT_S,
+        "connect_timeout": math.ceil(at_most(CONNECT_S)),
         "application_name": APPLICATION,
         "prepare_threshold": None,  # a file may DEALLOCATE ALL, and a pooler in between may lose them
         **protection(address, given),
@@ -74,7 +73,11 @@ def connect(
     }
 
     def open_it() -> psycopg.Connection[tuple[Any, ...]]:
-        return psycopg.connect(autocommit=autocommit, **keywords)
+        with waiting(where, CONNECT_S, port=address.port if _is_loopback(address.host) else 0) as wait:
+            try:
+                return connection_class().connect(autocommit=autocommit, **keywords)
+            except psycopg.errors.ConnectionTimeout as error:
+                raise wait.error(LOCAL_HINT if _is_loopback(address.host) else REMOTE_HINT) from error
 
     try:
         conn = open_it() if _is_loopback(address.host) else _within(CONNECT_S, open_it, where)
@@ -127,7 +130,7 @@ def resolve(host: str, where: str) -> tuple[str, ...]:
             return tuple(dict.fromkeys(str(sockaddr[0]) for *_, sockaddr in found))
 
         try:
-            _resolved[host] = _within(CONNECT_S, look_up, where)
+            _resolved[host] = within(CONNECT_S, where, look_up, hint="check the host and the network")
         except OSError as error:
             reason = (error.strerror or str(error)).lower()
             raise ServiceFailed(f"{where}: {reason}", hint="correct the host in the connection URL") from error
@@ -214,22 +217,8 @@ def _is_loopback(host: str) -> bool:
     return True
 
 
-def _within(seconds: float, work: Callable[[], Found], where: str) -> Found:
-    """Do something within a time for all of it: libpq's own limit is per address, and none is for name look-ups."""
-    answer: queue.SimpleQueue[Any] = queue.SimpleQueue()
-
-    def do() -> None:
-        try:
-            answer.put(work())
-        except BaseException as error:  # noqa: BLE001 - handed to the caller's thread, whatever it is
-            answer.put(error)
-
-    threading.Thread(target=do, daemon=True).start()
-    try:
-        found = answer.get(timeout=seconds)
-    except queue.Empty:
-        raise TimedOut(f"{where}: no answer within {seconds:.0f} s", hint="check host, port and firewall") from None
-    if isinstance(found, BaseException):
-        raise found
-    result: Found = found
-    return result
+def _within(
+    seconds: float, open_it: Callable[[], psycopg.Connection[tuple[Any, ...]]], where: str
+) -> psycopg.Connection[tuple[Any, ...]]:
+    """Open a connection within a time for all of it: libpq's own limit is per address."""
+    return within(seconds, where, open_it, hint="check host, port and firewall")

@@ -8,10 +8,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from ..waiting import waiting
 from .connection import server_errors
 from .faults import Batch, Diagnosis, sql_error
 from .lexer import Statement, Text, statements
 from .sqlfile import SqlError, SqlFile
+from .watched import port_here
 
 if TYPE_CHECKING:
     import psycopg
@@ -59,7 +61,8 @@ def run_file(conn: psycopg.Connection[Any], file: SqlFile) -> Outcome:
         with server_errors(file.name):
             conn.execute("")  # psycopg opens the transaction with the first query it is given
             for batch in _batches(file, outcome):
-                outcome.rows += _run_batch(conn.pgconn, batch)
+                with waiting(f"the statements of {file.name}", port=port_here(conn)):
+                    outcome.rows += _run_batch(conn.pgconn, batch)
                 outcome.statements += len(batch.statements)
     except KeyboardInterrupt:
         _stop(conn)
@@ -80,11 +83,11 @@ def _stop(conn: psycopg.Connection[Any]) -> None:
 
 def _batches(file: SqlFile, outcome: Outcome) -> Iterator[Batch]:
     """Cut a file where its size, its COPY data or what must not reach the server asks for it."""
-    waiting: list[Statement] = []
+    kept: list[Statement] = []
     for statement in _for_server(file, outcome):
-        if waiting and (statement is None or statement.end - waiting[0].start > BATCH_BYTES):
-            yield Batch(file, waiting)
-            waiting = []
+        if kept and (statement is None or statement.end - kept[0].start > BATCH_BYTES):
+            yield Batch(file, kept)
+            kept = []
         if statement is None:
             continue
         if statement.end - statement.start > STATEMENT_BYTES:
@@ -93,13 +96,13 @@ def _batches(file: SqlFile, outcome: Outcome) -> Iterator[Batch]:
                 f"a statement of {statement.end - statement.start:,} bytes, and {STATEMENT_BYTES:,} are taken at most",
                 hint="look for a quote that is not closed; many rows go into COPY, or into several INSERTs",
             )
-        waiting.append(statement)
+        kept.append(statement)
         if statement.kind == "copy":
             _check_rest_of_line(file, statement)
-            yield Batch(file, waiting)
-            waiting = []
-    if waiting:
-        yield Batch(file, waiting)
+            yield Batch(file, kept)
+            kept = []
+    if kept:
+        yield Batch(file, kept)
 
 
 def _for_server(file: SqlFile, outcome: Outcome) -> Iterator[Statement | None]:

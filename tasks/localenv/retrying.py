@@ -1,0 +1,153 @@
+"""What is tried again, and why that is safe: the one place that knows, for local engines and AWS alike.
+
+A throttled call was not performed, so any may be repeated. After a fault of the server, or a connection lost in the
+middle, nobody knows: then only calls are repeated that a second time do nothing else.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+from .errors import LocalEnvError, ServiceFailed
+from .waiting import at_most, waiting
+
+T = TypeVar("T")
+
+THROTTLED = (
+    "ProvisionedThroughputExceededException",
+    "RequestLimitExceeded",
+    "Throttling",
+    "ThrottlingException",
+    "ThrottledException",
+    "TooManyRequestsException",
+    "429",
+)
+BROKEN = (
+    "InternalErrorException",
+    "InternalFailure",
+    "InternalServerError",
+    "ServiceUnavailable",
+    "ServiceUnavailableException",
+    "500",
+    "502",
+    "503",
+    "504",
+)
+PATIENCE_S = 20.0
+LOST_TRIES = 3
+LONGEST_PAUSE_S = 2.0
+
+READS = ("AdminGet", "BatchGet", "Describe", "Get", "List", "Query", "Scan")
+"""How the operations begin that change nothing."""
+REPEATABLE = {
+    "AdminCreateUser": "who is there already is refused, which its caller takes for done",
+    "AdminDeleteUser": "who is gone already is refused, which its caller takes for done",
+    "AdminSetUserPassword": "the same password again",
+    "AdminUpdateUserAttributes": "the same values again",
+    "BatchWriteItem": "puts and deletes of whole items, without conditions",
+    "CreateTable": "one that is there already is refused, which its caller takes for done",
+    "DeleteTable": "one that is gone already is refused, which its caller takes for done",
+    "TagResource": "the same tags again",
+    "UntagResource": "the same tags again",
+    "UpdateContinuousBackups": "the same setting again",
+}
+"""The operations that write and may be sent twice, each with the reason. Those below only under a condition."""
+DECIDED_ANEW = ("TransactWriteItems",)
+"""Throttled ones are not repeated: what they should do is decided anew by their callers (ddb/streams/transactions)."""
+LOOK_FIRST = ("DeleteItem", "ExecuteStatement", "PutItem", "TransactWriteItems", "UpdateItem")
+"""Operations of commands that do not look, when they are run again, whether it was done."""
+
+
+class Refused(LocalEnvError):
+    """A service refused a call, or broke over it. `aws_code` is its name for the reason, or the status of HTTP."""
+
+    aws_code = ""
+
+
+class Lost(ServiceFailed):
+    """A connection ended before the whole answer was there: whether the call was performed is not known."""
+
+
+def is_repeatable(operation: str, parameters: Mapping[str, Any]) -> bool:
+    """Tell whether performing it twice is the same as performing it once."""
+    if operation.startswith(READS) or operation in REPEATABLE:
+        return True
+    if operation == "ExecuteStatement":
+        return str(parameters.get("Statement", "")).lstrip().upper().startswith("SELECT")
+    if operation == "TransactWriteItems":  # DynamoDB performs those of one token once, for ten minutes
+        return bool(parameters.get("ClientRequestToken"))
+    return operation in ("PutItem", "DeleteItem") and "ConditionExpression" not in parameters
+
+
+def persist(
+    attempt: Callable[[], T],
+    operation: str,
+    parameters: Mapping[str, Any],
+    *,
+    subject: str,
+    patience_s: float = PATIENCE_S,
+    sleep: Callable[[float], None] = time.sleep,
+) -> T:
+    """Return what an attempt gives, the first or a later one. `subject` names who is asked for what.
+
+    Raises Refused for a refusal of the call itself and in the end for a throttled one, ServiceFailed where the server
+    stays broken, or broke over what must not be sent twice.
+    """
+    try:
+        return attempt()
+    except (Refused, Lost) as error:
+        first = error
+    _refuse(first, operation, parameters, subject)
+    patience_s = at_most(patience_s)
+    end, number = time.monotonic() + patience_s, 1
+    with waiting(f"{subject} ({_short(first)}), tried again and again", patience_s):
+        while True:
+            sleep(random.uniform(0, min(0.05 * 2**number, LONGEST_PAUSE_S)))
+            try:
+                return attempt()
+            except (Refused, Lost) as error:
+                number += 1
+                _refuse(error, operation, parameters, subject)
+                if time.monotonic() > end or (isinstance(error, Lost) and number >= LOST_TRIES):
+                    raise _given_up(error, subject, number) from error
+
+
+def _refuse(error: Refused | Lost, operation: str, parameters: Mapping[str, Any], subject: str) -> None:
+    """Raise what another attempt cannot help, or must not be made after."""
+    if isinstance(error, Refused) and error.aws_code in THROTTLED:
+        if operation in DECIDED_ANEW:
+            raise error
+        return
+    if isinstance(error, Refused) and error.aws_code not in BROKEN:
+        raise error
+    if not is_repeatable(operation, parameters):
+        raise ServiceFailed(
+            f"{_message(error, subject)}; whether it was done is not known",
+            hint="look whether it was done before you run the command again"
+            if operation in LOOK_FIRST
+            else "run the same command again: it looks first and does what is missing",
+            evidence=error.evidence,
+        ) from error
+
+
+def _given_up(error: Refused | Lost, subject: str, tries: int) -> LocalEnvError:
+    if isinstance(error, Refused) and error.aws_code in THROTTLED:
+        error.message += f", {tries} times"
+        error.hint = "wait a minute and run the same command again, or give the table more capacity"
+        return error
+    return ServiceFailed(
+        f"{_message(error, subject)}, {tries} times",
+        hint="run the same command again; `inv env.logs` shows what a local server says",
+        evidence=error.evidence,
+    )
+
+
+def _message(error: Refused | Lost, subject: str) -> str:
+    return error.message if isinstance(error, Refused) or subject in error.message else f"{subject}: {error.message}"
+
+
+def _short(error: Refused | Lost) -> str:
+    return error.aws_code if isinstance(error, Refused) else "the connection was lost"
