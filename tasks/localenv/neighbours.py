@@ -14,13 +14,13 @@ from typing import Any
 
 from .checkouts import Checkout, read_all
 from .engines import dynamodb_jar, embedded_postgres, emulator
-from .engines.claims import PROJECT
 from .engines.docker_api import LABEL, Container, DockerApi, read_container
 from .engines.docker_endpoint import find_endpoint
 from .engines.docker_preflight import PING_S
 from .engines.postgres_home import find_belongings
 from .engines.state import read_choice
 from .errors import LocalEnvError
+from .kept import PROJECT
 from .ports import command_of, find_holder, is_free
 from .settings import Settings, project_id
 

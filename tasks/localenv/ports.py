@@ -150,6 +150,16 @@ def command_of(pid: int) -> str:
     return shell.run(["ps", "-o", "command=", "-p", str(pid)], timeout_s=5).stdout.strip()
 
 
+def commands() -> dict[int, str]:
+    """Give the command line of every process that this user may ask about, by its id."""
+    if Path("/proc/self/cmdline").exists():
+        pids = [int(name) for name in os.listdir("/proc") if name.isdigit()]  # noqa: PTH208 - names, and fast
+        return {pid: command for pid in pids if (command := command_of(pid))}
+    listed = shell.run(["ps", "-axww", "-o", "pid=,command="], timeout_s=5).stdout.splitlines()
+    pairs = (line.strip().partition(" ") for line in listed)
+    return {int(pid): command.strip() for pid, _, command in pairs if pid.isdigit()}
+
+
 def _from_proc(port: int) -> Holder:
     sockets = _listening_sockets(port)
     for pid in (int(name) for name in os.listdir("/proc") if name.isdigit()):  # noqa: PTH208 - names, and fast

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from . import private
 from .errors import PreflightFailed, TimedOut
 
 
@@ -76,8 +77,11 @@ def spawn(
     user: int | None = None,
     group: int | None = None,
 ) -> subprocess.Popen[bytes]:
-    """Start a program that outlives this one: own session, no stdin unless given, output appended to `log`."""
-    with log.open("ab") as output:
+    """Start a program that outlives this one: own session, no stdin unless given, output appended to `log`.
+
+    What it makes is for its own user alone, whatever the umask of this command.
+    """
+    with private.append(log) as output:
         return subprocess.Popen(
             [str(part) for part in command],
             env=None if env is None else dict(env),
@@ -86,6 +90,7 @@ def spawn(
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
+            umask=private.OTHERS,
             user=user,
             group=group,
             extra_groups=None if user is None else [],

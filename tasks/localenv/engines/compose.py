@@ -5,6 +5,7 @@ Only `up` and `config` read docker-compose.yml; the others go by labels, and wor
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -12,7 +13,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from .. import shell
+from .. import private, shell
 from ..settings import Settings
 from .docker_messages import clean, explain
 from .docker_preflight import DockerTools, find_docker
@@ -122,7 +123,8 @@ def wanted_hashes(settings: Settings) -> dict[str, str]:
         pass
     hashes = Compose(find_docker(), settings).hashes()
     if settings.state_dir.is_dir():
-        note.write_text(json.dumps({"fingerprint": fingerprint, "hashes": hashes}))
+        with contextlib.suppress(OSError):  # on a full or read-only disk it is asked for every time
+            private.write(note, json.dumps({"fingerprint": fingerprint, "hashes": hashes}))
     return hashes
 
 

@@ -15,18 +15,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from .. import shell
+from .. import ownership, shell
 from ..addresses import Endpoint
 from ..errors import PreflightFailed
 from ..ports import require_free
 from ..settings import Settings
 from . import probes
-from .daemon import Daemon, Wait
+from .daemon import LOST, Daemon, Wait, end_lost, owned
 from .following import file_source
 from .service import Deadline, Say, ServiceName, ServiceState, Source, Status
 
 OLDEST_JAVA = 17
 """DynamoDB Local 2.x and later; AWS docs, "Deploying DynamoDB locally on your computer"."""
+OUTDATED = "it runs with other settings than .env has now; `inv env.up` restarts it"
 HINT = "run `inv env.up` again, or unset DYNAMODB_LOCAL_JAR to use the emulator"
 
 
@@ -47,16 +48,15 @@ class DynamoDBLocal:
     def look(self) -> list[ServiceState]:
         alive = self.daemon.is_alive
         wanted = alive and self.daemon.runs(self._arguments())
-        status: Status = "stopped" if not alive else "failed" if not wanted else "starting"
+        lost = not alive and bool(self.daemon.lost_sentence)
+        status: Status = "failed" if lost or (alive and not wanted) else "starting" if alive else "stopped"
         return [
             ServiceState(
                 "dynamodb",
                 "running" if wanted and self._answers() else status,
                 str(self.endpoint),
                 version=self.daemon.version,
-                detail="it runs with other settings than .env has now; `inv env.up` restarts it"
-                if status == "failed"
-                else "",
+                detail=LOST if lost else OUTDATED if status == "failed" else "",
                 holder=self.daemon.holder,
                 since=self.daemon.since if alive else 0,
             )
@@ -80,15 +80,15 @@ class DynamoDBLocal:
         if self.daemon.is_alive:
             self.daemon.stop(signal.SIGTERM)
             say("DynamoDB Local stopped")
+        end_lost(self.daemon, say)
 
     def belongings(self) -> list[str]:
-        return [str(self.folder)] if self.folder.exists() else []
+        return owned(self.daemon, self.folder)
 
     def destroy(self, say: Say) -> None:
         self.stop(say)
-        if self.folder.exists():
-            shutil.rmtree(self.folder)
-            say(f"removed {self.folder}")
+        if ownership.is_ours(self.folder):
+            ownership.remove(self.folder, say)
 
     def logs(self, service: ServiceName, lines: int = 20) -> str:
         return self.daemon.tail(lines)
@@ -101,9 +101,9 @@ class DynamoDBLocal:
 
     def _launch(self, say: Say) -> subprocess.Popen[bytes]:
         java = require_java()
-        self.daemon.end_lost(self.endpoint.host, self.endpoint.port, signal.SIGTERM)
+        end_lost(self.daemon, say)
         require_free(self.endpoint.host, self.endpoint.port, service="dynamodb", variable="AWS_ENDPOINT_URL_DYNAMODB")
-        self.folder.mkdir(parents=True, exist_ok=True)
+        ownership.folder(self.settings, self.folder.name)
         say(f"DynamoDB Local will listen on port {self.endpoint.port} of all addresses; it has no option for less")
         return self.daemon.start([java, *self._arguments()[1:]], cwd=self.folder)
 
@@ -124,7 +124,7 @@ def make_daemon(settings: Settings) -> Daemon:
         name="DynamoDB Local",
         lease=settings.state_dir / "run" / "dynamodb",
         log=settings.state_dir / "logs" / "dynamodb.log",
-        marker=str(data_folder(settings)),
+        marker=f" -sharedDb -dbPath {data_folder(settings)} -disableTelemetry",
     )
 
 

@@ -15,7 +15,9 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
+from .. import private
 from ..ages import ago
 from ..disk import disk_errors, no_space
 from ..errors import UsageError
@@ -109,7 +111,7 @@ def _extract(path: Path, tar: tarfile.TarFile, member: tarfile.TarInfo, file: Fi
     content = tar.extractfile(member)
     assert content
     digest = hashlib.sha256()
-    with content, target.open("wb") as out:
+    with content, private.create(target) as out:
         while chunk := content.read(CHUNK):
             digest.update(chunk)
             out.write(chunk)
@@ -148,8 +150,8 @@ def _opened(path: Path) -> Iterator[tarfile.TarFile]:
 
 
 @contextmanager
-def _created(part: Path) -> Iterator[io.BufferedWriter]:
-    with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as raw:
+def _created(part: Path) -> Iterator[IO[bytes]]:
+    with private.create(part) as raw:
         yield raw
         raw.flush()
         os.fsync(raw.fileno())
