@@ -23,10 +23,14 @@ def make_folder(path: Path) -> None:
     """Make a folder, and those above it that are missing, for their owner alone. One that is there stays as it is."""
     if path.is_dir():
         return
-    make_folder(path.parent)
     try:
         path.mkdir(mode=FOLDER_MODE)
         path.chmod(FOLDER_MODE)  # a umask may have taken bits of the owner too
+    except FileNotFoundError:
+        if path == path.parent:
+            raise
+        make_folder(path.parent)
+        make_folder(path)
     except FileExistsError:
         if not path.is_dir():  # else another command has made it meanwhile
             raise

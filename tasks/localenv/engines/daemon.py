@@ -97,7 +97,7 @@ class Daemon:
         """
         if self.is_alive:
             return []
-        return sorted(pid for pid, command in commands().items() if self.marker in command and _may_signal(pid))
+        return sorted(pid for pid, command in commands().items() if self.marker in command and may_signal(pid))
 
     @property
     def lost_sentence(self) -> str:
@@ -296,7 +296,7 @@ def _lock(file: IO[str], kind: int = fcntl.LOCK_EX) -> bool:
     return True
 
 
-def _may_signal(pid: int) -> bool:
+def may_signal(pid: int) -> bool:
     """Tell whether a process is there, of this user (or of anybody, for root), and not in a container."""
     try:
         os.kill(pid, 0)
