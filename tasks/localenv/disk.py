@@ -60,10 +60,16 @@ def disk_errors(folder: Path) -> Iterator[None]:
         raise
 
 
+def free_bytes(folder: Path) -> int:
+    """Say how much this user may still write on the disk of a folder."""
+    found = os.statvfs(folder)
+    return found.f_bavail * found.f_frsize
+
+
 def has_room(folder: Path) -> bool:
     """Tell whether a megabyte and a few files more would fit. File systems without a limit of files say 0 of 0."""
     found = os.statvfs(folder)
-    return found.f_bavail * found.f_frsize > 1_000_000 and (not found.f_files or found.f_favail > 10)
+    return free_bytes(folder) > 1_000_000 and (not found.f_files or found.f_favail > 10)
 
 
 def tells_of_full_disk(text: str) -> bool:

@@ -68,7 +68,7 @@ POSTGRES = Made(
     {
         "data": CLUSTER,
         "share": Made({"extension": Made(_files("uuid-ossp*"))}),
-        **_files("hba.conf", "new-????????", "new-????????.password"),
+        **_files("hba.conf", "reserve", "new-????????", "new-????????.password"),
     }
 )
 SNAPSHOT_FILES = _files("manifest.json*", "postgres.sql", "pool.json", "table-*.json", "*items-*.jsonl.gz*")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,6 +20,7 @@ from ..settings import Settings
 from . import claims, following
 from .claims import Move
 from .embedded import make_way
+from .postgres_home import find_home
 from .service import Component, Deadline, LogLine, Say, ServiceName, ServiceState
 from .state import Choice, EngineName, forget_choice, keep_choice, read_choice
 
@@ -153,6 +155,17 @@ def destroy(settings: Settings, say: Say) -> None:
         claims.release(settings)
 
 
+@contextmanager
+def room_for_server(settings: Settings) -> Iterator[None]:
+    """Give an embedded database server on a full disk the room that it needs to drop a database, which frees more."""
+    home = find_home(settings) if choose(settings).engine == "embedded" else None
+    if home:
+        home.give_reserve()
+    yield
+    if home:
+        home.keep_reserve()
+
+
 def logs(settings: Settings, service: ServiceName, lines: int = 20) -> str:
     """Give the last lines that a service wrote, oldest first."""
     kept = read_choice(settings.state_dir)
@@ -236,5 +249,6 @@ __all__ = [
     "look_if_up",
     "moves",
     "restart",
+    "room_for_server",
     "up",
 ]

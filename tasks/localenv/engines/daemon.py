@@ -20,7 +20,7 @@ from typing import IO
 from .. import private, shell
 from ..disk import has_room, no_space, tells_of_full_disk
 from ..errors import LocalEnvError, ServiceFailed
-from ..ownership import is_ours, removable
+from ..ownership import Made, removable
 from ..ports import command_of, commands
 from .service import Deadline, Say
 
@@ -85,9 +85,9 @@ class Daemon:
 
     @property
     def holder(self) -> str:
-        """Name the process for a human; empty when its main process is gone."""
-        pid = self.pid
-        return f"pid {pid}" if pid and self.is_alive else ""
+        """Name the process for a human, one that is lost too; empty when its main process is gone."""
+        pids = [pid] if (pid := self.pid) and self.is_alive else self.lost
+        return f"pid {', '.join(map(str, pids))}" if pids else ""
 
     @property
     def lost(self) -> list[int]:
@@ -98,12 +98,6 @@ class Daemon:
         if self.is_alive:
             return []
         return sorted(pid for pid, command in commands().items() if self.marker in command and may_signal(pid))
-
-    @property
-    def lost_sentence(self) -> str:
-        """Say which processes are lost; empty where none is."""
-        pids = self.lost
-        return f"{self.name} (pid {', '.join(map(str, pids))}) runs though its state folder is gone" if pids else ""
 
     @property
     def version(self) -> str:
@@ -266,11 +260,10 @@ def end_lost(daemon: Daemon, say: Say, gently: signal.Signals = signal.SIGTERM) 
         say(f"{daemon.name} (pid {pid}) stopped: it ran though its state folder was gone")
 
 
-def owned(daemon: Daemon, *folders: Path) -> list[str]:
-    """Name what `destroy` would end and remove of a program: processes that are lost, and folders that are ours."""
-    lost = daemon.lost_sentence
-    ours = [place for folder in folders if is_ours(folder) for place in removable(folder)]
-    return [lost] * bool(lost) + [str(place) for place in ours]
+def owned(daemon: Daemon, folders: Mapping[Path, Made]) -> list[str]:
+    """Name what `destroy` would end and remove of a program: processes that are lost, and what is in its folders."""
+    lost = [f"{daemon.name} (pid {pid}), which runs though its state folder is gone" for pid in daemon.lost]
+    return lost + [str(place) for folder, made in folders.items() for place in removable(folder, made)]
 
 
 def lease_holders(lease: Path) -> list[int]:

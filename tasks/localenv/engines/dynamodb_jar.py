@@ -48,7 +48,7 @@ class DynamoDBLocal:
     def look(self) -> list[ServiceState]:
         alive = self.daemon.is_alive
         wanted = alive and self.daemon.runs(self._arguments())
-        lost = not alive and bool(self.daemon.lost_sentence)
+        lost = bool(self.daemon.lost)
         status: Status = "failed" if lost or (alive and not wanted) else "starting" if alive else "stopped"
         return [
             ServiceState(
@@ -83,7 +83,8 @@ class DynamoDBLocal:
         end_lost(self.daemon, say)
 
     def belongings(self) -> list[str]:
-        return owned(self.daemon, self.folder)
+        ours = ownership.is_ours(self.folder)
+        return owned(self.daemon, {self.folder: ownership.FOLDERS[self.folder.name]} if ours else {})
 
     def destroy(self, say: Say) -> None:
         self.stop(say)

@@ -24,7 +24,7 @@ from ..ports import require_free
 from ..postgres.connection import connect
 from ..settings import Settings
 from . import probes
-from .daemon import LOST, Daemon, Wait, end_lost
+from .daemon import LOST, Daemon, Wait, end_lost, owned
 from .following import file_source
 from .postgres_home import Home, find_belongings, find_home, kind_of, require_user_name
 from .service import Deadline, Say, ServiceName, ServiceState, Source, Status
@@ -88,18 +88,18 @@ class EmbeddedPostgres:
         self.daemon.wait_ready(process, lambda: probes.postgres_accepts(self.address), Wait(deadline, HINT))
         if not self.daemon.version:
             self.daemon.mark_ready(_select_version(self.address))
+        find_home(self.settings).keep_reserve()
         return self.look()
 
     def stop(self, say: Say) -> None:
         if self.daemon.is_alive:
+            find_home(self.settings).give_reserve()
             self.daemon.stop(signal.SIGINT)  # fast shutdown: sessions are ended, nothing is lost
             say("PostgreSQL stopped")
         end_lost(self.daemon, say, signal.SIGINT)
 
     def belongings(self) -> list[str]:
-        lost, places = self.daemon.lost_sentence, find_belongings(self.settings)
-        found = [path for place in places for path in ownership.removable(place, kind_of(place))]
-        return [lost] * bool(lost) + [str(path) for path in found]
+        return owned(self.daemon, {place: kind_of(place) for place in find_belongings(self.settings)})
 
     def destroy(self, say: Say) -> None:
         self.stop(say)
@@ -117,7 +117,7 @@ class EmbeddedPostgres:
         return hashlib.sha256(f"{self.address.user}\0{self.address.password}".encode()).hexdigest()
 
     def _status(self, home: Home) -> tuple[Status, str]:
-        if self.daemon.lost_sentence:
+        if self.daemon.lost:
             return "failed", LOST
         if not self.daemon.is_alive:
             return "stopped", "it was ended uncleanly; the next start recovers" if home.was_killed else ""

@@ -75,7 +75,8 @@ class Emulator:
         self._end_lost(say)
 
     def belongings(self) -> list[str]:
-        return owned(self.daemon, self.folder)
+        ours = ownership.is_ours(self.folder)
+        return owned(self.daemon, {self.folder: ownership.FOLDERS[self.folder.name]} if ours else {})
 
     def destroy(self, say: Say) -> None:
         self.stop(say)
@@ -97,7 +98,7 @@ class Emulator:
         return (self.folder / "running").exists()
 
     def _status(self, alive: bool) -> tuple[Status, str]:
-        if not alive and self.daemon.lost_sentence:
+        if self.daemon.lost:
             return "failed", LOST
         if not alive:
             return (

