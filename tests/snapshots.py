@@ -15,6 +15,7 @@ from tasks.localenv.dynamodb import copies, schema
 from tasks.localenv.dynamodb.client import connect as connect_dynamodb
 from tasks.localenv.dynamodb.copies import Items
 from tasks.localenv.dynamodb.scan import scan
+from tasks.localenv.ownership import MARK
 from tasks.localenv.postgres import contents, databases
 from tasks.localenv.postgres.connection import connect
 from tasks.localenv.postgres.contents import Contents
@@ -69,7 +70,7 @@ def leftovers(settings: Settings) -> list[str]:
         # A server that tests share has clones of others.
         named = [name for name, _ in databases.names(conn) if name.startswith(f"{settings.postgres.database}__snap_")]
         closed = [name for (name,) in conn.execute(SESSIONS_OFF).fetchall() if name == settings.postgres.database]
-    folders = [path.name for path in shelf.folder.iterdir() if path.name not in shelf.names()]
+    folders = [path.name for path in shelf.folder.iterdir() if path.name not in (*shelf.names(), MARK)]
     return sorted([*(set(named) - kept), *closed, *folders])
 
 

@@ -205,7 +205,8 @@ def test_what_a_gone_checkout_left_running_is_listed_with_the_command_that_ends_
     one = unset("one")
     program = "import socket, sys, time; s = socket.create_server(('127.0.0.1', int(sys.argv[1]))); print(flush=True)"
     words = [sys.executable, "-c", f"{program}; time.sleep(60)", str(one.ports["postgres"])]
-    with subprocess.Popen([*words, f"cluster_name={one.project_id}"], stdout=subprocess.PIPE) as lost:
+    marks = ["-c", f"cluster_name={one.project_id}", "-c", "listen_addresses=127.0.0.1"]
+    with subprocess.Popen([*words, *marks], stdout=subprocess.PIPE) as lost:
         assert lost.stdout and lost.stdout.readline()
         checkouts.note(one)
         one.root.rmdir()

@@ -17,6 +17,7 @@ import pytest
 
 from tasks.localenv import engines
 from tasks.localenv.aws import client
+from tasks.localenv.engines.postgres_home import OUTSIDE, find_home
 from tasks.localenv.errors import ConfirmationNeeded, LocalEnvError, PreflightFailed, ServiceFailed, TimedOut
 from tasks.localenv.ports import find_free
 from tasks.localenv.postgres.connection import connect
@@ -178,7 +179,7 @@ def test_a_pid_that_went_to_somebody_else_is_not_taken_for_ours(running: Setting
     stranger = str(os.getpid())
     for program in ("postgres", "emulator"):
         (running.state_dir / "run" / program).write_text(f"{stranger}\nan old version\n")
-    (running.state_dir / "postgres" / "data" / "postmaster.pid").write_text(f"{stranger}\n/elsewhere\n0\n1\n\n\n")
+    (find_home(running).data / "postmaster.pid").write_text(f"{stranger}\n/elsewhere\n0\n1\n\n\n")
     assert statuses(running) == ALL_STOPPED
     engines.down(running, print)  # a signal would end this very test
     engines.up(running, print)
@@ -198,7 +199,7 @@ def test_a_taken_port_is_refused_with_its_holder(own: Settings, service: str) ->
 
 def test_a_server_that_dies_while_it_starts_is_reported_with_its_log(running: Settings) -> None:
     engines.down(running, print)
-    control = running.state_dir / "postgres" / "data" / "global" / "pg_control"
+    control = find_home(running).data / "global" / "pg_control"
     control.unlink()
     with pytest.raises(ServiceFailed) as caught:
         engines.up(running, print)
@@ -254,7 +255,8 @@ def test_another_engine_than_the_running_one_is_refused(live: Settings) -> None:
 
 def test_destroy_removes_everything_that_it_names(running: Settings) -> None:
     things = engines.belongings(running)
-    assert things == [str(running.state_dir / name) for name in ("postgres", "emulator", "logs", "run")]
+    server = running.state_dir / "postgres" if os.geteuid() else OUTSIDE / running.project_id
+    assert things == [str(server), *(str(running.state_dir / name) for name in ("emulator", "logs", "run"))]
     engines.destroy(running, print)
     assert engines.belongings(running) == []
     assert statuses(running) == ALL_STOPPED

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tasks.localenv import engines
+from tasks.localenv.engines.postgres_home import find_home
 from tasks.localenv.settings import read_settings
 from tests.conftest import Cli
 from tests.environments import Finished, environment, inv, reachable
@@ -74,7 +75,7 @@ def test_the_life_of_an_environment(own: Own) -> None:
     unasked = own("env.destroy")
     assert unasked.code == 3
     assert "env.destroy --yes" in unasked.stderr.splitlines()[-1]
-    assert (own.folder / "state" / "postgres" / "data").exists()
+    assert find_home(read_settings(environ=own.environ)).data.exists()
     destroyed = own("env.destroy", "--yes")
     assert destroyed.code == 0
     assert [path.name for path in (own.folder / "state").iterdir()] == ["lock"]

@@ -22,7 +22,7 @@ import pytest
 
 from tasks.localenv import engines, hook
 from tasks.localenv.engines import embedded_postgres, emulator
-from tasks.localenv.engines.postgres_home import find_home
+from tasks.localenv.engines.postgres_home import Home, find_home
 from tasks.localenv.engines.state import Choice, keep_choice
 from tasks.localenv.lock import ProjectLock
 from tasks.localenv.postgres.connection import connect
@@ -138,7 +138,7 @@ def test_a_folder_that_cannot_be_made_is_the_verdict(run: Run) -> None:
     done = run(LOCALENV_STATE_DIR="/dev/null/state")
     assert (done.code, done.stdout) == (
         6,
-        "localenv: FAILED /dev/null/state/logs: not a directory; run the command as the owner of that folder, or set "
+        "localenv: FAILED /dev/null/state: not a directory; run the command as the owner of that folder, or set "
         "LOCALENV_STATE_DIR to a folder of yours (run `inv initial-setup`)\n",
     )
 
@@ -149,12 +149,12 @@ def test_the_time_it_takes_is_bounded_and_what_was_running_is_named(
     other = ProjectLock(shared.state_dir)
     other.acquire("inv db.seed", quiet)
     try:
-        done = run(LOCALENV_HOOK_TIMEOUT_S="1")
+        done = run(LOCALENV_HOOK_TIMEOUT_S="5")
     finally:
         other.release()
     assert done.code == 5
     assert re.fullmatch(
-        r"localenv: FAILED not ready after 1 s; not finished: .*db\.setup, .*initial-setup "
+        r"localenv: FAILED not ready after 5 s; not finished: .*db\.setup, .*initial-setup "
         r"\(see \S+, run `inv initial-setup`\)\n",
         done.stdout,
     )
@@ -416,9 +416,14 @@ def test_after_a_restart_it_brings_back_what_is_lost(own: dict[str, str]) -> Non
     assert again == {"env.up", "db.setup", "cognito.sync-ids"}
     again = restart(signal.SIGTERM, lambda: shutil.rmtree(settings.state_dir / "emulator"))
     assert again == {"env.up", "cognito.seed", "cognito.sync-ids", "ddb.schema-load", "ddb.seed"}
-    again = restart(signal.SIGTERM, lambda: shutil.rmtree(settings.state_dir))
+    again = restart(signal.SIGTERM, lambda: lose_all(home, settings))
     assert again == set(DONE) - {"check"}
     assert did(inv("initial-setup", "--hook", environ=own).stderr) == ["check", "initial-setup"]
+
+
+def lose_all(home: Home, settings: Settings) -> None:
+    for folder in {home.base, settings.state_dir}:  # for root the one is not in the other
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextlib.contextmanager

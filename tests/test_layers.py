@@ -11,8 +11,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 LIBRARY = "tasks.localenv"
-VALUES = ("errors", "guard", "addresses", "people", "variables", "settings", "kept", "parallel", "reading")
-ADAPTERS = ("shell", "disk", "lock", "ports", "waiting", "answers", "retrying", "aws", "wire")
+VALUES = ("errors", "guard", "addresses", "people", "variables", "settings", "kept", "parallel", "private", "reading")
+ADAPTERS = ("shell", "disk", "ownership", "lock", "ports", "waiting", "answers", "retrying", "aws", "wire")
 STORES = ("postgres", "dynamodb", "cognito")
 CONNECTION = f"{LIBRARY}.postgres.connection"
 """The one module of a store that others use: it connects, and knows nothing of what is in there."""

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from . import private
 from .reading import read_note
 from .settings import Settings
 
@@ -34,14 +35,20 @@ class Checkout:
 
     @property
     def is_there(self) -> bool:
-        """Tell whether its folder still exists."""
-        return self.root.is_dir()
+        """Tell whether its folder still exists, for all that this user may know."""
+        try:
+            return self.root.is_dir()
+        except PermissionError:
+            return True
 
 
 def read_all() -> list[Checkout]:
     """List every checkout of the index, by its folder. What cannot be read is left out."""
     folder = index_folder()
-    files = folder.glob("*.json") if folder else ()
+    try:
+        files = list(folder.glob("*.json")) if folder else []
+    except OSError:  # another user's
+        files = []
     found = [checkout for checkout in map(_read, files) if checkout]
     return sorted(found, key=lambda checkout: str(checkout.root))
 
@@ -61,10 +68,10 @@ def note(settings: Settings) -> None:
         "used": now,
     }
     with contextlib.suppress(OSError):
-        folder.mkdir(parents=True, exist_ok=True)
-        fresh = file.with_name(f"{file.name}.{os.getpid()}")
-        fresh.write_text(json.dumps(values))
-        fresh.replace(file)
+        private.make_folder(folder)
+        private.close_to_others(folder.parent)
+        private.close_to_others(folder)
+        private.write(file, json.dumps(values))
 
 
 def forget(project_id: str) -> None:
@@ -82,16 +89,29 @@ def claiming() -> Iterator[None]:
     with contextlib.ExitStack() as stack:
         with contextlib.suppress(OSError):
             if folder:
-                folder.mkdir(parents=True, exist_ok=True)
-                _wait_for(stack.enter_context((folder / "lock").open("a")).fileno())
+                private.make_folder(folder)
+                _wait_for(stack.enter_context(private.append(folder / "lock")).fileno())
         yield
 
 
 def index_folder() -> Path | None:
-    """Say where the index lies: XDG base directory specification, "user-specific non-essential data". None: nowhere."""
+    """Say where the index lies: XDG base directory specification, "user-specific non-essential data". None: nowhere.
+
+    Under sudo HOME may still be the user's: what root would make there would lock the user out.
+    """
     given, home = os.environ.get("XDG_CACHE_HOME", ""), os.environ.get("HOME", "")
-    base = Path(given) if given.startswith("/") else Path(home) / ".cache" if home.startswith("/") else None
-    return base / "localenv" / "checkouts" if base else None
+    if given.startswith("/"):
+        return Path(given) / "localenv" / "checkouts"
+    if not home.startswith("/") or (os.geteuid() == 0 and not _is_own(Path(home))):
+        return None
+    return Path(home) / ".cache" / "localenv" / "checkouts"
+
+
+def _is_own(folder: Path) -> bool:
+    try:
+        return folder.stat().st_uid == os.geteuid()
+    except OSError:
+        return False
 
 
 def _wait_for(lock: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,6 +23,20 @@ UNFIT = {
     errno.ELOOP,
     errno.ENAMETOOLONG,
 }
+BROKEN = {
+    errno.EBUSY,
+    errno.EXDEV,
+    errno.ENOTEMPTY,
+    errno.EISDIR,
+    errno.EIO,
+    errno.ESTALE,
+    errno.EFBIG,
+    errno.ENXIO,
+    errno.ENOLCK,
+    errno.EOPNOTSUPP,
+    errno.EINVAL,
+}
+"""A mount point in the way, a disk that fails, a file system that lacks what others have."""
 FULL = ("No space left on device", "Check free disk space")
 """How other programs say it: strerror(ENOSPC) in the C locale, and PostgreSQL's hint after a write fell short."""
 
@@ -40,6 +55,11 @@ def disk_errors(folder: Path) -> Iterator[None]:
                 f"{where}: {(error.strerror or 'not permitted').lower()}",
                 hint="run the command as the owner of that folder, or set LOCALENV_STATE_DIR to a folder of yours",
             ) from error
+        if error.errno in BROKEN:
+            raise PreflightFailed(
+                f"{where}: {(error.strerror or 'it failed').lower()}",
+                hint=f"look at what {where} is (`mount`, `ls -ld`), or set LOCALENV_STATE_DIR to a plain folder",
+            ) from error
         raise
 
 
@@ -56,6 +76,18 @@ def spooled(stream: IO[bytes], shown: str) -> Iterator[IO[bytes]]:
                 kept.write(chunk)
             kept.flush()
         yield cast("IO[bytes]", kept)
+
+
+def free_bytes(folder: Path) -> int:
+    """Say how much this user may still write on the disk of a folder."""
+    found = os.statvfs(folder)
+    return found.f_bavail * found.f_frsize
+
+
+def has_room(folder: Path) -> bool:
+    """Tell whether a megabyte and a few files more would fit. File systems without a limit of files say 0 of 0."""
+    found = os.statvfs(folder)
+    return free_bytes(folder) > 1_000_000 and (not found.f_files or found.f_favail > 10)
 
 
 def tells_of_full_disk(text: str) -> bool:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import sys
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 
 from .addresses import Endpoint
 from .aws import LOCAL_KEY
@@ -101,7 +101,8 @@ def append_to(path: str, text: str) -> None:
             hint="use --format shell or dotenv outside of it",
         )
     try:
-        with Path(path).open("a", encoding="utf-8") as file:
+        # A file that is not there yet is made for its owner alone.
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "a", encoding="utf-8") as file:
             file.write(text)
     except OSError as error:
         raise UsageError(f"GITHUB_ENV: {path} cannot be written: {error.strerror or error}") from error

@@ -7,6 +7,7 @@ exit code and an end.
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import re
 import shutil
@@ -19,7 +20,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import IO
 
-from . import shell
+from . import ownership, private, shell
 from .disk import disk_errors
 from .engines.docker_api import DockerApi
 from .engines.docker_endpoint import find_endpoint
@@ -54,9 +55,9 @@ class Log:
     def begin(cls, folder: Path) -> Log:
         """Open a new log and remove the oldest. Raises PreflightFailed where the folder cannot be written."""
         with disk_errors(folder):
-            folder.mkdir(parents=True, exist_ok=True)
+            private.make_folder(folder)
             path = folder / f"{COMMAND}-{datetime.now():%Y%m%d-%H%M%S}-{os.getpid()}.log"
-            file = path.open("a", buffering=1, encoding="utf-8", errors="replace")
+            file = io.TextIOWrapper(private.append(path), "utf-8", "replace", line_buffering=True)
         log = cls(path, file)
         with contextlib.suppress(OSError):  # a file system without links
             fresh = folder / f"{COMMAND}.{os.getpid()}"
@@ -125,7 +126,9 @@ def run(engine: str, options: Sequence[str], echo: Say) -> Verdict:
     """
     started = time.monotonic()
     settings = read_settings(engine=engine)
-    log = Log.begin(settings.state_dir / "logs")
+    with disk_errors(settings.state_dir):
+        ownership.require_usable(settings.state_dir)
+        log = Log.begin(ownership.folder(settings, "logs"))
     heard = Heard()
 
     def say(line: str) -> None:

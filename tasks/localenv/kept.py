@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
+from . import private
 from .reading import read_note
+
+PROJECT = re.compile(r"[a-z0-9-]+-[0-9a-f]{6}")
+"""What `settings.project_id` makes."""
 
 
 def kept_ports(state_dir: Path, project: str) -> dict[str, int]:
@@ -23,15 +28,15 @@ def kept_ports(state_dir: Path, project: str) -> dict[str, int]:
 
 def keep_ports(state_dir: Path, project: str, ports: Mapping[str, int]) -> None:
     """Write the ports down for every later command of this checkout."""
-    state_dir.mkdir(parents=True, exist_ok=True)
-    fresh = state_dir / "ports.new"
-    fresh.write_text(json.dumps({"project": project, "ports": dict(ports)}))
-    fresh.replace(_file(state_dir))
+    private.make_folder(state_dir)
+    private.write(_file(state_dir), json.dumps({"project": project, "ports": dict(ports)}))
 
 
 def forget_ports(state_dir: Path) -> None:
-    """Let the defaults hold again."""
-    _file(state_dir).unlink(missing_ok=True)
+    """Let the defaults hold again. A file of that name that is not this note is left alone."""
+    note = _file(state_dir)
+    if note.is_file() and note.read_bytes()[:10] in (b"", b'{"project"'):
+        note.unlink(missing_ok=True)
 
 
 def kept_project(state_dir: Path) -> str:
@@ -44,10 +49,9 @@ def kept_project(state_dir: Path) -> str:
 
 def keep_project(state_dir: Path, project: str) -> None:
     """Write down whose the data of the embedded engine are, whole or not at all."""
-    fresh = state_dir / "run" / "project.new"
-    fresh.parent.mkdir(parents=True, exist_ok=True)
-    fresh.write_text(project)
-    fresh.replace(fresh.with_suffix(""))
+    note = state_dir / "run" / "project"
+    private.make_folder(note.parent)
+    private.write(note, project)
 
 
 def _file(state_dir: Path) -> Path:

@@ -9,25 +9,31 @@ import shlex
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
-from typing import IO
 
+from . import private
 from .disk import disk_errors
 from .errors import LockHeld
+from .ownership import foreign
 from .reading import read_note
 
 
 class ProjectLock:
-    """An flock on a file under the state folder; the kernel drops it with the process, however that ends."""
+    """An flock on a file under the state folder; the kernel drops it with the process, however that ends.
+
+    Nothing need be written for it: what frees space on a full disk works there too. The note of the holder is written
+    where it can be.
+    """
 
     def __init__(self, state_dir: Path, wait_s: float = 600) -> None:
         self._path = state_dir / "lock"
         self._wait_s = wait_s
-        self._file: IO[str] | None = None
+        self._opened = -1
 
     @property
     def held(self) -> bool:
-        return self._file is not None
+        return self._opened >= 0
 
     def acquire(self, command: str, say: Callable[[str], None]) -> None:
         """Take the lock, which may be held already; `command` is what others are told.
@@ -37,38 +43,56 @@ class ProjectLock:
         if self.held:
             return
         with disk_errors(self._path.parent):
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            file = self._path.open("a+")
-        if not _try(file):
-            self._wait(file, say)
-        with disk_errors(self._path.parent):
-            file.truncate(0)
-            file.write(json.dumps({"pid": os.getpid(), "command": command, "since": time.time()}))
-            file.flush()
-        self._file = file
+            opened = self._open()
+            if not _try(opened):
+                self._wait(opened, say)
+        self._opened = opened
+        self._note(json.dumps({"pid": os.getpid(), "command": command, "since": time.time()}))
 
     def used_since(self, moment: float) -> bool:
         """Tell whether another run holds the lock, or has taken or released it since `moment` (seconds since epoch)."""
         try:
-            with self._path.open() as file:
-                return not _try(file) or os.fstat(file.fileno()).st_mtime >= moment
+            opened = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
         except OSError:
             return False
+        try:
+            return not _try(opened) or os.fstat(opened).st_mtime >= moment
+        finally:
+            os.close(opened)
 
     def release(self) -> None:
         """Let the next run go on."""
-        if self._file:
-            self._file.truncate(0)
-            self._file.close()
-            self._file = None
+        if self.held:
+            self._note("")
+            os.close(self._opened)
+            self._opened = -1
 
-    def _wait(self, file: IO[str], say: Callable[[str], None]) -> None:
+    def _open(self) -> int:
+        """Open what is locked: the file; the folder itself where there is none, and none can or may be made.
+
+        It may not where somebody else has files in the folder: whoever wants to start there is refused.
+        """
+        folder = self._path.parent
+        private.make_folder(folder)
+        if not foreign(folder):
+            with suppress(OSError):  # no space, or a disk that is read-only
+                return private.descriptor(self._path, os.O_RDWR | os.O_CREAT)
+            with suppress(OSError):
+                return private.descriptor(self._path, os.O_RDONLY)
+        return os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+
+    def _note(self, text: str) -> None:
+        with suppress(OSError):
+            os.ftruncate(self._opened, 0)
+            os.pwrite(self._opened, text.encode(), 0)
+
+    def _wait(self, opened: int, say: Callable[[str], None]) -> None:
         who = self._holder()
         say(f"waiting for {who}")
         end = time.monotonic() + self._wait_s
-        while not _try(file):
+        while not _try(opened):
             if time.monotonic() > end:
-                file.close()
+                os.close(opened)
                 raise LockHeld(
                     f"the lock is still held by {who} after {self._wait_s:.0f} s",
                     hint="wait for that run to end, or stop it, then run the same command again",
@@ -83,9 +107,9 @@ class ProjectLock:
             return "another run of this project"
 
 
-def _try(file: IO[str]) -> bool:
+def _try(opened: int) -> bool:
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     return True

@@ -5,8 +5,10 @@ Looks only. What belongs to another checkout is named with the command that remo
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -14,17 +16,23 @@ from typing import Any
 from .answers import Each
 from .checkouts import Checkout, read_all
 from .engines import dynamodb_jar, embedded_postgres, emulator
-from .engines.claims import PROJECT
+from .engines.daemon import may_signal
 from .engines.docker_api import LABEL, Container, DockerApi
 from .engines.docker_endpoint import find_endpoint
-from .engines.postgres_home import find_belongings
+from .engines.postgres_home import OUTSIDE, find_belongings, kind_of
 from .engines.state import read_choice
 from .errors import LocalEnvError
-from .ports import command_of, find_holder, is_free
+from .kept import PROJECT
+from .ownership import owned_folders, read_mark, removable
+from .ports import commands
 from .settings import Settings, project_id
 
 VOLUMES = ("db", "dynamodb")
 """What docker-compose.yml calls its volumes."""
+SERVER = re.compile(
+    r"/postgres -D (?P<data>/.+) -c cluster_name=(?P<project>\S+) -c listen_addresses=\S+ -c port=(?P<port>\d+) "
+)
+"""How the embedded engine starts the database server."""
 NOWHERE = Path("/nonexistent")
 """The folder of a checkout of which only its volumes are left (Debian policy 9.2.3: a path that never exists)."""
 VOLUMES_IN_USE = {"Volumes?": [{"Name": str, "Labels?": Each(str), "UsageData?": {"Size?": int}}]}
@@ -37,7 +45,8 @@ class Neighbour:
     """The environment of a checkout. Times are seconds since the epoch, 0 where nobody knows.
 
     `state` is running, partly running, paused (one of its servers is) or stopped. `engine` runs it, or has its data.
-    `remove` is the command that removes what is left of a checkout whose folder is gone.
+    `remove` is the command that removes what is left of a checkout whose folder is gone, or ends what runs though the
+    state folder is.
     """
 
     project_id: str
@@ -78,7 +87,10 @@ def survey(settings: Settings) -> list[Neighbour]:
     """List every environment, by its folder; gone checkouts only where something of theirs is left."""
     docker = _ask_docker()
     listed = {checkout.project_id: checkout for checkout in [*_unlisted(settings, docker), *read_all()]}
-    found = [_neighbour(settings, one, docker.get(one.project_id, _InDocker())) for one in listed.values()]
+    found = []
+    for one in listed.values():
+        with suppress(PermissionError):  # HOME, and so the index, may be another user's
+            found.append(_neighbour(settings, one, docker.get(one.project_id, _InDocker())))
     return sorted((one for one in found if one.exists or one.remove), key=lambda one: (one.path, one.project_id))
 
 
@@ -88,18 +100,35 @@ def _unlisted(settings: Settings, docker: dict[str, _InDocker]) -> Iterable[Chec
         if there.is_ours(project):
             root = there.root or NOWHERE
             yield Checkout(project, root, root / ".local", {})
-    if (settings.state_dir / "logs").exists() or settings.project_id in docker:
-        yield Checkout(settings.project_id, settings.root, settings.state_dir, settings.ports)
+    yield from _unlisted_servers()
+    own = Checkout(settings.project_id, settings.root, settings.state_dir, settings.ports)
+    if owned_folders(settings.state_dir) or settings.project_id in docker or _lost_processes(settings, exists=True):
+        yield own
+
+
+def _unlisted_servers() -> Iterable[Checkout]:
+    """Give the projects of the database servers that run, wherever their folders are."""
+    for pid, command in commands().items():
+        found = SERVER.search(command)
+        if found and PROJECT.fullmatch(found["project"]) and may_signal(pid):
+            data = Path(found["data"])
+            outside = data.parents[1] if data.parents[2] == OUTSIDE else None
+            mark = read_mark(outside) if outside else None
+            state_dir = Path(str(mark["state_dir"])) if mark and "state_dir" in mark else data.parents[1]
+            is_usual = project_id(state_dir.parent, state_dir) == found["project"]
+            root = state_dir.parent if is_usual else state_dir  # which checkout has it elsewhere, nobody knows
+            yield Checkout(found["project"], root, state_dir, {"postgres": int(found["port"])})
 
 
 def _neighbour(settings: Settings, checkout: Checkout, docker: _InDocker) -> Neighbour:
     theirs = replace(settings, root=checkout.root, state_dir=checkout.state_dir, project_id=checkout.project_id)
-    others = (checkout.state_dir / name for name in ("emulator", "dynamodb"))
-    folders = [*find_belongings(theirs), *(folder for folder in others if folder.exists())]
+    homes = find_belongings(theirs)
+    folders = [path for home in homes for path in removable(home, kind_of(home))]
+    folders += [path for place in _emulated(checkout.state_dir) for path in removable(place)]
     kept = read_choice(checkout.state_dir)
-    has = ["docker"] * bool(docker.containers or docker.volumes) + ["embedded"] * bool(find_belongings(theirs))
+    has = ["docker"] * bool(docker.containers or docker.volumes) + ["embedded"] * bool(homes)
     exists = checkout.is_there
-    lost = [] if exists else _lost_processes(checkout)
+    lost = _lost_processes(theirs, exists=exists)
     return Neighbour(
         checkout.project_id,
         path="" if checkout.root == NOWHERE else str(checkout.root),
@@ -110,8 +139,12 @@ def _neighbour(settings: Settings, checkout: Checkout, docker: _InDocker) -> Nei
         size_bytes=sum(map(_size, folders)) + sum(docker.volumes.values()),
         created=checkout.created,
         used=checkout.used,
-        remove="" if exists else _removal(checkout.project_id, lost, docker, folders),
+        remove=_removal(checkout.project_id, lost, docker, folders, exists=exists),
     )
+
+
+def _emulated(state_dir: Path) -> list[Path]:
+    return [place for place in owned_folders(state_dir) if place.name in ("emulator", "dynamodb")]
 
 
 def _state(settings: Settings, docker: _InDocker) -> str:
@@ -125,15 +158,18 @@ def _state(settings: Settings, docker: _InDocker) -> str:
     return "running" if all(stores) else "partly running" if any([*stores, emulated]) else "stopped"
 
 
-def _lost_processes(checkout: Checkout) -> list[int]:
-    """List programs of a checkout that still run though its folder is gone."""
-    holders = {find_holder(port).pid for port in checkout.ports.values() if not is_free("127.0.0.1", port)}
-    marks = (f"cluster_name={checkout.project_id}", f"{checkout.state_dir}/")
-    return sorted(pid for pid in holders if pid and any(mark in command_of(pid) for mark in marks))
+def _lost_processes(settings: Settings, *, exists: bool) -> list[int]:
+    """List programs of a checkout that run though its state folder is gone; where all of it is gone, all of them."""
+    daemons = [module.make_daemon(settings) for module in (embedded_postgres, emulator, dynamodb_jar)]
+    lost = [pid for daemon in daemons for pid in daemon.lost]
+    return sorted(lost if exists else [*lost, *(daemon.pid for daemon in daemons if daemon.is_alive and daemon.pid)])
 
 
-def _removal(project: str, lost: list[int], docker: _InDocker, folders: list[Path]) -> str:
+def _removal(project: str, lost: list[int], docker: _InDocker, folders: list[Path], *, exists: bool) -> str:
+    """Write the command that removes what a gone checkout has left, or ends what one has lost."""
     commands = [f"kill {' '.join(map(str, lost))}"] if lost else []
+    if exists:
+        return commands[0] if commands else ""
     if docker.containers or docker.volumes:
         commands.append(f"docker compose -p {project} down --volumes")
     return " && ".join([*commands, *(shlex.join(["rm", "-r", str(folder)]) for folder in folders)])
@@ -161,9 +197,9 @@ def _ask_docker() -> dict[str, _InDocker]:
 
 
 def _size(folder: Path) -> int:
-    """Add up the files of a folder; those that go meanwhile, or may not be read, count nothing."""
+    """Add up a file, or the files of a folder; those that go meanwhile, or may not be read, count nothing."""
     total = 0
-    for path in folder.rglob("*"):
+    for path in (folder, *folder.rglob("*")):
         try:
             total += path.lstat().st_size
         except OSError:

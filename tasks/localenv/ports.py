@@ -203,6 +203,16 @@ def find_listener(port: int) -> int:
     return (_from_proc(port) if Path("/proc/net/tcp").exists() else _from_lsof(port)).pid
 
 
+def commands() -> dict[int, str]:
+    """Give the command line of every process that this user may ask about, by its id."""
+    if Path("/proc/self/cmdline").exists():
+        pids = [int(name) for name in os.listdir("/proc") if name.isdigit()]  # noqa: PTH208 - names, and fast
+        return {pid: command for pid in pids if (command := command_of(pid))}
+    listed = shell.run(["ps", "-axww", "-o", "pid=,command="], timeout_s=5).stdout.splitlines()
+    pairs = (line.strip().partition(" ") for line in listed)
+    return {int(pid): command.strip() for pid, _, command in pairs if pid.isdigit()}
+
+
 def _from_proc(port: int) -> Holder:
     sockets = _listening_sockets(port)
     for pid in (int(name) for name in os.listdir("/proc") if name.isdigit()):  # noqa: PTH208 - names, and fast

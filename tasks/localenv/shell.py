@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from . import private
 from .errors import PreflightFailed, TimedOut
 
 LIMITS = {
@@ -101,8 +102,11 @@ def spawn(
     user: int | None = None,
     group: int | None = None,
 ) -> subprocess.Popen[bytes]:
-    """Start a program that outlives this one: own session, no stdin unless given, output appended to `log`."""
-    with log.open("ab") as output, starting(command):
+    """Start a program that outlives this one: own session, no stdin unless given, output appended to `log`.
+
+    What it makes is for its own user alone, whatever the umask of this command.
+    """
+    with private.append(log) as output, starting(command):
         return subprocess.Popen(
             [str(part) for part in command],
             env=None if env is None else dict(env),
@@ -111,6 +115,7 @@ def spawn(
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
+            umask=private.OTHERS,
             user=user,
             group=group,
             extra_groups=None if user is None else [],

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from .. import private
 from ..disk import disk_errors
 from ..parallel import side_by_side
 from ..people import Person
@@ -201,7 +202,5 @@ def note(settings: Settings, pool_id: str) -> None:
         return
     file = emulated_pool_file(settings.state_dir)
     with disk_errors(settings.state_dir):
-        file.parent.mkdir(parents=True, exist_ok=True)
-        beside = file.with_suffix(".new")
-        beside.write_text("\n".join([pool_id, *(other for other in before if other != pool_id)]) + "\n")
-        beside.replace(file)
+        private.make_folder(file.parent)
+        private.write(file, "\n".join([pool_id, *(other for other in before if other != pool_id)]) + "\n")

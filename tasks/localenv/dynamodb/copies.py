@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .. import private
 from ..errors import LocalEnvError, UsageError
 from . import schema
 from .items import Request, deletes, puts, write
@@ -45,7 +46,7 @@ class Files:
 
 def save_table(client: DynamoDBClient, name: str, files: Files) -> Items:
     """Write a table to its files. Raises TableMissing."""
-    files.definition.write_text(json.dumps(definition_of(client, name), indent=2) + "\n")
+    private.write(files.definition, json.dumps(definition_of(client, name), indent=2) + "\n")
     export_items(client, name, files.content)
     return sum_up(_read_lines(files))
 

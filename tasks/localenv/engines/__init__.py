@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-import shutil
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from .. import ownership
 from ..disk import disk_errors
 from ..errors import ConfirmationNeeded, PreflightFailed
 from ..parallel import side_by_side
@@ -19,6 +20,7 @@ from ..settings import Settings
 from . import claims, following
 from .claims import Move
 from .embedded import make_way
+from .postgres_home import find_home
 from .service import Component, Deadline, LogLine, Say, ServiceName, ServiceState
 from .state import Choice, EngineName, forget_choice, keep_choice, read_choice
 
@@ -56,6 +58,7 @@ def up(settings: Settings, say: Say, *, timeout_s: float = 120) -> list[ServiceS
     """
     with disk_errors(settings.state_dir):
         choice = choose(settings)
+        ownership.prepare(settings)
         say(f"engine {choice.engine}: {choice.reason}")
         keep_choice(settings.state_dir, choice)
         deadline = Deadline(timeout_s)
@@ -79,6 +82,7 @@ def claim(settings: Settings) -> list[Move]:
     Settings that are read afterwards have them.
     """
     with disk_errors(settings.state_dir):
+        ownership.require_usable(settings.state_dir)
         return claims.claim(settings, _stopped(settings))
 
 
@@ -112,18 +116,14 @@ def is_down(settings: Settings) -> bool:
 def down(settings: Settings, say: Say) -> None:
     """Stop every service and keep its data; forget the choice of the engine."""
     with disk_errors(settings.state_dir):
-        for engine in _engines_in_question(settings):
-            side_by_side([partial(part.stop, say) for part in _components(engine, settings)])
-        make_way(settings, [], say)
+        _stop(settings, say)
         forget_choice(settings.state_dir)
 
 
 def restart(settings: Settings, say: Say) -> list[ServiceState]:
-    """Stop every service and start it again under the same engine."""
-    kept = read_choice(settings.state_dir)
-    down(settings, say)
-    if kept:
-        keep_choice(settings.state_dir, kept)
+    """Stop every service and start it again under the same engine, whose choice need not be written anew."""
+    with disk_errors(settings.state_dir):
+        _stop(settings, say)
     return up(settings, say)
 
 
@@ -136,7 +136,8 @@ def belongings(settings: Settings) -> list[str]:
             for part in _components(engine, settings)
             for thing in part.belongings()
         ]
-    return list(dict.fromkeys([*found, *map(str, _traces(settings))]))
+        left = [path for place in _traces(settings) for path in ownership.removable(place)]
+    return list(dict.fromkeys([*found, *map(str, left)]))
 
 
 def destroy(settings: Settings, say: Say) -> None:
@@ -146,10 +147,23 @@ def destroy(settings: Settings, say: Say) -> None:
             for part in _components(engine, settings):
                 part.destroy(say)
         make_way(settings, [], say)
-        for folder in _traces(settings):
-            shutil.rmtree(folder)
+        for place in _traces(settings):
+            ownership.remove(place, say)
+        for place in ownership.foreign(settings.state_dir):
+            say(f"kept {place}: this tool did not make it")
         forget_choice(settings.state_dir)
         claims.release(settings)
+
+
+@contextmanager
+def room_for_server(settings: Settings) -> Iterator[None]:
+    """Give an embedded database server on a full disk the room that it needs to drop a database, which frees more."""
+    home = find_home(settings) if choose(settings).engine == "embedded" else None
+    if home:
+        home.give_reserve()
+    yield
+    if home:
+        home.keep_reserve()
 
 
 def logs(settings: Settings, service: ServiceName, lines: int = 20) -> str:
@@ -163,6 +177,12 @@ def follow(settings: Settings, services: Sequence[ServiceName], lines: int = 20)
     """Give the services' lines as they write them, `lines` of each that are there already first. Never ends."""
     parts = _components(choose(settings).engine, settings)
     return following.follow([source for part in parts for source in part.sources(services, lines)])
+
+
+def _stop(settings: Settings, say: Say) -> None:
+    for engine in _engines_in_question(settings):
+        side_by_side([partial(part.stop, say) for part in _components(engine, settings)])
+    make_way(settings, [], say)
 
 
 def _start(part: Component, deadline: Deadline, say: Say) -> list[ServiceState] | PortsTaken:
@@ -205,8 +225,7 @@ def _engines_in_question(settings: Settings, *, all_known: bool = False) -> list
 
 def _traces(settings: Settings) -> list[Path]:
     """List what no single program answers for: logs, leases, and the data of one that is not wanted any more."""
-    names = ("emulator", "dynamodb", "logs", "run", "snapshots")
-    return [path for path in (settings.state_dir / name for name in names) if path.exists()]
+    return [place for place in ownership.owned_folders(settings.state_dir) if place.name != "postgres"]
 
 
 def _flat(states: list[list[ServiceState]]) -> list[ServiceState]:
@@ -230,5 +249,6 @@ __all__ = [
     "look_if_up",
     "moves",
     "restart",
+    "room_for_server",
     "up",
 ]

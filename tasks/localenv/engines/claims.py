@@ -12,12 +12,10 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from .. import checkouts
-from ..kept import forget_ports, keep_ports, kept_ports
+from ..kept import PROJECT, forget_ports, keep_ports, kept_ports
 from ..ports import Holder, command_of, find_taker, is_free
 from ..settings import Settings
 
-PROJECT = re.compile(r"[a-z0-9-]+-[0-9a-f]{6}")
-"""What `settings.project_id` makes."""
 OURS = (
     re.compile(r"\bcluster_name=(\S+)"),
     re.compile(r"/emulator_server\.py --state (.+?) --apis "),

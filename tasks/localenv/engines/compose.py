@@ -5,6 +5,7 @@ Only `up` and `config` read docker-compose.yml; the others go by labels, and wor
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -12,7 +13,7 @@ from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from .. import shell
+from .. import private, shell
 from ..reading import read_note
 from ..settings import Settings
 from ..waiting import waiting
@@ -137,7 +138,8 @@ def wanted_hashes(settings: Settings) -> dict[str, str]:
         pass
     hashes = Compose(find_docker(), settings).hashes()
     if settings.state_dir.is_dir():
-        note.write_text(json.dumps({"fingerprint": fingerprint, "hashes": hashes}))
+        with contextlib.suppress(OSError):  # on a full or read-only disk it is asked for every time
+            private.write(note, json.dumps({"fingerprint": fingerprint, "hashes": hashes}))
     return hashes
 
 

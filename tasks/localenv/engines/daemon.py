@@ -17,18 +17,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from .. import shell
-from ..disk import no_space, tells_of_full_disk
+from .. import private, shell
+from ..disk import has_room, no_space, tells_of_full_disk
 from ..errors import LocalEnvError, ServiceFailed
-from ..ports import command_of, find_holder, is_free, paused_among, paused_text
+from ..ownership import Made, removable
+from ..ports import command_of, commands, paused_among, paused_text
 from ..waiting import waiting
 from .service import Deadline, Say
 
 STEP_S = 0.01
 KILLED_S = 10.0
 """How long the system may take to end what was killed."""
+LEASE_BYTES = 128
 # The child notes its own pid, so that there is no moment at which it runs and nobody knows it.
 WITH_PID = 'echo $$ >&0 && exec "$@"'
+
+
+LOST = "it runs though its state folder is gone; `inv env.up` starts it anew, `inv env.down` stops it"
 
 
 _children: list[subprocess.Popen[bytes]] = []
@@ -55,7 +60,7 @@ class Wait:
 class Daemon:
     """A detached program of this project.
 
-    `marker` is a part of its command line that no other project's program has: a path of this state folder.
+    `marker` is a part of its command line that no other program has, another project's or one that only names it.
     `leftover_s` is what its children may take to end when it is dead.
     """
 
@@ -79,7 +84,7 @@ class Daemon:
         """Give the program's process id, 0 when its main process is gone."""
         noted = self._line(0)
         pid = int(noted) if noted.isdigit() else 0
-        return pid if pid and self.marker in command_of(pid) else 0
+        return pid if pid and (self.marker in command_of(pid) or self._is_held_by(pid)) else 0
 
     @property
     def paused(self) -> str:
@@ -104,9 +109,19 @@ class Daemon:
 
     @property
     def holder(self) -> str:
-        """Name the process for a human; empty when its main process is gone."""
-        pid = self.pid
-        return f"pid {pid}" if pid and self.is_alive else ""
+        """Name the process for a human, one that is lost too; empty when its main process is gone."""
+        pids = [pid] if (pid := self.pid) and self.is_alive else self.lost
+        return f"pid {', '.join(map(str, pids))}" if pids else ""
+
+    @property
+    def lost(self) -> list[int]:
+        """List the processes of this program whose lease is gone: somebody removed, moved or replaced the state folder.
+
+        They are known by their command line, which says whose they are.
+        """
+        if self.is_alive:
+            return []
+        return sorted(pid for pid, command in commands().items() if self.marker in command and may_signal(pid))
 
     @property
     def version(self) -> str:
@@ -130,11 +145,14 @@ class Daemon:
         account: Account | None = None,
     ) -> subprocess.Popen[bytes]:
         """Start the program. An earlier one must have ended: see `stop`."""
-        self.lease.parent.mkdir(parents=True, exist_ok=True)
-        self.log.parent.mkdir(parents=True, exist_ok=True)
-        with self.lease.open("a+") as lease:
+        private.make_folder(self.lease.parent)
+        private.make_folder(self.log.parent)
+        with os.fdopen(private.descriptor(self.lease, os.O_RDWR | os.O_CREAT), "r+") as lease:
             self._take(lease)
-            lease.truncate(0)
+            # Overwritten in place, by the child too: a full disk, or one without inodes, has room for that.
+            os.pwrite(lease.fileno(), b"\n" * LEASE_BYTES, 0)
+            os.ftruncate(lease.fileno(), LEASE_BYTES)
+            os.utime(lease.fileno())
             self._put_log_aside()
             process = shell.spawn(
                 ["/bin/sh", "-c", WITH_PID, "sh", *command],
@@ -170,9 +188,12 @@ class Daemon:
     def mark_ready(self, version: str) -> None:
         """Note that the program was ready, and what it is."""
         since = self.since
-        with self.lease.open("a") as file:
-            file.write(f"{version}\n")
-        os.utime(self.lease, (since, since))
+        lease = private.descriptor(self.lease, os.O_RDWR)
+        try:
+            os.pwrite(lease, f"{version}\n".encode()[: LEASE_BYTES // 2], len(self._line(0)) + 1)
+            os.utime(lease, (since, since))
+        finally:
+            os.close(lease)
 
     def stop(self, gently: signal.Signals, *, within_s: float = 30) -> None:
         """End the program: by `gently`, and by force when it is not gone in time. Returns once all of it is gone.
@@ -199,17 +220,20 @@ class Daemon:
                 raise LocalEnvError(f"{self.name} (pid {pid or 'unknown'}) does not end", hint="end it by hand")
             time.sleep(STEP_S)
 
-    def end_lost(self, host: str, port: int, gently: signal.Signals) -> None:
-        """End a program of ours that holds the port though its lease is gone: somebody removed the state folder."""
-        pid = 0 if is_free(host, port) else find_holder(port).pid
-        if not pid or self.marker not in command_of(pid):
-            return
+    def end_lost(self, gently: signal.Signals, *, within_s: float = 30) -> list[int]:
+        """End what is `lost`, by force what is not gone in time, and return what that was."""
+        ended = self.lost
         started = time.monotonic()
-        _signal(pid, gently)
-        while self.marker in command_of(pid):
-            if time.monotonic() - started > 5:
+        for pid in ended:
+            _signal(pid, gently)
+        while left := [pid for pid in ended if self.marker in command_of(pid)]:
+            waited_s = time.monotonic() - started
+            if waited_s > within_s + 10:
+                raise LocalEnvError(f"{self.name} (pid {left[0]}) does not end", hint="end it by hand")
+            for pid in left if waited_s > within_s else ():
                 _signal(pid, signal.SIGKILL)
             time.sleep(STEP_S)
+        return ended
 
     def tail(self, lines: int = 20) -> str:
         """Give the last lines of the log, oldest first."""
@@ -244,9 +268,33 @@ class Daemon:
             return ""
 
     def _put_log_aside(self) -> None:
-        """Begin a new log, so that what is shown of it is of this run; the one before stays, older ones go."""
-        if self.log.exists():
+        """Begin a new log, so that what is shown of it is of this run; the one before stays where there is room."""
+        if not self.log.exists():
+            return
+        if has_room(self.log.parent):
             self.log.replace(self.log.with_suffix(".log.1"))
+        else:
+            os.truncate(self.log, 0)
+
+    def _is_held_by(self, pid: int) -> bool:
+        """Tell whether a process has the lease as its stdin. Never where /proc does not tell."""
+        try:
+            held, own = os.stat(f"/proc/{pid}/fd/0"), self.lease.stat()  # noqa: PTH116 - a name of the kernel's
+        except OSError:
+            return False
+        return (held.st_dev, held.st_ino) == (own.st_dev, own.st_ino)
+
+
+def end_lost(daemon: Daemon, say: Say, gently: signal.Signals = signal.SIGTERM) -> None:
+    """End what runs of a program though its state folder is gone, and say so."""
+    for pid in daemon.end_lost(gently):
+        say(f"{daemon.name} (pid {pid}) stopped: it ran though its state folder was gone")
+
+
+def owned(daemon: Daemon, folders: Mapping[Path, Made]) -> list[str]:
+    """Name what `destroy` would end and remove of a program: processes that are lost, and what is in its folders."""
+    lost = [f"{daemon.name} (pid {pid}), which runs though its state folder is gone" for pid in daemon.lost]
+    return lost + [str(place) for folder, made in folders.items() for place in removable(folder, made)]
 
 
 def lease_holders(lease: Path) -> list[int]:
@@ -270,6 +318,19 @@ def _lock(file: IO[str], kind: int = fcntl.LOCK_EX) -> bool:
     except BlockingIOError:
         return False
     return True
+
+
+def may_signal(pid: int) -> bool:
+    """Tell whether a process is there, of this user (or of anybody, for root), and not in a container."""
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, PermissionError):
+        return False
+    try:
+        own, its = (os.readlink(f"/proc/{one}/ns/pid") for one in ("self", pid))  # noqa: PTH115
+    except OSError:  # no /proc, or not for us to read
+        return True
+    return own == its
 
 
 def _signal(pid: int, number: signal.Signals) -> None:

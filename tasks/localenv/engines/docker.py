@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from .. import private
 from ..errors import LocalEnvError, PreflightFailed, ServiceFailed, UsageError
 from ..settings import Settings
 from . import docker_sdk
@@ -57,7 +58,7 @@ class ComposeServices:
             return seen
         tools = require_docker(self.settings)
         api = DockerApi(tools.endpoint, WORK_S)
-        self.settings.state_dir.mkdir(parents=True, exist_ok=True)
+        private.make_folder(self.settings.state_dir)
         server = DatabaseServer(self.settings, api, say)
         server.before_start(current(self._ours(api)).get("postgres"))
         start = Start(self.settings, api, Compose(tools, self.settings), deadline, say, server.require_login)

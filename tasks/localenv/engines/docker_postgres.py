@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from .. import private
 from ..errors import LocalEnvError, ServiceFailed
 from ..postgres.connection import DatabaseMissing, connect
 from ..settings import Settings
@@ -39,7 +40,7 @@ class DatabaseServer:
         if f"{self.settings.project_id}_{VOLUME}" in self.api.names("volumes", self.settings.project_id):
             self.may_be_half_made = self._unproven.exists()
         else:
-            self._unproven.touch()
+            private.write(self._unproven, "")
         if container:
             self.former_user = self.api.environment(container).get("POSTGRES_USER", FIRST_USER)
 

@@ -15,18 +15,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from .. import shell
+from .. import ownership, shell
 from ..addresses import Endpoint
 from ..errors import PreflightFailed
 from ..ports import require_free
 from ..settings import Settings
 from . import probes
-from .daemon import Daemon, Wait
+from .daemon import LOST, Daemon, Wait, end_lost, owned
 from .following import file_source
 from .service import Deadline, Say, ServiceName, ServiceState, Source, Status
 
 OLDEST_JAVA = 17
 """DynamoDB Local 2.x and later; AWS docs, "Deploying DynamoDB locally on your computer"."""
+OUTDATED = "it runs with other settings than .env has now; `inv env.up` restarts it"
 HINT = "run `inv env.up` again, or unset DYNAMODB_LOCAL_JAR to use the emulator"
 
 
@@ -60,10 +61,12 @@ class DynamoDBLocal:
         ]
 
     def _status(self, alive: bool) -> tuple[Status, str]:
+        if self.daemon.lost:
+            return "failed", LOST
         if not alive:
             return "stopped", ""
         if not self.daemon.runs(self._arguments()):
-            return "failed", "it runs with other settings than .env has now; `inv env.up` restarts it"
+            return "failed", OUTDATED
         paused = self.daemon.paused
         if paused:
             return "failed", paused
@@ -88,15 +91,16 @@ class DynamoDBLocal:
         if self.daemon.is_alive:
             self.daemon.stop(signal.SIGTERM)
             say("DynamoDB Local stopped")
+        end_lost(self.daemon, say)
 
     def belongings(self) -> list[str]:
-        return [str(self.folder)] if self.folder.exists() else []
+        ours = ownership.is_ours(self.folder)
+        return owned(self.daemon, {self.folder: ownership.FOLDERS[self.folder.name]} if ours else {})
 
     def destroy(self, say: Say) -> None:
         self.stop(say)
-        if self.folder.exists():
-            shutil.rmtree(self.folder)
-            say(f"removed {self.folder}")
+        if ownership.is_ours(self.folder):
+            ownership.remove(self.folder, say)
 
     def logs(self, service: ServiceName, lines: int = 20) -> str:
         return self.daemon.tail(lines)
@@ -109,9 +113,9 @@ class DynamoDBLocal:
 
     def _launch(self, say: Say) -> subprocess.Popen[bytes]:
         java = require_java()
-        self.daemon.end_lost(self.endpoint.host, self.endpoint.port, signal.SIGTERM)
+        end_lost(self.daemon, say)
         require_free(self.endpoint.host, self.endpoint.port, service="dynamodb", variable="AWS_ENDPOINT_URL_DYNAMODB")
-        self.folder.mkdir(parents=True, exist_ok=True)
+        ownership.folder(self.settings, self.folder.name)
         say(f"DynamoDB Local will listen on port {self.endpoint.port} of all addresses; it has no option for less")
         return self.daemon.start([java, *self._arguments()[1:]], cwd=self.folder)
 
@@ -132,7 +136,7 @@ def make_daemon(settings: Settings) -> Daemon:
         name="DynamoDB Local",
         lease=settings.state_dir / "run" / "dynamodb",
         log=settings.state_dir / "logs" / "dynamodb.log",
-        marker=str(data_folder(settings)),
+        marker=f" -sharedDb -dbPath {data_folder(settings)} -disableTelemetry",
     )
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from ..settings import Settings
 from . import dynamodb_jar, embedded_postgres, emulator
+from .daemon import end_lost
 from .dynamodb_jar import DynamoDBLocal
 from .embedded_postgres import EmbeddedPostgres
 from .emulator import Emulator
@@ -36,6 +37,10 @@ def make_way(settings: Settings, parts: Sequence[Component], say: Say) -> None:
         part.make_way(say)
     for module in (embedded_postgres, emulator, dynamodb_jar):
         daemon = module.make_daemon(settings)
-        if daemon.lease not in [part.daemon.lease for part in wanted] and daemon.is_alive:
-            daemon.stop(signal.SIGINT if module is embedded_postgres else signal.SIGTERM, within_s=60)
+        gently = signal.SIGINT if module is embedded_postgres else signal.SIGTERM
+        if daemon.lease in [part.daemon.lease for part in wanted]:
+            continue
+        if daemon.is_alive:
+            daemon.stop(gently, within_s=60)
             say(f"{daemon.name} stopped: it is not part of the settings that .env has now")
+        end_lost(daemon, say, gently)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import importlib
-import shutil
 import signal
 import subprocess
 import threading
@@ -17,7 +16,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from .. import shell
+from .. import ownership, shell
 from ..addresses import Endpoint, PostgresAddress
 from ..disk import no_space, tells_of_full_disk
 from ..errors import LocalEnvError, ServiceFailed
@@ -25,9 +24,9 @@ from ..ports import require_free
 from ..postgres.connection import connect
 from ..settings import Settings
 from . import probes
-from .daemon import Daemon, Wait
+from .daemon import LOST, Daemon, Wait, end_lost, owned
 from .following import file_source
-from .postgres_home import Home, find_belongings, find_home, require_user_name
+from .postgres_home import Home, find_belongings, find_home, kind_of, require_user_name
 from .service import Deadline, Say, ServiceName, ServiceState, Source, Status
 
 HINT = "run `inv env.up` again; if it fails again, `inv env.destroy` makes room for a new database server"
@@ -90,21 +89,23 @@ class EmbeddedPostgres:
         self.daemon.wait_ready(process, lambda: probes.postgres_accepts(self.address), Wait(deadline, HINT))
         if not self.daemon.version:
             self.daemon.mark_ready(_select_version(self.address))
+        find_home(self.settings).keep_reserve()
         return self.look()
 
     def stop(self, say: Say) -> None:
         if self.daemon.is_alive:
+            find_home(self.settings).give_reserve()
             self.daemon.stop(signal.SIGINT)  # fast shutdown: sessions are ended, nothing is lost
             say("PostgreSQL stopped")
+        end_lost(self.daemon, say, signal.SIGINT)
 
     def belongings(self) -> list[str]:
-        return [str(path) for path in find_belongings(self.settings)]
+        return owned(self.daemon, {place: kind_of(place) for place in find_belongings(self.settings)})
 
     def destroy(self, say: Say) -> None:
         self.stop(say)
-        for path in find_belongings(self.settings):
-            shutil.rmtree(path)
-            say(f"removed {path}")
+        for place in find_belongings(self.settings):
+            ownership.remove(place, say, kind_of(place))
 
     def logs(self, service: ServiceName, lines: int = 20) -> str:
         return self.daemon.tail(lines)
@@ -117,6 +118,8 @@ class EmbeddedPostgres:
         return hashlib.sha256(f"{self.address.user}\0{self.address.password}".encode()).hexdigest()
 
     def _status(self, home: Home) -> tuple[Status, str]:
+        if self.daemon.lost:
+            return "failed", LOST
         if not self.daemon.is_alive:
             return "stopped", "it was ended uncleanly; the next start recovers" if home.was_killed else ""
         if not self.daemon.pid:
@@ -132,7 +135,7 @@ class EmbeddedPostgres:
         return self.daemon.runs(self._command(home)) and home.has_credentials(self._credentials)
 
     def _launch(self, home: Home, deadline: Deadline, say: Say) -> subprocess.Popen[bytes]:
-        self.daemon.end_lost(self.address.host, self.address.port, signal.SIGINT)
+        end_lost(self.daemon, say, signal.SIGINT)
         require_free(self.address.host, self.address.port, service="Postgres", variable="CONNECTION_URL")
         threading.Thread(target=lambda: importlib.import_module("psycopg"), daemon=True).start()  # while we wait
         home.prepare(EXTENSION)
@@ -221,7 +224,7 @@ def make_daemon(settings: Settings) -> Daemon:
         name="PostgreSQL",
         lease=settings.state_dir / "run" / "postgres",
         log=settings.state_dir / "logs" / "postgres.log",
-        marker=f"cluster_name={settings.project_id}",
+        marker=f"-c cluster_name={settings.project_id} -c listen_addresses=",
     )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -11,12 +10,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from .. import ownership, private
 from ..addresses import Endpoint
 from ..ports import PortsTaken, Taken, look_at
 from ..settings import Settings
 from ..variables import PORT_VARIABLES
 from . import probes
-from .daemon import Daemon, Wait
+from .daemon import LOST, Daemon, Wait, end_lost, owned
 from .following import file_source
 from .service import Deadline, Say, ServiceName, ServiceState, Source, Status
 
@@ -75,15 +75,16 @@ class Emulator:
         if self.daemon.is_alive:
             self.daemon.stop(signal.SIGTERM, within_s=60)  # it saves first
             say(f"{' and '.join(self.services)} stopped")
+        self._end_lost(say)
 
     def belongings(self) -> list[str]:
-        return [str(self.folder)] if self.folder.exists() else []
+        ours = ownership.is_ours(self.folder)
+        return owned(self.daemon, {self.folder: ownership.FOLDERS[self.folder.name]} if ours else {})
 
     def destroy(self, say: Say) -> None:
         self.stop(say)
-        if self.folder.exists():
-            shutil.rmtree(self.folder)
-            say(f"removed {self.folder}")
+        if ownership.is_ours(self.folder):
+            ownership.remove(self.folder, say)
 
     def logs(self, service: ServiceName, lines: int = 20) -> str:
         return self.daemon.tail(lines)
@@ -91,11 +92,17 @@ class Emulator:
     def sources(self, services: Sequence[ServiceName], lines: int) -> list[Source]:
         return file_source(self.daemon, [service for service in self.services if service in services], lines)
 
+    def _end_lost(self, say: Say) -> None:
+        """End an emulator that is lost; without a folder it has none to save to, and must not make another."""
+        end_lost(self.daemon, say, signal.SIGTERM if self._was_killed else signal.SIGKILL)
+
     @property
     def _was_killed(self) -> bool:
         return (self.folder / "running").exists()
 
     def _status(self, alive: bool) -> tuple[Status, str]:
+        if self.daemon.lost:
+            return "failed", LOST
         if not alive:
             return (
                 "stopped",
@@ -125,15 +132,15 @@ class Emulator:
 
     def _launch(self, say: Say) -> subprocess.Popen[bytes]:
         taken: list[Taken] = []
+        self._end_lost(say)
         for service in self.services:
             endpoint = self._endpoint(service)
-            self.daemon.end_lost(endpoint.host, endpoint.port, signal.SIGKILL)  # it has no folder to save to
             taken += look_at(endpoint.host, endpoint.port, service=service, variable=PORT_VARIABLES[service])
         if taken:
             raise PortsTaken(*taken)
         if self._was_killed:
             say("the AWS emulator was ended uncleanly; writes of its last second may be lost, the steps repeat theirs")
-        (self.folder / "tmp").mkdir(parents=True, exist_ok=True)
+        private.make_folder(ownership.folder(self.settings, self.folder.name) / "tmp")
         return self.daemon.start(self._command(), env=self._environment(), cwd=self.folder)
 
     def _command(self) -> list[str | Path]:
@@ -164,7 +171,7 @@ def make_daemon(settings: Settings) -> Daemon:
         name="the AWS emulator",
         lease=settings.state_dir / "run" / "emulator",
         log=settings.state_dir / "logs" / "emulator.log",
-        marker=str(data_folder(settings)),
+        marker=f"{PROGRAM.name} --state {data_folder(settings)} --apis ",
         leftover_s=30,  # a child of it may still be saving
     )
 

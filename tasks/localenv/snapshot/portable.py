@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Literal
 
+from .. import private
 from ..ages import ago
 from ..disk import disk_errors, no_space
 from ..errors import UsageError
@@ -112,7 +113,7 @@ def _writer(raw: IO[bytes], path: Path) -> tarfile.TarFile:
 
 def _extract(path: Path, tar: Members, file: File, target: Path) -> None:
     digest = hashlib.sha256()
-    with target.open("wb") as out:
+    with private.create(target) as out:
         for chunk in tar.chunks():
             digest.update(chunk)
             out.write(chunk)
@@ -143,8 +144,8 @@ def _opened(path: Path) -> Iterator[Members]:
 
 
 @contextmanager
-def _created(part: Path) -> Iterator[io.BufferedWriter]:
-    with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as raw:
+def _created(part: Path) -> Iterator[IO[bytes]]:
+    with private.create(part) as raw:
         yield raw
         raw.flush()
         os.fsync(raw.fileno())

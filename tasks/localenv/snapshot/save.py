@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .. import VERSION, shell
+from .. import VERSION, private, shell
 from ..cognito.emulated import Door, users_of
 from ..cognito.users import look_for_pool
 from ..disk import disk_errors
@@ -186,7 +186,7 @@ def _users(settings: Settings, folder: Path) -> Users | None:
     state = door(settings).fetch()
     pool = look_for_pool(settings)
     path = folder / POOL_FILE
-    path.write_bytes(state)
+    private.write(path, state)
     own = [user for user in users_of(state) if pool and user[0] == pool.id]
     return Users(pool.id if pool else "", len(own), describe(path))
 

@@ -9,13 +9,14 @@ from __future__ import annotations
 import json
 import re
 import secrets
-import shutil
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .. import ownership, private
 from ..disk import disk_errors
+from ..engines import room_for_server
 from ..errors import LocalEnvError, UsageError
 from ..postgres import databases, guest
 from ..reading import is_there, read_bytes
@@ -84,15 +85,16 @@ class Shelf:
         made = secrets.token_hex(4)
         folder = self.folder / f".new-{made}"
         with disk_errors(self.folder):
-            self.folder.mkdir(parents=True, exist_ok=True)
-            folder.mkdir(mode=0o700)
+            ownership.folder(self.settings, self.folder.name)
+            private.make_folder(folder)
         return made, folder
 
     def complete(self, folder: Path, manifest: Manifest, target: Path) -> None:
         """Write the manifest and put the snapshot in its place, in that order. What was there is removed."""
         write_whole(folder / MANIFEST, manifest.as_json())
         former = self._put_aside(target)
-        folder.replace(target)
+        with disk_errors(self.folder):
+            _move(folder, target)
         if former:
             self._remove(former)
 
@@ -104,7 +106,8 @@ class Shelf:
 
     def discard(self, folder: Path) -> None:
         """Remove the folder of a snapshot that was only needed for a while."""
-        shutil.rmtree(folder, ignore_errors=True)
+        with suppress(OSError):
+            _remove(folder)
 
     def read_before(self) -> Manifest:
         """Read what a restore that is under way goes back to."""
@@ -218,7 +221,8 @@ class Shelf:
             self.remove(self.before)
         elif self.before.is_dir():
             former = self._put_aside(self.folder / BEFORE)
-            self.before.replace(self.folder / BEFORE)
+            with disk_errors(self.folder):
+                _move(self.before, self.folder / BEFORE)
             if former:
                 self._remove(former)
         self.forget()
@@ -252,35 +256,67 @@ class Shelf:
     def _settle(self, folder: Path) -> str:
         """Complete a snapshot that only lacks its place, remove any other."""
         kind, _, own = folder.name.partition("-")
-        with suppress(LocalEnvError):
+        with suppress(OSError, LocalEnvError):
             name = _manifest_of(folder, folder.name).name
-            if kind == ".new" and not (self.folder / name).exists():
-                folder.replace(self.folder / name)
+            if kind == ".new" and not (self.folder / name / MANIFEST).exists():
+                _move(folder, self.folder / name)
                 return f"snapshot {name} is complete"
         self._remove(folder)
         return f"removed {own}"
 
     def _put_aside(self, target: Path) -> Path | None:
-        """Take a snapshot's name away; where it is damaged, a new id stands for it."""
-        if not target.exists():
+        """Take a snapshot's name away; where it is damaged, a new id stands for it. Files of the user's stay there."""
+        if not (target / MANIFEST).exists():
             return None
         try:
             own = _manifest_of(target, target.name).id
         except LocalEnvError:
             own = secrets.token_hex(4)
         aside = self.folder / f".old-{own}"
-        if aside.exists():
-            shutil.rmtree(aside)
-        target.replace(aside)
+        with disk_errors(self.folder):
+            if aside.exists():
+                _remove(aside)
+            _move(target, aside)
         return aside
 
     def _remove(self, folder: Path) -> None:
-        """Remove the clone of a folder that was put aside, then the folder, which tells of the clone."""
-        with databases.maintenance(self.settings.postgres) as conn:
+        """Remove a folder that was put aside, and its clone.
+
+        The files first: on a full disk the server may need their room. The folder last: its name tells of the clone.
+        """
+        with disk_errors(self.folder):
+            ownership.clear(folder, ownership.SNAPSHOT)
+        with room_for_server(self.settings), databases.maintenance(self.settings.postgres) as conn:
             for clone in self.clones(conn):
                 if clone.id == folder.name.partition("-")[2]:
                     databases.drop(conn, clone.database)
-        shutil.rmtree(folder, ignore_errors=True)
+        with disk_errors(self.folder):
+            _remove(folder)
+
+
+def _move(source: Path, target: Path) -> None:
+    """Give a snapshot's folder another name. Files of the user's are left behind, or found there already.
+
+    The manifest goes first where the snapshot is taken away and comes last where it is put: what is cut short is none.
+    """
+    if not target.exists() and not ownership.has_strangers(source, ownership.SNAPSHOT):
+        source.replace(target)
+        return
+    private.make_folder(target)
+    names = [path.name for path in ownership.removable(source, ownership.SNAPSHOT) if path != source]
+    names = names or sorted(path.name for path in source.iterdir())
+    is_leaving = target.name.startswith(".old-")
+    for name in sorted(names, key=lambda name: (name == MANIFEST) != is_leaving):
+        (source / name).replace(target / name)
+    with suppress(OSError):  # it has files of the user's
+        source.rmdir()
+
+
+def _remove(folder: Path) -> None:
+    """Remove a snapshot's folder, but for what this tool did not write."""
+    if not ownership.clear(folder, ownership.SNAPSHOT):
+        with suppress(FileNotFoundError):
+            folder.rmdir()
 
 
 def _manifest_of(folder: Path, shown: str) -> Manifest:

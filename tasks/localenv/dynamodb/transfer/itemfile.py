@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+from ... import private
 from ...disk import disk_errors
 from ...errors import UsageError
 from ...reading import lines, opened, plain, require_utf8
@@ -45,6 +46,8 @@ class Written:
 def write_lines(path: Path, items: Iterable[Item]) -> Written:
     """Write items to a file, compressed where its name ends in .gz: all of them, or the file stays as it was.
 
+    They may be of production, and are for the owner of the file alone.
+
     Raises PreflightFailed for a full disk or a folder that may not be written to, UsageError where there is none.
     """
     need_folder(path.parent)
@@ -54,7 +57,7 @@ def write_lines(path: Path, items: Iterable[Item]) -> Written:
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         with disk_errors(path.parent):
-            with part.open("wb") as raw:
+            with private.create(part) as raw:
                 written = _write(raw, items, compressed=path.suffix == ".gz")
                 os.fsync(raw.fileno())
             part.replace(path)

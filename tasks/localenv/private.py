@@ -1,0 +1,83 @@
+"""The one door to folders and files that are for their owner's eyes alone: modes 0700 and 0600, whatever the umask.
+
+All of the state folder goes through here, the index of checkouts, and what else may hold a password. Links are not
+followed at the last part of a path, and what is there and no plain file is not opened.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import stat
+from pathlib import Path
+from typing import IO
+
+FOLDER_MODE = 0o700
+FILE_MODE = 0o600
+OTHERS = 0o077
+"""The bits of group and others."""
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder, and those above it that are missing, for their owner alone. One that is there stays as it is."""
+    if path.is_dir():
+        return
+    try:
+        path.mkdir(mode=FOLDER_MODE)
+        path.chmod(FOLDER_MODE)  # a umask may have taken bits of the owner too
+    except FileNotFoundError:
+        if path == path.parent:
+            raise
+        make_folder(path.parent)
+        make_folder(path)
+    except FileExistsError:
+        if not path.is_dir():  # else another command has made it meanwhile
+            raise
+
+
+def descriptor(path: Path, flags: int) -> int:
+    """Open a file, which is made where the flags say so, and close it to others where an earlier version had not."""
+    # Without O_NONBLOCK a pipe of that name would make us wait for its other end.
+    opened = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, FILE_MODE)
+    found = os.fstat(opened)
+    if not stat.S_ISREG(found.st_mode):
+        os.close(opened)
+        raise OSError(errno.EEXIST, "not a plain file", str(path))
+    if stat.S_IMODE(found.st_mode) != FILE_MODE and flags & (os.O_WRONLY | os.O_RDWR):
+        with contextlib.suppress(PermissionError):  # another user's, who lets us write
+            os.fchmod(opened, FILE_MODE)
+    return opened
+
+
+def create(path: Path) -> IO[bytes]:
+    """Open a file to be written from its beginning."""
+    return os.fdopen(descriptor(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), "wb")
+
+
+def append(path: Path) -> IO[bytes]:
+    """Open a file to be written on at its end."""
+    return os.fdopen(descriptor(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND), "ab")
+
+
+def write(path: Path, content: str | bytes, *, durably: bool = False) -> None:
+    """Write a file, whole or not at all; `durably`: on the disk itself, before its name leads to it."""
+    fresh = path.with_name(f"{path.name}.{os.getpid()}.new")
+    try:
+        with create(fresh) as file:
+            file.write(content.encode() if isinstance(content, str) else content)
+            if durably:
+                file.flush()
+                os.fsync(file.fileno())
+        fresh.replace(path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            fresh.unlink()
+        raise
+
+
+def close_to_others(path: Path) -> None:
+    """Take every right of group and others from a folder or file of an earlier version. A link has none of its own."""
+    mode = path.lstat().st_mode
+    if mode & OTHERS and not stat.S_ISLNK(mode):
+        path.chmod(stat.S_IMODE(mode) & ~OTHERS)
