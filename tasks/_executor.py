@@ -157,13 +157,19 @@ class GraphRun:
             self._release_lock()
         started = time.monotonic()
         self.results[node.task] = sentence = node.task(c, **node.arguments)
+        run.require_saved()
         if not node.reads or isinstance(sentence, str):
             self.reporter.done(node.name, time.monotonic() - started, sentence or "")
         return "ran"
 
     def _view(self, node: Node, *, interactive: bool) -> Run:
         return self.shared.for_step(
-            node.name, node.arguments, requested=node.requested, typed=node.typed, interactive=interactive
+            node.name,
+            node.arguments,
+            requested=node.requested,
+            typed=node.typed,
+            interactive=interactive,
+            proves=not node.reads,
         )
 
     def _plan(self, node: Node) -> str:

@@ -56,7 +56,8 @@ class Run:
     """One step's view of the run, given to its body and check as `c.step`.
 
     `typed` is True for a task that the user named on the command line, `requested` also for one that a typed
-    aggregate stands for. `interactive` is True when the step has the terminal to itself and may ask.
+    aggregate stands for. `interactive` is True when the step has the terminal to itself and may ask. `proves` is
+    True for a step that may only say "ok" when what it wrote or found is on disk.
     """
 
     name: str
@@ -66,15 +67,33 @@ class Run:
     requested: bool = True
     typed: bool = True
     interactive: bool = True
+    proves: bool = True
     _settings: _Once | None = None
 
     @classmethod
     def shared(cls, options: Options, reporter: Reporter) -> Run:
         return cls("", options, reporter, _settings=_Once(options))
 
-    def for_step(self, name: str, arguments: dict[str, Any], *, requested: bool, typed: bool, interactive: bool) -> Run:
+    def for_step(
+        self,
+        name: str,
+        arguments: dict[str, Any],
+        *,
+        requested: bool,
+        typed: bool,
+        interactive: bool,
+        proves: bool = True,
+    ) -> Run:
         may_ask = interactive and sys.stdin is not None and sys.stdin.isatty()
-        return replace(self, name=name, arguments=arguments, requested=requested, typed=typed, interactive=may_ask)
+        return replace(
+            self,
+            name=name,
+            arguments=arguments,
+            requested=requested,
+            typed=typed,
+            interactive=may_ask,
+            proves=proves,
+        )
 
     @property
     def settings(self) -> Settings:
@@ -141,8 +160,16 @@ class Run:
         except EOFError:
             return ""
 
+    def require_saved(self) -> None:
+        """Raise where the step proves something and the emulator cannot save it; before its result is shown."""
+        if self.proves:
+            from .localenv import saved
+
+            saved.require_saved()
+
     def emit(self, data: Any, text: str | Callable[[], str]) -> None:
         """Print the step's result on stdout: `data` as JSON with --format json, else `text`."""
+        self.require_saved()
         if self.format == "json":
             show(envelope(self.name, data))
         else:

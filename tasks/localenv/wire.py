@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from http.client import HTTPConnection, HTTPException
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
+from . import saved
 from .errors import LocalEnvError, ServiceFailed
 
 if TYPE_CHECKING:
@@ -138,6 +139,8 @@ class LocalApi:
             connection.request("POST", "/", body, headers)
             answer = connection.getresponse()
             text = answer.read()
+            if answer.getheader(saved.HEADER):
+                saved.note(self._endpoint)
         except (OSError, HTTPException) as error:
             connection.close()
             raise ServiceFailed(

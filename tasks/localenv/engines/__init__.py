@@ -12,11 +12,11 @@ from types import SimpleNamespace
 from typing import Any
 
 from ..disk import disk_errors
-from ..errors import ConfirmationNeeded, PreflightFailed
+from ..errors import ConfirmationNeeded, LocalEnvError, PreflightFailed
 from ..parallel import side_by_side
 from ..ports import PortsTaken
 from ..settings import Settings
-from . import claims, following
+from . import claims, emulator, following
 from .claims import Move
 from .embedded import make_way
 from .service import Component, Deadline, LogLine, Say, ServiceName, ServiceState
@@ -109,19 +109,33 @@ def is_down(settings: Settings) -> bool:
     )
 
 
-def down(settings: Settings, say: Say) -> None:
-    """Stop every service and keep its data; forget the choice of the engine."""
+def unsaved(settings: Settings) -> list[str]:
+    """Name what stopping the services now would lose, since it cannot be saved."""
+    return emulator.unsaved(settings)
+
+
+def down(settings: Settings, say: Say, *, lose: bool = False) -> None:
+    """Stop every service and keep its data; forget the choice of the engine.
+
+    Raises ConfirmationNeeded before anything is stopped where that would `lose` what cannot be saved.
+    """
+    if not lose:
+        emulator.require_saved(settings)
+    was_unclean = emulator.unclean_end(settings) and not emulator.make_daemon(settings).is_alive
     with disk_errors(settings.state_dir):
         for engine in _engines_in_question(settings):
             side_by_side([partial(part.stop, say) for part in _components(engine, settings)])
-        make_way(settings, [], say)
+        make_way(settings, [], say, lose=lose)
         forget_choice(settings.state_dir)
+    lost = emulator.unclean_end(settings)
+    if lost and not lose and not was_unclean:
+        raise LocalEnvError(f"the AWS emulator: {lost}", hint="run `inv initial-setup`: it repairs what the seeds made")
 
 
-def restart(settings: Settings, say: Say) -> list[ServiceState]:
-    """Stop every service and start it again under the same engine."""
+def restart(settings: Settings, say: Say, *, lose: bool = False) -> list[ServiceState]:
+    """Stop every service and start it again under the same engine; `lose` as for `down`."""
     kept = read_choice(settings.state_dir)
-    down(settings, say)
+    down(settings, say, lose=lose)
     if kept:
         keep_choice(settings.state_dir, kept)
     return up(settings, say)
@@ -145,7 +159,7 @@ def destroy(settings: Settings, say: Say) -> None:
         for engine in _engines_in_question(settings, all_known=True):
             for part in _components(engine, settings):
                 part.destroy(say)
-        make_way(settings, [], say)
+        make_way(settings, [], say, lose=True)
         for folder in _traces(settings):
             shutil.rmtree(folder)
         forget_choice(settings.state_dir)
@@ -230,5 +244,6 @@ __all__ = [
     "look_if_up",
     "moves",
     "restart",
+    "unsaved",
     "up",
 ]

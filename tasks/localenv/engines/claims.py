@@ -20,7 +20,7 @@ PROJECT = re.compile(r"[a-z0-9-]+-[0-9a-f]{6}")
 """What `settings.project_id` makes."""
 OURS = (
     re.compile(r"\bcluster_name=(\S+)"),
-    re.compile(r"/emulator_server\.py --state (.+?) --apis "),
+    re.compile(r"/emulator_server(?:\.py)? --state (.+?) --apis "),
     re.compile(r"DynamoDBLocal\.jar .*-dbPath (.+?) -disableTelemetry"),
 )
 """How the embedded engine's programs are started, in every checkout; the group tells them apart."""

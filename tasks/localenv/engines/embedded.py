@@ -26,10 +26,11 @@ def components(settings: Settings) -> list[Component]:
     return [*found, Emulator(settings, tuple(emulated))] if emulated else found
 
 
-def make_way(settings: Settings, parts: Sequence[Component], say: Say) -> None:
+def make_way(settings: Settings, parts: Sequence[Component], say: Say, *, lose: bool = False) -> None:
     """Stop what runs but is not wanted any more, such as the jar after DYNAMODB_LOCAL_JAR was unset.
 
     Before anything starts: the port of one may be wanted by another.
+    Raises ConfirmationNeeded where that would `lose` what the emulator cannot save.
     """
     wanted = [part for part in parts if isinstance(part, (EmbeddedPostgres, Emulator, DynamoDBLocal))]
     for part in wanted:
@@ -37,5 +38,7 @@ def make_way(settings: Settings, parts: Sequence[Component], say: Say) -> None:
     for module in (embedded_postgres, emulator, dynamodb_jar):
         daemon = module.make_daemon(settings)
         if daemon.lease not in [part.daemon.lease for part in wanted] and daemon.is_alive:
+            if module is emulator and not lose:
+                emulator.require_saved(settings)
             daemon.stop(signal.SIGINT if module is embedded_postgres else signal.SIGTERM, within_s=60)
             say(f"{daemon.name} stopped: it is not part of the settings that .env has now")
