@@ -16,6 +16,7 @@ from .. import shell
 from ..settings import Settings
 from .docker_messages import clean, explain
 from .docker_preflight import DockerTools, find_docker
+from .dynamodb_jar import origins
 
 FILES = ("docker-compose.yml", "docker-compose.override.yml", "docker-compose.override.yaml")
 NOT_OURS = ("COMPOSE_FILE", "COMPOSE_PATH_SEPARATOR", "COMPOSE_PROJECT_NAME", "DOCKER_CONTEXT")
@@ -104,6 +105,7 @@ def variables(settings: Settings) -> dict[str, str]:
         "POSTGRES_PASSWORD": settings.postgres.password,
         "POSTGRES_PORT": str(settings.postgres.port),
         "DYNAMODB_PORT": str(settings.dynamodb.port),
+        "DYNAMODB_CORS": origins(settings),
     }
 
 
