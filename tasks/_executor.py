@@ -150,6 +150,7 @@ class GraphRun:
             if not holds_lock:
                 reason = self._reason_to_skip(node, c)  # a run that held the lock meanwhile may have done it
         if reason is not None:
+            run.require_saved()
             if not self._quiet:
                 self.reporter.skipped(node.name, reason)
             return "skipped"

@@ -54,6 +54,6 @@ def visit(url: str, profile: Path, *options: str) -> str:
         "--virtual-time-budget=15000",
         "--dump-dom",
     ]
-    done = subprocess.run([*command, url], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run([*command, url], capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout

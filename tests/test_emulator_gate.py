@@ -227,7 +227,7 @@ def test_what_is_no_origin_is_a_usage_error_with_its_place(text: str) -> None:
 
 def exchange(endpoint: Endpoint, text: str) -> tuple[int, dict[str, str], str]:
     """Send raw bytes; return status, headers and body of the answer; status 0 for none."""
-    with socket.create_connection((endpoint.host, endpoint.port), timeout=20) as connection:
+    with socket.create_connection((endpoint.host, endpoint.port), timeout=60) as connection:
         connection.sendall(text.encode("latin-1"))
         said = b""
         while chunk := connection.recv(65536):

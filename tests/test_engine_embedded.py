@@ -87,7 +87,7 @@ def listening(pid: int) -> list[str]:
     return sorted(row[1] for row in rows if row[3] == "0A" and row[9] in inodes)
 
 
-def eventually(condition: Callable[[], bool], seconds: float = 20) -> None:
+def eventually(condition: Callable[[], bool], seconds: float = 90) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "it did not come true in time"

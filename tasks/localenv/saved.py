@@ -6,7 +6,9 @@ before they stop it. Amazon's DynamoDB Local and Postgres write before they answ
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import time
 from collections import Counter
 from collections.abc import Mapping
@@ -23,24 +25,28 @@ HEADER = "X-Localenv-Unsaved"
 """In an answer of the emulator: how many changes are in memory alone, where there are any."""
 PATH = "/_localenv/save"
 LOOK_S, ANSWER_S, SAVE_S = 2.0, 10.0, 60.0
-HINT = "free some space on its disk: then it saves by itself, and `inv check` says so"
-
 _noted: Counter[Endpoint] = Counter()
 _on_disk: Counter[Endpoint] = Counter()
 
 
 @dataclass(frozen=True)
 class Unsaved:
-    """What is in the emulator's memory alone: why, since when, and how many changes of each API."""
+    """What is in the emulator's memory alone: why, since when, how many changes of each API, and for which folder."""
 
     reason: str
     since: float
     changes: Mapping[str, int]
+    folder: str
+
+    @property
+    def remedy(self) -> str:
+        is_full = self.reason in (os.strerror(errno.ENOSPC), os.strerror(errno.EDQUOT))
+        return f"free some space on the disk of {self.folder}" if is_full else f"make {self.folder} writable"
 
     def __str__(self) -> str:
         counted = " and ".join(f"{n:,} change{'s'[: n != 1]} of {name}" for name, n in sorted(self.changes.items()))
         clock = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(self.since))
-        return f"{counted or 'what was saved before'} since {clock}: {self.reason}"
+        return f"{counted or 'what was saved before'} since {clock}: {self.folder}: {self.reason}"
 
 
 def note(endpoint: Endpoint) -> None:
@@ -58,7 +64,10 @@ def require_saved() -> None:
             continue
         found = ask(endpoint)
         if found:
-            raise PreflightFailed(f"the AWS emulator cannot save what it holds: {found}", hint=HINT)
+            raise PreflightFailed(
+                f"the AWS emulator cannot save what it holds: {found}",
+                hint=f"{found.remedy}: then it saves by itself, and `inv check` says so",
+            )
         _on_disk[endpoint] = max(_on_disk[endpoint], count)
 
 
@@ -88,7 +97,7 @@ def _exchange(endpoint: Endpoint, method: str, timeout_s: float) -> Unsaved | No
         if answer.status == 204:
             return None
         told = json.loads(text)
-        return Unsaved(str(told["reason"]), float(told["since"]), dict(told["changes"]))
+        return Unsaved(str(told["reason"]), float(told["since"]), dict(told["changes"]), str(told["folder"]))
     except (OSError, HTTPException) as error:
         raise ServiceFailed(
             f"the AWS emulator at {endpoint} did not say that all is saved: {error or type(error).__name__}",

@@ -111,7 +111,8 @@ def is_down(settings: Settings) -> bool:
 
 def unsaved(settings: Settings) -> list[str]:
     """Name what stopping the services now would lose, since it cannot be saved."""
-    return emulator.unsaved(settings)
+    found = emulator.find_unsaved(settings)
+    return [f"lose {found}"] if found else []
 
 
 def down(settings: Settings, say: Say, *, lose: bool = False) -> None:

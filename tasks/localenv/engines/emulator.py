@@ -80,6 +80,7 @@ class Emulator:
         if self.daemon.is_alive:
             self._end()
             say(f"{' and '.join(self.services)} stopped")
+        saved.forget()
 
     def belongings(self) -> list[str]:
         return [str(self.folder)] if self.folder.exists() else []
@@ -98,7 +99,6 @@ class Emulator:
 
     def _end(self) -> None:
         self.daemon.stop(signal.SIGTERM, within_s=60)  # it saves first
-        saved.forget()
 
     def _status(self, alive: bool) -> tuple[Status, str]:
         if not alive:
@@ -188,28 +188,27 @@ def unclean_end(settings: Settings) -> str:
     return f"it was ended before it could save; what was written since {clock} is lost"
 
 
-def unsaved(settings: Settings) -> list[str]:
-    """Name what would be lost with the running emulator: what is in its memory alone and cannot be saved now.
+def find_unsaved(settings: Settings) -> saved.Unsaved | None:
+    """Return what would be lost with the running emulator: what is in its memory alone and cannot be saved now.
 
     Of one that runs and does not answer nothing is known; `unclean_end` tells afterwards.
     """
     daemon = make_daemon(settings)
     if not daemon.is_alive or not daemon.pid:
-        return []
+        return None
     try:
-        found = saved.ask(address(settings, daemon))
+        return saved.ask(address(settings, daemon))
     except LocalEnvError:
-        return []
-    return [f"lose {found}"] if found else []
+        return None
 
 
 def require_saved(settings: Settings) -> None:
     """Refuse to end an emulator that could not save what it holds. Raises ConfirmationNeeded."""
-    lost = unsaved(settings)
-    if lost:
+    found = find_unsaved(settings)
+    if found:
         raise ConfirmationNeeded(
-            f"ending the AWS emulator would {lost[0]}",
-            hint="free some space on its disk, or run `inv env.down --yes` to lose that",
+            f"ending the AWS emulator would lose {found}",
+            hint=f"{found.remedy}, or run `inv env.down --yes` to lose that",
         )
 
 

@@ -204,8 +204,9 @@ def close_to_others(folder: Path) -> None:
     """Take what is in the folder from all but its owner: an earlier version left it readable."""
     for parent, _, names in os.walk(folder):
         for path in (Path(parent), *(Path(parent, name) for name in names)):
-            if not path.is_symlink() and path.stat().st_mode & 0o077:
-                path.chmod(path.stat().st_mode & 0o700)
+            with contextlib.suppress(OSError):  # who does not own it cannot write it either, and is told so then
+                if not path.is_symlink() and path.stat().st_mode & 0o077:
+                    path.chmod(path.stat().st_mode & 0o700)
 
 
 def log(text: str) -> None:

@@ -132,7 +132,7 @@ class Server:
         failure = await self.store.save() if method == "POST" else self.store.failure
         if failure is None:
             return await answer(send, 204)
-        told = {"reason": failure.reason, "since": failure.since, "changes": dict(self.store.changes)}
+        told = {**vars(failure), "changes": dict(self.store.changes), "folder": str(self.store.folder)}
         return await answer(send, 507, json.dumps(told).encode())
 
     async def _exchange_cognito(self, method: str, receive: Receive, send: Send) -> None:
