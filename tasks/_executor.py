@@ -199,6 +199,7 @@ class GraphRun:
         c = self.context_for(node, run, alone=alone)
         reason = self._reason_to_skip(node, c)
         if reason is not None:
+            run.require_saved()
             self._skipped.append((node.name, reason))
             if self._holds_lock:
                 self._tell_skipped()
@@ -212,6 +213,7 @@ class GraphRun:
         self._begun.add(id(node))
         started = time.monotonic()
         self.results[node.task] = sentence = node.task(c, **node.arguments)
+        run.require_saved()
         if not node.shows or isinstance(sentence, str):
             self.reporter.done(node.name, time.monotonic() - started, sentence or "")
         return "ran"

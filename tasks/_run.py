@@ -57,7 +57,8 @@ class Run:
     """One step's view of the run, given to its body and check as `c.step`.
 
     `typed` is True for a task that the user named on the command line, `requested` also for one that a typed
-    aggregate stands for. `interactive` is True when the step has the terminal to itself and may ask.
+    aggregate stands for. `interactive` is True when the step has the terminal to itself and may ask. `effect` is what
+    the step does to data.
     """
 
     name: str
@@ -201,8 +202,16 @@ class Run:
         except EOFError:
             return ""
 
+    def require_saved(self) -> None:
+        """Raise where the step wrote something and the emulator cannot save it; before its result is shown."""
+        if not self.effect.reads:
+            from .localenv import saved
+
+            saved.require_saved()
+
     def emit(self, data: Any, text: str | Callable[[], str]) -> None:
         """Print the step's result on stdout: `data` as JSON with --format json, else `text`."""
+        self.require_saved()
         if self.format == "json":
             show(envelope(self.name, data))
         else:

@@ -104,26 +104,41 @@ def up(c: StepContext) -> str:
     )
 
 
-@step(effect=WRITES, check=_is_down)
-def down(c: StepContext) -> str:
+LOSE = "stop also where that loses what could not be saved, as on a full disk"
+
+
+def _require_yes_to_lose(c: StepContext, yes: bool) -> bool:
+    """Ask before what cannot be saved is lost. Returns whether there is any."""
+    from .localenv import engines
+
+    lost = engines.unsaved(c.step.settings)
+    if lost:
+        c.step.require_yes(lost, yes=yes)
+    return bool(lost)
+
+
+@step(effect=WRITES, check=_is_down, help={"yes": LOSE})
+def down(c: StepContext, yes: bool = False) -> str:
     """Stop the services and keep their data."""
     from .localenv import engines
 
     if not c.step.settings.is_local:
         return NOTHING_LOCAL
-    engines.down(c.step.settings, c.step.say)
-    return "stopped; the data is kept"
+    lose = _require_yes_to_lose(c, yes)
+    engines.down(c.step.settings, c.step.say, lose=lose)
+    return "stopped; what could not be saved is lost" if lose else "stopped; the data is kept"
 
 
-@step(effect=WRITES, check=_is_elsewhere)
-def restart(c: StepContext) -> str:
+@step(effect=WRITES, check=_is_elsewhere, help={"yes": LOSE})
+def restart(c: StepContext, yes: bool = False) -> str:
     """Stop the services and start them again, with their data."""
     from .localenv import engines
 
     if not c.step.settings.is_local:
         return NOTHING_LOCAL
+    lose = _require_yes_to_lose(c, yes)
     _claim_ports(c)
-    states = engines.restart(c.step.settings, c.step.say)
+    states = engines.restart(c.step.settings, c.step.say, lose=lose)
     _adopt(c)
     return _listed(states)
 

@@ -28,7 +28,10 @@ PREFLIGHT = 6
 )
 def check(c: StepContext, limit: int = 20, format: str = "text") -> str | None:
     """Prove that users, user pool and items belong together."""
+    from .localenv import saved
+
     report = examine(c, limit)
+    saved.require_saved()
     error = complaint(report) if report.total else None
     if c.step.format == "json":
         _output.show(_output.envelope(c.step.name, _typed(report.as_dict()), error=error))

@@ -9,6 +9,7 @@ import os
 import shutil
 import signal
 import socket
+import sys
 import uuid
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import replace
@@ -21,6 +22,7 @@ from tasks.localenv import engines
 from tasks.localenv.errors import LocalEnvError
 from tasks.localenv.settings import Settings, read_settings
 from tests import durations, environments, reliability
+from tests.browser import find_browser
 from tests.environments import Finished, environment, inv, permitted, reachable
 
 JAR = os.environ.get("DYNAMODB_LOCAL_JAR", "")
@@ -50,11 +52,15 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     reliability.mark(items)
-    if not JAR:
-        skip = pytest.mark.skip(reason="DYNAMODB_LOCAL_JAR does not name Amazon's DynamoDBLocal.jar")
-        for item in items:
-            if item.get_closest_marker("jar"):
-                item.add_marker(skip)
+    reasons = {
+        "jar": "" if JAR else "DYNAMODB_LOCAL_JAR does not name Amazon's DynamoDBLocal.jar",
+        "browser": "" if find_browser() else "no Chromium is installed",
+        "tmpfs": "" if sys.platform == "linux" and os.geteuid() == 0 else "only root on Linux mounts a file system",
+    }
+    for item in items:
+        for marker, reason in reasons.items():
+            if reason and item.get_closest_marker(marker):
+                item.add_marker(pytest.mark.skip(reason=reason))
 
 
 @pytest.hookimpl(wrapper=True)

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from tasks.localenv.cognito.emulated import Door
-from tasks.localenv.engines.emulator_server import changed_state, is_permitted
+from tasks.localenv.engines.emulator_server.inside import changed_state
+from tasks.localenv.engines.emulator_server.server import is_permitted
 from tasks.localenv.errors import LocalEnvError
 from tasks.localenv.settings import Settings
 
@@ -47,19 +48,27 @@ def test_a_call_without_target_is_for_s3(method: str, state: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("method", "client", "token", "permitted"),
+    ("method", "path"), [("POST", "/oauth2/token"), ("GET", "/oauth2/authorize"), ("GET", "/logout")]
+)
+def test_a_page_for_signing_in_changes_cognito(method: str, path: str) -> None:
+    assert changed_state({**request(method), "path": path}) == "cognito"
+
+
+@pytest.mark.parametrize(
+    ("method", "tokens", "permitted"),
     [
-        ("GET", "127.0.0.1", b"word", True),
-        ("PUT", "::1", b"word", True),
-        ("GET", "127.0.0.1", b"wor", False),
-        ("GET", "127.0.0.1", b"", False),
-        ("GET", "10.0.0.7", b"word", False),
-        ("OPTIONS", "127.0.0.1", b"word", False),  # what a web page would have to ask first
-        ("DELETE", "127.0.0.1", b"word", False),
+        ("GET", [b"word"], True),
+        ("PUT", [b"word"], True),
+        ("GET", [b"wor"], False),
+        ("GET", [b""], False),
+        ("GET", [], False),
+        ("GET", [b"word", b"word"], False),
+        ("OPTIONS", [b"word"], False),  # what a web page would have to ask first
+        ("DELETE", [b"word"], False),
     ],
 )
-def test_the_door_opens_to_who_knows_the_token(method: str, client: str, token: bytes, permitted: bool) -> None:
-    scope = {"type": "http", "method": method, "client": (client, 1), "headers": [(b"X-Localenv-Token", token)]}
+def test_the_door_opens_to_who_knows_the_token(method: str, tokens: list[bytes], permitted: bool) -> None:
+    scope = {"type": "http", "method": method, "headers": [(b"X-Localenv-Token", token) for token in tokens]}
     assert is_permitted(scope, "word") is permitted
     assert not is_permitted(scope, "")
 

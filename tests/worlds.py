@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 from unittest import mock
 
 from tasks.localenv import engines
-from tasks.localenv.cognito.emulated import users_of
 from tasks.localenv.cognito.users import find_pool, look_for_pool
 from tasks.localenv.dynamodb import copies, schema
 from tasks.localenv.dynamodb.client import connect as connect_dynamodb
 from tasks.localenv.dynamodb.scan import scan
+from tasks.localenv.engines.emulator_server.inside import users_of
 from tasks.localenv.people import read_people
 from tasks.localenv.postgres import contents, databases, setup
 from tasks.localenv.postgres.connection import connect

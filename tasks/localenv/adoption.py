@@ -9,9 +9,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from . import engines
-from .cognito.emulated import renamed
 from .cognito.users import look_for_pool
 from .disk import disk_errors
+from .engines.emulator_server.inside import renamed
 from .kept import keep_project, kept_project
 from .postgres import databases, ledger
 from .snapshot.save import door

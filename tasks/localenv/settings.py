@@ -59,6 +59,7 @@ class Settings:
     session_token: str = ""
     hook_wait_s: float = 60
     hook_timeout_s: float = 600
+    cors_origins: tuple[str, ...] = ("loopback",)
     prod_postgres: PostgresAddress | None = None
     prod_reading: PostgresAddress | None = None
     prod_account: str = ""
@@ -138,6 +139,7 @@ def read_settings(
         prod_account=values["PROD_AWS_ACCOUNT_ID"],
         hook_wait_s=values["LOCALENV_HOOK_WAIT_S"],
         hook_timeout_s=values["LOCALENV_HOOK_TIMEOUT_S"],
+        cors_origins=values["LOCALENV_CORS_ORIGINS"],
         security_group=values["DB_SG_ID"],
         security_group_rule=values["DB_SG_RULE_ID"],
         workspace_ip=values["GITPOD_IP"],

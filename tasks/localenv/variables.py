@@ -8,12 +8,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from .addresses import parse_checkip_url, parse_endpoint, parse_postgres_url
 from .errors import LocalEnvError, UsageError
 
 TARGETS = ("local", "prod")
 ENGINES = ("auto", "docker", "embedded")
+LOOPBACK = "loopback"
+"""Among the allowed origins: every one on this machine, at any port."""
 
 
 @dataclass(frozen=True)
@@ -78,9 +81,34 @@ def seconds(text: str) -> float:
     return float(pattern(r"\d{1,5}", "a whole number of seconds")(text))
 
 
+def origins(text: str) -> tuple[str, ...]:
+    """Accept web origins with commas or spaces between them, as browsers write them; loopback stands for all here."""
+    return tuple(dict.fromkeys(one for word in re.split(r"[\s,]+", text.lower()) if word for one in [_origin(word)]))
+
+
+def _origin(text: str) -> str:
+    if text == LOOPBACK:
+        return text
+    try:
+        parts = urlsplit(text)
+        port, host = parts.port, parts.hostname or ""
+    except ValueError as error:
+        raise UsageError(f"{text!r} is not an origin: {error}") from error
+    allowed = re.fullmatch(r"[a-z0-9._-]+|[0-9a-f:.]+", host)
+    if not allowed or not parts.scheme or "@" in parts.netloc or parts.path.strip("/") or parts.query or parts.fragment:
+        raise UsageError(
+            f"{text!r} is not an origin such as http://localhost:3000",
+            hint=f"write scheme, host and port alone; the word {LOOPBACK} allows every origin on this machine",
+        )
+    name = f"[{host}]" if ":" in host else host
+    usual = {"http": 80, "https": 443}.get(parts.scheme)
+    return f"{parts.scheme}://{name}" + (f":{port}" if port and port != usual else "")
+
+
 VARIABLES = (
     Variable("LOCALENV_ENGINE", "auto", choice(*ENGINES)),
     Variable("LOCALENV_STATE_DIR", ".local"),
+    Variable("LOCALENV_CORS_ORIGINS", LOOPBACK, origins),
     Variable("LOCALENV_HOOK_WAIT_S", "60", seconds),
     Variable("LOCALENV_HOOK_TIMEOUT_S", "600", seconds),
     Variable(

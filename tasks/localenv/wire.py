@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping
 from http.client import HTTPConnection, HTTPException, HTTPResponse
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
+from . import saved
 from .answers import LARGEST_BYTES, OPERATIONS, read_json, require, shown
 from .errors import LocalEnvError, ServiceFailed
 from .retrying import BROKEN, PATIENCE_S, THROTTLED, Lost, Refused, persist
@@ -188,6 +189,8 @@ class LocalApi:
                 connection.request("POST", "/", body, headers)
                 with connection.getresponse() as answer:
                     text = _whole(answer)
+                if answer.getheader(saved.HEADER):
+                    saved.note(self._endpoint)
             except (OSError, HTTPException, ValueError) as error:
                 connection.close()
                 if wait.is_over or isinstance(error, TimeoutError):

@@ -1,17 +1,17 @@
 """The emulator's whole state of Cognito, fetched and replaced: pools, clients, users with their subs and passwords.
 
 No API of Cognito can give a user a chosen sub. The emulator that this project runs has a door of its own for that
-(engines/emulator_server.py), which opens to who can read its token.
+(engines/emulator_server), which opens to who can read its token.
 """
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from .. import saved
 from ..errors import LocalEnvError, ServiceFailed
 from ..waiting import at_most, hang_up, waiting
 from ..wire import require_permit
@@ -53,6 +53,8 @@ class Door:
                 connection.request(method, DOOR, body, {TOKEN_HEADER: self.token.read_text()})
                 with connection.getresponse() as answer:
                     text = answer.read()
+            if answer.getheader(saved.HEADER):
+                saved.note(self.endpoint)
         except FileNotFoundError as error:
             raise ServiceFailed("the AWS emulator is of an earlier version of this tool", hint=RESTART) from error
         except (OSError, HTTPException, ValueError) as error:
@@ -67,35 +69,3 @@ class Door:
         if answer.status >= 400:
             raise LocalEnvError(f"the AWS emulator does not take the pool: {text.decode(errors='replace')}")
         return text
-
-
-def users_of(state: bytes) -> list[tuple[str, str, str]]:
-    """List pool id, username and sub of every user in a state, sorted. Raises ValueError for what is none."""
-    found = []
-    try:
-        for pool in _pools(json.loads(state)):
-            for username, user in pool["_users"].items():
-                subs = [each.get("Value", "") for each in user.get("Attributes", ()) if each.get("Name") == "sub"]
-                found.append((str(pool["Id"]), str(username), "".join(subs)))
-    except (KeyError, TypeError, AttributeError) as error:
-        raise ValueError("no state of Cognito") from error
-    return sorted(found)
-
-
-def renamed(state: bytes, former: str, name: str) -> bytes:
-    """Give a state in which the pools called `former`, after the project that saved it, have the name of this one."""
-    data = json.loads(state)
-    for pool in _pools(data):
-        if pool.get("Name") == former:
-            pool["Name"] = name
-    return json.dumps(data).encode()
-
-
-def _pools(data: Any) -> list[dict[str, Any]]:
-    try:
-        found = list(data["payload"]["user_pools"]["data"].values())
-    except (KeyError, TypeError, AttributeError) as error:
-        raise ValueError("no state of Cognito") from error
-    if not all(isinstance(pool, dict) for pool in found):
-        raise ValueError("no state of Cognito")
-    return found

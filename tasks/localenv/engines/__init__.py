@@ -13,11 +13,11 @@ from typing import Any
 
 from .. import ownership
 from ..disk import disk_errors
-from ..errors import ConfirmationNeeded, PreflightFailed
+from ..errors import ConfirmationNeeded, LocalEnvError, PreflightFailed
 from ..parallel import side_by_side
 from ..ports import PortsTaken
 from ..settings import Settings
-from . import claims, following
+from . import claims, emulator, following
 from .claims import Move
 from .embedded import make_way
 from .postgres_home import find_home
@@ -113,17 +113,37 @@ def is_down(settings: Settings) -> bool:
     )
 
 
-def down(settings: Settings, say: Say) -> None:
-    """Stop every service and keep its data; forget the choice of the engine."""
+def unsaved(settings: Settings) -> list[str]:
+    """Name what stopping the services now would lose, since it cannot be saved."""
+    found = emulator.find_unsaved(settings)
+    return [f"lose {found}"] if found else []
+
+
+def down(settings: Settings, say: Say, *, lose: bool = False) -> None:
+    """Stop every service and keep its data; forget the choice of the engine.
+
+    Raises ConfirmationNeeded before anything is stopped where that would `lose` what cannot be saved.
+    """
+    if not lose:
+        emulator.require_saved(settings)
+    was_unclean = emulator.unclean_end(settings) and not emulator.make_daemon(settings).is_alive
     with disk_errors(settings.state_dir):
-        _stop(settings, say)
+        _stop(settings, say, lose=lose)
         forget_choice(settings.state_dir)
+    lost = emulator.unclean_end(settings)
+    if lost and not lose and not was_unclean:
+        raise LocalEnvError(f"the AWS emulator: {lost}", hint="run `inv initial-setup`: it repairs what the seeds made")
 
 
-def restart(settings: Settings, say: Say) -> list[ServiceState]:
-    """Stop every service and start it again under the same engine, whose choice need not be written anew."""
+def restart(settings: Settings, say: Say, *, lose: bool = False) -> list[ServiceState]:
+    """Stop every service and start it again under the same engine, whose choice need not be written anew.
+
+    `lose` as for `down`.
+    """
+    if not lose:
+        emulator.require_saved(settings)
     with disk_errors(settings.state_dir):
-        _stop(settings, say)
+        _stop(settings, say, lose=lose)
     return up(settings, say)
 
 
@@ -146,7 +166,7 @@ def destroy(settings: Settings, say: Say) -> None:
         for engine in _engines_in_question(settings, all_known=True):
             for part in _components(engine, settings):
                 part.destroy(say)
-        make_way(settings, [], say)
+        make_way(settings, [], say, lose=True)
         for place in _traces(settings):
             ownership.remove(place, say)
         for place in ownership.foreign(settings.state_dir):
@@ -179,10 +199,10 @@ def follow(settings: Settings, services: Sequence[ServiceName], lines: int = 20)
     return following.follow([source for part in parts for source in part.sources(services, lines)])
 
 
-def _stop(settings: Settings, say: Say) -> None:
+def _stop(settings: Settings, say: Say, *, lose: bool) -> None:
     for engine in _engines_in_question(settings):
         side_by_side([partial(part.stop, say) for part in _components(engine, settings)])
-    make_way(settings, [], say)
+    make_way(settings, [], say, lose=lose)
 
 
 def _start(part: Component, deadline: Deadline, say: Say) -> list[ServiceState] | PortsTaken:
@@ -250,5 +270,6 @@ __all__ = [
     "moves",
     "restart",
     "room_for_server",
+    "unsaved",
     "up",
 ]

@@ -18,7 +18,7 @@ from ..settings import Settings
 
 OURS = (
     re.compile(r"\bcluster_name=(\S+)"),
-    re.compile(r"/emulator_server\.py --state (.+?) --apis "),
+    re.compile(r"/emulator_server(?:\.py)? --state (.+?) --apis "),
     re.compile(r"DynamoDBLocal\.jar .*-dbPath (.+?) -disableTelemetry"),
 )
 """How the embedded engine's programs are started, in every checkout; the group tells them apart."""

@@ -19,6 +19,7 @@ from ..settings import Settings
 from ..waiting import waiting
 from .docker_messages import clean, explain
 from .docker_preflight import DockerTools, find_docker
+from .dynamodb_jar import origins
 from .service import Deadline
 
 FILES = ("docker-compose.yml", "docker-compose.override.yml", "docker-compose.override.yaml")
@@ -120,6 +121,7 @@ def variables(settings: Settings) -> dict[str, str]:
         "POSTGRES_PASSWORD": settings.postgres.password,
         "POSTGRES_PORT": str(settings.postgres.port),
         "DYNAMODB_PORT": str(settings.dynamodb.port),
+        "DYNAMODB_CORS": origins(settings),
     }
 
 

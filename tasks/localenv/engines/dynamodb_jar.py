@@ -20,6 +20,7 @@ from ..addresses import Endpoint
 from ..errors import PreflightFailed
 from ..ports import require_free
 from ..settings import Settings
+from ..variables import LOOPBACK
 from . import probes
 from .daemon import LOST, Daemon, Wait, end_lost, owned
 from .following import file_source
@@ -28,6 +29,8 @@ from .service import Deadline, Say, ServiceName, ServiceState, Source, Status
 OLDEST_JAVA = 17
 """DynamoDB Local 2.x and later; AWS docs, "Deploying DynamoDB locally on your computer"."""
 OUTDATED = "it runs with other settings than .env has now; `inv env.up` restarts it"
+REACT = "http://localhost:3000"
+"""Where the development server of a React app listens: stands for all loopback origins, which cannot be listed."""
 HINT = "run `inv env.up` again, or unset DYNAMODB_LOCAL_JAR to use the emulator"
 
 
@@ -122,8 +125,19 @@ class DynamoDBLocal:
     def _arguments(self) -> list[str | Path]:
         return [
             *("java", f"-Djava.library.path={self.jar.parent / 'DynamoDBLocal_lib'}", "-jar", self.jar),
-            *("-port", str(self.endpoint.port), "-sharedDb", "-dbPath", self.folder, "-disableTelemetry"),
+            *("-port", str(self.endpoint.port), "-cors", origins(self.settings)),
+            *("-sharedDb", "-dbPath", self.folder, "-disableTelemetry"),
         ]
+
+
+def origins(settings: Settings) -> str:
+    """Return the origins whose pages may ask DynamoDB Local, which takes a list and knows no wildcards.
+
+    The pages of others cannot: they have to ask first, and the answer names no origin. It looks at no Host, though: a
+    page under a name that points here (DNS rebinding) gets through to it, under either engine.
+    Source: tried with 3.3.1; its documentation says that every origin is allowed without -cors, which is not so.
+    """
+    return ",".join(dict.fromkeys(REACT if one == LOOPBACK else one for one in settings.cors_origins))
 
 
 def data_folder(settings: Settings) -> Path:

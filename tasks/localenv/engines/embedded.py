@@ -27,10 +27,11 @@ def components(settings: Settings) -> list[Component]:
     return [*found, Emulator(settings, tuple(emulated))] if emulated else found
 
 
-def make_way(settings: Settings, parts: Sequence[Component], say: Say) -> None:
+def make_way(settings: Settings, parts: Sequence[Component], say: Say, *, lose: bool = False) -> None:
     """Stop what runs but is not wanted any more, such as the jar after DYNAMODB_LOCAL_JAR was unset.
 
     Before anything starts: the port of one may be wanted by another.
+    Raises ConfirmationNeeded where that would `lose` what the emulator cannot save.
     """
     wanted = [part for part in parts if isinstance(part, (EmbeddedPostgres, Emulator, DynamoDBLocal))]
     for part in wanted:
@@ -41,6 +42,8 @@ def make_way(settings: Settings, parts: Sequence[Component], say: Say) -> None:
         if daemon.lease in [part.daemon.lease for part in wanted]:
             continue
         if daemon.is_alive:
+            if module is emulator and not lose:
+                emulator.require_saved(settings)
             daemon.stop(gently, within_s=60)
             say(f"{daemon.name} stopped: it is not part of the settings that .env has now")
         end_lost(daemon, say, gently)

@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from .. import ownership, private
-from ..addresses import Endpoint
-from ..ports import PortsTaken, Taken, look_at
+from .. import ownership, private, saved
+from ..addresses import COMPOSE_HOSTS, Endpoint, parse_endpoint
+from ..errors import ConfirmationNeeded, LocalEnvError
+from ..ports import PortsTaken, Taken, command_of, look_at
 from ..settings import Settings
 from ..variables import PORT_VARIABLES
 from . import probes
 from .daemon import LOST, Daemon, Wait, end_lost, owned
+from .emulator_server import RUNNING, UNSAVED
 from .following import file_source
 from .service import Deadline, Say, ServiceName, ServiceState, Source, Status
 
-PROGRAM = Path(__file__).with_name("emulator_server.py")
+PROGRAM = Path(__file__).with_name("emulator_server")
+HOSTS = (*COMPOSE_HOSTS, "host.docker.internal")
+"""What a client on this machine or in a container on it may call it, besides loopback names and addresses."""
 HINT = "run `inv env.up` again; if it fails again, `inv env.destroy` makes room for new data"
 
 APIS: dict[ServiceName, str] = {"dynamodb": "dynamodb,dynamodbstreams,s3", "cognito": "cognito-idp"}
@@ -58,9 +64,10 @@ class Emulator:
     def make_way(self, say: Say) -> None:
         """Stop an emulator that serves other ports or APIs than are wanted now."""
         if self.daemon.is_alive and not self.daemon.runs(self._command()):
+            require_saved(self.settings)
             if self.daemon.pid:
                 say("the AWS emulator restarts with the settings that .env has now")
-            self.daemon.stop(signal.SIGTERM, within_s=60)
+            self._end()
 
     def start(self, deadline: Deadline, say: Say) -> list[ServiceState]:
         self.make_way(say)
@@ -73,9 +80,10 @@ class Emulator:
 
     def stop(self, say: Say) -> None:
         if self.daemon.is_alive:
-            self.daemon.stop(signal.SIGTERM, within_s=60)  # it saves first
+            self._end()
             say(f"{' and '.join(self.services)} stopped")
         self._end_lost(say)
+        saved.forget()
 
     def belongings(self) -> list[str]:
         ours = ownership.is_ours(self.folder)
@@ -92,22 +100,18 @@ class Emulator:
     def sources(self, services: Sequence[ServiceName], lines: int) -> list[Source]:
         return file_source(self.daemon, [service for service in self.services if service in services], lines)
 
+    def _end(self) -> None:
+        self.daemon.stop(signal.SIGTERM, within_s=60)  # it saves first
+
     def _end_lost(self, say: Say) -> None:
         """End an emulator that is lost; without a folder it has none to save to, and must not make another."""
-        end_lost(self.daemon, say, signal.SIGTERM if self._was_killed else signal.SIGKILL)
-
-    @property
-    def _was_killed(self) -> bool:
-        return (self.folder / "running").exists()
+        end_lost(self.daemon, say, signal.SIGTERM if (self.folder / RUNNING).exists() else signal.SIGKILL)
 
     def _status(self, alive: bool) -> tuple[Status, str]:
         if self.daemon.lost:
             return "failed", LOST
         if not alive:
-            return (
-                "stopped",
-                "it was ended uncleanly; writes of its last second may be lost" if self._was_killed else "",
-            )
+            return "stopped", unclean_end(self.settings)
         if not self.daemon.pid:
             return "failed", "it was ended uncleanly, and still saves"
         if not self.daemon.runs(self._command()):
@@ -115,11 +119,15 @@ class Emulator:
         paused = self.daemon.paused
         if paused:
             return "failed", paused
-        return "running", "its data could not be saved; is the disk full?" if self._save_failed else ""
+        return "running", next((f"not saved: {text}" for text in self._failed_save()), "")
 
-    @property
-    def _save_failed(self) -> bool:
-        return (self.folder / "unsaved").exists()
+    def _failed_save(self) -> list[str]:
+        """Say what could not be saved when it was tried last."""
+        try:
+            found = saved.ask(address(self.settings, self.daemon), retry=False)
+        except LocalEnvError:
+            return []  # whether it answers at all is seen elsewhere
+        return [str(found)] if found else []
 
     def _answers(self, service: ServiceName) -> bool:
         probe = probes.dynamodb_answers if service == "dynamodb" else probes.cognito_answers
@@ -138,8 +146,8 @@ class Emulator:
             taken += look_at(endpoint.host, endpoint.port, service=service, variable=PORT_VARIABLES[service])
         if taken:
             raise PortsTaken(*taken)
-        if self._was_killed:
-            say("the AWS emulator was ended uncleanly; writes of its last second may be lost, the steps repeat theirs")
+        if unclean_end(self.settings):
+            say(f"the AWS emulator: {unclean_end(self.settings)}; the steps repeat theirs")
         private.make_folder(ownership.folder(self.settings, self.folder.name) / "tmp")
         return self.daemon.start(self._command(), env=self._environment(), cwd=self.folder)
 
@@ -147,7 +155,8 @@ class Emulator:
         apis = ",".join(["sts", *(APIS[service] for service in self.services)])
         places = dict.fromkeys(str(self._endpoint(service)) for service in self.services)
         binds = [part for place in places for part in ("--bind", place)]
-        return [sys.executable, PROGRAM, "--state", self.folder, "--apis", apis, *binds]
+        names = ["--hosts", ",".join(HOSTS), "--origins", ",".join(self.settings.cors_origins)]
+        return [sys.executable, PROGRAM, "--state", self.folder, "--apis", apis, *names, *binds]
 
     def _environment(self) -> dict[str, str]:
         """Give what Python needs of our environment; nothing in it may change how the emulator behaves."""
@@ -174,6 +183,49 @@ def make_daemon(settings: Settings) -> Daemon:
         marker=f"{PROGRAM.name} --state {data_folder(settings)} --apis ",
         leftover_s=30,  # a child of it may still be saving
     )
+
+
+def unclean_end(settings: Settings) -> str:
+    """Say what the end of an emulator that does not run any more may have taken; empty where it had saved all."""
+    folder = data_folder(settings)
+    if not (folder / RUNNING).exists():
+        return ""
+    try:
+        since = (folder / UNSAVED).stat().st_mtime
+    except OSError:
+        return "it was ended uncleanly; writes of its last second may be lost"
+    clock = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(since))
+    return f"it was ended before it could save; what was written since {clock} is lost"
+
+
+def find_unsaved(settings: Settings) -> saved.Unsaved | None:
+    """Return what would be lost with the running emulator: what is in its memory alone and cannot be saved now.
+
+    Of one that runs and does not answer nothing is known; `unclean_end` tells afterwards.
+    """
+    daemon = make_daemon(settings)
+    if not daemon.is_alive or not daemon.pid:
+        return None
+    try:
+        return saved.ask(address(settings, daemon))
+    except LocalEnvError:
+        return None
+
+
+def require_saved(settings: Settings) -> None:
+    """Refuse to end an emulator that could not save what it holds. Raises ConfirmationNeeded."""
+    found = find_unsaved(settings)
+    if found:
+        raise ConfirmationNeeded(
+            f"ending the AWS emulator would lose {found}",
+            hint=f"{found.remedy}, or run `inv env.down --yes` to lose that",
+        )
+
+
+def address(settings: Settings, daemon: Daemon) -> Endpoint:
+    """Return where the running emulator answers, which may be elsewhere than the settings of now say."""
+    found = re.search(r" --bind (\S+)", command_of(daemon.pid))
+    return parse_endpoint(f"http://{found[1]}") if found else settings.cognito or settings.dynamodb or Endpoint("", 0)
 
 
 def _version() -> str:

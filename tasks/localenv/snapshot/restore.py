@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..cognito import seed
-from ..cognito.emulated import renamed, users_of
 from ..dynamodb import copies, schema
 from ..dynamodb.client import connect as connect_dynamodb
 from ..dynamodb.copies import Files, Items
+from ..engines.emulator_server.inside import renamed, users_of
 from ..errors import LocalEnvError, UsageError
 from ..parallel import side_by_side
 from ..postgres import contents, databases, guest, ledger, load, properties

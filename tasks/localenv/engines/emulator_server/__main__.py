@@ -1,0 +1,12 @@
+"""Starts the server from the path of this folder, whose neighbours must not become top-level modules."""
+
+import importlib
+import sys
+from pathlib import Path
+
+if __name__ == "__main__":
+    folder = Path(__file__).resolve().parent
+    sys.path[0] = str(folder.parent)
+    server = importlib.import_module(f"{folder.name}.server")
+    del sys.path[0]
+    server.main()

@@ -1,0 +1,235 @@
+"""The state on disk: one JSON document a service, replaced whole, and what could not be saved.
+
+ministack saves at a clean stop alone. Here it is saved about a second after a change, by a forked child, which has a
+frozen copy of the memory: the server does not pause, and a killed server loses the writes of about a second. Who must
+know that all of it is on disk asks for it (`save`), and is told why it is not.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+import time
+import traceback
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+from . import RUNNING, UNSAVED, inside
+
+SAVE_AFTER_S = 1.0
+PAUSE_PER_SAVING = 3
+"""A save that took n seconds is followed by a pause of 3 n at least: at most a quarter of one core goes into saving."""
+LOG_BYTES = 5_000_000
+UNKNOWN = 255
+"""The exit code of a child that failed by something else than a refusal of the system, which has a number."""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why what changed is not on disk, and since when that is so (seconds since the epoch)."""
+
+    reason: str
+    since: float
+
+
+class Store:
+    """The state files, and how many changes of each are in memory alone."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.changes: Counter[str] = Counter()
+        self.failure: Failure | None = None
+        self._on_disk: set[str] = set()
+        self._turn = asyncio.Lock()
+        self._woken = asyncio.Event()
+        self._began = 0.0
+        self._child = 0
+
+    def note(self, name: str) -> None:
+        """Count a change, before the request that made it is answered."""
+        self.changes[name] += 1
+        self._woken.set()
+
+    def restore(self) -> None:
+        """Load what was saved. A file that cannot be read is put aside and named, never overwritten."""
+        for path in sorted(self.folder.glob("*.json")):
+            try:
+                inside.restore(path.stem, path.read_bytes())
+                self._on_disk.add(path.stem)
+            except ValueError as error:
+                aside = path.with_name(f"{path.name}.unreadable-{time.time():.0f}")
+                path.replace(aside)
+                log(f"the saved state {path.name} cannot be read ({error}); it was put aside as {aside.name}")
+        inside.load()
+        (self.folder / RUNNING).write_text(str(os.getpid()))
+
+    async def run(self) -> None:
+        """Save a second after a change, for as long as the server lives. Ends it when its folder is gone."""
+        while True:
+            if not self._is_there():
+                log("the state folder was removed; nothing can be kept, so the emulator ends")
+                os._exit(3)
+            cut_log()
+            if not self._pending():
+                with contextlib.suppress(asyncio.TimeoutError):
+                    await asyncio.wait_for(self._woken.wait(), timeout=SAVE_AFTER_S)
+                self._woken.clear()
+                continue
+            await asyncio.sleep(SAVE_AFTER_S)
+            started = time.monotonic()
+            await self.save()
+            await asyncio.sleep(PAUSE_PER_SAVING * (time.monotonic() - started))
+
+    async def save(self) -> Failure | None:
+        """Put all that was noted before this call on disk; return why it is not. Callers at once share an attempt."""
+        asked = time.monotonic()
+        async with self._turn:
+            if self._began <= asked:
+                await self._attempt()
+            return self.failure
+
+    def close(self) -> None:
+        """Save what is not saved yet and mark the stop as clean."""
+        if self._child:
+            os.waitpid(self._child, 0)
+        names = self._pending()
+        if names and not self._is_there():
+            return
+        reason = _objects(names)
+        inside.copy_nothing()
+        reason = _reason(self._write(names)) or reason
+        if reason:
+            self._failed(reason)
+            return
+        for mark in (UNSAVED, RUNNING):
+            with contextlib.suppress(OSError):
+                (self.folder / mark).unlink(missing_ok=True)
+
+    def _pending(self) -> list[str]:
+        """Name the states that are not on disk: changed since, or their file was removed."""
+        return sorted({*self.changes, *(name for name in self._on_disk if not self._file(name).exists())})
+
+    def _is_there(self) -> bool:
+        return (self.folder / RUNNING).exists()
+
+    async def _attempt(self) -> None:
+        self._began = time.monotonic()
+        names, taken = self._pending(), self.changes.copy()
+        try:
+            reason = await self._save_in_child(names) if names else ""
+        except Exception as error:  # noqa: BLE001 - whatever it was, the next second tries again
+            log(traceback.format_exc())
+            reason = f"{type(error).__name__}: {error}"
+        if reason:
+            self._failed(reason)
+            return
+        self.changes -= taken
+        self._on_disk.update(names)
+        if self.failure:
+            log("saved again")
+            self.failure = None
+        with contextlib.suppress(OSError):
+            (self.folder / UNSAVED).unlink(missing_ok=True)
+
+    def _failed(self, reason: str) -> None:
+        if self.failure and self.failure.reason == reason:
+            return
+        self.failure = Failure(reason, self.failure.since if self.failure else time.time())
+        log(f"cannot save {' and '.join(self._pending())}: {reason}")
+        with contextlib.suppress(OSError):  # the disk is full, most likely
+            (self.folder / UNSAVED).touch()
+
+    async def _save_in_child(self, names: list[str]) -> str:
+        """Save in a forked child; return why that failed, empty where all of it is on disk."""
+        if not self._is_there():
+            return "its folder was removed"
+        if reason := _objects(names):
+            return reason
+        self._child = self._fork(names)
+        while True:
+            ended, status = os.waitpid(self._child, os.WNOHANG)
+            if ended:
+                self._child = 0
+                return _reason(os.waitstatus_to_exitcode(status))
+            await asyncio.sleep(0.005)
+
+    def _fork(self, names: list[str]) -> int:
+        child = os.fork()
+        if child:
+            return child
+        code = UNKNOWN
+        try:
+            inside.copy_nothing()
+            code = self._write(names)
+        finally:
+            os._exit(code)
+
+    def _write(self, names: list[str]) -> int:
+        """Write each of these states; return 0, or the system's number of the first refusal."""
+        codes = []
+        for name in names:
+            try:
+                write_whole(self._file(name), inside.dump(name))
+            except OSError as error:
+                codes.append(error.errno or UNKNOWN)
+            except Exception:  # noqa: BLE001 - the others are written all the same
+                log(traceback.format_exc())
+                codes.append(UNKNOWN)
+        return codes[0] if codes else 0
+
+    def _file(self, name: str) -> Path:
+        return self.folder / f"{name}.json"
+
+
+def write_whole(path: Path, text: bytes) -> None:
+    """Replace a file once all of the new one is on disk. Raises OSError, and the old one stays as it was."""
+    new = path.with_name(f"{path.name}.new")
+    try:
+        with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600), "wb") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())  # some file systems tell only here that there is no space
+        new.replace(path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            new.unlink(missing_ok=True)
+        raise
+
+
+def close_to_others(folder: Path) -> None:
+    """Take what is in the folder from all but its owner: an earlier version left it readable."""
+    for parent, _, names in os.walk(folder):
+        for path in (Path(parent), *(Path(parent, name) for name in names)):
+            with contextlib.suppress(OSError):  # who does not own it cannot write it either, and is told so then
+                if not path.is_symlink() and path.stat().st_mode & 0o077:
+                    path.chmod(path.stat().st_mode & 0o700)
+
+
+def log(text: str) -> None:
+    """Write a line to the log, which is our stderr; where there is no space for it, none is written."""
+    with contextlib.suppress(OSError):
+        print(text.rstrip(), file=sys.stderr, flush=True)
+
+
+def cut_log() -> None:
+    """Empty the log when it has grown too long; it is open for appending."""
+    with contextlib.suppress(OSError):
+        if os.fstat(2).st_size > LOG_BYTES:
+            os.ftruncate(2, 0)
+
+
+def _objects(names: list[str]) -> str:
+    """Write what is left of the objects of S3, where one of them changed; return why that failed."""
+    return "" if "s3" not in names or inside.write_objects() else "an object of S3 cannot be written"
+
+
+def _reason(code: int) -> str:
+    if code < 0:
+        return f"the program that saves was ended by {signal.Signals(-code).name}"
+    if code in (0, UNKNOWN):
+        return "" if code == 0 else "it cannot be written; the log says why"
+    return os.strerror(code)

@@ -1,0 +1,200 @@
+"""The ASGI application of the emulator: the gate, then ministack or a door of our own, behind every port alike."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import hmac
+import json
+import os
+import secrets
+import sys
+import warnings
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+from . import TOKEN, inside
+from .gate import Gate, Headers, Scope, is_from_browser
+from .saving import Store, close_to_others
+
+COGNITO = "/_localenv/cognito"
+"""Where Cognito's state is fetched (GET) and replaced (PUT) whole: no API of its own can give a user a chosen sub."""
+SAVE = "/_localenv/save"
+"""Where is asked whether all is on disk (GET), or whether it is once it was tried now (POST)."""
+TOKEN_HEADER = b"x-localenv-token"
+UNSAVED_HEADER = b"x-localenv-unsaved"
+"""In an answer: how many changes are in memory alone, where there are any."""
+
+Receive = Callable[[], Awaitable[Any]]
+Send = Callable[[Any], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+
+def main() -> None:
+    """Serve until SIGTERM. Exits with 1 and a line on stderr when an address cannot be had."""
+    given = _arguments()
+    os.umask(0o077)  # the state has passwords and keys in it
+    close_to_others(given.state)
+    os.environ.update(inside.settings(given.state, given.apis, given.bind[-1].rpartition(":")[2]))
+    # Python 3.12 warns of a fork beside threads; the child only writes files, and takes no lock that a thread may hold.
+    warnings.filterwarnings("ignore", message=".*fork.*", category=DeprecationWarning)
+
+    from hypercorn.asyncio import serve
+    from hypercorn.config import Config
+
+    app = inside.application()
+    if "dynamodb" in given.apis.split(","):
+        inside.parse_once()
+    config = Config()
+    config.bind = given.bind
+    config.keep_alive_timeout = 75
+    config.graceful_timeout = 1
+    config.loglevel = "WARNING"
+    gate = Gate(given.hosts.split(","), given.origins.split(","))
+    try:
+        asyncio.run(serve(Server(app, given.state, gate), config))  # type: ignore[arg-type]
+    except OSError as error:
+        sys.exit(f"cannot serve {' and '.join(given.bind)}: {error}")
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--state", type=Path, required=True)
+    parser.add_argument("--apis", required=True, help="as ministack names them, with commas")
+    parser.add_argument("--hosts", required=True, help="names of this machine besides loopback ones, with commas")
+    parser.add_argument("--origins", required=True, help="origins whose pages may ask, with commas; loopback: all here")
+    parser.add_argument("--bind", action="append", required=True, help="host:port")
+    return parser.parse_args()
+
+
+class Server:
+    """An ASGI application around ministack's, which keeps the gate, restores the state, and notes and saves changes."""
+
+    def __init__(self, app: App, state_dir: Path, gate: Gate) -> None:
+        self.app = app
+        self.gate = gate
+        self.store = Store(state_dir)
+        self.token = ""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            return await self._live(receive, send)
+        refusal = self.gate.refuse(scope)
+        if refusal and scope["type"] != "http":
+            await receive()
+            await send({"type": "websocket.close", "code": 1008})  # not accepted: the answer is 403
+        elif refusal:
+            await refuse(send, refusal.status, refusal.text)
+        elif scope["path"].lstrip("/").startswith(inside.OWN_PATHS.lstrip("/")):
+            await self._open_door(scope, receive, send)
+        elif (headers := self.gate.preflight(scope)) is not None:
+            await answer(send, 204, headers=headers)
+        else:
+            await self._serve(scope, receive, send)
+        return None
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Have ministack answer. What it changed is noted before the answer goes out, so that who asks next knows."""
+        changed = inside.changed_state(scope)
+
+        async def marked(message: Any) -> None:
+            nonlocal changed
+            if message["type"] == "http.response.start":
+                if changed:
+                    self.store.note(changed)
+                changed = ""
+                headers = self.gate.mark(scope, message.get("headers", ()))
+                message = {**message, "headers": [*headers, *self._unsaved()]}
+            await send(message)
+
+        try:
+            await self.app(scope, receive, marked)
+        finally:
+            if changed:
+                self.store.note(changed)
+
+    def _unsaved(self) -> Headers:
+        count = self.store.changes.total()
+        return [(UNSAVED_HEADER, str(count).encode())] if count else []
+
+    async def _open_door(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if is_from_browser(scope) or not is_from_here(scope):
+            await answer(send, 404)
+        elif scope["path"] == SAVE and scope["method"] in ("GET", "POST"):
+            await self._tell_saved(scope["method"], send)
+        elif scope["path"] == COGNITO and is_permitted(scope, self.token):
+            await self._exchange_cognito(scope["method"], receive, send)
+        else:  # ministack's own doors among them
+            await answer(send, 404)
+
+    async def _tell_saved(self, method: str, send: Send) -> None:
+        failure = await self.store.save() if method == "POST" else self.store.failure
+        if failure is None:
+            return await answer(send, 204)
+        told = {**vars(failure), "changes": dict(self.store.changes), "folder": str(self.store.folder)}
+        return await answer(send, 507, json.dumps(told).encode())
+
+    async def _exchange_cognito(self, method: str, receive: Receive, send: Send) -> None:
+        if method == "GET":
+            return await answer(send, 200, inside.dump("cognito"))
+        try:
+            inside.replace_cognito(await read_body(receive))
+        except ValueError as error:
+            return await answer(send, 400, str(error).encode())
+        self.store.note("cognito")
+        return await answer(send, 204, headers=self._unsaved())
+
+    async def _live(self, receive: Receive, send: Send) -> None:
+        await receive()
+        self.store.restore()
+        self.token = write_token(self.store.folder / TOKEN)
+        saving = asyncio.create_task(self.store.run())
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        saving.cancel()
+        self.store.close()
+        await send({"type": "lifespan.shutdown.complete"})
+
+
+def write_token(file: Path) -> str:
+    """Write a new token for the owner of the state to read."""
+    token = secrets.token_urlsafe(32)
+    file.unlink(missing_ok=True)
+    with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as opened:
+        opened.write(token)
+    return token
+
+
+def is_from_here(scope: Scope) -> bool:
+    """Return whether a request comes from this machine."""
+    return (scope.get("client") or ("",))[0] in ("127.0.0.1", "::1")
+
+
+def is_permitted(scope: Scope, token: str) -> bool:
+    """Return whether a request fetches or replaces, and knows the token."""
+    given = [value for name, value in scope["headers"] if name.lower() == TOKEN_HEADER]
+    known = bool(token) and len(given) == 1 and hmac.compare_digest(given[0], token.encode())
+    return known and scope["method"] in ("GET", "PUT")
+
+
+async def read_body(receive: Receive) -> bytes:
+    body, message = b"", {"more_body": True}
+    while message.get("more_body"):
+        message = await receive()
+        body += message.get("body", b"")
+    return body
+
+
+async def refuse(send: Send, status: int, text: str) -> None:
+    """Answer in the shape of AWS's errors, which every SDK shows; no page can read it."""
+    body = json.dumps({"__type": "AccessDeniedException", "message": text}).encode()
+    await answer(send, status, body, headers=[(b"connection", b"close"), (b"vary", b"Origin")])
+
+
+async def answer(send: Send, status: int, body: bytes = b"", *, headers: Headers | None = None) -> None:
+    own = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+    own = own if body else own[1:] if status != 204 else []
+    own += [(b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-store")]
+    await send({"type": "http.response.start", "status": status, "headers": [*own, *(headers or [])]})
+    await send({"type": "http.response.body", "body": body})

@@ -1,0 +1,111 @@
+"""Whether what was written to the emulator is on disk: it answers a write from memory, and saves a second later.
+
+Whoever writes to it, or proves what is in it, calls `require_saved` at the end. Engines ask for the same (`ask`)
+before they stop it. Amazon's DynamoDB Local and Postgres write before they answer, and are not asked.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import time
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from http.client import HTTPConnection, HTTPException
+from typing import TYPE_CHECKING
+
+from .errors import PreflightFailed, ServiceFailed
+
+if TYPE_CHECKING:
+    from .addresses import Endpoint
+
+HEADER = "X-Localenv-Unsaved"
+"""In an answer of the emulator: how many changes are in memory alone, where there are any."""
+PATH = "/_localenv/save"
+LOOK_S, ANSWER_S, SAVE_S = 2.0, 10.0, 60.0
+_noted: Counter[Endpoint] = Counter()
+_on_disk: Counter[Endpoint] = Counter()
+
+
+@dataclass(frozen=True)
+class Unsaved:
+    """What is in the emulator's memory alone: why, since when, how many changes of each API, and for which folder."""
+
+    reason: str
+    since: float
+    changes: Mapping[str, int]
+    folder: str
+
+    @property
+    def remedy(self) -> str:
+        is_full = self.reason in (os.strerror(errno.ENOSPC), os.strerror(errno.EDQUOT))
+        return f"free some space on the disk of {self.folder}" if is_full else f"make {self.folder} writable"
+
+    def __str__(self) -> str:
+        counted = " and ".join(f"{n:,} change{'s'[: n != 1]} of {name}" for name, n in sorted(self.changes.items()))
+        clock = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(self.since))
+        return f"{counted or 'what was saved before'} since {clock}: {self.folder}: {self.reason}"
+
+
+def note(endpoint: Endpoint) -> None:
+    """Remember that the emulator there holds something that is not on disk yet."""
+    _noted[endpoint] += 1
+
+
+def require_saved() -> None:
+    """Have the emulators that this run spoke with save what they hold. Does nothing where all was on disk.
+
+    Raises PreflightFailed where one cannot, ServiceFailed where it ended before it could.
+    """
+    for endpoint, count in list(_noted.items()):
+        if _on_disk[endpoint] >= count:
+            continue
+        found = ask(endpoint)
+        if found:
+            raise PreflightFailed(
+                f"the AWS emulator cannot save what it holds: {found}",
+                hint=f"{found.remedy}: then it saves by itself, and `inv check` says so",
+            )
+        _on_disk[endpoint] = max(_on_disk[endpoint], count)
+
+
+def forget() -> None:
+    """Forget what was noted: the emulator was stopped, and what it had is on disk or lost."""
+    _noted.clear()
+    _on_disk.clear()
+
+
+def ask(endpoint: Endpoint, *, retry: bool = True) -> Unsaved | None:
+    """Return what is in memory alone, None where all is on disk; without `retry` as it was at the last attempt.
+
+    Raises ServiceFailed where nobody answers, or somebody else does.
+    """
+    if retry:
+        _exchange(endpoint, "GET", ANSWER_S)  # one that hangs is not waited for as long as one that saves
+        return _exchange(endpoint, "POST", SAVE_S)
+    return _exchange(endpoint, "GET", LOOK_S)
+
+
+def _exchange(endpoint: Endpoint, method: str, timeout_s: float) -> Unsaved | None:
+    connection = HTTPConnection(endpoint.host, endpoint.port, timeout=timeout_s)
+    try:
+        connection.request(method, PATH)
+        answer = connection.getresponse()
+        text = answer.read()
+        if answer.status == 204:
+            return None
+        told = json.loads(text)
+        return Unsaved(str(told["reason"]), float(told["since"]), dict(told["changes"]), str(told["folder"]))
+    except (OSError, HTTPException) as error:
+        raise ServiceFailed(
+            f"the AWS emulator at {endpoint} did not say that all is saved: {error or type(error).__name__}",
+            hint="run `inv env.up`, then `inv check`",
+        ) from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise ServiceFailed(
+            f"what answers at {endpoint} is not the AWS emulator of this checkout", hint="run `inv env.restart`"
+        ) from error
+    finally:
+        connection.close()
