@@ -16,18 +16,21 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from invoke import Executor, Exit, Local, ParserContext
+from invoke import Executor, Exit, Local, ParserContext, UnexpectedExit
 
 from ._graph import Node, StepContext, collect, is_refused
 from ._output import Reporter, envelope, show, stream
 from ._run import Options, Run
+from ._running import running
 from .localenv.errors import INTERRUPTED, LocalEnvError
 from .localenv.lock import ProjectLock, command_line
+from .localenv.uncaught import understood
 
 
 class GraphExecutor(Executor):
     """Runs the requested tasks and what they need. Named in invoke.yaml."""
 
+    @running()
     def execute(self, *tasks: str | tuple[str, dict[str, Any]] | ParserContext) -> dict[Any, Any]:
         reporter = Reporter()
         try:
@@ -103,9 +106,9 @@ class GraphRun:
                     sorter.done(id(self.finished.get()))
                     running -= 1
         except KeyboardInterrupt:
+            self.interrupted = True
             self._report_rest()
             self.reporter.line("FAIL", "interrupted", "run the same command again to go on")
-            self.interrupted = True
             raise Exit(code=INTERRUPTED) from None
         finally:
             if not self.interrupted:
@@ -135,6 +138,7 @@ class GraphRun:
             raise
         except BaseException as error:  # noqa: BLE001 - carried to the main thread, which sorts it out
             self.outcome[id(node)] = "failed"
+            error = error if isinstance(error, Exit | UnexpectedExit) else understood(error)
             if isinstance(error, LocalEnvError):
                 self.reporter.failed(node.name, error)
             self.error = self.error or error

@@ -205,7 +205,7 @@ def connect(c: StepContext, write: bool = False, confirm: str = "") -> None:
         c.step.allow_write(c.step.settings.postgres.database, confirm)
     client = prompt.find_client(_shipped_psql())
     if client is None:
-        prompt.converse(settings, input, print, write=write or settings.is_local)
+        prompt.converse(settings, input, _output.show, write=write or settings.is_local)
         return
     code = prompt.attach(client, settings, write=write or settings.is_local)
     if code:

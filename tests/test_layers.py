@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 LIBRARY = "tasks.localenv"
-VALUES = ("errors", "addresses", "people", "variables", "settings", "kept", "parallel")
+VALUES = ("errors", "addresses", "people", "variables", "settings", "kept", "parallel", "masking", "columns")
 ADAPTERS = ("shell", "disk", "lock", "ports", "aws", "wire")
 STORES = ("postgres", "dynamodb", "cognito")
 CONNECTION = f"{LIBRARY}.postgres.connection"

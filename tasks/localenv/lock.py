@@ -14,6 +14,7 @@ from typing import IO
 
 from .disk import disk_errors
 from .errors import LockHeld
+from .masking import masked
 
 
 class ProjectLock:
@@ -87,4 +88,4 @@ def command_line() -> str:
     words = sys.argv[1:]
     if words[:1] == ["--search-root"]:  # ./inv says so for the user
         words = words[2:]
-    return shlex.join(["inv", *words])
+    return masked(shlex.join(["inv", *words]))
