@@ -15,7 +15,7 @@ from io import TextIOWrapper
 from typing import Any
 
 from .localenv.columns import harmless_lines
-from .localenv.errors import PreflightFailed
+from .localenv.disk import lost_output
 from .localenv.masking import masked
 
 ESCAPING = "localenv-escaping"
@@ -110,10 +110,7 @@ class Door(TextIOWrapper):
             return
         if isinstance(error, BrokenPipeError):
             raise ReaderGone from error
-        raise PreflightFailed(
-            f"stdout cannot be written: {(error.strerror or str(error)).lower()}",
-            hint="what the command changed is changed; only its output is lost: write it elsewhere",
-        ) from error
+        raise lost_output(error) from error
 
 
 def install() -> None:

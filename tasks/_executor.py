@@ -24,7 +24,6 @@ from ._run import Options, Run
 from ._running import running
 from .localenv.errors import INTERRUPTED, LocalEnvError
 from .localenv.lock import ProjectLock, command_line
-from .localenv.uncaught import understood
 
 
 class GraphExecutor(Executor):
@@ -52,6 +51,12 @@ class GraphExecutor(Executor):
             prefixed = type("PrefixedLocal", (PrefixedLocal,), {"say": staticmethod(run.say)})
             config.load_overrides({"run": {"in_stream": io.StringIO()}, "runners": {"local": prefixed}})
         return StepContext(config, remainder=self.core.remainder, run=run)
+
+
+def _understood(error: BaseException) -> LocalEnvError:
+    from .localenv.uncaught import understood
+
+    return understood(error)
 
 
 class PrefixedLocal(Local):
@@ -138,7 +143,7 @@ class GraphRun:
             raise
         except BaseException as error:  # noqa: BLE001 - carried to the main thread, which sorts it out
             self.outcome[id(node)] = "failed"
-            error = error if isinstance(error, Exit | UnexpectedExit) else understood(error)
+            error = error if isinstance(error, LocalEnvError | Exit | UnexpectedExit) else _understood(error)
             if isinstance(error, LocalEnvError):
                 self.reporter.failed(node.name, error)
             self.error = self.error or error

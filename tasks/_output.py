@@ -12,11 +12,10 @@ import re
 import sys
 import threading
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from ._door import write_bytes, write_own
-from .localenv.columns import harmless, padded, width
+from .localenv.columns import harmless, harmless_lines, padded, width
 from .localenv.errors import LocalEnvError
 from .localenv.masking import masked
 
@@ -27,8 +26,7 @@ Row = Iterable[Cell] | str
 """The cells of a table's row, or a line of its own between the others."""
 
 
-@dataclass(frozen=True)
-class Marked:
+class Marked(NamedTuple):
     """A line that begins with a mark of our own making, which may hold colour."""
 
     mark: str
@@ -123,7 +121,7 @@ def annotation(message: str) -> str:
 
     Format: GitHub docs, "Workflow commands", ::error file=,line=,col=::, escaped as actions/toolkit does (command.ts).
     """
-    message = harmless(masked(message))
+    message = harmless_lines(masked(message))
     found = re.match(r"(?P<file>[^\s:]+):(?P<line>\d+)(?::(?P<col>\d+))?: ", message)
     properties = {key: value for key, value in found.groupdict().items() if value} if found else {}
     place = ",".join(f"{key}={_as_property(value)}" for key, value in properties.items())

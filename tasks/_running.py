@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
 import signal
 import sys
 from collections.abc import Iterator
@@ -12,8 +11,7 @@ from invoke import Exit, UnexpectedExit
 
 from . import _door, _usage
 from ._output import Reporter
-from ._start import INTERRUPTED, end_with, flush, leave, on_interrupt, open_streams
-from .localenv.uncaught import understood
+from ._start import INTERRUPTED, end_with, flush_at_exit, leave, on_interrupt, open_streams
 
 
 def guard() -> None:
@@ -24,7 +22,7 @@ def guard() -> None:
     on_interrupt(leave)
     sys.excepthook = lambda kind, error, trace: end_with(error)
     sys.unraisablehook = lambda unraisable: None  # nobody misses what fails while it is thrown away
-    atexit.register(flush)
+    flush_at_exit()
 
 
 @contextmanager
@@ -51,6 +49,8 @@ def running() -> Iterator[None]:
 
 def tell(error: BaseException) -> int:
     """Write what happened to stderr and return the exit code for it."""
+    from .localenv.uncaught import understood
+
     known = understood(error)
     Reporter(len("inv")).failed("inv", known)
     return known.code

@@ -24,16 +24,14 @@ def on_interrupt(handler: object) -> None:
 
 if __name__ == "__main__":
     on_interrupt(leave)
+    _signal.pthread_sigmask(_signal.SIG_UNBLOCK, [_signal.SIGINT])  # ./inv has kept it waiting until here
 
 import os  # noqa: E402
 
 
 def main() -> None:
     """Run Invoke on this checkout, as ./inv does."""
-    import atexit
-
     open_streams()
-    atexit.register(flush)
     try:
         if sys.flags.no_site:
             import site
@@ -41,6 +39,8 @@ def main() -> None:
             site.main()  # what -S has left for here
         from invoke.main import program
 
+        flush_at_exit()
+        program.config_class = _config_class()
         program.run()
     except Exception as error:  # noqa: BLE001 - the last place where it can be told
         end_with(error)
@@ -62,15 +62,44 @@ def open_streams() -> None:
             os.set_blocking(number, True)
 
 
+def flush_at_exit() -> None:
+    """Flush the streams before sys.exit: afterwards Python tries it too, and keeps it to itself that it could not."""
+    if sys.exit.__name__ != flushed_exit.__name__:
+        vars(sys)["exit"] = flushed_exit
+
+
+def flushed_exit(code: object = None) -> None:
+    """Do what sys.exit does."""
+    flush()
+    raise SystemExit(code)
+
+
 def flush() -> None:
     """Write what is left in the buffers; the exit code says where that cannot be done."""
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
         except Exception as error:  # noqa: BLE001 - told, whatever it is
+            if isinstance(error, OSError):
+                error.filename = stream.name
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
             if stream is not sys.stderr:
                 end_with(error)
+
+
+def _config_class() -> type:
+    """Make Invoke do without a configuration of the user's that cannot be read: HOME may be somebody else's."""
+    from invoke import Config
+
+    class Readable(Config):
+        def _load_file(self, prefix: str, absolute: bool = False, merge: bool = True) -> None:
+            try:
+                super()._load_file(prefix, absolute, merge)
+            except OSError:
+                if prefix not in ("system", "user"):
+                    raise
+
+    return Readable
 
 
 def end_with(error: BaseException) -> None:

@@ -11,11 +11,12 @@ import functools
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parents[2]
 MASK = "***"
+Span = tuple[int, int]
 
 SHORTEST = 4
 """Fewer characters are masked only where a secret is expected: in a URL, or in the quotes of a parser's error."""
@@ -32,7 +33,8 @@ SECRET_NAMES = ("CONNECTION_URL", "PASSWORD", "PASSWD", "PASSPHRASE", "SECRET", 
 """Parts of the names of variables whose values are secret, those in variables.py among them."""
 
 # Patterns are compiled when they are first needed: all of them at each start would cost 5 ms.
-_LINE = r"""(?m)^\s*(?:export\s+)?([\w.-]+)\s*[=:]\s*("(?:[^"\\]|\\.)*"|'[^']*'|[^\n]*)"""
+_LINE = r"(?m)^\s*(?:export\s+)?([\w.-]+)\s*[=:]\s*(.*)$"
+_LINES = r"""(?m)^\s*(?:export\s+)?([\w.-]+)\s*[=:]\s*("(?:[^"\\]|\\.)*"|'[^']*')"""
 _AUTHORITY = r"(https?://)[^\s/?#'\"<>`@]*@|(://[^\s/?#'\"<>`@:]*:)(?!\d{1,5}(?:[/?#\s]|$))[^\s'\"<>`]*@"
 """What stands before the host of a URL: of http it may be a token as a whole, elsewhere the user is no secret."""
 _PARAMETER = (
@@ -74,8 +76,7 @@ def _dotenv_text(environ: Mapping[str, str]) -> str:
     return ""
 
 
-@dataclass(frozen=True)
-class Secrets:
+class Secrets(NamedTuple):
     """What is to be hidden: `needles` anywhere, `words` within quotes; both as `_read` writes them.
 
     A needle comes with the number of characters at either end of it that may be seen.
@@ -88,7 +89,7 @@ class Secrets:
     def of(cls, environ: Mapping[str, str], dotenv: str) -> Secrets:
         """Find them among variables and in the text of a .env file, whether or not it can be parsed."""
         whole, pieces = set[str](), set[str]()
-        for name, value in [*environ.items(), *re.findall(_LINE, dotenv)]:
+        for name, value in [*environ.items(), *re.findall(_LINE, dotenv), *re.findall(_LINES, dotenv)]:
             whole.update(_secrets_of(name, value))
             pieces.update(_pieces_of(name, value))
         return cls._sorted(whole, pieces)
@@ -120,11 +121,11 @@ class Secrets:
         return text
 
     def _without_needles(self, text: str) -> str:
-        read = _Reading.of(text)
+        read, spans = _read(text)
         found = [
-            (read.spans[at + shown][0], read.spans[at + len(needle) - shown - 1][1])
+            (spans[at + shown][0], spans[at + len(needle) - shown - 1][1])
             for needle, shown in self.needles
-            for at in _places(needle, read.text)
+            for at in _places(needle, read)
         ]
         for start, end in reversed(_merged(found)):
             text = f"{text[:start]}{MASK}{text[end:]}"
@@ -252,31 +253,25 @@ def _decoded(found: re.Match[str]) -> str:
     return {"n": "\n", "r": "\r", "t": "\t", "b": "\b", "f": "\f"}.get(code[1], code)
 
 
-@dataclass(frozen=True)
-class _Reading:
-    """A text as `_folded` writes it, and for each character of that the place where it stands in the text."""
+def _read(text: str) -> tuple[str, list[Span]]:
+    """Write a text as `_folded` does, and for each character of that the place where it stands in the text."""
+    read, spans = text, [(at, at + 1) for at in range(len(text))]
+    for pattern in (_ENCODED, _ESCAPED):
+        for _ in range(3):
+            read, spans = _decoded_at(pattern, read, spans)
+    kept = [(char.translate(_FOLDED), span) for char, span in zip(read, spans, strict=True)]
+    return "".join(char for char, _ in kept), [span for char, span in kept if char]
 
-    text: str
-    spans: list[tuple[int, int]]
 
-    @classmethod
-    def of(cls, text: str) -> _Reading:
-        reading = cls(text, [(at, at + 1) for at in range(len(text))])
-        for pattern in (_ENCODED, _ESCAPED):
-            for _ in range(3):
-                reading = reading._decoded(pattern)
-        kept = [(char.translate(_FOLDED), span) for char, span in zip(reading.text, reading.spans, strict=True)]
-        return cls("".join(char for char, _ in kept), [span for char, span in kept if char])
-
-    def _decoded(self, pattern: str) -> _Reading:
-        text, spans, done = "", list[tuple[int, int]](), 0
-        for found in re.finditer(pattern, self.text):
-            new = _decoded(found)
-            place = (self.spans[found.start()][0], self.spans[found.end() - 1][1])
-            text += self.text[done : found.start()] + new
-            spans += [*self.spans[done : found.start()], *[place] * len(new)]
-            done = found.end()
-        return _Reading(text + self.text[done:], [*spans, *self.spans[done:]])
+def _decoded_at(pattern: str, text: str, spans: list[Span]) -> tuple[str, list[Span]]:
+    new, places, done = "", list[Span](), 0
+    for found in re.finditer(pattern, text):
+        decoded = _decoded(found)
+        new += text[done : found.start()] + decoded
+        place = (spans[found.start()][0], spans[found.end() - 1][1])
+        places += [*spans[done : found.start()], *[place] * len(decoded)]
+        done = found.end()
+    return new + text[done:], [*places, *spans[done:]]
 
 
 def _places(needle: str, text: str) -> Iterator[int]:
@@ -286,8 +281,8 @@ def _places(needle: str, text: str) -> Iterator[int]:
         at = text.find(needle, at + 1)
 
 
-def _merged(spans: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
-    merged: list[tuple[int, int]] = []
+def _merged(spans: Iterable[Span]) -> list[Span]:
+    merged: list[Span] = []
     for start, end in sorted(spans):
         if merged and start <= merged[-1][1]:
             merged[-1] = (merged[-1][0], max(end, merged[-1][1]))

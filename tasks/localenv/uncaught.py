@@ -7,7 +7,7 @@ import os
 import sys
 from pathlib import Path
 
-from .disk import disk_errors
+from .disk import disk_errors, lost_output
 from .errors import LocalEnvError, PreflightFailed, ServiceFailed
 
 LIBRARIES = ("psycopg", "botocore", "boto3", "docker", "requests", "urllib3", "ssl", "http", "socket")
@@ -34,6 +34,8 @@ def understood(error: BaseException) -> LocalEnvError:
     """Return an error as one of ours, with a hint; a fault of this program keeps its traceback."""
     if isinstance(error, LocalEnvError):
         return error
+    if isinstance(error, OSError) and error.filename == "<stdout>":
+        return lost_output(error)
     known = _of_library(error) or _of_limits(error) or _of_system(error) or _of_import(error)
     if known is None:
         return _fault(error)
