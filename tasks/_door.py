@@ -64,8 +64,17 @@ class Door(TextIOWrapper):
             self._end_begun()
             self._put(text)
 
+    def write_json(self, text: str) -> None:
+        """Write a line of data: nothing is masked, and for a terminal or a CI it is escaped and stays the same JSON."""
+        with self._writing:
+            self.flush()
+            if self._is_ci or self.isatty():
+                self._put(defused(harmless_lines(text)))
+            else:
+                self.write_bytes(text.encode())
+
     def write_bytes(self, data: bytes) -> None:
-        """Write data whose bytes are what was asked for, secrets among them or not."""
+        """Write what was asked for with the secrets in it, exactly."""
         with self._writing:
             self.flush()
             try:
@@ -90,7 +99,7 @@ class Door(TextIOWrapper):
 
     def _cleaned(self, text: str) -> str:
         clean = harmless_lines(masked(text))
-        return re.sub(_COMMAND, _broken_up, clean) if self._is_ci and ("::" in clean or "##" in clean) else clean
+        return defused(clean) if self._is_ci else clean
 
     def _put(self, text: str) -> None:
         try:
@@ -126,10 +135,23 @@ def install() -> None:
                 handler.setStream(sys.stderr)
 
 
+def defused(text: str) -> str:
+    """Break up what a CI would take for a command."""
+    return re.sub(_COMMAND, _broken_up, text) if "::" in text or "##" in text else text
+
+
 def write_own(stream: Any, text: str) -> None:
     """Write something of our own making as it is, also where the stream is no door."""
     if isinstance(stream, Door):
         stream.write_own(text)
+    else:
+        stream.write(text)
+
+
+def write_json(stream: Any, text: str) -> None:
+    """Write a line of data, also where the stream is no door."""
+    if isinstance(stream, Door):
+        stream.write_json(text)
     else:
         stream.write(text)
 

@@ -14,7 +14,7 @@ import threading
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from ._door import write_bytes, write_own
+from ._door import defused, write_bytes, write_json, write_own
 from .localenv.columns import harmless, harmless_lines, padded, width
 from .localenv.errors import LocalEnvError
 from .localenv.masking import masked
@@ -129,7 +129,7 @@ def annotation(message: str) -> str:
 
 
 def _as_data(text: str) -> str:
-    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+    return defused(text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A"))
 
 
 def _as_property(text: str) -> str:
@@ -150,10 +150,16 @@ def envelope(command: str, data: Any, *, warnings: Iterable[str] = (), error: Lo
     return json.dumps(body, indent=2, default=str, ensure_ascii=False).split("\n")
 
 
-def stream(entries: Iterable[Line | bytes | list[str]]) -> int | None:
+class Data(NamedTuple):
+    """A line of JSON that stands for stored data: nothing in it is masked."""
+
+    json: str
+
+
+def stream(entries: Iterable[Line | Data | bytes | list[str]]) -> int | None:
     """Print entries as they come and count them; None when the reader had enough (`| head`), which is no error.
 
-    An entry is a line, or a list of lines, or bytes, which go out exactly as they are, with a line end.
+    An entry is a line, a list of lines, data, or bytes, which go out exactly as they are, with a line end.
     Raises PreflightFailed where they cannot be written, on a full disk for example.
     """
     count = 0
@@ -161,6 +167,8 @@ def stream(entries: Iterable[Line | bytes | list[str]]) -> int | None:
         for count, entry in enumerate(entries, 1):  # noqa: B007 - counted for the return
             if isinstance(entry, bytes):
                 write_bytes(sys.stdout, entry + b"\n")
+            elif isinstance(entry, Data):
+                write_json(sys.stdout, entry.json + "\n")
             else:
                 for line in entry if isinstance(entry, list) else [entry]:
                     _write(sys.stdout, line)

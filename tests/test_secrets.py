@@ -29,7 +29,7 @@ PLANTED = {
     "AWS_SECRET_ACCESS_KEY": f"secret-{PIECES[0]}",
     "AWS_SESSION_TOKEN": f"token+{PIECES[1]}/{PIECES[2]}",
     "PGPASSWORD": f"pg '{PIECES[3]}'",
-    "LOCALENV_CHECKIP_URL": f"https://{PIECES[0]}user:{PIECES[1]}@127.0.0.1:1/{PIECES[2]}",
+    "LOCALENV_CHECKIP_URL": f"https://{PIECES[0]}user:{PIECES[1]}@127.0.0.1:1/?apikey={PIECES[2]}",
     "HTTPS_PROXY": f"http://{PIECES[2]}proxy:{PIECES[3]}@127.0.0.1:1",
     "GITHUB_ACTIONS": "true",
     "DB_SG_ID": "sg-0a1b2c3d4e5f67890",
