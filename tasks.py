@@ -7,4 +7,7 @@ sys.modules.pop("tasks", None)
 # Invoke turns bytecode off; left so, the whole package would be compiled anew at every command.
 sys.dont_write_bytecode = False
 
-from tasks import ns as ns  # noqa: E402
+from tasks import _running, ns  # noqa: E402
+
+_running.guard()
+__all__ = ["ns"]

@@ -2,9 +2,8 @@
 
 from invoke import Collection
 
-from . import _usage, cognito, db, ddb, dev, env, rds, root, snapshot
+from . import cognito, db, ddb, dev, env, rds, root, snapshot
 
-_usage.install()
 ns = Collection.from_module(root)
 for module in (env, db, ddb, cognito, rds, snapshot):
     ns.add_collection(Collection.from_module(module))

@@ -16,11 +16,12 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from invoke import Executor, Exit, Local, ParserContext
+from invoke import Executor, Exit, Local, ParserContext, UnexpectedExit
 
 from ._graph import Node, StepContext, check_inputs, collect, is_refused
 from ._output import Reporter, envelope, has_printed, show, stream
 from ._run import Options, Run
+from ._running import running
 from .localenv.errors import INTERRUPTED, LocalEnvError, UsageError
 from .localenv.lock import ProjectLock, command_line
 from .localenv.waiting import speaking
@@ -29,6 +30,7 @@ from .localenv.waiting import speaking
 class GraphExecutor(Executor):
     """Runs the requested tasks and what they need. Named in invoke.yaml."""
 
+    @running()
     def execute(self, *tasks: str | tuple[str, dict[str, Any]] | ParserContext) -> dict[Any, Any]:
         reporter = Reporter()
         try:
@@ -50,6 +52,12 @@ class GraphExecutor(Executor):
             prefixed = type("PrefixedLocal", (PrefixedLocal,), {"say": staticmethod(run.say)})
             config.load_overrides({"run": {"in_stream": io.StringIO()}, "runners": {"local": prefixed}})
         return StepContext(config, remainder=self.core.remainder, run=run)
+
+
+def _understood(error: BaseException) -> LocalEnvError:
+    from .localenv.uncaught import understood
+
+    return understood(error)
 
 
 class PrefixedLocal(Local):
@@ -101,9 +109,9 @@ class GraphRun:
                 self._walk()
             self._tell_skipped()
         except KeyboardInterrupt:
+            self.interrupted = True
             self._report_rest()
             self.reporter.line("FAIL", "interrupted", "run the same command again to go on")
-            self.interrupted = True
             raise Exit(code=INTERRUPTED) from None
         except LocalEnvError as error:  # the lock was not to be had
             self._report_failure(self._waits.name if self._waits else "inv", error)
@@ -185,6 +193,7 @@ class GraphRun:
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # noqa: BLE001 - carried to the main thread, which sorts it out
+            error = error if isinstance(error, LocalEnvError | Exit | UnexpectedExit) else _understood(error)
             if self._may_see_it_otherwise(node, error):
                 self.outcome[id(node)], self._waits = "waits", run
             else:

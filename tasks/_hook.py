@@ -17,7 +17,7 @@ def run(c: StepContext) -> None:
     options = c.step.options
     with _ended_gently():
         try:
-            verdict = hook.run(options.engine, ["--force"] if options.force else [], _output.say)
+            verdict = hook.run(options.engine, ["--force"] if options.force else [], _output.say, _output.relay)
         except LocalEnvError as error:
             verdict = hook.failed(error.code, f"{error.message}; {error.hint}" if error.hint else error.message)
     _output.stream([_output.as_typed(verdict.line)])

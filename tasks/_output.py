@@ -1,4 +1,8 @@
-"""What a run looks like on the terminal: one line a step, results on stdout, everything else on stderr."""
+"""What a run looks like on the terminal: one line a step, results on stdout, everything else on stderr.
+
+What is written here is lines: a line break within one is part of a value, and is shown as what it is called. The
+streams themselves (_door.py) see to the rest.
+"""
 
 from __future__ import annotations
 
@@ -8,17 +12,31 @@ import re
 import sys
 import threading
 from collections.abc import Iterable
-from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, NamedTuple
 
-from .localenv.errors import LocalEnvError, PreflightFailed
-
-for name in ("stdout", "stderr"):
-    if getattr(sys, name) is None:  # closed by the caller (`>&-`): what is written there is for nobody
-        setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115 - for as long as the process lives
+from ._door import defused, write_bytes, write_json, write_own
+from .localenv.columns import harmless, harmless_lines, padded, width
+from .localenv.errors import LocalEnvError
+from .localenv.masking import masked
 
 _printed = False
 COLOURS = {"ok": "32", "skip": "2", "run": "36", "FAIL": "31", "warn": "33"}
+
+Cell = Any
+Row = Iterable[Cell] | str
+"""The cells of a table's row, or a line of its own between the others."""
+
+
+class Marked(NamedTuple):
+    """A line that begins with a mark of our own making, which may hold colour."""
+
+    mark: str
+    text: str
+
+
+Line = str | Marked
+Lines = str | Iterable[Line]
+"""One line, or several."""
 
 
 class Reporter:
@@ -44,12 +62,12 @@ class Reporter:
 
     def failed(self, name: str, error: LocalEnvError) -> None:
         self.line("FAIL", name, error.message)
-        for line in error.evidence.splitlines():
+        for line in error.evidence.split("\n") if error.evidence else ():
             self._write(f"      {'':<{self.width}} | {line}")
         if error.hint:
             self.line("", "hint", error.hint)
         if os.environ.get("GITHUB_ACTIONS") == "true":
-            self._write(annotation(error.message))
+            self._write(Marked(annotation(error.message), ""))
 
     def not_run(self, names: Iterable[str]) -> None:
         listed = ", ".join(names)
@@ -57,30 +75,36 @@ class Reporter:
             self.line("", "not run", listed)
 
     def line(self, word: str, name: str, text: str) -> None:
-        mark = f"{word:<4}"
-        if self._colour and word in COLOURS:
-            mark = f"\x1b[{COLOURS[word]}m{mark}\x1b[0m"
-        self._write(f"{mark}  {name:<{self.width}}  {text}".rstrip())
+        mark, rest = f"{word:<4}", f"  {name:<{self.width}}  {text}".rstrip()
+        coloured = self._colour and word in COLOURS
+        self._write(Marked(f"\x1b[{COLOURS[word]}m{mark}\x1b[0m", rest) if coloured else f"{mark}{rest}".rstrip())
 
-    def _write(self, text: str) -> None:
+    def _write(self, line: Line) -> None:
         with self._lock:
-            say(text)
+            say(line)
 
 
-def say(text: str) -> None:
+def say(line: Line) -> None:
     """Write a line to stderr. A reader that had enough (`2>&1 | head`), or a full disk, does not stop the work."""
-    try:
-        print(as_typed(text), file=sys.stderr, flush=True)
-    except OSError:
-        _discard(sys.stderr)
+    _write(sys.stderr, Marked(line.mark, as_typed(line.text)) if isinstance(line, Marked) else as_typed(line))
+    sys.stderr.flush()
 
 
-def _discard(stream: TextIO) -> None:
-    """Let go of what is still in a stream's buffer, which must not be tried again at exit.
+def relay(line: str) -> None:
+    """Write a line of another run of this program to stderr: it went through that one's door, annotations as well."""
+    say(Marked(line, ""))
 
-    Python docs, "Note on SIGPIPE".
-    """
-    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+def _write(stream: Any, line: Line) -> None:
+    if isinstance(line, Marked):
+        write_own(stream, line.mark)
+        line = line.text
+    stream.write(f"{harmless_line(line)}\n")
+
+
+def harmless_line(text: str) -> str:
+    """Make one line of a text; tabs stay, which program output and SQL have."""
+    return text if text.isprintable() else "\t".join(map(harmless, text.split("\t")))
 
 
 def as_typed(text: str) -> str:
@@ -96,16 +120,25 @@ def typed_command() -> str:
 def annotation(message: str) -> str:
     """Write a failure as a GitHub Actions annotation, at its file and line when the message starts with them.
 
-    Format: GitHub docs, "Workflow commands", ::error file=,line=,col=::
+    Format: GitHub docs, "Workflow commands", ::error file=,line=,col=::, escaped as actions/toolkit does (command.ts).
     """
-    found = re.match(r"(?P<file>[\w./-]+):(?P<line>\d+)(?::(?P<col>\d+))?: ", message)
-    place = ",".join(f"{key}={value}" for key, value in found.groupdict().items() if value) if found else ""
-    text = message.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
-    return f"::error {place}::{text}" if place else f"::error::{text}"
+    message = harmless_lines(masked(message))
+    found = re.match(r"(?P<file>[^\s:]+):(?P<line>\d+)(?::(?P<col>\d+))?: ", message)
+    properties = {key: value for key, value in found.groupdict().items() if value} if found else {}
+    place = ",".join(f"{key}={_as_property(value)}" for key, value in properties.items())
+    return f"::error {place}::{_as_data(message)}" if place else f"::error::{_as_data(message)}"
 
 
-def envelope(command: str, data: Any, *, warnings: Iterable[str] = (), error: LocalEnvError | None = None) -> str:
-    """Write a result as JSON: schemaVersion, command, status, data, warnings, error."""
+def _as_data(text: str) -> str:
+    return defused(text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A"))
+
+
+def _as_property(text: str) -> str:
+    return _as_data(text).replace(":", "%3A").replace(",", "%2C")
+
+
+def envelope(command: str, data: Any, *, warnings: Iterable[str] = (), error: LocalEnvError | None = None) -> list[str]:
+    """Write a result as lines of JSON: schemaVersion, command, status, data, warnings, error."""
     body = {
         "schemaVersion": 1,
         "command": command,
@@ -115,7 +148,7 @@ def envelope(command: str, data: Any, *, warnings: Iterable[str] = (), error: Lo
         "error": error
         and {"code": error.name, "message": error.message, "hint": error.hint, "retryable": error.retryable},
     }
-    return json.dumps(body, indent=2, default=str, ensure_ascii=False)
+    return json.dumps(body, indent=2, default=str, ensure_ascii=False).split("\n")
 
 
 def has_printed() -> bool:
@@ -123,42 +156,69 @@ def has_printed() -> bool:
     return _printed
 
 
-def stream(lines: Iterable[str]) -> int | None:
-    """Print lines as they come and count them; None when the reader had enough (`| head`), which is no error.
+class Data(NamedTuple):
+    """A line of JSON that stands for stored data: nothing in it is masked."""
 
+    json: str
+
+
+def stream(entries: Iterable[Line | Data | bytes | list[str]]) -> int | None:
+    """Print entries as they come and count them; None when the reader had enough (`| head`), which is no error.
+
+    An entry is a line, a list of lines, data, or bytes, which go out exactly as they are, with a line end.
     Raises PreflightFailed where they cannot be written, on a full disk for example.
     """
     global _printed
     count = 0
     try:
-        for count, line in enumerate(lines, 1):  # noqa: B007 - counted for the return
+        for count, entry in enumerate(entries, 1):  # noqa: B007 - counted for the return
             _printed = True
-            print(line)
+            if isinstance(entry, bytes):
+                write_bytes(sys.stdout, entry + b"\n")
+            elif isinstance(entry, Data):
+                write_json(sys.stdout, entry.json + "\n")
+            else:
+                for line in entry if isinstance(entry, list) else [entry]:
+                    _write(sys.stdout, line)
         sys.stdout.flush()
     except BrokenPipeError:
-        _discard(sys.stdout)
         return None
-    except OSError as error:
-        _discard(sys.stdout)
-        raise PreflightFailed(
-            f"stdout cannot be written: {(error.strerror or str(error)).lower()}",
-            hint="what the command changed is changed; only its output is lost: write it elsewhere",
-        ) from error
     return count
 
 
-def show(text: str) -> None:
-    """Print a result on stdout."""
-    stream([text])
+def show(lines: Lines) -> None:
+    """Print a result on stdout: one line, or several."""
+    stream([lines] if isinstance(lines, str) else lines)
 
 
-def table(rows: Iterable[Iterable[Any]], headings: Iterable[str] = ()) -> str:
-    """Align rows in columns, two spaces apart; no rows give an empty string."""
-    cells = [[("" if value is None else str(value)) for value in row] for row in rows]
-    if not cells:
-        return ""
-    cells = [list(headings), *cells] if headings else cells
-    widths = [max(len(row[column]) for row in cells) for column in range(len(cells[0]))]
-    return "\n".join(
-        "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells
-    )
+def show_exactly(text: str) -> None:
+    """Print a result that holds secrets by purpose, and whose bytes are what was asked for."""
+    try:
+        data = os.fsencode(text)
+    except UnicodeEncodeError:  # in a locale that has not got the character
+        data = text.encode(errors="surrogateescape")
+    stream([data])
+
+
+def table(rows: Iterable[Row], headings: Iterable[str] = ()) -> list[str]:
+    """Align rows in columns, two spaces apart, a line each; no rows give no lines."""
+    lines = [row if isinstance(row, str) else [_cell(value) for value in row] for row in rows]
+    if not lines:
+        return []
+    lines = [list(headings), *lines] if headings else lines
+    cells = [line for line in lines if not isinstance(line, str)]
+    widths = [max(map(width, column)) for column in zip(*cells, strict=True)]
+    return [line if isinstance(line, str) else _aligned(line, widths) for line in lines]
+
+
+def parted(parts: Iterable[list[str]]) -> list[str]:
+    """Put lines under each other with an empty line between the parts; empty parts are left out."""
+    return [line for part in parts if part for line in ("", *part)][1:]
+
+
+def _cell(value: Any) -> str:
+    return "" if value is None else harmless(str(value))
+
+
+def _aligned(cells: list[str], widths: list[int]) -> str:
+    return "  ".join(padded(cell, cells_wide) for cell, cells_wide in zip(cells, widths, strict=True)).rstrip()

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from ._output import Reporter, envelope, show
+from ._output import Lines, Reporter, envelope, harmless_line, show
 from .localenv.errors import ConfirmationNeeded, UsageError
 from .localenv.guard import READS, Effect
 
@@ -198,7 +198,7 @@ class Run:
     def _ask(question: str) -> str:
         """Ask on the terminal; an ended input (Ctrl-D) is an empty answer."""
         try:
-            return input(question).strip()
+            return input(harmless_line(question)).strip()
         except EOFError:
             return ""
 
@@ -209,8 +209,8 @@ class Run:
 
             saved.require_saved()
 
-    def emit(self, data: Any, text: str | Callable[[], str]) -> None:
-        """Print the step's result on stdout: `data` as JSON with --format json, else `text`."""
+    def emit(self, data: Any, text: Lines | Callable[[], Lines]) -> None:
+        """Print the step's result on stdout: `data` as JSON with --format json, else the line or lines of `text`."""
         self.require_saved()
         if self.format == "json":
             show(envelope(self.name, data))

@@ -10,13 +10,14 @@ import difflib
 import re
 from typing import Any
 
-from invoke import Exit, program
+from invoke import Exit, program, terminals
 from invoke.completion import complete
 from invoke.parser import parser
 
 from . import _output
 from .localenv.errors import UsageError
 
+NARROWEST = 72
 UNKNOWN = re.compile(r"No idea what (.*) is!", re.DOTALL)
 NO_VALUE = re.compile(r"Flag <\w+: ([\w-]+).*> needed value")
 MISSING = re.compile(r"'(.*)' did not receive required positional arguments: (.*)")
@@ -34,13 +35,19 @@ class Misuse(Exit):
         task = getattr(self.context, "name", None) or ""
         text, hint = _explained(str(self.args[0]), task, self.context)
         who = task or "inv"
-        return _output.as_typed(f"FAIL  {who}  {text}" + (f"\n      {'hint':<{len(who)}}  {hint}" if hint else ""))
+        lines = [f"FAIL  {who}  {text}", *([f"      {'hint':<{len(who)}}  {hint}"] if hint else [])]
+        return "\n".join(_output.harmless_line(_output.as_typed(line)) for line in lines)
 
 
 def install() -> None:
-    """Have Invoke raise Misuse for what it does not understand, and catch it where it completes a word for a shell."""
+    """Have Invoke raise Misuse for what it does not understand, and catch it where it completes a word for a shell.
+
+    And have it take a terminal for wide enough for its lists: it gives the texts what the names leave, and fails over
+    less than nothing.
+    """
     for module in (parser, program, complete):
         vars(module)["ParseError"] = Misuse
+    vars(program)["pty_size"] = lambda: (max(NARROWEST, terminals.pty_size()[0]), terminals.pty_size()[1])
 
 
 def _explained(message: str, task: str, context: Any) -> tuple[str, str]:

@@ -274,7 +274,7 @@ def connect(c: StepContext, write: bool = False, confirm: str = "") -> None:
     address = _address_for_session(c, confirm, write=write)
     client = prompt.find_client(_shipped_psql())
     if client is None:
-        prompt.converse(address, input, print)
+        prompt.converse(address, input, _output.show)
         return
     code = prompt.attach(client, address)
     if code:

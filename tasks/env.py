@@ -7,12 +7,13 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from . import _output
 from ._graph import DESTROYS, READS, WRITES, Exit, StepContext, step
 from ._words import word_step
+from .localenv.columns import without_sequences
 
 if TYPE_CHECKING:
     from .localenv.engines.service import LogLine, ServiceName, ServiceState
@@ -181,7 +182,12 @@ def logs(c: StepContext, service: str = "", follow: bool = False, lines: int = 2
         _follow(c, names, lines)
         return
     found = {name: engines.logs(c.step.settings, name, lines) for name in names}
-    c.step.emit(found, lambda: "\n\n".join(f"--- {name}\n{text or '(nothing)'}" for name, text in found.items()))
+    c.step.emit(found, lambda: _logs(found))
+
+
+def _logs(found: dict[ServiceName, str]) -> list[str]:
+    parts = [["", f"--- {name}", *(text or "(nothing)").split("\n")] for name, text in found.items()]
+    return list(map(without_sequences, itertools.chain(*parts)))[1:]
 
 
 def _named(c: StepContext) -> Sequence[ServiceName]:
@@ -200,14 +206,14 @@ def _follow(c: StepContext, names: Sequence[ServiceName], lines: int) -> None:
     from .localenv import engines
     from .localenv.errors import INTERRUPTED
 
-    write = _as_json if c.step.format == "json" else _Prefixed()
+    write: Callable[[LogLine], _output.Line] = _as_json if c.step.format == "json" else _Prefixed()
     try:
         _output.stream(_flushed(map(write, engines.follow(c.step.settings, names, lines))))
     except KeyboardInterrupt:
         raise Exit(code=INTERRUPTED) from None
 
 
-def _flushed(lines: Iterable[str]) -> Iterator[str]:
+def _flushed(lines: Iterable[_output.Line]) -> Iterator[_output.Line]:
     """Let each line be read before the next one is waited for."""
     for line in lines:
         yield line
@@ -216,7 +222,7 @@ def _flushed(lines: Iterable[str]) -> Iterator[str]:
 
 def _as_json(line: LogLine) -> str:
     what = "event" if line.is_event else "line"
-    return json.dumps({"service": line.source, what: line.text}, ensure_ascii=False)
+    return json.dumps({"service": line.source, what: without_sequences(line.text)}, ensure_ascii=False)
 
 
 class _Prefixed:
@@ -227,12 +233,12 @@ class _Prefixed:
         self.colours = iter(()) if plain else itertools.cycle(("36", "33", "35"))
         self.names: dict[str, str] = {}
 
-    def __call__(self, line: LogLine) -> str:
+    def __call__(self, line: LogLine) -> _output.Marked:
         if line.source not in self.names:
             colour, name = next(self.colours, ""), f"{line.source:<{WIDTH}}"
             self.names[line.source] = f"\x1b[{colour}m{name}\x1b[0m" if colour else name
-        name = self.names[line.source]
-        return f"{name}   {line.text}" if line.is_event else f"{name} | {line.text}".rstrip()
+        text = without_sequences(line.text)
+        return _output.Marked(self.names[line.source], f"   {text}" if line.is_event else f" | {text}".rstrip())
 
 
 def _way_to_write(c: StepContext) -> str:
@@ -264,13 +270,13 @@ def export(c: StepContext, format: str = "shell", legacy: bool = False) -> None:
         c.step.say(f"for `{command} --env-file FILE`")
     values = exports.variables(settings, legacy=legacy)
     if format == "json":
-        c.step.emit(values, "")
+        _output.show_exactly("\n".join(_output.envelope(c.step.name, values)))
     elif format == "github":
         exports.append_to(os.environ.get("GITHUB_ENV", ""), exports.as_github(values))
         c.step.say(f"{len(values)} variables for the steps that follow")
     else:
         write = {"shell": exports.as_shell, "dotenv": exports.as_dotenv, "docker": exports.as_env_file}[format]
-        _output.show(write(values).removesuffix("\n"))
+        _output.show_exactly(write(values).removesuffix("\n"))
 
 
 @step(name="list", effect=READS, help={"format": "text or json"})
@@ -282,9 +288,9 @@ def list_checkouts(c: StepContext, format: str = "text") -> None:
     c.step.emit([one.as_dict() for one in found], lambda: _listing(found) or "no environment on this machine")
 
 
-def _listing(found: Sequence[Neighbour]) -> str:
+def _listing(found: Sequence[Neighbour]) -> list[str]:
     gone = [f"what {one.path or one.project_id} has left goes with: {one.remove}" for one in found if one.remove]
-    return "\n".join([_output.table(map(_checkout_row, found), CHECKOUT_HEADINGS), *gone])
+    return [*_output.table(map(_checkout_row, found), CHECKOUT_HEADINGS), *gone]
 
 
 CHECKOUT_HEADINGS = ("CHECKOUT", "ENGINE", "STATE", "PORTS", "DATA", "CREATED", "LAST USED")

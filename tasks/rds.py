@@ -82,13 +82,13 @@ def status(c: StepContext, instance: str = "", format: str = "text") -> None:
         raise Exit(code=NOT_IN_SERVICE)
 
 
-def _shown(found: Report) -> str:
+def _shown(found: Report) -> list[str]:
     from .localenv.rds.instances import describe
 
     parts = [_output.table(describe(instance)) for instance in found.instances]
-    parts = parts or [f"no DB instance in {found.region}; AWS_DEFAULT_REGION names the region"]
+    parts = parts or [[f"no DB instance in {found.region}; AWS_DEFAULT_REGION names the region"]]
     if found.rule:
         mine = f"{found.address.ip} ({found.address.source})" if found.address else "not known"
         parts.append(_output.table([(f"rule {found.rule.id}", str(found.rule)), ("this workspace", mine)]))
-    parts += [f"{problem.subject} {problem.text}\n  hint: {problem.hint}" for problem in found.problems]
-    return "\n\n".join(parts)
+    parts += [[f"{problem.subject} {problem.text}", f"  hint: {problem.hint}"] for problem in found.problems]
+    return _output.parted(parts)

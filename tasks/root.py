@@ -58,7 +58,7 @@ def complaint(report: Report) -> Any:
     return LocalEnvError(
         f"{_counted(report.total)}: users, user pool and items do not belong together",
         hint="run the command below the finding; `inv initial-setup` repairs what the seeds made",
-        evidence="\n".join(report.lines()),
+        evidence=report.lines(),
     )
 
 
@@ -98,19 +98,17 @@ def _newest_message(c: StepContext) -> Newest:
 HEADINGS = ("SERVICE", "STATUS", "ADDRESS", "VERSION", "")
 
 
-def _shown(c: StepContext, found: Status) -> str:
-    from .localenv.status import problem_lines
-
+def _shown(c: StepContext, found: Status) -> list[str]:
     parts = [
         _output.table(((s.service, s.status, s.address, s.version, s.detail) for s in found.services), HEADINGS),
         _output.table((vars(line).values() for line in found.lines), ("STORE", "WHAT", "HOLDS", "STATE")),
-        *problem_lines(found.problems),
+        *([f"{problem.store}: {problem.text}", f"  hint: {problem.hint}"] for problem in found.problems),
     ]
     if any(state.status != "running" for state in found.services):
-        parts.append("run `inv env.up` to start what is down, or `inv initial-setup` for all of it")
+        parts.append(["run `inv env.up` to start what is down, or `inv initial-setup` for all of it"])
     if not found.services and not found.lines:
-        parts.append(f"target {c.step.settings.target}: nothing to show")
-    return "\n\n".join(part for part in parts if part)
+        parts.append([f"target {c.step.settings.target}: nothing to show"])
+    return _output.parted(parts)
 
 
 @step(
@@ -175,8 +173,11 @@ def doctor(c: StepContext, format: str = "text") -> None:
         findings = doctor.examine(c.step.settings)
     except LocalEnvError as error:
         findings = doctor.examine_unsettled(error)
-    lines = [(f.level, f.subject, f.text + (f"\n      {'':<10}hint: {f.hint}" if f.hint else "")) for f in findings]
-    c.step.emit([finding.as_dict() for finding in findings], lambda: _output.table(lines))
+    rows: list[_output.Row] = []
+    for f in findings:
+        rows.append((f.level, f.subject, f.text))
+        rows += [f"{'':<16}hint: {f.hint}"] if f.hint else []
+    c.step.emit([finding.as_dict() for finding in findings], lambda: _output.table(rows))
     if doctor.blocks(findings):
         raise Exit(code=PREFLIGHT)
 
@@ -214,5 +215,5 @@ def why(c: StepContext, name: str | None = None, format: str = "text") -> None:
     )
     found = why.explain(c.step.settings, app, name or "")
     facts = _output.table((fact.store, fact.what, fact.text) for fact in found.facts)
-    verdict = _output.as_typed("\n".join(map(str, found.findings))) or "all of this agrees"
-    c.step.emit(_typed(found.as_dict()), f"{found.sentence}\n\n{facts}\n\n{verdict}")
+    verdict = [_output.as_typed(line) for finding in found.findings for line in finding.lines()]
+    c.step.emit(_typed(found.as_dict()), _output.parted([[found.sentence], facts, verdict or ["all of this agrees"]]))

@@ -46,8 +46,8 @@ def test_a_long_text_wraps_at_spaces_or_else_where_it_must() -> None:
 
 
 def test_control_characters_are_named() -> None:
-    assert harmless("\x1b[31mred\x07 \u202eback\udcff") == "\\x1b[31mred\\x07 \\u202eback\\udcff"
-    assert wrapped("a\tb\x1b[2J", 0) == ["a   b\\x1b[2J"]
+    assert harmless("\x1b[31mred\x07 \u202eback\udcff") == "\\u001b[31mred\\u0007 \\u202eback\\udcff"
+    assert wrapped("a\tb\x1b[2J", 0) == ["a   b\\u001b[2J"]
 
 
 def test_columns_hold_whatever_is_in_them() -> None:

@@ -92,7 +92,7 @@ def test_an_item_for_people_has_its_key_first_and_the_rest_aligned() -> None:
         "likes": {"N": "3"},
         "tags": {"SS": ["b", "a"]},
     }
-    assert as_text(item, ("pk", "sk")).splitlines() == [
+    assert as_text(item, ("pk", "sk")) == [
         "MSG#1  2026",
         "  likes    3",
         '  message  Hi\\u001b[31m "you"\\u202e 🐕',

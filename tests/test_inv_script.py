@@ -26,7 +26,11 @@ PYTHON = os.path.realpath(getattr(sys, "_base_executable", sys.executable))
 UV = Path(sys.executable).with_name("uv")
 INVOKE = """
 import json, os, sys
-print(json.dumps({"arguments": sys.argv[1:], "folder": os.getcwd(), "prefix": sys.prefix, "path": sys.path[0]}))
+class program:
+    def run():
+        show()
+def show():
+    print(json.dumps({"arguments": sys.argv[1:], "folder": os.getcwd(), "prefix": sys.prefix, "path": sys.path[0]}))
 """
 
 
@@ -37,11 +41,11 @@ class Wheels:
     folder: Path
 
     def add(self, name: str, version: str, body: str = "") -> str:
-        """Make a pure Python wheel whose `python -m NAME` runs `body`; return its line in a lock."""
+        """Make a pure Python wheel with `body` as NAME.main; return its line in a lock."""
         info = f"{name}-{version}.dist-info"
         files = {
-            f"{name}/__init__.py": f"version = {version!r}\n",
-            f"{name}/__main__.py": body,
+            f"{name}/__init__.py": f"version = {version!r}\n\nclass Config:\n    pass\n",
+            f"{name}/main.py": body,
             f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n",
             f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
         }
@@ -135,6 +139,8 @@ def new_checkout(folder: Path, *, with_uv: bool = False) -> Checkout:
         (bin_ / tool).symlink_to(str(shutil.which(tool)))
     (bin_ / "python3").symlink_to(PYTHON)
     shutil.copy2(ROOT / "inv", root)
+    (root / "tasks").mkdir()
+    shutil.copy2(ROOT / "tasks" / "_start.py", root / "tasks")
     plain = Wheels(wheels).add("invoke", "1.0", INVOKE)
     (root / "requirements.txt").write_text(plain)
     (root / "requirements-dev.txt").write_text(plain + Wheels(wheels).add("tester", "1.0"))
@@ -171,7 +177,7 @@ def test_the_first_call_makes_the_environment_and_hands_over(made: tuple[Checkou
     assert first.call["arguments"] == ["--search-root", str(checkout.root), "one", "-x", "two words"]
     assert first.call["prefix"] == str(checkout.root / ".venv")
     left = {path.name for path in checkout.root.iterdir()}
-    assert left == {"inv", "requirements.txt", "requirements-dev.txt", ".venv", ".venv.lock"}
+    assert left == {"inv", "tasks", "requirements.txt", "requirements-dev.txt", ".venv", ".venv.lock"}
 
 
 def test_bytecode_is_compiled(made: tuple[Checkout, Ran]) -> None:

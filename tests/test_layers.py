@@ -11,7 +11,20 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 LIBRARY = "tasks.localenv"
-VALUES = ("errors", "guard", "addresses", "people", "variables", "settings", "kept", "parallel", "private", "reading")
+VALUES = (
+    "errors",
+    "guard",
+    "addresses",
+    "people",
+    "variables",
+    "settings",
+    "kept",
+    "parallel",
+    "private",
+    "reading",
+    "masking",
+    "columns",
+)
 ADAPTERS = ("shell", "disk", "ownership", "lock", "ports", "waiting", "answers", "retrying", "aws", "wire", "saved")
 STORES = ("postgres", "dynamodb", "cognito")
 CONNECTION = f"{LIBRARY}.postgres.connection"

@@ -34,14 +34,13 @@ def audit(c: StepContext, table: str = "", format: str = "text") -> None:
         raise error
 
 
-def _shown(found: Report) -> str:
-    rows = [
-        (finding.level, finding.subject, finding.evidence + (f"\n         fix: {finding.fix}" if finding.fix else ""))
-        for finding in found.findings
-    ]
-    return (
-        f"table {found.table}, account {found.account}, region {found.region}: {found.summary}\n{_output.table(rows)}"
-    )
+def _shown(found: Report) -> list[str]:
+    rows: list[_output.Row] = []
+    for finding in found.findings:
+        rows.append((finding.level, finding.subject, finding.evidence))
+        rows += [f"         fix: {finding.fix}"] if finding.fix else []
+    head = f"table {found.table}, account {found.account}, region {found.region}: {found.summary}"
+    return [head, *_output.table(rows)]
 
 
 def _complaint(found: Report) -> Any:

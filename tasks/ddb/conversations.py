@@ -371,7 +371,7 @@ def _show(
     following = shlex.join(words) if page.cursor else ""
     lines = aligned(((_local(at), handle, text) for at, handle, text in rows), _columns())
     data: dict[str, Any] = {what: items, "cursor": page.cursor, "next": following, "capacity": page.capacity}
-    c.step.emit(data, lambda: "\n".join([*(lines if rows else [nothing]), _consumed(page.capacity)]))
+    c.step.emit(data, lambda: [*(lines if rows else [nothing]), _consumed(page.capacity)])
     if following and c.step.format == "text":
         sys.stdout.flush()
         c.step.say(f"older ones: `{following}`")

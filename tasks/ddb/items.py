@@ -152,7 +152,7 @@ def export(c: StepContext, table: str = "", file: str = "-", s3: str = "") -> st
         items, size_bytes = s3folder.write_folder(folder, name, scanning(client, name, consistent=True), description)
         return f"{_counted(items)} of {name} in {destination} ({size_bytes:,} bytes); next: {_upload(folder, name)}"
     if file == "-":
-        count = _output.stream(as_line(item) for item in scanning(client, name, consistent=True))
+        count = _output.stream(_output.Data(as_line(item)) for item in scanning(client, name, consistent=True))
         return None if count is None else f"{_counted(count)} of {name}"
     progress = transfer.paced(c.step.say, "{count} items read")
     done = transfer.export_items(client, name, Path(file).expanduser(), on_read=progress)

@@ -166,5 +166,5 @@ def _given_up(reasons: dict[str, str], said: str) -> Exception:
     return LocalEnvError(
         f"the rows of {_counted(len(reasons), 'group')} are not right: {said}",
         hint="run `inv ddb.stream --once` again when the reason has passed",
-        evidence="\n".join([f"group {group}: {reason}" for group, reason in reasons.items()][:REASONS_SHOWN]),
+        evidence=[f"group {group}: {reason}" for group, reason in reasons.items()][:REASONS_SHOWN],
     )

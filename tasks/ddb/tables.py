@@ -146,7 +146,7 @@ def describe(c: StepContext, table: str = "", as_file: bool = False, format: str
     client, name = connect(c.step.settings), table or c.step.settings.message_table
     if as_file:
         properties = definition.definition_of(client, name)
-        c.step.emit(properties, lambda: json.dumps(properties, indent=2, ensure_ascii=False))
+        c.step.emit(properties, lambda: json.dumps(properties, indent=2, ensure_ascii=False).split("\n"))
         return
     found = schema.need_table(client, name)
     c.step.emit(found.description, lambda: _output.table(schema.describe(found)))

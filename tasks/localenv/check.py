@@ -42,8 +42,8 @@ class Finding:
     text: str
     fix: str
 
-    def __str__(self) -> str:
-        return f"{self.subject}: {self.text}\n  hint: {self.fix}"
+    def lines(self) -> list[str]:
+        return [f"{self.subject}: {self.text}", f"  hint: {self.fix}"]
 
 
 class Fault(Protocol):
@@ -94,7 +94,8 @@ class Report:
     def lines(self) -> list[str]:
         """Write the findings, two lines each, and how many are not shown."""
         more = self.total - len(self.findings)
-        return [str(finding) for finding in self.findings] + ([f"and {more:,} more"] if more else [])
+        lines = [line for finding in self.findings for line in finding.lines()]
+        return lines + ([f"and {more:,} more"] if more else [])
 
     def as_dict(self) -> dict[str, Any]:
         return {**vars(self), "findings": [vars(finding) for finding in self.findings]}

@@ -6,6 +6,8 @@ combine with the character before them take none.
 
 from __future__ import annotations
 
+import json
+import re
 import unicodedata
 from collections.abc import Iterable, Iterator
 
@@ -23,14 +25,36 @@ def padded(text: str, cells: int) -> str:
 
 
 def harmless(text: str) -> str:
-    """Write control characters as what they are called, so that a message cannot play with the terminal; tabs too."""
-    return "".join(
-        _named(char) if unicodedata.category(char) in ("Cc", "Cs") or char in BIDI else char for char in text
-    )
+    """Write what would move the cursor, turn the direction of the text, or show as nothing, as JSON escapes it.
+
+    A value becomes part of one line that way, and what is JSON stays so. Emoji and scripts keep their joiners.
+    """
+    if text.isprintable():
+        return text
+    return re.sub(UNSAFE, lambda found: _escaped(found[0]), text)
 
 
-BIDI = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
-"""Characters that turn the direction of the text around them, also of that in other columns."""
+def harmless_lines(text: str) -> str:
+    """Do that to a text of several lines, which stay lines, with tabs in them."""
+    if text.isprintable():
+        return text
+    return re.sub(UNSAFE, lambda found: found[0] if found[0] in "\n\t" else _escaped(found[0]), text)
+
+
+def without_sequences(text: str) -> str:
+    """Leave out what a program wrote to move the cursor or change colours (ECMA-48: CSI, OSC and their like)."""
+    return re.sub(SEQUENCES, "", text) if "\x1b" in text or "\x9b" in text else text
+
+
+UNSAFE = (
+    "[\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
+    "\ud800-\udfff\U000e0000-\U000e007f]"
+)
+"""Controls, line and paragraph ends, marks that turn the direction, invisible characters, halves of surrogate pairs."""
+
+SEQUENCES = (
+    "\x1b[\\[][0-?]*[ -/]*[@-~]|\x9b[0-?]*[ -/]*[@-~]|\x1b[\\]PX^_][^\x07\x1b]*(?:\x07|\x1b\\\\)?|\x1b[ -/]*[0-~]"
+)
 
 
 def cut(text: str, cells: int) -> str:
@@ -46,7 +70,7 @@ def wrapped(text: str, cells: int) -> list[str]:
 
     `cells` of 0 leaves lines as long as they are.
     """
-    lines = [harmless(line.rstrip()) for line in text.expandtabs(4).splitlines()] or [""]
+    lines = [harmless(line.rstrip()) for line in text.expandtabs(4).rstrip("\n").split("\n")]
     return [part for line in lines for part in (_wrapped_line(line, cells) if cells else [line])]
 
 
@@ -110,5 +134,5 @@ def _cells(char: str) -> int:
     return 2 if unicodedata.east_asian_width(char) in "WF" else 1
 
 
-def _named(char: str) -> str:
-    return f"\\x{ord(char):02x}" if ord(char) < 0x100 else f"\\u{ord(char):04x}"
+def _escaped(char: str) -> str:
+    return json.dumps(char)[1:-1] if char != "\x7f" else "\\u007f"

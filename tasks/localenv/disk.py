@@ -90,6 +90,14 @@ def has_room(folder: Path) -> bool:
     return free_bytes(folder) > 1_000_000 and (not found.f_files or found.f_favail > 10)
 
 
+def lost_output(error: OSError) -> PreflightFailed:
+    """Make the error for a stdout that takes no more."""
+    return PreflightFailed(
+        f"stdout cannot be written: {(error.strerror or str(error)).lower()}",
+        hint="what the command changed is changed; only its output is lost: write it elsewhere",
+    )
+
+
 def tells_of_full_disk(text: str) -> bool:
     """Tell whether a program's output says that the disk is full."""
     return any(words in text for words in FULL)

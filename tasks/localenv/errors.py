@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 
 class LocalEnvError(Exception):
     """A failure with its cause in the message and the next thing to type in the hint.
 
     `message` is lower case, subject first, the value in it, the place as path:line:column.
     `hint` is one imperative sentence. `evidence` holds lines to show under the message
-    (the source line with its caret, the last lines of a log), without a trailing newline.
+    (the source line with its caret, the last lines of a log), without a trailing newline; given as a sequence, each
+    of them is one line, whatever is in it.
     """
 
     code = 1
     name = "failure"
     retryable = False
 
-    def __init__(self, message: str, *, hint: str = "", evidence: str = "") -> None:
+    def __init__(self, message: str, *, hint: str = "", evidence: str | Sequence[str] = "") -> None:
         super().__init__()
         self.message = message
         self.hint = hint
-        self.evidence = evidence
+        lines = [evidence] if isinstance(evidence, str) else [line.replace("\n", "\\n") for line in evidence]
+        self.evidence = "\n".join(lines)
 
     def __str__(self) -> str:
         return self.message

@@ -21,11 +21,13 @@ from pathlib import Path
 from typing import IO
 
 from . import ownership, private, shell
+from .columns import harmless
 from .disk import disk_errors
 from .engines.docker_api import DockerApi
 from .engines.docker_endpoint import find_endpoint
 from .engines.state import read_choice
 from .errors import INTERRUPTED, LocalEnvError, TimedOut
+from .masking import masked
 from .settings import Settings, read_settings
 
 Say = Callable[[str], None]
@@ -81,7 +83,7 @@ class Log:
     def write(self, line: str) -> None:
         """Write one line. A full disk is the command's to report, not the log's."""
         with contextlib.suppress(OSError):
-            self.file.write(f"{datetime.now().isoformat(' ', 'milliseconds')}  {line}\n")
+            self.file.write(f"{datetime.now().isoformat(' ', 'milliseconds')}  {harmless(masked(line))}\n")
 
 
 @dataclass
@@ -118,9 +120,10 @@ class Heard:
         return named[1] if named else f"inv {COMMAND}"
 
 
-def run(engine: str, options: Sequence[str], echo: Say) -> Verdict:
-    """Bring everything up and return how that went; each line of it goes to `echo` and to the log.
+def run(engine: str, options: Sequence[str], echo: Say, relay: Say) -> Verdict:
+    """Bring everything up and return how that went; each line of it goes to the log, and to `echo` or `relay`.
 
+    `echo` takes what the hook says itself, `relay` what the command has written, which is clean already.
     `engine` is the value of --engine, `options` are further ones for the command. Raises LocalEnvError before there
     is a log: a setting is wrong, or the state folder cannot be written.
     """
@@ -137,7 +140,8 @@ def run(engine: str, options: Sequence[str], echo: Say) -> Verdict:
 
     def on_line(line: str) -> None:
         heard.hear(line)
-        say(line)
+        log.write(line)
+        relay(line)
 
     log.write(f"inv {COMMAND} --hook, pid {os.getpid()}, in {settings.root}, engine {settings.engine}")
     try:
@@ -218,8 +222,8 @@ def _follow(words: list[str], settings: Settings, started: float, on_line: Say) 
         if time.monotonic() - started > settings.hook_timeout_s:
             raise TimedOut(f"not ready after {settings.hook_timeout_s:.0f} s")
 
-    isolated = ["-I"] if sys.flags.isolated else []
-    command = [sys.executable, *isolated, "-m", "invoke", "--search-root", str(settings.root), *words]
+    start = ["-I", "-S", str(settings.root / "tasks" / "_start.py")] if sys.flags.isolated else ["-m", "invoke"]
+    command = [sys.executable, *start, "--search-root", str(settings.root), *words]
     return shell.follow(command, on_line=on_line, on_tick=check_time)
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from . import private
 from .disk import disk_errors
 from .errors import LockHeld
+from .masking import masked
 from .ownership import foreign
 from .reading import read_note
 
@@ -120,4 +121,4 @@ def command_line() -> str:
     words = sys.argv[1:]
     if words[:1] == ["--search-root"]:  # ./inv says so for the user
         words = words[2:]
-    return shlex.join(["inv", *words])
+    return masked(shlex.join(["inv", *words]))

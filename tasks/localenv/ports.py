@@ -83,7 +83,7 @@ class PortsTaken(PreflightFailed):
         stop += [] if len(stop) == len(taken) else ["stop them" if len(taken) - len(stop) > 1 else "stop it"]
         super().__init__(
             f"{len(taken)} ports are taken" if several else str(taken[0]),
-            evidence="\n".join(map(str, taken)) if several else "",
+            evidence=list(map(str, taken)) if several else "",
             hint=f"{' and '.join(dict.fromkeys(stop))}, or give {_listed(one.variable for one in taken)} "
             f"{'other ports' if several else 'another port'} in .env",
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
@@ -206,8 +206,3 @@ def newest_of(times: Iterable[str], parse: Callable[[str], datetime]) -> datetim
         except ValueError:
             continue
     return max(found, default=None)
-
-
-def problem_lines(problems: Sequence[Problem]) -> list[str]:
-    """Write the problems, two lines each."""
-    return [f"{problem.store}: {problem.text}\n  hint: {problem.hint}" for problem in problems]

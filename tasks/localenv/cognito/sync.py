@@ -141,7 +141,7 @@ def _refuse_nobody(comparison: Comparison) -> None:
         f"none of {comparison.users} users in the database has a user in pool {comparison.pool.id}, "
         f"which holds {comparison.pool_users}",
         hint="give each pool user a preferred_username that equals a handle: `inv cognito.list-users` shows them",
-        evidence="\n".join(_some(comparison.match.users)),
+        evidence=list(_some(comparison.match.users)),
     )
 
 

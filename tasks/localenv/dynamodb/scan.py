@@ -9,6 +9,8 @@ from collections.abc import Iterable, Iterator
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+from ..columns import harmless
+
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
@@ -65,12 +67,12 @@ def as_json_line(item: dict[str, dict[str, Any]]) -> str:
     return json.dumps(plain_item(item), ensure_ascii=False)
 
 
-def as_text(item: dict[str, dict[str, Any]], key: tuple[str, ...]) -> str:
+def as_text(item: dict[str, dict[str, Any]], key: tuple[str, ...]) -> list[str]:
     """Write an item for people: its key on the first line, the other attributes aligned below it."""
     shown = {name: _shown(plain(value)) for name, value in sorted(item.items())}
     width = max((len(name) for name in shown if name not in key), default=0)
     head = "  ".join(shown.get(name, "-") for name in key)
-    return "\n".join([head, *(f"  {name:<{width}}  {text}" for name, text in shown.items() if name not in key)])
+    return [head, *(f"  {name:<{width}}  {text}" for name, text in shown.items() if name not in key)]
 
 
 def as_table(items: Iterable[dict[str, dict[str, Any]]], key: tuple[str, ...]) -> Iterator[str]:
@@ -103,10 +105,7 @@ def _aligned(cells: list[str], widths: list[int]) -> str:
 
 def _shown(value: Any) -> str:
     """Write a value on one line that does nothing to a terminal."""
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    if text.isprintable():
-        return text
-    return "".join(char if char.isprintable() else json.dumps(char)[1:-1] for char in text)
+    return harmless(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
 
 
 def _number(text: str) -> int | float | str:

@@ -50,7 +50,8 @@ def converse(address: PostgresAddress, ask: Callable[[str], str], show: Callable
                 for line in as_table(_run(conn, statement)):
                     show(line)
             except LocalEnvError as error:
-                show("\n".join(part for part in (error.message, error.evidence, error.hint) if part))
+                for line in filter(None, (error.message, *error.evidence.split("\n"), error.hint)):
+                    show(line)
 
 
 def _typed(ask: Callable[[str], str], name: str) -> Iterator[str]:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from ..columns import harmless, padded, width
 from ..errors import UsageError
 from ..reading import path_of
 from .connection import connect, server_error
@@ -52,7 +53,6 @@ _ACTING = re.compile("|".join(f"(?P<_{number}>{names})" for number, names in enu
 _DECLARE = b"DECLARE localenv_query NO SCROLL CURSOR FOR "
 _FETCH = f"FETCH FORWARD {FETCH_ROWS} FROM localenv_query"
 _PARAMETER = re.compile(r"%\((\w+)\)[sbt]")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 @dataclass(frozen=True)
@@ -146,9 +146,10 @@ def as_table(rows: Rows) -> Iterator[str]:
         yield rows.status
         return
     head = [_cells(row) for row in itertools.islice(rows.rows, FETCH_ROWS)]
-    widths = [max(map(len, column)) for column in zip(rows.columns, *head, strict=True)]
-    for cells in itertools.chain([rows.columns, ["-" * width for width in widths]], head, map(_cells, rows.rows)):
-        yield "  ".join(f"{cell:<{width}}" for cell, width in zip(cells, widths, strict=True)).rstrip()
+    names = _cells(rows.columns)
+    widths = [max(map(width, column)) for column in zip(names, *head, strict=True)]
+    for cells in itertools.chain([names, ["-" * cells for cells in widths]], head, map(_cells, rows.rows)):
+        yield "  ".join(padded(cell, wide) for cell, wide in zip(cells, widths, strict=True)).rstrip()
 
 
 def as_json(rows: Rows, command: str) -> Iterator[str]:
@@ -201,9 +202,5 @@ def _distinct(names: Sequence[str]) -> list[str]:
 
 
 def _cells(row: Sequence[Any]) -> list[str]:
-    """Write the values of a row on one line: a control character would break the table, or drive the terminal."""
-    return [_CONTROL.sub(_escape, "" if value is None else str(value)) for value in row]
-
-
-def _escape(found: re.Match[str]) -> str:
-    return found.group().encode("unicode_escape").decode()
+    """Write the values of a row on one line each, as wide as they show."""
+    return [harmless("" if value is None else str(value)) for value in row]

@@ -122,7 +122,7 @@ def refuse_replacements(works: Sequence[Work], command: str) -> None:
         raise ConfirmationNeeded(
             f"{lines[0].removeprefix('± ')}: DynamoDB cannot change that in place",
             hint=f"run `{command} --replace`: it makes the table anew and keeps the items",
-            evidence="\n".join(lines[1:]),
+            evidence=lines[1:],
         )
 
 

@@ -70,7 +70,7 @@ def refuse_unfit_items(client: DynamoDBClient, name: str, key: Key, wanted: Tabl
         raise LocalEnvError(
             f"{count:,} items of table {name} do not fit the new one: nothing was changed",
             hint="give them what the new key needs, or remove them, then run the same command again",
-            evidence="\n".join([*unfit, *more]),
+            evidence=[*unfit, *more],
         )
 
 

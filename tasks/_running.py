@@ -1,0 +1,56 @@
+"""Around every run, however it was started: the door before the streams, Ctrl-C, and errors that nobody caught."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from invoke import Exit, UnexpectedExit
+
+from . import _door, _usage
+from ._output import Reporter
+from ._start import INTERRUPTED, end_with, flush_at_exit, leave, on_interrupt, open_streams
+
+
+def guard() -> None:
+    """Guard this process from here on. tasks.py calls it, so it holds for `inv` and `python -m invoke` too."""
+    open_streams()
+    _door.install()
+    _usage.install()
+    on_interrupt(leave)
+    sys.excepthook = lambda kind, error, trace: end_with(error)
+    sys.unraisablehook = lambda unraisable: None  # nobody misses what fails while it is thrown away
+    flush_at_exit()
+
+
+@contextmanager
+def running() -> Iterator[None]:
+    """While tasks run: Ctrl-C interrupts them, not the process, and an error that nobody caught becomes Invoke's Exit.
+
+    Afterwards what was begun is put in order, and a second Ctrl-C does not stop that.
+    """
+    ours = signal.getsignal(signal.SIGINT) is leave
+    try:
+        if ours:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+        yield
+    except KeyboardInterrupt:
+        raise Exit(code=INTERRUPTED) from None
+    except (Exit, UnexpectedExit):
+        raise
+    except Exception as error:
+        raise Exit(code=tell(error)) from error
+    finally:
+        if ours:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def tell(error: BaseException) -> int:
+    """Write what happened to stderr and return the exit code for it."""
+    from .localenv.uncaught import understood
+
+    known = understood(error)
+    Reporter(len("inv")).failed("inv", known)
+    return known.code

@@ -1,0 +1,132 @@
+"""How this program begins and ends: whatever happens to its process, no user sees a traceback for it.
+
+./inv runs this file by its path, before Python has loaded anything else (-S): from its first lines on Ctrl-C is an end.
+It is short and imports little, since it is compiled at each start and what is imported before them is not guarded.
+"""
+
+import _signal  # type: ignore[import-not-found]  # signal takes 3 ms to load
+import posix
+import sys
+
+INTERRUPTED = 130
+
+
+def leave(*_: object) -> None:
+    """End at once. For SIGINT, as long as nothing is under way that wants an end of its own."""
+    posix._exit(INTERRUPTED)
+
+
+def on_interrupt(handler: object) -> None:
+    """Say what Ctrl-C does, unless whoever started this program has it ignored."""
+    if _signal.getsignal(_signal.SIGINT) != _signal.SIG_IGN:
+        _signal.signal(_signal.SIGINT, handler)
+
+
+if __name__ == "__main__":
+    on_interrupt(leave)
+    _signal.pthread_sigmask(_signal.SIG_UNBLOCK, [_signal.SIGINT])  # ./inv has kept it waiting until here
+
+import os  # noqa: E402
+
+
+def main() -> None:
+    """Run Invoke on this checkout, as ./inv does."""
+    open_streams()
+    try:
+        if sys.flags.no_site:
+            import site
+
+            site.main()  # what -S has left for here
+        from invoke.main import program
+
+        flush_at_exit()
+        program.config_class = _config_class()
+        program.run()
+    except Exception as error:  # noqa: BLE001 - the last place where it can be told
+        end_with(error)
+
+
+def open_streams() -> None:
+    """Open stdin, stdout and stderr on nothing where the caller has closed them (`>&-`).
+
+    Else the next file that is opened has their number, and what is meant for the terminal is written into it.
+    """
+    while (number := os.open(os.devnull, os.O_RDWR)) < 3:
+        os.set_inheritable(number, True)
+    os.close(number)
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(number, "w" if number else "r", closefd=False))
+            setattr(sys, f"__{name}__", getattr(sys, name))
+        elif number and not os.get_blocking(number):  # as a child of Node.js: a long text would not go through at once
+            os.set_blocking(number, True)
+
+
+def flush_at_exit() -> None:
+    """Flush the streams before sys.exit: afterwards Python tries it too, and keeps it to itself that it could not."""
+    if sys.exit.__name__ != flushed_exit.__name__:
+        vars(sys)["exit"] = flushed_exit
+
+
+def flushed_exit(code: object = None) -> None:
+    """Do what sys.exit does."""
+    flush()
+    raise SystemExit(code)
+
+
+def flush() -> None:
+    """Write what is left in the buffers; the exit code says where that cannot be done."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except Exception as error:  # noqa: BLE001 - told, whatever it is
+            if isinstance(error, OSError):
+                error.filename = stream.name
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+            if stream is not sys.stderr:
+                end_with(error)
+
+
+def _config_class() -> type:
+    """Make Invoke do without a configuration of the user's that cannot be read: HOME may be somebody else's."""
+    from invoke import Config
+
+    class Readable(Config):
+        def _load_file(self, prefix: str, absolute: bool = False, merge: bool = True) -> None:
+            try:
+                super()._load_file(prefix, absolute, merge)
+            except OSError:
+                if prefix not in ("system", "user"):
+                    raise
+
+    return Readable
+
+
+def end_with(error: BaseException) -> None:
+    """Tell an error that nobody was left to catch, and end with its exit code. A reader that had enough is none."""
+    code = 0
+    try:
+        on_interrupt(leave)
+        if not isinstance(error, BrokenPipeError):
+            root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))  # noqa: PTH100, PTH120
+            sys.path[:0] = [] if root in sys.path else [root]  # Invoke may not have found tasks.py yet
+            code = __import__("tasks._running", fromlist=["tell"]).tell(error)
+        flush()
+    except BaseException as worse:  # noqa: BLE001 - tasks/ itself cannot be loaded
+        code = 1
+        os.write(2, _told_alone(error if type(worse) is type(error) else worse).encode(errors="replace"))
+    os._exit(code)
+
+
+def _told_alone(error: BaseException) -> str:
+    """Write an error without the package that does it elsewhere, which does not load: somebody works on it."""
+    import runpy
+    import traceback
+
+    text = "".join(traceback.format_exception(type(error), error, error.__traceback__))
+    masking = os.path.join(os.path.dirname(os.path.abspath(__file__)), "localenv", "masking.py")  # noqa: PTH100, PTH118, PTH120
+    return str(runpy.run_path(masking)["masked"](text)) + "FAIL  inv  its own files cannot be loaded\n"
+
+
+if __name__ == "__main__":
+    main()
