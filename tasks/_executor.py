@@ -19,7 +19,7 @@ from typing import Any
 from invoke import Executor, Exit, Local, ParserContext, UnexpectedExit
 
 from ._graph import Node, StepContext, check_inputs, collect, is_refused
-from ._output import Reporter, envelope, has_printed, show, stream
+from ._output import Reporter, envelope, printed, show, stream
 from ._run import Options, Run
 from ._running import running
 from .localenv.errors import INTERRUPTED, LocalEnvError, UsageError
@@ -91,6 +91,7 @@ class GraphRun:
         self.error: BaseException | None = None
         self.interrupted = False
         self.started = time.time()
+        self._printed = printed()
         self._begun: set[int] = set()  # id(node) of those whose body was called
         self._finished: queue.SimpleQueue[Node] = queue.SimpleQueue()
         self._running = 0
@@ -237,7 +238,7 @@ class GraphRun:
             return False
         only_looked = node.effect.reads or id(node) not in self._begun
         return (
-            only_looked and not has_printed() and ProjectLock(self.shared.settings.state_dir).used_since(self.started)
+            only_looked and printed() == self._printed and ProjectLock(self.shared.settings.state_dir).used_since(self.started)
         )
 
     def _view(self, node: Node, *, interactive: bool) -> Run:
