@@ -236,10 +236,9 @@ class GraphRun:
         is_first_walk = self._lock is None and not self.options.plan
         if not is_first_walk or not isinstance(error, LocalEnvError) or isinstance(error, UsageError):
             return False
-        only_looked = node.effect.reads or id(node) not in self._begun
-        return (
-            only_looked and printed() == self._printed and ProjectLock(self.shared.settings.state_dir).used_since(self.started)
-        )
+        if printed() > self._printed or (id(node) in self._begun and not node.effect.reads):
+            return False
+        return ProjectLock(self.shared.settings.state_dir).used_since(self.started)
 
     def _view(self, node: Node, *, interactive: bool) -> Run:
         return self.shared.for_step(
