@@ -149,12 +149,12 @@ def test_the_time_it_takes_is_bounded_and_what_was_running_is_named(
     other = ProjectLock(shared.state_dir)
     other.acquire("inv db.seed", quiet)
     try:
-        done = run(LOCALENV_HOOK_TIMEOUT_S="5")
+        done = run(LOCALENV_HOOK_TIMEOUT_S="6")
     finally:
         other.release()
     assert done.code == 5
     assert re.fullmatch(
-        r"localenv: FAILED not ready after 5 s; not finished: .*db\.setup, .*initial-setup "
+        r"localenv: FAILED not ready after 6 s; not finished: .*db\.setup, .*initial-setup "
         r"\(see \S+, run `inv initial-setup`\)\n",
         done.stdout,
     )
