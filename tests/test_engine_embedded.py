@@ -5,10 +5,9 @@ from __future__ import annotations
 import os
 import signal
 import socket
-import time
 import uuid
-from collections.abc import Callable, Iterator
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,7 @@ from tasks.localenv.errors import ConfirmationNeeded, LocalEnvError, PreflightFa
 from tasks.localenv.ports import find_free
 from tasks.localenv.postgres.connection import connect
 from tasks.localenv.settings import Settings, read_settings
-from tests.environments import environment, reachable
+from tests.environments import environment, reachable, wait_until
 
 
 @pytest.fixture
@@ -73,13 +72,6 @@ def pid_of(settings: Settings, program: str) -> int:
     return int((settings.state_dir / "run" / program).read_text().split()[0])
 
 
-def eventually(condition: Callable[[], bool], seconds: float = 20) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it did not come true in time"
-        time.sleep(0.02)
-
-
 ALL_RUN = {"postgres": "running", "dynamodb": "running", "cognito": "running"}
 ALL_STOPPED = {"postgres": "stopped", "dynamodb": "stopped", "cognito": "stopped"}
 
@@ -121,7 +113,7 @@ def test_down_keeps_the_data_of_every_store(running: Settings) -> None:
 def test_a_killed_postgres_loses_no_commit(running: Settings) -> None:
     query(running, "CREATE TABLE kept AS SELECT generate_series(1, 1000) AS n")
     os.kill(pid_of(running, "postgres"), signal.SIGKILL)
-    eventually(lambda: statuses(running)["postgres"] != "running")
+    wait_until(lambda: statuses(running)["postgres"] != "running")
     said: list[str] = []
     engines.up(running, said.append)
     assert query(running, "SELECT count(*), sum(n) FROM kept") == [(1000, 500500)]
@@ -141,9 +133,9 @@ def test_a_session_that_outlives_a_killed_server_does_not_stop_the_next_start(ru
 def test_a_killed_emulator_keeps_what_it_saved_and_says_that_it_was_killed(running: Settings) -> None:
     make_table(running).put_item(TableName="kept", Item={"pk": {"S": "a"}})
     saved = running.state_dir / "emulator" / "dynamodb.json"
-    eventually(lambda: saved.exists() and '"a"' in saved.read_text())
+    wait_until(lambda: saved.exists() and '"a"' in saved.read_text())
     os.kill(pid_of(running, "emulator"), signal.SIGKILL)
-    eventually(lambda: statuses(running)["dynamodb"] == "stopped")
+    wait_until(lambda: statuses(running)["dynamodb"] == "stopped")
     detail = "it was ended uncleanly; writes of its last second may be lost"
     assert [state.detail for state in engines.look(running)] == ["", detail, detail]
     engines.up(running, print)
@@ -155,9 +147,9 @@ def test_a_save_that_fails_is_said_and_made_up_for(running: Settings) -> None:
     in_the_way = running.state_dir / "emulator" / "dynamodb.json"
     in_the_way.mkdir()
     make_table(running)
-    eventually(lambda: "could not be saved" in engines.look(running)[1].detail)
+    wait_until(lambda: "could not be saved" in engines.look(running)[1].detail)
     in_the_way.rmdir()
-    eventually(lambda: not engines.look(running)[1].detail)
+    wait_until(lambda: not engines.look(running)[1].detail)
     assert in_the_way.is_file()
 
 
@@ -260,11 +252,18 @@ def test_destroy_removes_everything_that_it_names(running: Settings) -> None:
     assert statuses(running) == ALL_STOPPED
 
 
+def links_in(folder: Path) -> Iterator[str]:
+    """Read the links of a folder that changes: a descriptor may be closed between the list and the look."""
+    for link in folder.iterdir():
+        with suppress(FileNotFoundError):
+            yield str(link.readlink())
+
+
 def test_the_emulator_listens_on_its_two_ports_and_knows_no_docker(live: Settings) -> None:
     if not Path("/proc/net/tcp").exists():
         pytest.skip("this system shows no sockets under /proc")
     folder = Path(f"/proc/{pid_of(live, 'emulator')}")
-    links = [str(link.readlink()) for link in (folder / "fd").iterdir()]
+    links = list(links_in(folder / "fd"))
     inodes = {link[len("socket:[") : -1] for link in links if link.startswith("socket:[")}
     rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
     listening = sorted(row[1] for row in rows if row[3] == "0A" and row[9] in inodes)
