@@ -184,6 +184,9 @@ class GraphRun:
                     check_inputs(node, self.context_for(node, self._view(node, interactive=False), alone=False))
                 except Exception as error:  # noqa: BLE001 - as in _perform
                     self._fail(node, error)
+                    self.outcome = dict.fromkeys(
+                        map(id, self.nodes), "failed"
+                    )  # of a run that never began, none is left
 
     def _perform(self, node: Node, *, alone: bool = False) -> None:
         run = self._view(node, interactive=alone and not self.options.plan)
