@@ -19,7 +19,7 @@ from typing import Any
 from invoke import Executor, Exit, Local, ParserContext, UnexpectedExit
 
 from ._graph import Node, StepContext, check_inputs, collect, is_refused
-from ._output import Reporter, envelope, has_printed, show, stream
+from ._output import Reporter, envelope, printed, show, stream
 from ._run import Options, Run
 from ._running import running
 from .localenv.errors import INTERRUPTED, LocalEnvError, UsageError
@@ -91,6 +91,7 @@ class GraphRun:
         self.error: BaseException | None = None
         self.interrupted = False
         self.started = time.time()
+        self._printed = printed()
         self._begun: set[int] = set()  # id(node) of those whose body was called
         self._finished: queue.SimpleQueue[Node] = queue.SimpleQueue()
         self._running = 0
@@ -183,6 +184,9 @@ class GraphRun:
                     check_inputs(node, self.context_for(node, self._view(node, interactive=False), alone=False))
                 except Exception as error:  # noqa: BLE001 - as in _perform
                     self._fail(node, error)
+                    self.outcome = dict.fromkeys(
+                        map(id, self.nodes), "failed"
+                    )  # of a run that never began, none is left
 
     def _perform(self, node: Node, *, alone: bool = False) -> None:
         run = self._view(node, interactive=alone and not self.options.plan)
@@ -235,10 +239,9 @@ class GraphRun:
         is_first_walk = self._lock is None and not self.options.plan
         if not is_first_walk or not isinstance(error, LocalEnvError) or isinstance(error, UsageError):
             return False
-        only_looked = node.effect.reads or id(node) not in self._begun
-        return (
-            only_looked and not has_printed() and ProjectLock(self.shared.settings.state_dir).used_since(self.started)
-        )
+        if printed() > self._printed or (id(node) in self._begun and not node.effect.reads):
+            return False
+        return ProjectLock(self.shared.settings.state_dir).used_since(self.started)
 
     def _view(self, node: Node, *, interactive: bool) -> Run:
         return self.shared.for_step(

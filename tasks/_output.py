@@ -19,7 +19,7 @@ from .localenv.columns import harmless, harmless_lines, padded, width
 from .localenv.errors import LocalEnvError
 from .localenv.masking import masked
 
-_printed = False
+_printed = 0
 COLOURS = {"ok": "32", "skip": "2", "run": "36", "FAIL": "31", "warn": "33"}
 
 Cell = Any
@@ -151,8 +151,8 @@ def envelope(command: str, data: Any, *, warnings: Iterable[str] = (), error: Lo
     return json.dumps(body, indent=2, default=str, ensure_ascii=False).split("\n")
 
 
-def has_printed() -> bool:
-    """Tell whether a result went to stdout already."""
+def printed() -> int:
+    """Return how many entries of results went to stdout so far."""
     return _printed
 
 
@@ -172,7 +172,7 @@ def stream(entries: Iterable[Line | Data | bytes | list[str]]) -> int | None:
     count = 0
     try:
         for count, entry in enumerate(entries, 1):  # noqa: B007 - counted for the return
-            _printed = True
+            _printed += 1
             if isinstance(entry, bytes):
                 write_bytes(sys.stdout, entry + b"\n")
             elif isinstance(entry, Data):

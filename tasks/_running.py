@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -22,6 +23,7 @@ def guard() -> None:
     on_interrupt(leave)
     sys.excepthook = lambda kind, error, trace: end_with(error)
     sys.unraisablehook = lambda unraisable: None  # nobody misses what fails while it is thrown away
+    threading.excepthook = lambda args: None  # threads hand their errors over, or only load a library ahead
     flush_at_exit()
 
 

@@ -6,6 +6,9 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +18,11 @@ from tasks.localenv.settings import ROOT, Settings
 
 KEPT = ("PATH", "HOME", "PYTHONPATH")
 """What a command gets of the environment of the tests."""
+
+
+NOBODY = 65534
+PATIENCE_S = 150
+"""For what must come to pass, on however busy a machine: a deadline that only a hang meets."""
 
 
 made: list[Path] = []
@@ -66,6 +74,27 @@ def reachable(folder: Path) -> Path:
     return made[-1]
 
 
+@contextmanager
+def as_nobody() -> Iterator[None]:
+    """Be a user without rights for a while, where one is root: no mode stops root."""
+    if os.geteuid() != 0:
+        yield
+        return
+    os.seteuid(NOBODY)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+def wait_until(condition: Callable[[], object]) -> None:
+    """Wait until something holds. Fails after PATIENCE_S."""
+    end = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < end, "it did not come to pass"
+        time.sleep(0.02)
+
+
 def inv(*words: str, environ: dict[str, str], cwd: Path = ROOT, text: str = "") -> Finished:
     """Run `inv` on this project from any folder, with `environ` over a bare environment."""
     done = subprocess.run(
@@ -75,7 +104,7 @@ def inv(*words: str, environ: dict[str, str], cwd: Path = ROOT, text: str = "") 
         input=text,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=PATIENCE_S,
         check=False,
     )
     return Finished(done.returncode, done.stdout, done.stderr)

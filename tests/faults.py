@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
+import os
 import re
 import signal
 import socket
@@ -111,11 +112,13 @@ def end(connection: socket.socket, kind: str) -> None:
     """End a connection: by RST for a reset, after the other side has for a silence, else at once."""
     if kind == "reset":
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+        os.close(connection.detach())  # whatever files are made of it
+        return
     if kind == "silence":
         while connection.recv(65536):
             continue
     with contextlib.suppress(OSError):
-        connection.shutdown(socket.SHUT_RDWR) if kind != "reset" else None
+        connection.shutdown(socket.SHUT_RDWR)
     connection.close()
 
 

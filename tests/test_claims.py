@@ -22,7 +22,7 @@ from tasks.localenv.neighbours import survey
 from tasks.localenv.ports import Holder, find_free
 from tasks.localenv.settings import ROOT, Settings, read_settings
 from tasks.localenv.variables import PORT_VARIABLES
-from tests.environments import KEPT, environment, inv, reachable
+from tests.environments import KEPT, PATIENCE_S, environment, inv, reachable
 
 ALL = ("postgres", "dynamodb", "cognito")
 Unset = Callable[..., Settings]
@@ -145,7 +145,7 @@ def test_checkouts_that_claim_at_the_same_moment_get_different_ports(unset: Unse
         )
         for one in wanted
     ]
-    said = [process.communicate(timeout=60)[0] for process in running]
+    said = [process.communicate(timeout=PATIENCE_S)[0] for process in running]
     ports = [port for text in said for port in json.loads(text.replace("'", '"')).values()]
     assert len(ports) == len(set(ports)) == 9
 
@@ -204,7 +204,7 @@ def test_a_copied_folder_does_not_take_the_ports_with_it(unset: Unset, tmp_path:
 def test_what_a_gone_checkout_left_running_is_listed_with_the_command_that_ends_it(unset: Unset) -> None:
     one = unset("one")
     program = "import socket, sys, time; s = socket.create_server(('127.0.0.1', int(sys.argv[1]))); print(flush=True)"
-    words = [sys.executable, "-c", f"{program}; time.sleep(60)", str(one.ports["postgres"])]
+    words = [sys.executable, "-c", f"{program}; time.sleep(600)", str(one.ports["postgres"])]
     marks = ["-c", f"cluster_name={one.project_id}", "-c", "listen_addresses=127.0.0.1"]
     with subprocess.Popen([*words, *marks], stdout=subprocess.PIPE) as lost:
         assert lost.stdout and lost.stdout.readline()

@@ -8,7 +8,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,7 @@ from tasks.localenv.postgres.connection import connect
 from tasks.localenv.postgres.query import require_read
 from tasks.localenv.postgres.sqlfile import SqlFile
 from tasks.localenv.settings import ROOT, Settings
-from tests.environments import Finished, inv
+from tests.environments import PATIENCE_S, Finished, inv, wait_until
 
 Db = Callable[..., Finished]
 
@@ -101,7 +100,7 @@ def test_a_failing_seed_is_told_with_place_caret_and_what_was_kept(db: Db, built
 def test_an_interrupted_seed_leaves_neither_rows_nor_a_session(
     db: Db, built: Settings, live_environment: dict[str, str], tmp_path: Path
 ) -> None:
-    (tmp_path / "slow.sql").write_text("DELETE FROM users; SELECT pg_sleep(60);")
+    (tmp_path / "slow.sql").write_text("DELETE FROM users; SELECT pg_sleep(600);")
     url = built.postgres.url(masked=False)
     running = subprocess.Popen(
         [sys.executable, "-m", "invoke", "--search-root", ROOT, "db.seed", "--file", tmp_path / "slow.sql"],
@@ -109,19 +108,17 @@ def test_an_interrupted_seed_leaves_neither_rows_nor_a_session(
         stderr=subprocess.PIPE,
         text=True,
     )
-    wait_until_it_sleeps(built)
+    wait_until(lambda: is_asleep(built))
     running.send_signal(signal.SIGINT)
-    said = running.communicate(timeout=20)[1]
+    said = running.communicate(timeout=PATIENCE_S)[1]
     assert (running.returncode, "Traceback" in said, "error ignored" in said) == (130, False, False)
     assert db("db.sessions").stdout == "nobody else is connected\n"
     assert count(built, "users") == 6
 
 
-def wait_until_it_sleeps(settings: Settings, deadline_s: float = 20) -> None:
-    end = time.monotonic() + deadline_s
-    while not any(session.query.endswith("pg_sleep(60);") for session in setup.read_sessions(settings)):
-        assert time.monotonic() < end, "the seed did not get to its second statement"
-        time.sleep(0.02)
+def is_asleep(settings: Settings) -> bool:
+    """Return whether the seed has got to its second statement."""
+    return any(session.query.endswith("pg_sleep(600);") for session in setup.read_sessions(settings))
 
 
 def test_drop_asks_and_names_whom_it_would_cut_off(db: Db, built: Settings) -> None:

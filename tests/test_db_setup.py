@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -26,6 +25,7 @@ from tasks.localenv.postgres.load import Script
 from tasks.localenv.postgres.setup import Decision, decide
 from tasks.localenv.postgres.sqlfile import SqlError, SqlFile
 from tasks.localenv.settings import ROOT, Settings
+from tests.environments import PATIENCE_S, wait_until
 
 SCHEMA = "create table users (uuid uuid primary key, handle text not null);\ncreate table posts (id int);\n"
 SEED = "insert into users select uuid, handle from pg_temp.people;\n"
@@ -257,7 +257,7 @@ def test_what_an_interrupted_run_left_behind_is_cleared_away(project: Settings) 
 @pytest.mark.reliability("kills")
 def test_a_run_killed_while_it_builds_is_repaired_by_the_next(project: Settings, tmp_path: Path) -> None:
     build(project)
-    write(project.root, "seeds/sql/2_posts.sql", "insert into posts values (5); select pg_sleep(60);")
+    write(project.root, "seeds/sql/2_posts.sql", "insert into posts values (5); select pg_sleep(600);")
     code = (
         "from pathlib import Path; from dataclasses import replace\n"
         "from tasks.localenv.postgres import setup; from tasks.localenv.settings import read_settings\n"
@@ -269,9 +269,9 @@ def test_a_run_killed_while_it_builds_is_repaired_by_the_next(project: Settings,
     environ = {**os.environ, "CONNECTION_URL": project.postgres.url(masked=False), "PYTHONPATH": str(ROOT)}
     process = subprocess.Popen([sys.executable, "-c", code], env=environ, stderr=subprocess.DEVNULL)
     new = databases.beside(project.postgres.database, "new")
-    wait_for(lambda: any(s.query.endswith("pg_sleep(60);") for s in sessions_in(project, new)))
+    wait_until(lambda: any(s.query.endswith("pg_sleep(600);") for s in sessions_in(project, new)))
     process.send_signal(signal.SIGKILL)
-    process.wait(10)
+    process.wait(PATIENCE_S)
     assert rows(project, "select id from posts") == [1, 2]
     write(project.root, "seeds/sql/2_posts.sql", "insert into posts values (6);")
     build(project)
@@ -281,13 +281,6 @@ def test_a_run_killed_while_it_builds_is_repaired_by_the_next(project: Settings,
 def sessions_in(project: Settings, name: str) -> list[databases.Session]:
     with databases.maintenance(project.postgres) as conn:
         return databases.sessions(conn, name)
-
-
-def wait_for(condition: Callable[[], bool], deadline_s: float = 20) -> None:
-    end = time.monotonic() + deadline_s
-    while not condition():
-        assert time.monotonic() < end, "it did not come to pass"
-        time.sleep(0.01)
 
 
 def test_clients_that_reconnect_all_the_time_do_not_stop_a_swap(project: Settings) -> None:
@@ -305,16 +298,16 @@ def test_clients_that_reconnect_all_the_time_do_not_stop_a_swap(project: Setting
         thread.start()
     try:
         for _ in range(3):
-            wait_for(lambda: len(sessions_in(project, project.postgres.database)) == len(clients))
+            wait_until(lambda: len(sessions_in(project, project.postgres.database)) == len(clients))
             assert "; ended " in build(project, force=True)
-        wait_for(lambda: len(sessions_in(project, project.postgres.database)) == len(clients))
+        wait_until(lambda: len(sessions_in(project, project.postgres.database)) == len(clients))
         assert "; ended " in setup.drop(project)
     finally:
         done.set()
         with databases.maintenance(project.postgres) as conn:
             databases.terminate(conn, [project.postgres.database])
         for thread in clients:
-            thread.join(10)
+            thread.join(PATIENCE_S)
 
 
 def test_whose_sessions_were_ended_is_said(project: Settings) -> None:

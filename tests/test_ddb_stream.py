@@ -26,7 +26,7 @@ from tasks.localenv.settings import ROOT, Settings
 from tasks.localenv.wire import AwsError
 from tests.chats import GROUP, NOW, ago, make_seed, plant, rows_of, send
 from tests.conftest import Cli
-from tests.environments import KEPT
+from tests.environments import KEPT, PATIENCE_S
 
 
 @pytest.fixture
@@ -54,7 +54,9 @@ def test_once_repairs_what_is_there_and_tells_it(table: Settings, cli: Cli) -> N
 def test_once_drains_also_for_a_reader_who_has_enough(table: Settings, live_environment: dict[str, str]) -> None:
     environ = {**live_environment, "DDB_MESSAGE_TABLE": table.message_table}
     line = f"'{sys.executable}' -m invoke --search-root '{ROOT}' ddb.stream --once | true"
-    done = subprocess.run(["sh", "-c", line], env=environ, capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run(
+        ["sh", "-c", line], env=environ, capture_output=True, text=True, timeout=PATIENCE_S, check=True
+    )
     assert "2 messages, 0 changes to group rows\n" in done.stderr
 
 
@@ -114,7 +116,7 @@ def test_it_follows_until_ctrl_c_which_is_no_failure(
             item = send(table, "while it runs", NOW)
             assert running.stdout.readline().split()[1] == item["sk"]["S"]
             running.send_signal(signal.SIGINT)
-            assert running.wait(timeout=20) == 0
+            assert running.wait(timeout=PATIENCE_S) == 0
         finally:
             running.kill()
         assert "3 messages, 4 changes to group rows; stopped by Ctrl-C\n" in running.stderr.read()
@@ -277,7 +279,7 @@ def test_a_reader_that_waits_asks_again(table: Settings) -> None:
             send(table, "late", NOW)
 
     found = []
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + PATIENCE_S
     for batch in stream.batches(table, table.message_table, sleep=sleep):
         found += batch
         if any(record["dynamodb"]["NewImage"].get("message", {}).get("S") == "late" for record in batch):

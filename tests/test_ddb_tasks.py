@@ -17,7 +17,7 @@ from tasks.localenv.dynamodb.client import connect
 from tasks.localenv.dynamodb.schema import fetch_table
 from tasks.localenv.settings import ROOT, Settings
 from tests.chats import GROUP, dump
-from tests.environments import Finished
+from tests.environments import PATIENCE_S, Finished
 
 Ddb = Callable[..., Finished]
 HEADERS = f"# group: {GROUP}\n# Person 1: andrewbrown\n# Person 2: bayko\n"
@@ -223,7 +223,7 @@ def test_a_reader_that_has_enough_is_no_error(ddb: Ddb, fresh: Settings, live_en
     with subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as scanning:
         assert scanning.stdout is not None and scanning.stderr is not None
         scanning.stdout.close()
-        assert (scanning.stderr.read().decode(), scanning.wait(60)) == ("", 0)
+        assert (scanning.stderr.read().decode(), scanning.wait(PATIENCE_S)) == ("", 0)
 
 
 def test_drop_asks_and_takes_yes(ddb: Ddb, fresh: Settings) -> None:

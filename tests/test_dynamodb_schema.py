@@ -18,6 +18,7 @@ from tasks.localenv.errors import LocalEnvError, ServiceFailed, TimedOut
 from tasks.localenv.parallel import side_by_side
 from tasks.localenv.ports import find_free
 from tasks.localenv.settings import Settings, read_settings
+from tests.environments import PATIENCE_S
 
 
 @pytest.fixture
@@ -200,7 +201,7 @@ def test_a_client_is_shared_among_threads(fresh: Settings, files: list[TableFile
     barrier = threading.Barrier(8)
 
     def look() -> str:
-        barrier.wait(10)
+        barrier.wait(PATIENCE_S)
         return schema.need_table(client, fresh.message_table).status
 
     assert side_by_side([look] * 8) == ["ACTIVE"] * 8

@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import socket
-import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -22,7 +21,7 @@ from tasks.localenv.errors import ConfirmationNeeded, LocalEnvError, PreflightFa
 from tasks.localenv.ports import find_free
 from tasks.localenv.postgres.connection import connect
 from tasks.localenv.settings import Settings, read_settings
-from tests.environments import environment, reachable
+from tests.environments import environment, reachable, wait_until
 
 
 @pytest.fixture
@@ -79,20 +78,10 @@ def listening(pid: int) -> list[str]:
 
     Its other descriptors come and go while this looks: connections, and files that it saves.
     """
-    inodes = set()
-    for link in Path(f"/proc/{pid}/fd").iterdir():
-        with suppress(FileNotFoundError):
-            inodes.add(str(link.readlink()).removeprefix("socket:[").removesuffix("]"))
+    inodes = {link.removeprefix("socket:[").removesuffix("]") for link in links_in(Path(f"/proc/{pid}/fd"))}
     tables = [Path(f"/proc/net/{name}") for name in ("tcp", "tcp6")]
     rows = [line.split() for table in tables if table.exists() for line in table.read_text().splitlines()[1:]]
     return sorted(row[1] for row in rows if row[3] == "0A" and row[9] in inodes)
-
-
-def eventually(condition: Callable[[], bool], seconds: float = 90) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it did not come true in time"
-        time.sleep(0.02)
 
 
 ALL_RUN = {"postgres": "running", "dynamodb": "running", "cognito": "running"}
@@ -136,7 +125,7 @@ def test_down_keeps_the_data_of_every_store(running: Settings) -> None:
 def test_a_killed_postgres_loses_no_commit(running: Settings) -> None:
     query(running, "CREATE TABLE kept AS SELECT generate_series(1, 1000) AS n")
     os.kill(pid_of(running, "postgres"), signal.SIGKILL)
-    eventually(lambda: statuses(running)["postgres"] != "running")
+    wait_until(lambda: statuses(running)["postgres"] != "running")
     said: list[str] = []
     engines.up(running, said.append)
     assert query(running, "SELECT count(*), sum(n) FROM kept") == [(1000, 500500)]
@@ -156,9 +145,9 @@ def test_a_session_that_outlives_a_killed_server_does_not_stop_the_next_start(ru
 def test_a_killed_emulator_keeps_what_it_saved_and_says_that_it_was_killed(running: Settings) -> None:
     make_table(running).put_item(TableName="kept", Item={"pk": {"S": "a"}})
     saved = running.state_dir / "emulator" / "dynamodb.json"
-    eventually(lambda: saved.exists() and '"a"' in saved.read_text())
+    wait_until(lambda: saved.exists() and '"a"' in saved.read_text())
     os.kill(pid_of(running, "emulator"), signal.SIGKILL)
-    eventually(lambda: statuses(running)["dynamodb"] == "stopped")
+    wait_until(lambda: statuses(running)["dynamodb"] == "stopped")
     detail = "it was ended uncleanly; writes of its last second may be lost"
     assert [state.detail for state in engines.look(running)] == ["", detail, detail]
     engines.up(running, print)
@@ -170,10 +159,10 @@ def test_a_save_that_fails_is_said_and_made_up_for(running: Settings) -> None:
     in_the_way = running.state_dir / "emulator" / "dynamodb.json"
     in_the_way.mkdir()
     make_table(running)
-    eventually(lambda: "not saved: 1 change of dynamodb since 20" in engines.look(running)[1].detail)
+    wait_until(lambda: "not saved: 1 change of dynamodb since 20" in engines.look(running)[1].detail)
     assert engines.look(running)[1].detail.endswith(": Is a directory")
     in_the_way.rmdir()
-    eventually(lambda: not engines.look(running)[1].detail)
+    wait_until(lambda: not engines.look(running)[1].detail)
     assert in_the_way.is_file()
 
 
@@ -275,6 +264,13 @@ def test_destroy_removes_everything_that_it_names(running: Settings) -> None:
     engines.destroy(running, print)
     assert engines.belongings(running) == []
     assert statuses(running) == ALL_STOPPED
+
+
+def links_in(folder: Path) -> Iterator[str]:
+    """Read the links of a folder that changes: a descriptor may be closed between the list and the look."""
+    for link in folder.iterdir():
+        with suppress(FileNotFoundError):
+            yield str(link.readlink())
 
 
 def test_the_emulator_listens_on_its_two_ports_and_knows_no_docker(live: Settings) -> None:

@@ -19,7 +19,7 @@ from tasks.localenv.cognito.users import noted_pools
 from tasks.localenv.errors import UsageError
 from tasks.localenv.settings import Settings, read_settings
 from tests.conftest import Cli
-from tests.environments import environment
+from tests.environments import PATIENCE_S, environment
 from tests.seeded import PEOPLE
 
 NASTY = {
@@ -82,7 +82,7 @@ def test_compose_and_docker_read_back_what_was_meant(tmp_path: Path) -> None:
     (tmp_path / "docker.env").write_text(exports.as_env_file(lines))
     run = ["docker", "run", "--rm", "--network", "none", "--entrypoint", "env", "--env-file", "docker.env"]
     shown_inside = subprocess.run(
-        [*run, "postgres:17-alpine"], cwd=tmp_path, stdout=subprocess.PIPE, check=True, timeout=60
+        [*run, "postgres:17-alpine"], cwd=tmp_path, stdout=subprocess.PIPE, check=True, timeout=PATIENCE_S
     ).stdout.decode()
     found = dict(line.split("=", 1) for line in shown_inside.splitlines())
     assert {name: found.get(name) for name in lines} == lines

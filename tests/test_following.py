@@ -21,7 +21,7 @@ from tasks.localenv.engines.following import FileSource
 from tasks.localenv.postgres.connection import connect
 from tasks.localenv.settings import ROOT, Settings
 from tests.conftest import Cli
-from tests.environments import KEPT
+from tests.environments import KEPT, PATIENCE_S
 
 
 @pytest.fixture
@@ -126,14 +126,14 @@ def test_all_services_are_followed_until_ctrl_c(
         following = subprocess.Popen(
             [*command, "--format", "json"], env=environ, stdout=stdout, stderr=subprocess.PIPE, text=True
         )
-    end = time.monotonic() + 30
+    end = time.monotonic() + PATIENCE_S
     try:
         while "no such thing" not in out.read_text() and time.monotonic() < end:
             with connect(live.postgres, database="postgres") as session, pytest.raises(Error):
                 session.execute('SELECT "no such thing"')
             time.sleep(0.1)
         following.send_signal(signal.SIGINT)
-        assert following.communicate(timeout=20)[1] == ""
+        assert following.communicate(timeout=PATIENCE_S)[1] == ""
     finally:
         following.kill()
     found = [json.loads(line) for line in out.read_text().splitlines() if "ERROR" in line]

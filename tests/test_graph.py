@@ -23,6 +23,7 @@ from tasks._graph import READS, WRITES, StepContext, step
 from tasks._output import Reporter
 from tasks.localenv.errors import ConfirmationNeeded, LocalEnvError, ServiceFailed
 from tasks.localenv.lock import ProjectLock
+from tests.environments import PATIENCE_S
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -96,7 +97,7 @@ def test_a_task_typed_twice_runs_once(stage: Stage) -> None:
 
 
 def test_independent_steps_run_side_by_side(stage: Stage) -> None:
-    meeting = threading.Barrier(2, timeout=5)  # passes only when both are inside at once
+    meeting = threading.Barrier(2, timeout=PATIENCE_S)  # passes only when both are inside at once
     stage.add("left", body=lambda c: meeting.wait() and None)
     stage.add("right", body=lambda c: meeting.wait() and None)
     stage.add("top", "left", "right")
@@ -114,7 +115,7 @@ def test_a_step_alone_has_the_main_thread_and_the_terminal(stage: Stage) -> None
 def test_steps_side_by_side_have_an_empty_stdin_and_prefixed_lines(
     stage: Stage, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    meeting = threading.Barrier(2, timeout=5)
+    meeting = threading.Barrier(2, timeout=PATIENCE_S)
 
     def body(c: StepContext) -> None:
         meeting.wait()
@@ -193,7 +194,7 @@ def test_a_failure_lets_running_branches_end_and_starts_nothing_new(
         raise ConfirmationNeeded("the seed changed", hint="run `inv db.setup`", evidence="sql/a.sql\n^")
 
     stage.add("left", body=fail)
-    stage.add("right", body=lambda c: failed.wait(5) and "ended")
+    stage.add("right", body=lambda c: failed.wait(PATIENCE_S) and "ended")
     stage.add("after", "right")
     stage.add("top", "left", "after")
     with pytest.raises(Exit) as caught:
@@ -432,12 +433,12 @@ def test_ctrl_c_ends_at_once_with_130_and_says_what_did_not_run(tmp_path: Path, 
         @step(effect=WRITES)
         def one(c):
             sys.stdout.write("started\\n"); sys.stdout.flush()
-            time.sleep(30)
+            time.sleep(600)
 
         @step(effect=WRITES)
         def two(c):
             sys.stdout.write("started\\n"); sys.stdout.flush()
-            time.sleep(30)
+            time.sleep(600)
 
         @step(effect=WRITES, pre=[one, two][:{branches}])
         def top(c):
@@ -461,7 +462,7 @@ def test_ctrl_c_ends_at_once_with_130_and_says_what_did_not_run(tmp_path: Path, 
     for _ in range(branches):
         assert child.stdout.readline() == "started\n"
     child.send_signal(signal.SIGINT)
-    _, err = child.communicate(timeout=10)
+    _, err = child.communicate(timeout=PATIENCE_S)
     assert child.returncode == 130
     assert shown(err)[-2:] == [
         f"not run {'one, ' if branches == 1 else 'one, two, '}top",

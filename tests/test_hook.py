@@ -27,7 +27,7 @@ from tasks.localenv.engines.state import Choice, keep_choice
 from tasks.localenv.lock import ProjectLock
 from tasks.localenv.postgres.connection import connect
 from tasks.localenv.settings import ROOT, Settings, read_settings
-from tests.environments import Finished, environment, inv
+from tests.environments import PATIENCE_S, Finished, environment, inv
 from tests.seeded import quiet
 
 Run = Callable[..., Finished]
@@ -149,12 +149,12 @@ def test_the_time_it_takes_is_bounded_and_what_was_running_is_named(
     other = ProjectLock(shared.state_dir)
     other.acquire("inv db.seed", quiet)
     try:
-        done = run(LOCALENV_HOOK_TIMEOUT_S="5")
+        done = run(LOCALENV_HOOK_TIMEOUT_S="6")
     finally:
         other.release()
     assert done.code == 5
     assert re.fullmatch(
-        r"localenv: FAILED not ready after 5 s; not finished: .*db\.setup, .*initial-setup "
+        r"localenv: FAILED not ready after 6 s; not finished: .*db\.setup, .*initial-setup "
         r"\(see \S+, run `inv initial-setup`\)\n",
         done.stdout,
     )
@@ -166,7 +166,7 @@ def test_the_time_it_takes_is_bounded_and_what_was_running_is_named(
 def test_of_two_at_once_one_does_the_work_and_both_end_well(variables: dict[str, str], tmp_path: Path) -> None:
     hooks = [start(variables), start(variables)]
     typed = inv("ddb.seed", environ=variables, cwd=tmp_path)
-    ended = [(process, *process.communicate(timeout=60)) for process in hooks]
+    ended = [(process, *process.communicate(timeout=PATIENCE_S)) for process in hooks]
     assert [process.returncode for process, _, _ in ended] == [0, 0], ended
     assert typed.code == 0, typed.stderr
     assert all(out.startswith("localenv: ready in ") for _, out, _ in ended)
@@ -200,7 +200,7 @@ def test_who_ends_it_ends_the_command_too(shared: Settings, variables: dict[str,
         process = start(variables)
         lines_until(process, "waiting for `inv db.seed`")
         process.send_signal(number)
-        out, _ = process.communicate(timeout=30)
+        out, _ = process.communicate(timeout=PATIENCE_S)
     finally:
         other.release()
     assert process.returncode == 130
@@ -220,7 +220,7 @@ def test_the_exit_code_is_true_when_nobody_reads(run: Run, variables: dict[str, 
             env={**environ, **more},
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=PATIENCE_S,
         )
         codes.append(done.stdout.strip())
     assert codes == ["0", "2"]

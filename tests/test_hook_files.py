@@ -19,7 +19,7 @@ import yaml
 
 from tasks.localenv import engines
 from tasks.localenv.settings import ROOT, read_settings
-from tests.environments import Finished, environment
+from tests.environments import PATIENCE_S, Finished, environment
 from tests.seeded import quiet
 
 ACTION = Path(".github/actions/initial-setup")
@@ -55,7 +55,7 @@ class Checkout:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=90,
+            timeout=PATIENCE_S,
         )
         return Finished(done.returncode, done.stdout, done.stderr)
 

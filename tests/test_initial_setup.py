@@ -11,7 +11,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -25,7 +24,7 @@ from tasks.localenv.dynamodb.client import connect as dynamodb
 from tasks.localenv.dynamodb.scan import scan
 from tasks.localenv.postgres.connection import connect
 from tasks.localenv.settings import ROOT, Settings, read_settings
-from tests.environments import Finished, environment, inv
+from tests.environments import PATIENCE_S, Finished, environment, inv, wait_until
 from tests.reliability import Count
 from tests.seeded import quiet
 
@@ -39,7 +38,6 @@ STEPS = {
     "check",
     "initial-setup",
 }
-RUN_S = 120
 
 
 @pytest.fixture
@@ -106,7 +104,7 @@ def kill(process: subprocess.Popen[str]) -> None:
     """Kill a command and everything in its process group, as a closed terminal or an out-of-memory killer may."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
-    process.communicate(timeout=RUN_S)
+    process.communicate(timeout=PATIENCE_S)
 
 
 def run_until(environ: dict[str, str], step: str) -> bool:
@@ -181,10 +179,7 @@ def test_services_that_were_killed_are_started_and_what_they_lost_is_made_anew(
         pid = int(re.findall(r"pid (\d+)", state.holder)[0])
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
-    end = time.monotonic() + 10
-    while any(state.status == "running" for state in engines.look(settings)):
-        assert time.monotonic() < end
-        time.sleep(0.02)
+    wait_until(lambda: all(state.status != "running" for state in engines.look(settings)))
     assert_complete(environ)
 
 

@@ -22,9 +22,9 @@ from tasks.localenv.dynamodb.tables import read_tables
 from tasks.localenv.parallel import side_by_side
 from tasks.localenv.settings import Settings
 from tests.chats import ANDREW, BAYKO, GROUP, LONDO, dump, make_seed, plant, send
+from tests.environments import PATIENCE_S
 
 EACH = 25
-DEADLINE_S = 60
 
 
 class Busy:
@@ -32,7 +32,7 @@ class Busy:
 
     def __init__(self, writers: int) -> None:
         self._left = writers
-        self._deadline = time.monotonic() + DEADLINE_S
+        self._deadline = time.monotonic() + PATIENCE_S
         self._counting = threading.Lock()
 
     def leave(self) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from tasks.localenv.settings import ROOT
 from tests.conftest import Cli
+from tests.environments import PATIENCE_S
 
 INV = f"'{sys.executable}' -m invoke --search-root '{ROOT}'"
 Shell = Callable[[str], tuple[int, str, str]]
@@ -22,7 +23,9 @@ def shell(live_environment: dict[str, str]) -> Shell:
 
     def run(line: str) -> tuple[int, str, str]:
         command = ["sh", "-c", line.replace("inv", INV, 1)]
-        done = subprocess.run(command, env=live_environment, capture_output=True, text=True, timeout=60, check=False)
+        done = subprocess.run(
+            command, env=live_environment, capture_output=True, text=True, timeout=PATIENCE_S, check=False
+        )
         return done.returncode, done.stdout, done.stderr
 
     return run

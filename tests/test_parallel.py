@@ -8,6 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from tasks.localenv.parallel import side_by_side
+from tests.environments import PATIENCE_S
 
 
 def constant(value: int) -> Callable[[], int]:
@@ -23,13 +24,13 @@ def test_no_jobs_give_no_results() -> None:
 
 
 def test_jobs_run_at_the_same_time() -> None:
-    meeting = threading.Barrier(3, timeout=10)
+    meeting = threading.Barrier(3, timeout=PATIENCE_S)
     assert len(side_by_side([meeting.wait] * 3)) == 3
 
 
 def test_no_more_than_the_allowed_number_run_at_once() -> None:
     running, most, lock = 0, 0, threading.Lock()
-    pair = threading.Barrier(2, timeout=10)
+    pair = threading.Barrier(2, timeout=PATIENCE_S)
 
     def job() -> None:
         nonlocal running, most
@@ -53,7 +54,7 @@ def test_after_a_failure_the_running_jobs_end_and_no_other_starts() -> None:
         raise ValueError("the first")
 
     def slow() -> None:
-        failed.wait(10)
+        failed.wait(PATIENCE_S)
         done.append("slow")
 
     with pytest.raises(ValueError, match="the first"):

@@ -22,7 +22,7 @@ from tasks.localenv.rds import address
 from tasks.localenv.rds.address import find_address, parse_address
 from tasks.localenv.settings import read_settings
 from tests import played
-from tests.environments import environment, inv
+from tests.environments import PATIENCE_S, environment, inv
 from tests.played import Command, client
 
 OLD, NEW, SIX = "54.210.1.2", "3.84.5.6", "2600:1f18:42::7"
@@ -98,7 +98,7 @@ def echo() -> Iterator[Echo]:
             class Handler(BaseHTTPRequestHandler):
                 def do_GET(self) -> None:
                     if wait:
-                        wait.wait(20)
+                        wait.wait(PATIENCE_S)
                     self.send_response(status)
                     self.end_headers()
                     self.wfile.write(text.encode())

@@ -28,6 +28,7 @@ from tasks.localenv.settings import Settings
 from tasks.localenv.snapshot import listing, restore, save
 from tasks.localenv.snapshot.manifest import BEFORE, read_manifest
 from tasks.localenv.snapshot.shelf import Shelf
+from tests.environments import PATIENCE_S
 from tests.seeded import complete, quiet
 from tests.snapshots import Edit, Part, as_other_project, beside, change, flipped, leftovers, look, repacked
 
@@ -127,7 +128,7 @@ def test_clients_that_come_back_at_once_do_not_get_in_the_way(mine: Settings) ->
     finally:
         done.set()
         for thread in clients:
-            thread.join(20)
+            thread.join(PATIENCE_S)
     assert (names(mine), refusals) == ([("a", "")], [])
 
 

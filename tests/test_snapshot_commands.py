@@ -18,11 +18,10 @@ from tasks.localenv.dynamodb.copies import Items
 from tasks.localenv.settings import ROOT, Settings, read_settings
 from tasks.localenv.snapshot import listing
 from tasks.localenv.snapshot.shelf import UNFINISHED, Shelf
-from tests.environments import KEPT, Finished, environment, inv, reachable
+from tests.environments import KEPT, PATIENCE_S, Finished, environment, inv, reachable, wait_until
 from tests.seeded import quiet
 from tests.snapshots import State, change, leftovers, look
 
-DEADLINE_S = 30
 Town = dict[str, str]
 KILLED_AT_SWAP = f"""
 import os, sys
@@ -76,12 +75,10 @@ def kill_a_restore(town: Town, settings: Settings, name: str, when: Callable[[Pa
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    end = time.monotonic() + DEADLINE_S
-    while not when(Shelf(settings).folder) and process.poll() is None:
-        assert time.monotonic() < end
+    wait_until(lambda: when(Shelf(settings).folder) or process.poll() is not None)
     time.sleep(then_s)  # not a wait for anything: the moment of the kill
     process.send_signal(signal.SIGKILL)
-    process.wait(DEADLINE_S)
+    process.wait(PATIENCE_S)
 
 
 def begun(folder: Path) -> bool:

@@ -18,6 +18,7 @@ from tasks.localenv.postgres.connection import connect
 from tasks.localenv.postgres.runner import run_file
 from tasks.localenv.postgres.sqlfile import read_sql
 from tasks.localenv.settings import Settings
+from tests.environments import PATIENCE_S
 
 SAME = {
     "empty": "",
@@ -167,7 +168,7 @@ class Pair:
             *("-X", "-q", "-v", "ON_ERROR_STOP=1", "--single-transaction", "-f", path, "-d", address.url(masked=False)),
         ]
         env = {"PATH": os.environ["PATH"], "PGCLIENTENCODING": "UTF8"}
-        return subprocess.run(command, capture_output=True, env=env, timeout=30, check=False).returncode == 0
+        return subprocess.run(command, capture_output=True, env=env, timeout=PATIENCE_S, check=False).returncode == 0
 
     def by_us(self, path: Path) -> bool:
         try:

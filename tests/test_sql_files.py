@@ -17,6 +17,7 @@ from tasks.localenv.postgres.connection import connect
 from tasks.localenv.postgres.runner import Outcome, run_file
 from tasks.localenv.postgres.sqlfile import SqlError, SqlFile, caret_line, display_name, read_sql
 from tasks.localenv.settings import Settings
+from tests.environments import PATIENCE_S
 
 Connection = psycopg.Connection[Any]
 
@@ -202,7 +203,7 @@ def test_a_dump_of_a_database_loads_as_pg_dump_writes_it(database: Settings, tmp
         before = conn.execute(query).fetchall()
     dump = tmp_path / "dump.sql"
     program = installed_programs() / "bin" / "pg_dump"
-    subprocess.run([program, "-f", dump, "-d", database.postgres.url(masked=False)], check=True, timeout=30)
+    subprocess.run([program, "-f", dump, "-d", database.postgres.url(masked=False)], check=True, timeout=PATIENCE_S)
     assert "\\restrict" in dump.read_text()
     with connect(database.postgres, database=copy) as conn:
         assert run_file(conn, read_sql(dump, tmp_path)).rows == 3

@@ -34,7 +34,7 @@ def test_only_the_guard_makes_permits_and_only_a_run_asks_it() -> None:
 @pytest.mark.parametrize(
     ("call", "doors"),
     [
-        ("psycopg.connect", {"tasks.localenv.postgres.connection"}),
+        ("connection_class().connect", {"tasks.localenv.postgres.connection"}),
         ("LocalApi", {"tasks.localenv.wire"}),
         ("session.create_client", {"tasks.localenv.aws"}),
     ],

@@ -32,13 +32,6 @@ def keep_ports(state_dir: Path, project: str, ports: Mapping[str, int]) -> None:
     private.write(_file(state_dir), json.dumps({"project": project, "ports": dict(ports)}))
 
 
-def forget_ports(state_dir: Path) -> None:
-    """Let the defaults hold again. A file of that name that is not this note is left alone."""
-    note = _file(state_dir)
-    if note.is_file() and note.read_bytes()[:10] in (b"", b'{"project"'):
-        note.unlink(missing_ok=True)
-
-
 def kept_project(state_dir: Path) -> str:
     """Read which project the data of the embedded engine belong to; empty where nobody has noted it yet."""
     try:

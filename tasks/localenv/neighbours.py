@@ -5,6 +5,7 @@ Looks only. What belongs to another checkout is named with the command that remo
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 from collections.abc import Iterable
@@ -199,9 +200,8 @@ def _ask_docker() -> dict[str, _InDocker]:
 def _size(folder: Path) -> int:
     """Add up a file, or the files of a folder; those that go meanwhile, or may not be read, count nothing."""
     total = 0
-    for path in (folder, *folder.rglob("*")):
-        try:
-            total += path.lstat().st_size
-        except OSError:
-            continue
+    inside: Iterable[str] = (os.path.join(above, name) for above, _, names in os.walk(folder) for name in names)  # noqa: PTH118
+    for path in (str(folder), *inside):
+        with suppress(OSError):
+            total += os.lstat(path).st_size
     return total

@@ -216,6 +216,9 @@ def remove(place: Path, say: Say, made: Made | None = None) -> None:
     if kept:  # with its mark: the next start goes on using it
         say(f"emptied {place}, but for what this tool did not make: {', '.join(map(str, kept))}")
         return
+    if any(entry.name not in NOT_COUNTED for entry in os.scandir(place)):
+        say(f"emptied {place}, but for a mount point in it")
+        return
     (place / MARK).unlink(missing_ok=True)
     if not mark.get("there_before") and _drop(place):
         say(f"removed {place}")
@@ -238,6 +241,13 @@ def clear(place: Path, made: Made) -> list[Path]:
         else:
             path.unlink(missing_ok=True)
     return kept
+
+
+def remove_note(state_dir: Path, name: str) -> None:
+    """Remove a note of ours; a file of that name that is somebody else's stays."""
+    place = state_dir / name
+    if place.exists() and _is_our_note(place, is_used=bool(owned_folders(state_dir))):
+        place.unlink(missing_ok=True)
 
 
 def read_mark(place: Path) -> dict[str, Any] | None:

@@ -318,16 +318,6 @@ def test_a_network_that_was_pruned_while_all_was_stopped_is_healed_and_the_data_
     assert shop.ids() == before
 
 
-def test_one_container_of_a_lost_network_is_made_anew_beside_one_that_runs(shop: Shop) -> None:
-    shop.up()
-    name = shop.container("dynamodb-local")
-    docker("stop", name)
-    docker("network", "disconnect", "--force", f"{shop.settings.project_id}_default", shop.container())
-    docker("network", "rm", f"{shop.settings.project_id}_default")
-    shop.up()
-    assert shop.statuses() == {"postgres": "running", "dynamodb": "running"}
-
-
 @pytest.mark.parametrize("lost", ["container", "image", "volume of nobody"])
 def test_what_was_removed_while_all_was_stopped_comes_back(shop: Shop, lost: str) -> None:
     shop.up()

@@ -12,7 +12,8 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from .. import checkouts
-from ..kept import PROJECT, forget_ports, keep_ports, kept_ports
+from ..kept import PROJECT, keep_ports, kept_ports
+from ..ownership import remove_note
 from ..ports import Holder, command_of, find_taker, is_free
 from ..settings import Settings
 
@@ -70,7 +71,7 @@ def claim(settings: Settings, stopped: Collection[str]) -> list[Move]:
 
 def release(settings: Settings) -> None:
     """Give the ports back, and take the checkout out of the index."""
-    forget_ports(settings.state_dir)
+    remove_note(settings.state_dir, "ports")
     checkouts.forget(settings.project_id)
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from .. import private
 from ..errors import LocalEnvError, PreflightFailed, ServiceFailed, UsageError
+from ..ownership import remove_note
 from ..settings import Settings
 from . import docker_sdk
 from .compose import Compose, wanted_hashes
@@ -102,7 +103,7 @@ class ComposeServices:
             for thing in things:
                 say(f"removed {thing}")
         for name in ("compose.json", "postgres.new"):
-            (self.settings.state_dir / name).unlink(missing_ok=True)
+            remove_note(self.settings.state_dir, name)
 
     def logs(self, service: ServiceName, lines: int = 20) -> str:
         api = DockerApi(find_endpoint())

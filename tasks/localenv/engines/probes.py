@@ -10,6 +10,7 @@ from contextlib import closing
 from ..addresses import Endpoint, PostgresAddress
 
 TIMEOUT_S = 2.0
+LONGEST_BYTES = 1 << 16
 NO_ANSWER = f"it does not answer within {TIMEOUT_S:.0f} s; `inv env.logs` shows what it does"
 
 
@@ -27,17 +28,25 @@ def postgres_accepts(address: PostgresAddress, *, timeout_s: float = TIMEOUT_S) 
 
 def dynamodb_answers(endpoint: Endpoint, region: str, *, timeout_s: float = TIMEOUT_S) -> bool:
     """Tell whether ListTables is answered."""
-    return _aws_answers(endpoint, region, "dynamodb", "DynamoDB_20120810.ListTables", "{}", "1.0", timeout_s)
+    target = "DynamoDB_20120810.ListTables"
+    return _aws_answers(endpoint, region, "dynamodb", target, "{}", "1.0", timeout_s, b'"TableNames"')
 
 
 def cognito_answers(endpoint: Endpoint, region: str, *, timeout_s: float = TIMEOUT_S) -> bool:
     """Tell whether ListUserPools is answered."""
     target = "AWSCognitoIdentityProviderService.ListUserPools"
-    return _aws_answers(endpoint, region, "cognito-idp", target, '{"MaxResults":1}', "1.1", timeout_s)
+    return _aws_answers(endpoint, region, "cognito-idp", target, '{"MaxResults":1}', "1.1", timeout_s, b'"UserPools"')
 
 
 def _aws_answers(
-    endpoint: Endpoint, region: str, service: str, target: str, body: str, json_version: str, timeout_s: float
+    endpoint: Endpoint,
+    region: str,
+    service: str,
+    target: str,
+    body: str,
+    json_version: str,
+    timeout_s: float,
+    wanted: bytes,
 ) -> bool:
     # The local engines route by the credential's scope and check no signature.
     credential = f"local/20260101/{region}/{service}/aws4_request"
@@ -51,18 +60,23 @@ def _aws_answers(
         f"Content-Length: {len(body)}\r\n"
         f"Connection: close\r\n\r\n{body}"
     )
-    answer = _exchange(endpoint.host, endpoint.port, request.encode(), timeout_s)
-    return answer.startswith((b"HTTP/1.1 200", b"HTTP/1.0 200"))
+    answer = _exchange(endpoint.host, endpoint.port, request.encode(), timeout_s, until=wanted)
+    return answer.startswith((b"HTTP/1.1 200", b"HTTP/1.0 200")) and wanted in answer
 
 
-def _exchange(host: str, port: int, request: bytes, timeout_s: float) -> bytes:
-    """Send a request and give the first bytes of the answer; nothing when nobody answers in time, for all of it."""
+def _exchange(host: str, port: int, request: bytes, timeout_s: float, *, until: bytes = b"") -> bytes:
+    """Send a request and give the answer up to where `until` is in it; nothing when it does not come in time."""
     end = time.monotonic() + timeout_s
+    answer = b""
     try:
         with closing(socket.create_connection((host, port), timeout=timeout_s)) as connection:
-            connection.settimeout(max(0.01, end - time.monotonic()))
             connection.sendall(request)
-            connection.settimeout(max(0.01, end - time.monotonic()))
-            return connection.recv(1024)
+            while not answer or until not in answer:
+                connection.settimeout(max(0.01, end - time.monotonic()))
+                more = connection.recv(4096)
+                if not more or len(answer) > LONGEST_BYTES:
+                    break
+                answer += more
     except OSError:
         return b""
+    return answer

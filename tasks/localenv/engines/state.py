@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal, cast
 
 from .. import private
+from ..ownership import remove_note
 from ..reading import read_note
 
 EngineName = Literal["docker", "embedded"]
@@ -39,6 +40,5 @@ def keep_choice(state_dir: Path, choice: Choice) -> None:
 
 def forget_choice(state_dir: Path) -> None:
     """Let the next start choose. On a read-only disk the choice stays, which does no harm."""
-    if read_choice(state_dir):
-        with suppress(OSError):
-            (state_dir / "engine").unlink(missing_ok=True)
+    with suppress(OSError):
+        remove_note(state_dir, "engine")

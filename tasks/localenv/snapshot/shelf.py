@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from .. import ownership, private
 from ..disk import disk_errors
-from ..engines import room_for_server
+from ..engines import with_room
 from ..errors import LocalEnvError, UsageError
 from ..postgres import databases, guest
 from ..reading import is_there, read_bytes
@@ -286,12 +286,15 @@ class Shelf:
         """
         with disk_errors(self.folder):
             ownership.clear(folder, ownership.SNAPSHOT)
-        with room_for_server(self.settings), databases.maintenance(self.settings.postgres) as conn:
-            for clone in self.clones(conn):
-                if clone.id == folder.name.partition("-")[2]:
-                    databases.drop(conn, clone.database)
+        with_room(self.settings, lambda: self._drop_clone(folder.name.partition("-")[2]))
         with disk_errors(self.folder):
             _remove(folder)
+
+    def _drop_clone(self, own: str) -> None:
+        with databases.maintenance(self.settings.postgres) as conn:
+            for clone in self.clones(conn):
+                if clone.id == own:
+                    databases.drop(conn, clone.database)
 
 
 def _move(source: Path, target: Path) -> None:

@@ -1,0 +1,244 @@
+"""A small model of an environment: what each command makes of it. Knows no process, no file and no server.
+
+A command is a function from a world to the worlds that it may leave, each with an exit code. Where the outcome is not
+known (a command was killed, two ran at once) the model holds several worlds, and what is seen sorts out which it is.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, fields, replace
+
+BEFORE = "before-restore"
+Texts = frozenset[str]
+
+
+@dataclass(frozen=True)
+class Database:
+    """What the app's database holds: the version of the files it was made from, our posts, whose pool ids it has."""
+
+    version: int
+    posts: Texts = frozenset()
+    linked: int = 0
+
+
+@dataclass(frozen=True)
+class Table:
+    """What the message table holds: whether the seeds, and our messages."""
+
+    seeded: bool = False
+    messages: Texts = frozenset()
+
+
+@dataclass(frozen=True)
+class Saved:
+    """What a snapshot holds."""
+
+    database: Database | None
+    table: Table | None
+    pool: int
+
+
+@dataclass(frozen=True)
+class World:
+    """An environment. `pool` numbers the user pools that there have been; 0 is none."""
+
+    files: int = 0
+    up: bool = False
+    database: Database | None = None
+    undo: Database | None = None
+    table: Table | None = None
+    pool: int = 0
+    snapshots: tuple[tuple[str, Saved], ...] = ()
+
+    @property
+    def saved(self) -> Saved:
+        return Saved(self.database, self.table, self.pool)
+
+    @property
+    def check_code(self) -> int:
+        """What `check` ends with: 0 where users, pool and items belong together."""
+        whole = self.database and self.table and self.pool and self.database.linked == self.pool
+        return 0 if whole else 1
+
+    def with_snapshot(self, name: str, saved: Saved) -> World:
+        return replace(self, snapshots=tuple(sorted({**dict(self.snapshots), name: saved}.items(), key=lambda s: s[0])))
+
+
+SET_UP = World(database=Database(0, linked=1), table=Table(seeded=True), pool=1)
+"""What initial-setup and env.down leave, from nothing."""
+
+Outcome = tuple[World, int]
+Effect = Callable[[World, str], list[Outcome]]
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command line, `{text}` in it replaced by a text of its own, and what it does. `locks`: others wait for it."""
+
+    line: str
+    effect: Effect
+    locks: bool = True
+
+    def __repr__(self) -> str:
+        return self.line
+
+
+def done(change: Callable[[World], World]) -> Effect:
+    """Return the effect of a command that always works."""
+    return lambda world, text: [(change(world), 0)]
+
+
+def up(world: World) -> World:
+    return replace(world, up=True)
+
+
+def built(world: World) -> World:
+    """What db.setup does for others: it builds a database that is not there."""
+    world = up(world)
+    return world if world.database else replace(world, database=Database(world.files))
+
+
+def pooled(world: World) -> World:
+    world = up(world)
+    return world if world.pool else replace(world, pool=1 + max(numbers(world), default=0))
+
+
+def numbers(world: World) -> Iterable[int]:
+    held = [world.database, world.undo, *(saved.database for _, saved in world.snapshots)]
+    return [*(saved.pool for _, saved in world.snapshots), *(database.linked for database in held if database)]
+
+
+def tabled(world: World) -> World:
+    world = up(world)
+    return world if world.table else replace(world, table=Table())
+
+
+def linked(world: World) -> World:
+    world = pooled(built(world))
+    assert world.database
+    return replace(world, database=replace(world.database, linked=world.pool))
+
+
+def seeded(world: World) -> World:
+    world = tabled(built(world))
+    assert world.table
+    return replace(world, table=replace(world.table, seeded=True))
+
+
+def initial_setup(world: World, text: str) -> list[Outcome]:
+    if world.database is None or world.database.version == world.files:
+        return [(seeded(linked(world)), 0)]
+    # The database is kept, and what to run is named; what stands beside it in the graph may have run.
+    beside = [pooled(world), tabled(world), tabled(pooled(world)), up(world)]
+    return [(one, 3) for one in dict.fromkeys(beside)]
+
+
+def db_setup(world: World, *, force: bool) -> World:
+    if world.database and world.database.version == world.files and not force:
+        return up(world)
+    return replace(up(world), database=Database(world.files), undo=world.database or world.undo)
+
+
+def db_undo(world: World, text: str) -> list[Outcome]:
+    if world.undo is None:
+        return [(up(world), 1)]
+    return [(replace(up(world), database=world.undo, undo=world.database), 0)]
+
+
+def reset(world: World) -> World:
+    world = pooled(up(world))
+    return replace(world, database=Database(world.files, linked=world.pool), table=Table(seeded=True))
+
+
+def send(world: World, text: str) -> list[Outcome]:
+    world = tabled(built(world))
+    assert world.table
+    return [(replace(world, table=replace(world.table, messages=world.table.messages | {text})), 0)]
+
+
+def post(world: World, text: str) -> list[Outcome]:
+    world = built(world)
+    assert world.database
+    return [(replace(world, database=replace(world.database, posts=world.database.posts | {text})), 0)]
+
+
+def save(name: str) -> Effect:
+    def effect(world: World, text: str) -> list[Outcome]:
+        return [(up(world).with_snapshot(name, world.saved), 0) if world.database else (up(world), 1)]
+
+    return effect
+
+
+def restore(name: str) -> Effect:
+    def effect(world: World, text: str) -> list[Outcome]:
+        saved = dict(world.snapshots).get(name)
+        if saved is None:
+            return [(world, 2), (up(world), 2)]
+        after = replace(up(world), database=saved.database, table=saved.table, pool=saved.pool)
+        return [(after.with_snapshot(BEFORE, world.saved), after.check_code)]
+
+    return effect
+
+
+def destroyed(world: World) -> World:
+    return World(files=world.files)
+
+
+POST = (
+    "db.query --write --sql \"INSERT INTO activities (user_uuid, message) SELECT uuid, '{text}' FROM users"
+    " WHERE handle = 'andrewbrown'\""
+)
+COMMANDS = (
+    Command("status", lambda world, text: [(world, 0 if world.up else 4)], locks=False),
+    Command("initial-setup", initial_setup),
+    Command("ddb.send-message --as andrewbrown --to bayko --text {text}", send, locks=False),
+    Command(POST, post, locks=False),
+    Command("db.setup", done(lambda world: db_setup(world, force=False))),
+    Command("db.setup --force", done(lambda world: db_setup(world, force=True))),
+    Command("db.undo", db_undo),
+    Command("db.reset --yes", done(lambda world: replace(up(world), database=Database(world.files)))),
+    Command("db.drop --yes", done(lambda world: replace(up(world), database=None))),
+    Command("ddb.drop --yes", done(lambda world: replace(up(world), table=None))),
+    Command("ddb.seed", done(seeded)),
+    Command("cognito.sync-ids", done(linked)),
+    Command("reset --yes", done(reset)),
+    Command("snapshot.save a --yes", save("a")),
+    Command("snapshot.save b --yes", save("b")),
+    Command("snapshot.restore a --yes", restore("a")),
+    Command("snapshot.restore b --yes", restore("b")),
+    Command(f"snapshot.restore {BEFORE} --yes", restore(BEFORE)),
+    Command("env.up", done(up)),
+    Command("env.down", done(lambda world: replace(world, up=False))),
+    Command("env.restart", done(up)),
+    Command("env.destroy --yes", done(destroyed)),
+)
+LOCKING = tuple(command for command in COMMANDS if command.locks)
+
+
+def run(worlds: Iterable[World], command: Command, text: str, code: int) -> set[World]:
+    """Return the worlds that a command may have left that ended with this exit code."""
+    return {after for world in worlds for after, ended in command.effect(world, text) if ended == code}
+
+
+def codes(worlds: Iterable[World], command: Command, text: str) -> set[int]:
+    return {code for world in worlds for _, code in command.effect(world, text)}
+
+
+def cut_short(worlds: Iterable[World], command: Command, text: str) -> set[World]:
+    """Return the worlds that a killed command may have left: of each part what was before, or what comes after."""
+    found: set[World] = set()
+    for world in worlds:
+        for after, _ in command.effect(world, text):
+            names = [each.name for each in fields(World)]
+            parts = [dict.fromkeys((getattr(world, name), getattr(after, name))) for name in names]
+            found |= {World(**dict(zip(names, chosen, strict=True))) for chosen in itertools.product(*parts)}
+    return found
+
+
+def at_once(worlds: Iterable[World], first: Command, second: Command, ended: tuple[int, int]) -> set[World]:
+    """Return the worlds that two commands may have left that ran in either order."""
+    worlds = set(worlds)
+    one = run(run(worlds, first, "", ended[0]), second, "", ended[1])
+    return one | run(run(worlds, second, "", ended[1]), first, "", ended[0])
