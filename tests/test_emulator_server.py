@@ -77,7 +77,7 @@ def test_the_door_of_a_running_emulator_takes_all_or_nothing(live: Settings, tmp
     assert live.cognito
     file = live.state_dir / "emulator" / "token"
     assert file.stat().st_mode & 0o777 == 0o600
-    door = Door(live.cognito, file)
+    door = Door(live.cognito, file, live.permit)
     state = door.fetch()
     for nonsense in (b"", b"[]", b"{}", json.dumps({**json.loads(state), "payload": {"user_pools": 3}}).encode()):
         with pytest.raises(LocalEnvError, match="the AWS emulator does not take the pool"):
