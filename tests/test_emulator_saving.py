@@ -28,7 +28,7 @@ from tasks.localenv.parallel import side_by_side
 from tasks.localenv.ports import find_free
 from tasks.localenv.settings import Settings, read_settings
 from tasks.localenv.wire import api
-from tests.environments import Finished, environment, inv, reachable
+from tests.environments import Finished, environment, inv, permitted, reachable
 
 FULL = "No space left on device"
 ANY = resource.RLIM_INFINITY
@@ -73,7 +73,7 @@ def let_write(settings: Settings, size_bytes: int) -> None:
 
 
 def make_table(settings: Settings) -> None:
-    api(settings, "dynamodb")(
+    api(permitted(settings), "dynamodb")(
         "CreateTable",
         TableName="kept",
         KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}],
@@ -83,7 +83,7 @@ def make_table(settings: Settings) -> None:
 
 
 def put(settings: Settings, key: str) -> None:
-    api(settings, "dynamodb")("PutItem", TableName="kept", Item={"pk": {"S": key}})
+    api(permitted(settings), "dynamodb")("PutItem", TableName="kept", Item={"pk": {"S": key}})
 
 
 def keys(settings: Settings) -> list[str]:

@@ -360,7 +360,8 @@ def _is_free(place: Path) -> bool:
     """Tell whether a folder is empty, and so may be used."""
     if place.is_symlink() or not place.is_dir():
         return False
-    return not any(entry.name not in NOT_COUNTED for entry in os.scandir(place))
+    with os.scandir(place) as entries:
+        return all(entry.name in NOT_COUNTED for entry in entries)
 
 
 def _is_all_ours(state_dir: Path) -> bool:

@@ -13,10 +13,11 @@ import time
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from http.client import HTTPConnection, HTTPException
+from http.client import HTTPConnection, HTTPException, HTTPResponse
 from typing import TYPE_CHECKING
 
 from .errors import PreflightFailed, ServiceFailed
+from .waiting import LOOK_S, at_most, hang_up, waiting
 
 if TYPE_CHECKING:
     from .addresses import Endpoint
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 HEADER = "X-Localenv-Unsaved"
 """In an answer of the emulator: how many changes are in memory alone, where there are any."""
 PATH = "/_localenv/save"
-LOOK_S, ANSWER_S, SAVE_S = 2.0, 10.0, 60.0
+ANSWER_S, SAVE_S = 10.0, 60.0
 _noted: Counter[Endpoint] = Counter()
 _on_disk: Counter[Endpoint] = Counter()
 
@@ -49,9 +50,10 @@ class Unsaved:
         return f"{counted or 'what was saved before'} since {clock}: {self.folder}: {self.reason}"
 
 
-def note(endpoint: Endpoint) -> None:
-    """Remember that the emulator there holds something that is not on disk yet."""
-    _noted[endpoint] += 1
+def note(endpoint: Endpoint, answer: HTTPResponse) -> None:
+    """Remember where an answer says that the emulator there holds something that is not on disk yet."""
+    if answer.getheader(HEADER):
+        _noted[endpoint] += 1
 
 
 def require_saved() -> None:
@@ -88,17 +90,21 @@ def ask(endpoint: Endpoint, *, retry: bool = True) -> Unsaved | None:
     return _exchange(endpoint, "GET", LOOK_S)
 
 
-def _exchange(endpoint: Endpoint, method: str, timeout_s: float) -> Unsaved | None:
-    connection = HTTPConnection(endpoint.host, endpoint.port, timeout=timeout_s)
+def _exchange(endpoint: Endpoint, method: str, seconds: float) -> Unsaved | None:
+    connection = HTTPConnection(endpoint.host, endpoint.port, timeout=at_most(seconds))
+    what, cut = f"the AWS emulator at {endpoint} to save", lambda: hang_up(connection.sock)
     try:
-        connection.request(method, PATH)
-        answer = connection.getresponse()
-        text = answer.read()
-        if answer.status == 204:
+        with waiting(what, seconds, port=endpoint.port, cut=cut) as wait:
+            connection.request(method, PATH)
+            with connection.getresponse() as answer:
+                status, text = answer.status, answer.read()
+        if status == 204:
             return None
         told = json.loads(text)
         return Unsaved(str(told["reason"]), float(told["since"]), dict(told["changes"]), str(told["folder"]))
     except (OSError, HTTPException) as error:
+        if wait.is_over or isinstance(error, TimeoutError):
+            raise wait.error("run `inv env.restart`") from error
         raise ServiceFailed(
             f"the AWS emulator at {endpoint} did not say that all is saved: {error or type(error).__name__}",
             hint="run `inv env.up`, then `inv check`",

@@ -189,8 +189,7 @@ class LocalApi:
                 connection.request("POST", "/", body, headers)
                 with connection.getresponse() as answer:
                     text = _whole(answer)
-                if answer.getheader(saved.HEADER):
-                    saved.note(self._endpoint)
+                saved.note(self._endpoint, answer)
             except (OSError, HTTPException, ValueError) as error:
                 connection.close()
                 if wait.is_over or isinstance(error, TimeoutError):

@@ -53,8 +53,7 @@ class Door:
                 connection.request(method, DOOR, body, {TOKEN_HEADER: self.token.read_text()})
                 with connection.getresponse() as answer:
                     text = answer.read()
-            if answer.getheader(saved.HEADER):
-                saved.note(self.endpoint)
+            saved.note(self.endpoint, answer)
         except FileNotFoundError as error:
             raise ServiceFailed("the AWS emulator is of an earlier version of this tool", hint=RESTART) from error
         except (OSError, HTTPException, ValueError) as error:

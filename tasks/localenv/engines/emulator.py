@@ -180,7 +180,7 @@ def make_daemon(settings: Settings) -> Daemon:
         name="the AWS emulator",
         lease=settings.state_dir / "run" / "emulator",
         log=settings.state_dir / "logs" / "emulator.log",
-        marker=f"{PROGRAM.name} --state {data_folder(settings)} --apis ",
+        marker=f" --state {data_folder(settings)} --apis ",  # not the program's name: an earlier version had another
         leftover_s=30,  # a child of it may still be saving
     )
 
@@ -206,6 +206,7 @@ def find_unsaved(settings: Settings) -> saved.Unsaved | None:
     daemon = make_daemon(settings)
     if not daemon.is_alive or not daemon.pid:
         return None
+    daemon.go_on(lambda _: None)
     try:
         return saved.ask(address(settings, daemon))
     except LocalEnvError:
