@@ -160,7 +160,7 @@ def dumped(settings: Settings, *options: str) -> str:
         "ALTER DATABASE cruddur RENAME TO mallory;",
         "CREATE EVENT TRIGGER e ON ddl_command_start EXECUTE FUNCTION pg_event_trigger_ddl_commands();",
         "CREATE SUBSCRIPTION s CONNECTION 'host=127.0.0.1' PUBLICATION p WITH (connect = false);",
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid(); SELECT pg_reload_conf();",
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity; SELECT pg_reload_conf();",
         "SET session_preload_libraries = 'x';",
         "SELECT rolpassword FROM pg_authid;",
     ],
