@@ -15,7 +15,7 @@ from tasks.localenv.dynamodb import items, schema
 from tasks.localenv.dynamodb.client import connect
 from tasks.localenv.dynamodb.schema.contents import read_contents
 from tasks.localenv.settings import Settings, read_settings
-from tests.environments import environment, reachable
+from tests.environments import environment, permitted, reachable
 from tests.test_ddb_changes import after, before, read, table
 from tests.test_ddb_replace import rekeyed, some_items
 from tests.test_emulator_gate import call, exchange
@@ -26,7 +26,7 @@ LACKING = "not on this engine: point-in-time recovery, table class, tags"
 
 @pytest.fixture(scope="module")
 def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    settings = read_settings(environ=environment(reachable(tmp_path_factory.mktemp("local")) / "state"))
+    settings = permitted(read_settings(environ=environment(reachable(tmp_path_factory.mktemp("local")) / "state")))
     settings = replace(settings, dynamodb_local_jar=Path(os.environ["DYNAMODB_LOCAL_JAR"]))
     engines.up(settings, print)
     yield connect(settings)
@@ -64,7 +64,7 @@ def allowing(tmp_path: Path) -> Iterator[Settings]:
         **environment(reachable(tmp_path) / "state"),
         "LOCALENV_CORS_ORIGINS": "loopback,https://app.example.com",
     }
-    settings = read_settings(environ=environ)
+    settings = permitted(read_settings(environ=environ))
     settings = replace(settings, dynamodb_local_jar=Path(os.environ["DYNAMODB_LOCAL_JAR"]))
     engines.up(settings, print)
     yield settings

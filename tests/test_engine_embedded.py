@@ -21,13 +21,13 @@ from tasks.localenv.errors import ConfirmationNeeded, LocalEnvError, PreflightFa
 from tasks.localenv.ports import find_free
 from tasks.localenv.postgres.connection import connect
 from tasks.localenv.settings import Settings, read_settings
-from tests.environments import environment, reachable, wait_until
+from tests.environments import environment, permitted, reachable, wait_until
 
 
 @pytest.fixture
 def own(tmp_path: Path) -> Iterator[Settings]:
     """The settings of an environment for one test, which is not up yet."""
-    settings = read_settings(environ=environment(reachable(tmp_path) / "state"))
+    settings = permitted(read_settings(environ=environment(reachable(tmp_path) / "state")))
     yield settings
     engines.destroy(settings, print)
 

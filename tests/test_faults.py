@@ -22,7 +22,7 @@ from tasks.localenv.engines.service import Deadline
 from tasks.localenv.engines.state import Choice, keep_choice
 from tasks.localenv.settings import Settings, read_settings
 from tests import faults
-from tests.environments import Finished, environment, inv, reachable
+from tests.environments import Finished, environment, inv, permitted, reachable
 from tests.faults import Fault, Plan
 from tests.seeded import fill
 
@@ -50,7 +50,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """The environment that every test here finds whole, and has to leave whole."""
     folder = reachable(tmp_path_factory.mktemp("faults"))
     environ = environment(folder / "state")
-    settings = read_settings(environ=environ)
+    settings = permitted(read_settings(environ=environ))
     engines.up(settings, print)
     fill(settings)
     engines.down(settings, print)

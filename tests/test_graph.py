@@ -221,7 +221,7 @@ def test_what_can_be_read_once_is_left_to_the_body(stage: Stage) -> None:
     def load(c: StepContext, file: str = "") -> None:
         stage.ran.append("load")
 
-    stage.tasks["load"] = step(inputs=refusing)(load)
+    stage.tasks["load"] = step(effect=WRITES, inputs=refusing)(load)
     stage.run(("load", {"file": "-"}))
     assert stage.ran == ["load"]
 
