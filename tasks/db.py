@@ -272,7 +272,7 @@ def connect(c: StepContext, write: bool = False, confirm: str = "") -> None:
     from .localenv.postgres import prompt
 
     address = _address_for_session(c, confirm, write=write)
-    client = prompt.find_client(_shipped_psql())
+    client = prompt.find_client(_shipped_psql(), address.database)
     if client is None:
         prompt.converse(address, input, _output.show)
         return

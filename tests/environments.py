@@ -21,7 +21,7 @@ KEPT = ("PATH", "HOME", "PYTHONPATH")
 
 
 NOBODY = 65534
-PATIENCE_S = 150
+PATIENCE_S = 300
 """For what must come to pass, on however busy a machine: a deadline that only a hang meets."""
 
 

@@ -198,7 +198,11 @@ def postgres_fronting(plan: Plan, upstream: int) -> Callable[[socket.socket], No
 
     def handle(connection: socket.socket) -> None:
         with socket.create_connection(("127.0.0.1", upstream)) as server:
-            Session(plan, connection, server).go()
+            try:
+                Session(plan, connection, server).go()
+            finally:  # a close alone would wait for the files made of it, and leave a session with its locks
+                with contextlib.suppress(OSError):
+                    server.shutdown(socket.SHUT_RDWR)
 
     return handle
 

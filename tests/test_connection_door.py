@@ -19,7 +19,7 @@ from tasks._graph import Step
 from tasks.localenv import engines
 from tasks.localenv.addresses import parse_postgres_url
 from tasks.localenv.errors import LocalEnvError, NotLocal, UsageError
-from tasks.localenv.postgres import connection, libpq
+from tasks.localenv.postgres import connection, libpq, prompt
 from tasks.localenv.postgres.connection import client_environment, connect
 from tasks.localenv.settings import Settings, read_settings
 from tests.environments import Finished, environment, inv, reachable
@@ -260,3 +260,33 @@ def test_without_a_permit_a_session_is_read_only(live: Settings) -> None:
             assert row == ("on",)
     assert client_environment(reading)["PGOPTIONS"] == "-c default_transaction_read_only=on"
     assert "PGOPTIONS" not in client_environment(live.postgres)
+
+
+@pytest.mark.parametrize("name", ["psql", "pgcli"])
+def test_a_client_is_told_all_of_the_address_and_its_arguments_hold_no_secret(
+    live: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    client = tmp_path / name
+    client.write_text(f'#!/bin/sh\nprintf "%s\\n" "$@" >{tmp_path}/words\nenv >{tmp_path}/environ\n')
+    client.chmod(0o755)
+    monkeypatch.setenv("DSN", "production")
+    monkeypatch.setenv("PGSERVICE", "production")
+    address = replace(live.postgres, password="hush hush", database="a db")
+    assert prompt.attach(client, address) == 0
+    environ = dict(line.split("=", 1) for line in (tmp_path / "environ").read_text().splitlines() if "=" in line)
+    assert (environ["PGHOSTADDR"], environ["PGPORT"], environ["PGUSER"]) == ("127.0.0.1", str(address.port), "postgres")
+    assert (environ["PGPASSWORD"], environ["PGDATABASE"], "PGSERVICE" in environ) == ("hush hush", "a db", False)
+    words = (tmp_path / "words").read_text()
+    assert "hush" not in words
+    assert ("--dbname=a db" in words, "DSN" in environ) == ((True, False) if name == "pgcli" else (False, True))
+
+
+def test_pgcli_is_not_given_a_name_that_it_takes_for_an_address(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "pgcli").write_text("#!/bin/sh\n")
+    (tmp_path / "pgcli").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert prompt.find_client(None, "cruddur") == tmp_path / "pgcli"
+    assert prompt.find_client(None, "host=127.0.0.2") is None
+    assert prompt.find_client(None, "postgresql://127.0.0.2/x") is None

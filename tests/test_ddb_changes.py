@@ -19,6 +19,7 @@ from tasks.localenv.dynamodb.schema.definition import definition_of, properties_
 from tasks.localenv.dynamodb.tables import Extras, TableFile, extras_of, read_table, shape_of
 from tasks.localenv.errors import ConfirmationNeeded
 from tasks.localenv.settings import Settings, read_settings
+from tests.environments import permitted_at_aws
 
 UNITS = {"ReadCapacityUnits": 5, "WriteCapacityUnits": 5}
 MORE = {"ReadCapacityUnits": 9, "WriteCapacityUnits": 6}
@@ -69,14 +70,16 @@ def prod() -> Iterator[Settings]:
     """Settings of the prod target, with AWS played by moto in this process."""
     with mock_aws():
         aws.forget_clients()
-        yield read_settings(
-            target="prod",
-            environ={
-                "PROD_CONNECTION_URL": "postgresql://u:p@db.example.com/cruddur",
-                "AWS_DEFAULT_REGION": "us-east-1",
-                "AWS_ACCESS_KEY_ID": "AKIAEXAMPLE",
-                "AWS_SECRET_ACCESS_KEY": "secret",
-            },
+        yield permitted_at_aws(
+            read_settings(
+                target="prod",
+                environ={
+                    "PROD_CONNECTION_URL": "postgresql://u:p@db.example.com/cruddur",
+                    "AWS_DEFAULT_REGION": "us-east-1",
+                    "AWS_ACCESS_KEY_ID": "AKIAEXAMPLE",
+                    "AWS_SECRET_ACCESS_KEY": "secret",
+                },
+            )
         )
     aws.forget_clients()
 

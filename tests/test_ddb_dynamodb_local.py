@@ -26,8 +26,8 @@ LACKING = "not on this engine: point-in-time recovery, table class, tags"
 
 @pytest.fixture(scope="module")
 def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    settings = read_settings(environ=environment(reachable(tmp_path_factory.mktemp("local")) / "state"))
-    settings = permitted(replace(settings, dynamodb_local_jar=Path(os.environ["DYNAMODB_LOCAL_JAR"])))
+    settings = permitted(read_settings(environ=environment(reachable(tmp_path_factory.mktemp("local")) / "state")))
+    settings = replace(settings, dynamodb_local_jar=Path(os.environ["DYNAMODB_LOCAL_JAR"]))
     engines.up(settings, print)
     yield connect(settings)
     engines.destroy(settings, print)
@@ -64,7 +64,7 @@ def allowing(tmp_path: Path) -> Iterator[Settings]:
         **environment(reachable(tmp_path) / "state"),
         "LOCALENV_CORS_ORIGINS": "loopback,https://app.example.com",
     }
-    settings = read_settings(environ=environ)
+    settings = permitted(read_settings(environ=environ))
     settings = replace(settings, dynamodb_local_jar=Path(os.environ["DYNAMODB_LOCAL_JAR"]))
     engines.up(settings, print)
     yield settings

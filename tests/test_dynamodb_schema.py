@@ -18,7 +18,7 @@ from tasks.localenv.errors import LocalEnvError, ServiceFailed, TimedOut
 from tasks.localenv.parallel import side_by_side
 from tasks.localenv.ports import find_free
 from tasks.localenv.settings import Settings, read_settings
-from tests.environments import PATIENCE_S
+from tests.environments import PATIENCE_S, permitted_at_aws
 
 
 @pytest.fixture
@@ -31,14 +31,16 @@ def prod() -> Iterator[Settings]:
     """Settings of the prod target, with AWS played by moto in this process."""
     with mock_aws():
         aws.forget_clients()
-        yield read_settings(
-            target="prod",
-            environ={
-                "PROD_CONNECTION_URL": "postgresql://u:p@db.example.com/cruddur",
-                "AWS_DEFAULT_REGION": "us-east-1",
-                "AWS_ACCESS_KEY_ID": "AKIAEXAMPLE",
-                "AWS_SECRET_ACCESS_KEY": "secret",
-            },
+        yield permitted_at_aws(
+            read_settings(
+                target="prod",
+                environ={
+                    "PROD_CONNECTION_URL": "postgresql://u:p@db.example.com/cruddur",
+                    "AWS_DEFAULT_REGION": "us-east-1",
+                    "AWS_ACCESS_KEY_ID": "AKIAEXAMPLE",
+                    "AWS_SECRET_ACCESS_KEY": "secret",
+                },
+            )
         )
     aws.forget_clients()
 

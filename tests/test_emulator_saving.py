@@ -44,7 +44,7 @@ def environ(tmp_path: Path) -> dict[str, str]:
 @pytest.fixture
 def own(environ: dict[str, str]) -> Iterator[Settings]:
     """The settings of an environment of which the emulator alone runs."""
-    settings = read_settings(environ=environ)
+    settings = permitted(read_settings(environ=environ))
     start(settings)
     yield settings
     engines.destroy(settings, print)
@@ -267,7 +267,7 @@ def test_the_running_one_is_asked_where_it_answers_and_not_where_the_settings_po
 
 @pytest.mark.parametrize("umask", [0o000, 0o022, 0o077])
 def test_its_state_is_for_its_owner_alone(environ: dict[str, str], umask: int) -> None:
-    settings = read_settings(environ=environ)
+    settings = permitted(read_settings(environ=environ))
     before = os.umask(umask)
     try:
         start(settings)
@@ -357,13 +357,15 @@ def fill(folder: Path) -> Path:
 @pytest.fixture
 def on_tmpfs(environ: dict[str, str]) -> Iterator[dict[str, str]]:
     """The variables of an environment whose emulator saves on a file system of 1 MB; it is not up yet."""
-    settings = read_settings(environ=environ)
+    settings = permitted(read_settings(environ=environ))
     folder = settings.state_dir / "emulator"
     folder.mkdir(parents=True)
     mount(folder, "size=1m,mode=0700")
-    yield environ
-    engines.down(settings, print, lose=True)
-    subprocess.run(["umount", str(folder)], check=True)
+    try:
+        yield environ
+        engines.down(settings, print, lose=True)
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
     engines.destroy(settings, print)
 
 
@@ -375,7 +377,7 @@ def one_object(done: Finished) -> dict[str, Any]:
 @pytest.mark.tmpfs
 def test_on_a_full_disk_every_command_that_writes_or_proves_says_so(on_tmpfs: dict[str, str]) -> None:
     run = partial(inv, environ=on_tmpfs)
-    settings = read_settings(environ=on_tmpfs)
+    settings = permitted(read_settings(environ=on_tmpfs))
     assert run("initial-setup").code == 0
     good = state_file(settings).read_bytes()
     filler = fill(state_file(settings).parent)
@@ -414,7 +416,7 @@ def test_on_a_full_disk_every_command_that_writes_or_proves_says_so(on_tmpfs: di
 @pytest.mark.tmpfs
 def test_env_down_with_yes_ends_it_and_does_not_say_that_the_data_is_kept(on_tmpfs: dict[str, str]) -> None:
     run = partial(inv, environ=on_tmpfs)
-    settings = read_settings(environ=on_tmpfs)
+    settings = permitted(read_settings(environ=on_tmpfs))
     assert run("env.up").code == 0
     fill(state_file(settings).parent)
     make_table(settings)
@@ -428,7 +430,7 @@ def test_env_down_with_yes_ends_it_and_does_not_say_that_the_data_is_kept(on_tmp
 
 @pytest.mark.tmpfs
 def test_a_read_only_disk_is_told_and_made_up_for(on_tmpfs: dict[str, str]) -> None:
-    settings = read_settings(environ=on_tmpfs)
+    settings = permitted(read_settings(environ=on_tmpfs))
     start(settings)
     make_table(settings)
     assert saved.ask(endpoint(settings)) is None

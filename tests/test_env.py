@@ -13,7 +13,7 @@ from tasks.localenv import engines
 from tasks.localenv.engines.postgres_home import find_home
 from tasks.localenv.settings import read_settings
 from tests.conftest import Cli
-from tests.environments import Finished, environment, inv, reachable
+from tests.environments import Finished, environment, inv, permitted, reachable
 
 
 class Own:
@@ -37,7 +37,7 @@ def own(tmp_path: Path) -> Iterator[Own]:
 
 
 def addresses(environ: dict[str, str]) -> list[str]:
-    settings = read_settings(environ=environ)
+    settings = permitted(read_settings(environ=environ))
     return [f"127.0.0.1:{settings.postgres.port}", str(settings.dynamodb), str(settings.cognito)]
 
 
@@ -75,7 +75,7 @@ def test_the_life_of_an_environment(own: Own) -> None:
     unasked = own("env.destroy")
     assert unasked.code == 3
     assert "env.destroy --yes" in unasked.stderr.splitlines()[-1]
-    assert find_home(read_settings(environ=own.environ)).data.exists()
+    assert find_home(permitted(read_settings(environ=own.environ))).data.exists()
     destroyed = own("env.destroy", "--yes")
     assert destroyed.code == 0
     assert [path.name for path in (own.folder / "state").iterdir()] == ["lock"]

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import textwrap
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from invoke import Collection, Config, Executor, Exit
 from tasks._executor import GraphExecutor
 from tasks._graph import READS, WRITES, StepContext, step
 from tasks._output import Reporter
-from tasks.localenv.errors import ConfirmationNeeded, LocalEnvError, ServiceFailed
+from tasks.localenv.errors import ConfirmationNeeded, LocalEnvError, ServiceFailed, UsageError
 from tasks.localenv.lock import ProjectLock
 from tests.environments import PATIENCE_S
 
@@ -182,6 +182,61 @@ def test_a_plan_changes_nothing_and_asks_checks_only_where_nothing_runs_before(
         "+ table messages",
         "run seed after tables",
     ]
+
+
+def refusing(c: StepContext) -> None:
+    raise UsageError("x.sql: no such file")
+
+
+@pytest.mark.parametrize("options", [{}, {"plan": True}])
+def test_inputs_that_cannot_be_are_refused_before_anything_starts(
+    stage: Stage, capsys: pytest.CaptureFixture[str], options: dict[str, bool]
+) -> None:
+    stage.add("up")
+    stage.add("seed", "up", inputs=refusing)
+    with pytest.raises(Exit) as caught:
+        stage.run(("seed", options))
+    assert (caught.value.code, stage.ran) == (2, [])
+    assert [*shown(capsys.readouterr().err)] == ["FAIL seed x.sql: no such file"]
+
+
+def test_inputs_of_what_a_step_needs_are_asked_in_a_plan_and_left_to_the_body_in_a_run(stage: Stage) -> None:
+    stage.add("load", inputs=refusing)
+    stage.add("seed", "load")
+    stage.run("seed")
+    assert stage.ran == ["load", "seed"]
+    with pytest.raises(Exit) as caught:
+        stage.run(("seed", {"plan": True}))
+    assert caught.value.code == 2
+
+
+def test_of_two_tasks_on_a_line_one_may_write_what_the_other_reads(stage: Stage) -> None:
+    stage.add("export")
+    stage.add("load", inputs=refusing)
+    stage.run("export", "load")
+    assert stage.ran == ["export", "load"]
+
+
+def test_what_can_be_read_once_is_left_to_the_body(stage: Stage) -> None:
+    def load(c: StepContext, file: str = "") -> None:
+        stage.ran.append("load")
+
+    stage.tasks["load"] = step(effect=WRITES, inputs=refusing)(load)
+    stage.run(("load", {"file": "-"}))
+    assert stage.ran == ["load"]
+
+
+def test_a_plan_shows_its_lines_before_it_refuses(stage: Stage, capsys: pytest.CaptureFixture[str]) -> None:
+    def plan(c: StepContext) -> Iterator[str]:
+        yield "± table messages"
+        raise ConfirmationNeeded("DynamoDB cannot change that in place")
+
+    stage.add("load", plan=plan)
+    with pytest.raises(Exit) as caught:
+        stage.run(("load", {"plan": True}))
+    told = capsys.readouterr()
+    assert (caught.value.code, shown(told.out)) == (3, ["run load", "± table messages"])
+    assert shown(told.err) == ["FAIL load DynamoDB cannot change that in place"]
 
 
 def test_a_failure_lets_running_branches_end_and_starts_nothing_new(

@@ -27,7 +27,7 @@ from tasks.localenv.engines.state import Choice, keep_choice
 from tasks.localenv.lock import ProjectLock
 from tasks.localenv.postgres.connection import connect
 from tasks.localenv.settings import ROOT, Settings, read_settings
-from tests.environments import PATIENCE_S, Finished, environment, inv
+from tests.environments import PATIENCE_S, Finished, environment, inv, permitted
 from tests.seeded import quiet
 
 Run = Callable[..., Finished]
@@ -321,7 +321,7 @@ def docker_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
     """Settings of nothing that runs, with the engine left open."""
-    return read_settings(root=tmp_path, environ={"LOCALENV_HOOK_WAIT_S": "30"})
+    return permitted(read_settings(root=tmp_path, environ={"LOCALENV_HOOK_WAIT_S": "30"}))
 
 
 def test_a_docker_engine_that_starts_late_is_waited_for(docker_program: Path, settings: Settings) -> None:
@@ -374,7 +374,7 @@ def test_nothing_is_waited_for_where_docker_cannot_come(
 def test_without_docker_it_goes_on_embedded_and_says_so_also_where_docker_was_before(
     own: dict[str, str], docker_program: Path
 ) -> None:
-    settings = read_settings(environ=own)
+    settings = permitted(read_settings(environ=own))
     keep_choice(settings.state_dir, Choice("docker", "Docker answered"))
     environ = {**own, "LOCALENV_ENGINE": "auto", "LOCALENV_HOOK_WAIT_S": "1", "PATH": os.environ["PATH"]}
     environ["DOCKER_HOST"] = os.environ["DOCKER_HOST"]
@@ -397,7 +397,7 @@ def end_all(settings: Settings, how: signal.Signals) -> None:
 
 
 def test_after_a_restart_it_brings_back_what_is_lost(own: dict[str, str]) -> None:
-    settings = read_settings(environ=own)
+    settings = permitted(read_settings(environ=own))
     assert inv("initial-setup", "--hook", environ=own).code == 0
 
     def restart(how: signal.Signals, lose: Callable[[], object]) -> set[str]:

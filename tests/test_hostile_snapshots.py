@@ -23,7 +23,7 @@ from tasks.localenv.postgres.runner import run_file
 from tasks.localenv.postgres.sqlfile import read_sql
 from tasks.localenv.settings import ROOT, Settings, read_settings
 from tests import hostile
-from tests.environments import environment, inv, reachable
+from tests.environments import environment, inv, permitted, reachable
 from tests.hostile import Edit, Measured, Parts, edited, measured, refused, with_sql
 from tests.seeded import quiet
 from tests.snapshots import State, leftovers, look
@@ -96,7 +96,7 @@ def file(town: Town, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def before(town: Town, file: Path) -> State:
-    return look(read_settings(environ=town))
+    return look(permitted(read_settings(environ=town)))
 
 
 @pytest.fixture
@@ -119,7 +119,7 @@ def roles(settings: Settings) -> list[Any]:
 
 def unchanged(town: Town, before: State) -> None:
     """Assert that all stores are as they were, and nothing is left of the attempt."""
-    settings = read_settings(environ=town)
+    settings = permitted(read_settings(environ=town))
     assert (look(settings), leftovers(settings), roles(settings)) == (before, [], [])
 
 
@@ -160,7 +160,7 @@ def dumped(settings: Settings, *options: str) -> str:
         "ALTER DATABASE cruddur RENAME TO mallory;",
         "CREATE EVENT TRIGGER e ON ddl_command_start EXECUTE FUNCTION pg_event_trigger_ddl_commands();",
         "CREATE SUBSCRIPTION s CONNECTION 'host=127.0.0.1' PUBLICATION p WITH (connect = false);",
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid(); SELECT pg_reload_conf();",
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity; SELECT pg_reload_conf();",
         "SET session_preload_libraries = 'x';",
         "SELECT rolpassword FROM pg_authid;",
     ],
@@ -260,7 +260,7 @@ def test_nothing_of_a_file_runs_as_superuser_while_it_is_restored(
     assert "Traceback" not in done.output, done.output
     assert "hand that database over" in done.output and "kept: every store" not in done.output, done.output
     assert (done.code in (0, 1), proof.exists()) == (True, False), done.output
-    settings = read_settings(environ=town)
+    settings = permitted(read_settings(environ=town))
     assert (leftovers(settings), roles(settings)) == ([], [])
     assert inv("snapshot.save", "later", "--yes", environ=town).code == 0  # reads it as the app's user
     assert inv("snapshot.save", "later", "--yes", "--file", str(tmp_path / "later.tar"), environ=town).code == 0
@@ -270,7 +270,7 @@ def test_nothing_of_a_file_runs_as_superuser_while_it_is_restored(
 
 def measure_again(town: Town, file: Path, tmp_path: Path) -> None:
     """Make the manifest tell of the database what is found in it: a stranger would have had a server for that."""
-    settings = read_settings(environ=town)
+    settings = permitted(read_settings(environ=town))
     sql = tmp_path / "x.sql"
     sql.write_bytes(hostile.parts_of(file)["postgres.sql"])
     role = "localenv_restore_test"
@@ -293,7 +293,7 @@ def measure_again(town: Town, file: Path, tmp_path: Path) -> None:
 
 
 def test_a_rich_database_comes_back_as_it_was_and_belongs_to_the_apps_user(town: Town, file: Path) -> None:
-    settings = read_settings(environ=town)
+    settings = permitted(read_settings(environ=town))
     with connect(settings.postgres, autocommit=True) as conn:
         conn.execute(RICH.encode())
     try:
@@ -316,7 +316,7 @@ def owners(dump: str) -> list[str]:
 
 def by_superuser(town: Town, file: Path) -> str:
     """Restore the SQL of a file as was done before there was a guest, and write out what came of it."""
-    settings = read_settings(environ=town)
+    settings = permitted(read_settings(environ=town))
     scratch = replace(settings, postgres=replace(settings.postgres, database="scratch"))
     sql = file.with_suffix(".sql")
     sql.write_bytes(hostile.parts_of(file)["postgres.sql"])
@@ -333,7 +333,7 @@ def by_superuser(town: Town, file: Path) -> str:
 def test_a_restore_that_was_killed_leaves_a_role_that_the_next_command_removes(
     town: Town, file: Path, before: State, tmp_path: Path
 ) -> None:
-    settings = read_settings(environ=town)
+    settings = permitted(read_settings(environ=town))
     slow = edited(file, tmp_path / "slow.tar.gz", with_sql("SELECT pg_sleep(600);"))
     words = ["--search-root", str(ROOT), "snapshot.restore", "--file", str(slow), "--yes"]
     process = subprocess.Popen([sys.executable, "-m", "invoke", *words], env={**town, "PATH": "/usr/bin:/bin"})

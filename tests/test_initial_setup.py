@@ -24,7 +24,7 @@ from tasks.localenv.dynamodb.client import connect as dynamodb
 from tasks.localenv.dynamodb.scan import scan
 from tasks.localenv.postgres.connection import connect
 from tasks.localenv.settings import ROOT, Settings, read_settings
-from tests.environments import PATIENCE_S, Finished, environment, inv, wait_until
+from tests.environments import PATIENCE_S, Finished, environment, inv, permitted, wait_until
 from tests.reliability import Count
 from tests.seeded import quiet
 
@@ -56,7 +56,7 @@ def environ() -> Iterator[dict[str, str]]:
 
 @pytest.fixture
 def settings(environ: dict[str, str]) -> Settings:
-    return read_settings(environ=environ)
+    return permitted(read_settings(environ=environ))
 
 
 @pytest.fixture

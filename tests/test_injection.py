@@ -19,7 +19,7 @@ from tasks.localenv.aws import client
 from tasks.localenv.columns import harmless, harmless_lines, without_sequences
 from tasks.localenv.postgres.connection import connect
 from tasks.localenv.settings import Settings, read_settings
-from tests.environments import Finished, environment, inv, reachable
+from tests.environments import Finished, environment, inv, permitted, reachable
 from tests.test_cognito import add_pool_users
 from tests.test_secrets import TASKS, WORDS
 
@@ -52,7 +52,7 @@ def evil(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     environ = {**environment(reachable(tmp_path_factory.mktemp("evil")) / "state"), **CI}
     made = inv("initial-setup", environ=environ)
     assert made.code == 0, made
-    settings = read_settings(environ=environ)
+    settings = permitted(read_settings(environ=environ))
     _plant(settings)
     yield environ
     inv("env.destroy", "--yes", environ=environ)

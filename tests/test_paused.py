@@ -17,7 +17,7 @@ from tasks.localenv.errors import LocalEnvError, TimedOut
 from tasks.localenv.ports import paused_among
 from tasks.localenv.postgres.connection import connect
 from tasks.localenv.settings import Settings, read_settings
-from tests.environments import Finished, environment, inv, reachable
+from tests.environments import Finished, environment, inv, permitted, reachable
 from tests.seeded import fill
 
 Pause = Callable[[int], None]
@@ -27,7 +27,7 @@ Pause = Callable[[int], None]
 def environ(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """The variables of a filled environment."""
     found = environment(reachable(tmp_path_factory.mktemp("paused")) / "state")
-    settings = read_settings(environ=found)
+    settings = permitted(read_settings(environ=found))
     engines.up(settings, print)
     fill(settings)
     yield found
@@ -37,7 +37,7 @@ def environ(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]
 @pytest.fixture
 def filled(environ: dict[str, str]) -> Settings:
     """The settings of the filled environment, which is up."""
-    settings = read_settings(environ=environ)
+    settings = permitted(read_settings(environ=environ))
     engines.up(settings, print)
     return settings
 
@@ -186,7 +186,7 @@ def test_a_paused_jar_is_named_and_goes_on(tmp_path: Path, pause: Pause) -> None
         **environment(reachable(tmp_path) / "state"),
         "DYNAMODB_LOCAL_JAR": os.environ["DYNAMODB_LOCAL_JAR"],
     }
-    settings = read_settings(environ=environ)
+    settings = permitted(read_settings(environ=environ))
     engines.up(settings, print)
     try:
         pid = pid_of(settings, "dynamodb")

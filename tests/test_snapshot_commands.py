@@ -18,7 +18,7 @@ from tasks.localenv.dynamodb.copies import Items
 from tasks.localenv.settings import ROOT, Settings, read_settings
 from tasks.localenv.snapshot import listing
 from tasks.localenv.snapshot.shelf import UNFINISHED, Shelf
-from tests.environments import KEPT, PATIENCE_S, Finished, environment, inv, reachable, wait_until
+from tests.environments import KEPT, PATIENCE_S, Finished, environment, inv, permitted, reachable, wait_until
 from tests.seeded import quiet
 from tests.snapshots import State, change, leftovers, look
 
@@ -47,7 +47,7 @@ def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
 @pytest.fixture(scope="module")
 def states(town: Town) -> tuple[State, State]:
     """Two states, which the snapshots `a` and `b` hold."""
-    settings = read_settings(environ=town)
+    settings = permitted(read_settings(environ=town))
     first = look(settings)
     assert inv("snapshot.save", "a", environ=town).code == 0
     second = change(settings)
@@ -94,7 +94,7 @@ def preparing(folder: Path) -> bool:
 def test_a_killed_restore_is_completed_by_the_same_command(
     town: Town, states: tuple[State, State], when: Callable[[Path], bool], then_s: float
 ) -> None:
-    settings = read_settings(environ=town)
+    settings = permitted(read_settings(environ=town))
     restore(town, "b")
     kill_a_restore(town, settings, "a", when, then_s)
     told = inv("db.sessions", environ=town).stderr
@@ -106,7 +106,7 @@ def test_a_killed_restore_is_completed_by_the_same_command(
 
 @pytest.mark.reliability("kills")
 def test_a_killed_restore_is_taken_back_by_before_restore(town: Town, states: tuple[State, State]) -> None:
-    settings = read_settings(environ=town)
+    settings = permitted(read_settings(environ=town))
     restore(town, "b")
     killed = subprocess.run([sys.executable, "-c", KILLED_AT_SWAP, *words_of("a")], env=variables_of(town), check=False)
     assert (killed.returncode, Shelf(settings).unfinished()) == (-signal.SIGKILL, "a")
@@ -127,7 +127,7 @@ def test_a_restore_shows_what_it_replaces_and_needs_a_yes(town: Town, states: tu
 
 def test_a_restore_ends_with_the_check(town: Town, states: tuple[State, State]) -> None:
     done = restore(town, "b")  # without one pool user, and one item
-    assert (done.code, look(read_settings(environ=town))) == (1, states[1])
+    assert (done.code, look(permitted(read_settings(environ=town)))) == (1, states[1])
     assert "restored as it was saved, but" in done.stderr
     done = restore(town, "a")
     assert done.code == 0
@@ -182,7 +182,7 @@ def test_a_moved_folder_keeps_its_data_users_and_snapshots(town: Town, states: t
     try:
         done = inv("initial-setup", environ=moved)
         assert (done.code, "came here with the folder" in done.stderr) == (0, True), done.stderr
-        settings = read_settings(environ=moved)
+        settings = permitted(read_settings(environ=moved))
         assert without_marker(look(settings)) == without_marker(states[0])
         assert [each.state for each in listing.find(settings) if each.name in "ab"] == ["", ""]
         restore(moved, "b")

@@ -19,7 +19,7 @@ import pytest
 from tasks.localenv import engines, ownership
 from tasks.localenv.engines.postgres_home import OUTSIDE, find_home
 from tasks.localenv.settings import ROOT, Settings, read_settings
-from tests.environments import Finished, environment, inv, reachable
+from tests.environments import Finished, environment, inv, permitted, reachable
 
 AS_ROOT = os.geteuid() == 0
 SNAPSHOTS = ("snapshots", "run", "logs", "emulator")
@@ -41,7 +41,7 @@ class Own:
 
     @property
     def settings(self) -> Settings:
-        return read_settings(environ=self.environ)
+        return permitted(read_settings(environ=self.environ))
 
     def __call__(self, *words: str, umask: int = 0o022, **environ: str) -> Finished:
         before = os.umask(umask)

@@ -51,11 +51,10 @@ def _plan_tables(c: StepContext) -> Iterator[str]:
     from ..localenv.dynamodb import schema
     from ..localenv.dynamodb.client import connect
 
-    works, replace = schema.look_at_all(connect(c.step.settings), files_of(c)), c.step.arguments["replace"]
-    yield from (f"± {line}" for line in schema.replacement_lines(works) if replace)
-    yield from (line for work in works if not (replace and work.replaces) for line in work.lines())
+    client, files, replace = connect(c.step.settings), files_of(c), c.step.arguments["replace"]
+    yield from schema.plan_tables(client, files, replace=replace)
     if not replace:
-        schema.refuse_replacements(works, _command(c, c.step.arguments["file"]))
+        schema.refuse_replacements(schema.look_at_all(client, files), _command(c, c.step.arguments["file"]))
 
 
 @step(

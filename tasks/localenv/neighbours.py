@@ -90,7 +90,7 @@ def survey(settings: Settings) -> list[Neighbour]:
     listed = {checkout.project_id: checkout for checkout in [*_unlisted(settings, docker), *read_all()]}
     found = []
     for one in listed.values():
-        with suppress(PermissionError):  # HOME, and so the index, may be another user's
+        with suppress(OSError):  # HOME, and so the index, may be another user's; a folder may be a file now
             found.append(_neighbour(settings, one, docker.get(one.project_id, _InDocker())))
     return sorted((one for one in found if one.exists or one.remove), key=lambda one: (one.path, one.project_id))
 

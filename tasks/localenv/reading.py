@@ -34,8 +34,10 @@ DEPTH = 100
 VALUES = 500_000
 """Values in one JSON text. An item of 400 kB has 205,000 at most, each in an object of its own."""
 DIGITS = 30
-RATIO, RATIO_FROM = 500, 64 << 20
+RATIO, RATIO_FROM = 500, 1 << 30
 """How much more than was packed may come out of gzip, from so many bytes on. Its own limit is 1,032; items reach 50."""
+BLANK_LINES = 1_000_000
+"""So many in a row are nobody's file."""
 WRITER_S = 5.0
 """How long somebody may take to open the other end of a named pipe."""
 GZIP_MAGIC = b"\x1f\x8b"
@@ -147,11 +149,15 @@ def require_utf8(start: bytes, shown: str) -> None:
 
 def lines(file: IO[bytes], shown: str, *, hint: str = "") -> Iterator[tuple[int, bytes]]:
     """Yield the lines of a file with their numbers, one in memory. Raises UsageError for one that is too long."""
-    number = 0
+    number = filled = 0
     while line := file.readline(LINE_BYTES + 1):
         number += 1
         if len(line) > LINE_BYTES:
             raise UsageError(f"{shown}:{number}: the line is longer than {LINE_BYTES:,} bytes", hint=hint)
+        if len(line) > 2 or line.strip():
+            filled = number
+        elif number - filled > BLANK_LINES:
+            raise UsageError(f"{shown}:{number}: {BLANK_LINES:,} blank lines", hint="look at what is in it")
         yield number, line
 
 
@@ -208,14 +214,20 @@ def json_excess(text: str, values: int = VALUES) -> str:
     if opening <= DEPTH and opening + text.count(",") <= values:
         return ""
     bare = _STRING.sub("", text.replace("\\\\", "").replace('\\"', ""))
-    if bare.count("[") + bare.count("{") + bare.count(",") > values:
-        return f"more than {values:,} values"
+    many = bare.count("[") + bare.count("{") + bare.count(",") > values
+    if is_deeper(bare[:10_000] if many else bare, DEPTH):
+        return f"nested deeper than {DEPTH} levels"
+    return f"more than {values:,} values" if many else ""
+
+
+def is_deeper(text: str, levels: int) -> bool:
+    """Return whether more brackets are open at some place of a text than `levels`."""
     depth = 0
-    for found in _BRACKET.finditer(bare):
+    for found in _BRACKET.finditer(text):
         depth += 1 if found[0] in "[{" else -1
-        if depth > DEPTH:
-            return f"nested deeper than {DEPTH} levels"
-    return ""
+        if depth > levels:
+            return True
+    return False
 
 
 def read_note(path: Path) -> Any:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import difflib
 import hashlib
-import json
 import os
 import re
 from collections.abc import Mapping
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from .addresses import Endpoint, PostgresAddress, loopback_host
 from .errors import LocalEnvError, UsageError
 from .kept import kept_ports
+from .reading import read_note
 from .variables import ENGINES, LIBPQ_VARIABLES, PORT_VARIABLES, TARGETS, VARIABLES, Variable, checked, choice
 
 if TYPE_CHECKING:
@@ -266,7 +266,7 @@ def _line_of(name: str, dotenv: Path) -> int:
 def _unfinished(state_dir: Path) -> list[str]:
     """Give what a restore that was cut short has left to be told (snapshot/shelf.py): which one, and what to type."""
     try:
-        return [str(json.loads((state_dir / "snapshots" / "unfinished.json").read_bytes())["sentence"])]
+        return [str(read_note(state_dir / "snapshots" / "unfinished.json")["sentence"])]
     except (OSError, ValueError, KeyError, TypeError):
         return []
 

@@ -11,6 +11,7 @@ from tasks.localenv.engines.docker import ComposeServices
 from tasks.localenv.engines.service import Deadline, ServiceState
 from tasks.localenv.ports import find_free
 from tasks.localenv.settings import ROOT, Settings, read_settings
+from tests.environments import permitted
 
 FILE = (ROOT / "docker-compose.yml").read_text()
 DYNAMODB = "    user: root\n"
@@ -68,7 +69,7 @@ def make_shop(folder: Path, change: Callable[[str], str] = lambda text: text) ->
         "CONNECTION_URL": f"postgresql://postgres:password@localhost:{find_free()}/cruddur",
         "AWS_ENDPOINT_URL_DYNAMODB": f"http://localhost:{find_free()}",
     }
-    return Shop(read_settings(root=folder, environ=environ))
+    return Shop(permitted(read_settings(root=folder, environ=environ)))
 
 
 def dynamodb_that(*lines: str) -> Callable[[str], str]:

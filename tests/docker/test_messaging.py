@@ -10,7 +10,7 @@ import pytest
 from tasks.localenv import engines
 from tasks.localenv.settings import Settings, read_settings
 from tests.conftest import JAR
-from tests.environments import environment, reachable
+from tests.environments import environment, permitted, reachable
 from tests.seeded import quiet
 from tests.test_messaging_at_once import made, prove_that_nothing_is_lost
 
@@ -23,7 +23,7 @@ from tests.test_messaging_at_once import made, prove_that_nothing_is_lost
 )
 def settings(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Settings]:
     """Settings of an engine with services of its own; they are gone afterwards."""
-    found = read_settings(environ={**environment(reachable(tmp_path) / "state"), **request.param})
+    found = permitted(read_settings(environ={**environment(reachable(tmp_path) / "state"), **request.param}))
     engines.up(found, quiet)
     yield found
     engines.destroy(found, quiet)

@@ -11,7 +11,7 @@ import pytest
 from tasks.localenv import engines
 from tasks.localenv.settings import read_settings
 from tests.docker.shop import docker
-from tests.environments import Finished, environment, inv, reachable
+from tests.environments import Finished, environment, inv, permitted, reachable
 from tests.seeded import quiet
 
 pytestmark = pytest.mark.docker
@@ -22,7 +22,7 @@ def environ(tmp_path: Path) -> Iterator[dict[str, str]]:
     """The variables of an environment that does not exist yet, and is gone afterwards."""
     variables = {**environment(reachable(tmp_path) / "state"), "LOCALENV_ENGINE": "auto"}
     yield variables
-    settings = read_settings(environ=variables)
+    settings = permitted(read_settings(environ=variables))
     engines.down(settings, quiet)  # the one that was kept last
     engines.destroy(settings, quiet)
 
@@ -43,7 +43,7 @@ def lose(project: str, service: str, volume: str) -> None:
 def test_after_a_restart_containers_and_volumes_come_back_and_without_docker_it_goes_on_embedded(
     environ: dict[str, str],
 ) -> None:
-    project = read_settings(environ=environ).project_id
+    project = permitted(read_settings(environ=environ)).project_id
     done, _ = hook(environ)
     assert " (docker): postgres 127.0.0.1:" in done.stdout, done.stderr
     docker("stop", f"{project}-dynamodb-local-1")

@@ -19,7 +19,7 @@ from tasks.localenv.postgres.connection import connect as connect_postgres
 from tasks.localenv.settings import Settings, read_settings
 from tests.chats import NOW, dump
 from tests.conftest import JAR
-from tests.environments import environment, reachable
+from tests.environments import environment, permitted, reachable
 from tests.seeded import LOOKUP, quiet
 
 USERS = "SELECT uuid, handle, display_name, email, cognito_user_id FROM users ORDER BY uuid"
@@ -41,7 +41,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
 
     def run(name: str, **variables: str) -> Settings:
         environ = {**environment(reachable(tmp_path) / name), **variables}
-        started.append(read_settings(environ=environ))
+        started.append(permitted(read_settings(environ=environ)))
         engines.up(started[-1], quiet)
         return started[-1]
 

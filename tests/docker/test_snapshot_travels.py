@@ -9,7 +9,7 @@ import pytest
 
 from tasks.localenv import engines
 from tasks.localenv.settings import Settings, read_settings
-from tests.environments import environment, inv, reachable
+from tests.environments import environment, inv, permitted, reachable
 from tests.seeded import quiet
 from tests.snapshots import change, leftovers, look
 
@@ -22,7 +22,7 @@ def towns(tmp_path: Path) -> Iterator[dict[str, Town]]:
     made: dict[str, Town] = {}
     for name in ("docker", "embedded"):
         environ = {**environment(reachable(tmp_path) / name), "LOCALENV_ENGINE": name}
-        made[name] = environ, read_settings(environ=environ)
+        made[name] = environ, permitted(read_settings(environ=environ))
     yield made
     for _, settings in made.values():
         engines.destroy(settings, quiet)

@@ -15,7 +15,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
 from .. import private, shell
 from ..disk import has_room, no_space, tells_of_full_disk
@@ -74,10 +73,13 @@ class Daemon:
     def is_alive(self) -> bool:
         """Tell whether the program, or a child that it left behind, runs."""
         try:
-            with self.lease.open() as file:
-                return not _lock(file, fcntl.LOCK_SH)  # shared, so that lookers do not see each other
-        except FileNotFoundError:
+            lease = private.descriptor(self.lease, os.O_RDONLY)
+        except (FileNotFoundError, NotADirectoryError):
             return False
+        try:
+            return not _lock(lease, fcntl.LOCK_SH)  # shared, so that lookers do not see each other
+        finally:
+            os.close(lease)
 
     @property
     def pid(self) -> int:
@@ -148,7 +150,7 @@ class Daemon:
         private.make_folder(self.lease.parent)
         private.make_folder(self.log.parent)
         with os.fdopen(private.descriptor(self.lease, os.O_RDWR | os.O_CREAT), "r+") as lease:
-            self._take(lease)
+            self._take(lease.fileno())
             # Overwritten in place, by the child too: a full disk, or one without inodes, has room for that.
             os.pwrite(lease.fileno(), b"\n" * LEASE_BYTES, 0)
             os.ftruncate(lease.fileno(), LEASE_BYTES)
@@ -244,7 +246,7 @@ class Daemon:
         except OSError:
             return ""
 
-    def _take(self, lease: IO[str]) -> None:
+    def _take(self, lease: int) -> None:
         end = time.monotonic() + 5
         while not _lock(lease):
             if time.monotonic() > end:
@@ -312,7 +314,7 @@ def lease_holders(lease: Path) -> list[int]:
     return found
 
 
-def _lock(file: IO[str], kind: int = fcntl.LOCK_EX) -> bool:
+def _lock(file: int, kind: int = fcntl.LOCK_EX) -> bool:
     try:
         fcntl.flock(file, kind | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -1,7 +1,7 @@
 """What libpq is told: every part of an address by name, to this process and to its clients, nothing by the environment.
 
 libpq fills what a caller leaves out from the variables PG*, and PGSERVICE beats even what the caller says (tried). So
-these variables are taken out of this process before it connects; programs of the user's own get them back.
+these variables are taken out of this process before it connects.
 """
 
 from __future__ import annotations
@@ -31,11 +31,6 @@ def seclude() -> Mapping[str, str]:
         for name in [name for name in os.environ if name.startswith(PREFIX)]:
             _taken[name] = os.environ.pop(name)
         return dict(_taken)
-
-
-def users_environment() -> dict[str, str]:
-    """Return the environment as the user set it, for programs of their own."""
-    return {**os.environ, **_taken}
 
 
 def parameters(address: PostgresAddress, addresses: tuple[str, ...], database: str | None = None) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -23,18 +24,29 @@ LEAVE = ("\\q", "exit", "quit")
 HELP = "end a statement with a semicolon; \\q or Ctrl-D leaves"
 
 
-def find_client(shipped: Path | None) -> Path | None:
-    """Find psql or pgcli on PATH, else take the one that is `shipped` with an engine, where there is one."""
-    found = next(filter(None, map(shutil.which, CLIENTS)), None)
+def find_client(shipped: Path | None, database: str) -> Path | None:
+    """Find psql or pgcli on PATH, else take the one that is `shipped` with an engine, where there is one.
+
+    pgcli takes a database's name with = or :// in it for another address; such a one is none of its.
+    """
+    known = [name for name in CLIENTS if name != "pgcli" or not re.search("=|://", database)]
+    found = next(filter(None, map(shutil.which, known)), None)
     return Path(found) if found else shipped
 
 
 def attach(client: Path, address: PostgresAddress) -> int:
     """Run the client on the database, read-only unless the address has a permit, and return its exit code.
 
-    All that it is told goes by the environment: arguments would be seen by `ps`, and taken for a URL or an option.
+    psql is told all by the environment: arguments would be seen by `ps`, and taken for a URL or an option. pgcli reads
+    there neither user nor database, but a name of another server (its README, "alias_dsn").
     """
-    return shell.attach([client], env=client_environment(address))
+    environ = client_environment(address)
+    words: list[str | Path] = [client]
+    if client.name == "pgcli":
+        environ.pop("DSN", None)
+        told = {"host": address.host, "port": address.port, "username": address.user, "dbname": address.database}
+        words += [f"--{option}={value}" for option, value in told.items()]
+    return shell.attach(words, env=environ)
 
 
 def converse(address: PostgresAddress, ask: Callable[[str], str], show: Callable[[str], None]) -> None:

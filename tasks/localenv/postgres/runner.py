@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 BATCH_BYTES = 1 << 20
 """Text that goes to the server at once: it parses a query whole, at many times the size of its text."""
-STATEMENT_BYTES = 256 << 20
-"""The longest statement. The server takes 1 GB, and needs many times that for it; so does what is sent."""
+STATEMENT_BYTES = 128 << 20
+"""The longest statement. The server takes 1 GB, and needs many times that for it; libpq takes 14 times for an error."""
 COPY_BYTES = 1 << 18
 MOST_WARNINGS = 1000
 """What a file raises as notices is kept to be told: a loop in it raises any number."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...errors import UsageError
-from ...reading import DEPTH, read_text
+from ...reading import DEPTH, is_deeper, read_text
 from .document import Document, Steps
 
 if TYPE_CHECKING:
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 STANDARD = "tag:yaml.org,2002:"
 YAML_BYTES = 1_000_000
 """CloudFormation takes templates of 1 MB; in memory the places of all values take several hundred times that."""
+OPEN_BRACKETS = 1000
+"""Those in a text count too. For each one that is open the reader looks through all others, at each token."""
 LONGEST_NUMBER = 40
 PLAIN = ("bool", "int", "float", "null")
 """Tags of scalars that YAML itself turns into something else than a text."""
@@ -30,6 +32,8 @@ def read_yaml(path: Path, shown: str) -> Document:
     import yaml
 
     text = read_text(path, shown, at_most=YAML_BYTES)
+    if is_deeper(text, OPEN_BRACKETS):
+        raise UsageError(f"{shown}: nested too deeply")
     try:
         loader = yaml.SafeLoader(text)
         try:

@@ -91,9 +91,11 @@ def state_of(works: Sequence[Work]) -> str:
     return f"{_counted(len(works), 'table')} {_state(works)}"
 
 
-def plan_tables(client: DynamoDBClient, files: list[TableFile]) -> list[str]:
-    """Say what `apply_tables` would do."""
-    return [line for work in look_at_all(client, files) for line in work.lines()]
+def plan_tables(client: DynamoDBClient, files: list[TableFile], *, replace: bool = False) -> list[str]:
+    """Return what `apply_tables` would do, a line each."""
+    works = look_at_all(client, files)
+    anew = [f"± {line}" for line in replacement_lines(works)] if replace else []
+    return anew + [line for work in works if not (replace and work.replaces) for line in work.lines()]
 
 
 def replacement_lines(works: Sequence[Work]) -> list[str]:

@@ -29,6 +29,8 @@ KEYS_A_LOOK = 100
 """Source: Amazon DynamoDB API Reference, BatchGetItem: 100 items at most."""
 SHOWN_ERRORS = 10
 GLANCED_LINES = 1000
+MOST_ERRORS = 10_000
+"""Where so many lines are wrong the rest is not looked at."""
 
 
 @dataclass
@@ -82,6 +84,8 @@ def check(parts: list[Part], keys: Keys) -> int:
                 if error:
                     bad += 1
                     errors += [error] if len(errors) < SHOWN_ERRORS else []
+                if bad == MOST_ERRORS:
+                    raise _refused(errors, bad)
             if part.items not in (None, count - before):
                 raise UsageError(f"{part.shown}: {count - before} items, and its manifest says {part.items}")
     if errors:
