@@ -375,6 +375,7 @@ def one_object(done: Finished) -> dict[str, Any]:
 
 
 @pytest.mark.tmpfs
+@pytest.mark.timeout(600)  # some 20 commands, one after the other
 def test_on_a_full_disk_every_command_that_writes_or_proves_says_so(on_tmpfs: dict[str, str]) -> None:
     run = partial(inv, environ=on_tmpfs)
     settings = permitted(read_settings(environ=on_tmpfs))
