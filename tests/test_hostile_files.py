@@ -170,12 +170,12 @@ def test_what_is_large_and_well_goes_in_and_takes_no_more_memory_than_a_little(t
         return measured("ddb.import", str(tmp_path / name), "--plan", environ=table, at_most=SPACE)
 
     little = plan("a.jsonl.gz", iter([GOOD]))
-    many = plan("b.jsonl.gz", (f'{{"pk":"a","sk":"{number}"}}\n' for number in range(50_000)))
-    large = plan("c.jsonl.gz", (f'{{"pk":"{n}","sk":"b","x":"{"ab" * 204_500}"}}\n' for n in range(40)))
+    many = plan("b.jsonl.gz", (f'{{"pk":"a","sk":"{number}"}}\n' for number in range(20_000)))
+    large = plan("c.jsonl.gz", (f'{{"pk":"{n}","sk":"b","x":"{"ab" * 204_500}"}}\n' for n in range(20)))
     nulls = ",".join(['{"NULL":true}'] * 200_000)
-    knotty = plan("d.jsonl.gz", (f'{{"pk":{{"S":"{n}"}},"sk":{{"S":"b"}},"x":{{"L":[{nulls}]}}}}\n' for n in range(5)))
+    knotty = plan("d.jsonl.gz", (f'{{"pk":{{"S":"{n}"}},"sk":{{"S":"b"}},"x":{{"L":[{nulls}]}}}}\n' for n in range(3)))
     assert (little.code, many.code, large.code, knotty.code) == (0, 0, 0, 0), knotty.output
-    assert "50,000 new" in many.output and "40 new" in large.output
+    assert "20,000 new" in many.output and "20 new" in large.output
     assert many.peak_bytes < 2 * little.peak_bytes
     assert large.peak_bytes < 3 * little.peak_bytes
     assert knotty.peak_bytes < 5 * little.peak_bytes
@@ -199,9 +199,9 @@ TABLES = {
     "deep flow": ("t.yaml", text("[" * 100_000), "nested"),
     "deep blocks": ("t.yaml", text("".join(f"{' ' * n}a:\n" for n in range(1200))), "nested"),
     "a large file": ("t.yaml", many("", "- a\n", 3_000_000), "longer than the"),
-    "an infinite number": ("t.yaml", text("TableName: .inf\n"), "is not a number"),
-    "NaN": ("t.yaml", text("TableName: .nan\n"), "is not a number"),
-    "a large number": ("t.yaml", text(f"TableName: 0x{'f' * 10_000}\n"), "is not a number"),
+    "an infinite number": ("t.yaml", text("TableName: .inf\n"), "cannot be read as"),
+    "NaN": ("t.yaml", text("TableName: .nan\n"), "cannot be read as"),
+    "a large number": ("t.yaml", text(f"TableName: 0x{'f' * 10_000}\n"), "cannot be read as"),
     "control characters": ("t.yaml", text("TableName: \x01\n"), "not YAML"),
     "code": ("t.yaml", text("!!python/object/apply:os.system ['true']\n"), ""),
     "deep JSON": ("t.json", many("", "[", 1_000_000), "nested deeper"),

@@ -99,10 +99,10 @@ class _Reader:
     def _plain(self, node: Any, kind: str) -> Any:
         try:
             found = self._loader.construct_object(node) if len(node.value) <= LONGEST_NUMBER else math.nan
-        except (ValueError, KeyError, OverflowError) as error:  # such as `!!int x`
+            if isinstance(found, float) and not math.isfinite(found):
+                raise ValueError
+        except (ValueError, KeyError, OverflowError) as error:  # `!!int x`, .inf, or more digits than are of use
             raise _error(self._shown, node, f"{node.value[:20]!r} cannot be read as {kind}") from error
-        if isinstance(found, float) and not math.isfinite(found):
-            raise _error(self._shown, node, f"{node.value[:20]!r} is not a number that can be used")
         return found
 
     def _mapping(self, node: Any, steps: Steps) -> dict[str, Any]:
