@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Literal
 from .errors import LocalEnvError
 from .parallel import side_by_side
 from .settings import ROOT
+from .waiting import AWAY_LOOK_S, LOOK_S, looking, within
 
 if TYPE_CHECKING:
     from .settings import Settings
@@ -81,7 +82,8 @@ def _guarded(
 ) -> Callable[[], list[Finding]]:
     def job() -> list[Finding]:
         try:
-            return list(part(settings))
+            with looking(LOOK_S if settings.is_local else AWAY_LOOK_S):
+                return list(part(settings))
         except LocalEnvError as error:
             return [Finding.of(subject, error)]
 
@@ -293,10 +295,12 @@ def _aws(settings: Settings) -> Iterator[Finding]:
     if settings.is_local and settings.cognito_is_emulated:
         yield Finding("aws", "ok", "no credentials are needed: every service is local")
         return
+    from .aws import NETWORK_HINT
     from .production import describe
 
-    for line in describe(settings):
-        yield Finding("aws", "ok", line)
+    with looking(AWAY_LOOK_S):
+        lines = within(AWAY_LOOK_S, "AWS", lambda: describe(settings), hint=NETWORK_HINT)
+    yield from (Finding("aws", "ok", line) for line in lines)
 
 
 def _database(settings: Settings) -> Iterator[Finding]:
