@@ -11,7 +11,7 @@ from tasks.localenv.engines.docker import ComposeServices
 from tasks.localenv.engines.service import Deadline, ServiceState
 from tasks.localenv.ports import find_free
 from tasks.localenv.settings import ROOT, Settings, read_settings
-from tests.environments import permitted
+from tests.environments import PATIENCE_S, permitted
 
 FILE = (ROOT / "docker-compose.yml").read_text()
 DYNAMODB = "    user: root\n"
@@ -79,5 +79,5 @@ def dynamodb_that(*lines: str) -> Callable[[str], str]:
 
 def docker(*words: str) -> str:
     """Run the docker program and return its stdout."""
-    done = subprocess.run(["docker", *words], capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run(["docker", *words], capture_output=True, text=True, check=True, timeout=PATIENCE_S)
     return done.stdout.strip()

@@ -13,6 +13,7 @@ import pytest
 from tasks.localenv.engines.service import Source
 from tasks.localenv.neighbours import survey
 from tests.docker.shop import Shop, docker
+from tests.environments import PATIENCE_S
 
 pytestmark = pytest.mark.docker
 
@@ -39,11 +40,11 @@ def test_a_containers_log_is_followed_across_restarts_and_new_containers(shop: S
 
 
 def eager(source: Source) -> Callable[..., str]:
-    """Read from a source until all of the words have come, in this order, within 30 s."""
+    """Read from a source until all of the words have come, in this order."""
 
     def read(*words: str) -> str:
         found: list[str] = []
-        end = time.monotonic() + 30
+        end = time.monotonic() + PATIENCE_S
         while not re.search(".*".join(words), "\n".join(found), re.DOTALL):
             assert time.monotonic() < end, "\n".join(found)
             found += [line.text for line in source.read()]

@@ -14,6 +14,7 @@ from tasks.localenv.aws import client
 from tasks.localenv.ports import find_free
 from tasks.localenv.postgres.connection import connect
 from tests.docker.shop import MakeShop, Shop, docker, dynamodb_that
+from tests.environments import PATIENCE_S
 
 pytestmark = pytest.mark.docker
 
@@ -173,7 +174,7 @@ def test_the_compose_file_works_without_this_tool(new_shop: MakeShop) -> None:
         env={**os.environ, **ports},
         check=True,
         capture_output=True,
-        timeout=120,
+        timeout=PATIENCE_S,
     )
     assert shop.statuses() == RUNNING
     published = docker("ps", "--format", "{{.Ports}}", "--filter", shop.label).splitlines()

@@ -23,6 +23,7 @@ from tasks.localenv.errors import LocalEnvError, PreflightFailed, ServiceFailed,
 from tasks.localenv.postgres.connection import connect
 from tasks.localenv.settings import ROOT
 from tests.docker.shop import MakeShop, Shop, docker, dynamodb_that
+from tests.environments import PATIENCE_S
 
 pytestmark = pytest.mark.docker
 
@@ -62,10 +63,10 @@ def starting(shop: Shop) -> subprocess.Popen[str]:
 
 
 def when(condition: Callable[[], bool], act: Callable[[], object]) -> threading.Thread:
-    """Act from another thread as soon as the condition holds, within 60 s."""
+    """Act from another thread as soon as the condition holds."""
 
     def watch() -> None:
-        end = time.monotonic() + 60
+        end = time.monotonic() + PATIENCE_S
         while not condition() and time.monotonic() < end:
             time.sleep(0.02)
         act()
@@ -203,7 +204,7 @@ def test_a_start_that_was_cut_short_is_repaired_by_the_next(shop: Shop, number: 
     process = starting(shop)
     listing = ("network", "ls") if until == "network" else ("ps", "--all")
     when(lambda: docker(*listing, "--quiet", "--filter", shop.label) != "", lambda: process.send_signal(number)).join()
-    _, stderr = process.communicate(timeout=30)
+    _, stderr = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == -number, stderr
     shop.up()
     assert shop.statuses() == {"postgres": "running", "dynamodb": "running"}
