@@ -159,7 +159,7 @@ def test_the_time_it_takes_is_bounded_and_what_was_running_is_named(
     other = ProjectLock(shared.state_dir)
     other.acquire("inv db.seed", quiet)
     try:
-        verdict = hook.run("", (), heard.append)
+        verdict = hook.run("", (), heard.append, heard.append)
     finally:
         other.release()
     assert verdict.code == 5
