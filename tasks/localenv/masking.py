@@ -137,7 +137,8 @@ class Secrets(NamedTuple):
 
 
 def _is_secret(name: str) -> bool:
-    return any(part in name.upper() for part in SECRET_NAMES)
+    where_it_is = ("_DIR", "_FILE", "_PATH")  # AWS_WEB_IDENTITY_TOKEN_FILE says where, and errors have to name it
+    return any(part in name.upper() for part in SECRET_NAMES) and not name.upper().endswith(where_it_is)
 
 
 def _secrets_of(name: str, raw: str) -> Iterator[str]:
