@@ -74,7 +74,7 @@ class Daemon:
         """Tell whether the program, or a child that it left behind, runs."""
         try:
             lease = private.descriptor(self.lease, os.O_RDONLY)
-        except (FileNotFoundError, NotADirectoryError):
+        except FileNotFoundError:
             return False
         try:
             return not _lock(lease, fcntl.LOCK_SH)  # shared, so that lookers do not see each other
