@@ -24,6 +24,8 @@ from tasks.localenv.postgres.connection import client_environment, connect
 from tasks.localenv.settings import Settings, read_settings
 from tests.environments import Finished, environment, inv, reachable
 
+pytestmark = pytest.mark.reliability("guard")
+
 
 @dataclass
 class Decoy:

@@ -20,6 +20,8 @@ from tasks.localenv.errors import LocalEnvError, PreflightFailed, ServiceFailed
 from tasks.localenv.settings import Settings, read_settings
 from tests.environments import environment, inv
 
+pytestmark = pytest.mark.reliability("faults")
+
 Answer = Callable[[str], bytes | None]
 """Takes the path that is asked for and gives the answer; None is silence."""
 

@@ -17,7 +17,7 @@ from tasks.localenv.settings import Settings
 from tasks.localenv.wire import Api, api
 from tests.browser import serve, visit
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.reliability("emulator door")]
 
 EVIL = "--host-resolver-rules=MAP evil.test 127.0.0.1"
 """What a name of the attacker's own that points here does: DNS rebinding, once it was rebound."""

@@ -17,6 +17,8 @@ from tasks.localenv.errors import UsageError
 from tasks.localenv.settings import ROOT, Settings, read_settings
 from tasks.localenv.variables import origins
 
+pytestmark = pytest.mark.reliability("emulator door")
+
 GATE = Gate(HOSTS, ("loopback",))
 NAMED = Gate(HOSTS, ("https://app.example.com", "capacitor://localhost"))
 SIGNED = (

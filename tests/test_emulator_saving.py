@@ -30,6 +30,8 @@ from tasks.localenv.settings import Settings, read_settings
 from tasks.localenv.wire import api
 from tests.environments import Finished, environment, inv, permitted, reachable
 
+pytestmark = pytest.mark.reliability("destroy")
+
 FULL = "No space left on device"
 ANY = resource.RLIM_INFINITY
 

@@ -26,6 +26,8 @@ from tests.environments import Finished, environment, inv, permitted, reachable
 from tests.faults import Fault, Plan
 from tests.seeded import fill
 
+pytestmark = pytest.mark.reliability("faults")
+
 PROXY = Path(faults.__file__)
 
 

@@ -23,6 +23,8 @@ from tasks.localenv.people import read_people
 from tasks.localenv.settings import Settings
 from tests.hostile import Measured, header, measured, refused, swollen
 
+pytestmark = pytest.mark.reliability("hostile input")
+
 Town = dict[str, str]
 Make = Callable[[Path], Any]
 SPACE = 3 << 29

@@ -28,6 +28,8 @@ from tests.hostile import Edit, Measured, Parts, edited, measured, refused, with
 from tests.seeded import quiet
 from tests.snapshots import State, leftovers, look
 
+pytestmark = pytest.mark.reliability("hostile input")
+
 Town = dict[str, str]
 RICH = """
 CREATE EXTENSION IF NOT EXISTS "uuid-ossp";

@@ -23,6 +23,8 @@ from tests.environments import Finished, environment, inv, permitted, reachable
 from tests.test_cognito import add_pool_users
 from tests.test_secrets import TASKS, WORDS
 
+pytestmark = pytest.mark.reliability("hostile input")
+
 EVIL = (
     "Eve\n::error::boom\n  ::add-mask::e\r\x1b[31mred\x1b]0;title\x07\x9b2J\x7f\u0085\u2028"
     "\u202eabc\u2066\u200b##[error]z"

@@ -12,6 +12,8 @@ import pytest
 from tasks.localenv.masking import Secrets, _is_secret, masked
 from tasks.localenv.variables import VARIABLES
 
+pytestmark = pytest.mark.reliability("secrets")
+
 PASSWORD = "it's\"Qx7\\né&z+ /k#9"
 SPELLINGS = {
     "raw": PASSWORD,

@@ -20,6 +20,8 @@ from tasks.localenv.settings import Settings, read_settings
 from tests.environments import Finished, environment, inv, permitted, reachable
 from tests.seeded import fill
 
+pytestmark = pytest.mark.reliability("faults")
+
 Pause = Callable[[int], None]
 
 

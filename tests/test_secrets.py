@@ -18,6 +18,8 @@ from tasks.localenv.settings import ROOT
 from tasks.localenv.variables import VARIABLES
 from tests.environments import environment, inv, reachable
 
+pytestmark = pytest.mark.reliability("secrets")
+
 PIECES = ("Kq7Vx", "Zw9Rt", "Lm3Np", "Bd5Hs")
 PASSWORD = "/".join(PIECES[:2]) + "#" + "?".join(PIECES[2:])
 """Each piece of it is one that no other text has, so that a part of the password is noticed as well as all of it."""

@@ -16,6 +16,8 @@ import pytest
 from tasks.localenv.settings import ROOT
 from tests.environments import KEPT, Finished, environment
 
+pytestmark = pytest.mark.reliability("faults")
+
 SCRIPT = [str(ROOT / "inv")]
 MODULE = [sys.executable, "-m", "invoke", "--search-root", str(ROOT)]
 needs_script = pytest.mark.skipif(not (ROOT / ".venv" / "bin" / "python").exists(), reason="./inv has no .venv yet")

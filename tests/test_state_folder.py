@@ -21,6 +21,8 @@ from tasks.localenv.engines.postgres_home import OUTSIDE, find_home
 from tasks.localenv.settings import ROOT, Settings, read_settings
 from tests.environments import Finished, environment, inv, permitted, reachable
 
+pytestmark = pytest.mark.reliability("destroy")
+
 AS_ROOT = os.geteuid() == 0
 SNAPSHOTS = ("snapshots", "run", "logs", "emulator")
 needs_root = pytest.mark.skipif(not AS_ROOT, reason="only root mounts file systems and becomes another user")

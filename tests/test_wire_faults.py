@@ -17,6 +17,8 @@ from tasks.localenv.answers import OPERATIONS
 from tasks.localenv.errors import LocalEnvError, ServiceFailed, TimedOut
 from tasks.localenv.wire import AwsError, LocalApi
 
+pytestmark = pytest.mark.reliability("faults")
+
 Serve = Callable[[socket.socket, int], None]
 """Answers one connection; its number is the second argument."""
 

@@ -19,6 +19,8 @@ from tasks.localenv.settings import Settings
 from tests.conftest import Cli
 from tests.test_layers import MODULES, calls
 
+pytestmark = pytest.mark.reliability("guard")
+
 GUARD = "tasks.localenv.guard"
 STEPS = {name: ns[name] for name in ns.task_names if isinstance(ns[name], Step)}
 WRITING = {name: step for name, step in STEPS.items() if not step.effect.reads or step.effects}

@@ -25,7 +25,7 @@ from tasks.localenv.settings import ROOT
 from tests.docker.shop import MakeShop, Shop, docker, dynamodb_that
 from tests.environments import PATIENCE_S
 
-pytestmark = pytest.mark.docker
+pytestmark = [pytest.mark.docker, pytest.mark.reliability("faults")]
 
 STARTING = """
 import sys
