@@ -9,6 +9,9 @@ import posix
 import sys
 
 INTERRUPTED = 130
+NO_ROOM = b"""FAIL  inv  there is not enough memory, or not enough open files, to begin with
+      hint raise the limits of `ulimit -v` and `ulimit -n`, then run the same command again
+"""
 
 
 def leave(*_: object) -> None:
@@ -113,19 +116,30 @@ def end_with(error: BaseException) -> None:
             code = __import__("tasks._running", fromlist=["tell"]).tell(error)
         flush()
     except BaseException as worse:  # noqa: BLE001 - tasks/ itself cannot be loaded
-        code = 1
-        os.write(2, _told_alone(error if type(worse) is type(error) else worse).encode(errors="replace"))
+        lacks = _is_lack(error) or _is_lack(worse)
+        text = NO_ROOM if lacks else _told_alone(error if type(worse) is type(error) else worse)
+        code = 6 if text == NO_ROOM else 1
+        os.write(2, text)
     os._exit(code)
 
 
-def _told_alone(error: BaseException) -> str:
-    """Write an error without the package that does it elsewhere, which does not load: somebody works on it."""
-    import runpy
-    import traceback
+def _is_lack(error: BaseException) -> bool:
+    """Return whether the system refused what every program needs to begin: memory, files, a readable folder."""
+    return isinstance(error, (MemoryError, OSError)) or "failed to map segment" in str(error)  # as an ImportError
 
-    text = "".join(traceback.format_exception(type(error), error, error.__traceback__))
-    masking = os.path.join(os.path.dirname(os.path.abspath(__file__)), "localenv", "masking.py")  # noqa: PTH100, PTH118, PTH120
-    return str(runpy.run_path(masking)["masked"](text)) + "FAIL  inv  its own files cannot be loaded\n"
+
+def _told_alone(error: BaseException) -> bytes:
+    """Write an error without the package that does it elsewhere, which does not load: somebody works on it."""
+    try:
+        import runpy
+        import traceback
+
+        text = "".join(traceback.format_exception(type(error), error, error.__traceback__))
+        masking = os.path.join(os.path.dirname(os.path.abspath(__file__)), "localenv", "masking.py")  # noqa: PTH100, PTH118, PTH120
+        text = runpy.run_path(masking)["masked"](text)
+    except Exception:  # noqa: BLE001 - the standard library does not load either
+        return NO_ROOM
+    return f"{text}FAIL  inv  its own files cannot be loaded\n".encode(errors="replace")
 
 
 if __name__ == "__main__":

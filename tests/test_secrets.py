@@ -80,7 +80,7 @@ def leaking_files(folder: Path) -> list[str]:
 
 @dataclass
 class Watched:
-    """What a command wrote, and the command lines of all processes while it ran."""
+    """What a command wrote, and the command lines of the environment's processes while it ran."""
 
     text: str
     processes: set[str]
@@ -102,13 +102,16 @@ def watched(*words: str, environ: dict[str, str]) -> Watched:
         try:
             return Watched(process.communicate(timeout=0.05)[0], seen)
         except subprocess.TimeoutExpired:
-            seen |= set(_command_lines())
+            seen |= set(_command_lines(environ["LOCALENV_STATE_DIR"]))
 
 
-def _command_lines() -> Iterator[str]:
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
+def _command_lines(state_dir: str) -> Iterator[str]:
+    """Give the command lines of an environment's processes: others run tests beside this one."""
+    for folder in Path("/proc").glob("[0-9]*"):
         try:
-            yield path.read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            line = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            if state_dir in line or state_dir.encode() in (folder / "environ").read_bytes():
+                yield line
         except OSError:
             continue
 

@@ -120,6 +120,7 @@ def test_ctrl_c_that_is_ignored_stays_so(environ: dict[str, str]) -> None:
     [
         (resource.RLIMIT_NOFILE, 14),
         (resource.RLIMIT_NOFILE, 20),
+        (resource.RLIMIT_AS, 20_000_000),
         (resource.RLIMIT_AS, 30_000_000),
         (resource.RLIMIT_AS, 60_000_000),
         (resource.RLIMIT_AS, 200_000_000),
