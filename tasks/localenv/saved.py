@@ -17,6 +17,7 @@ from http.client import HTTPConnection, HTTPException
 from typing import TYPE_CHECKING
 
 from .errors import PreflightFailed, ServiceFailed
+from .hints import LOGS, RESTART, START, Command, either
 
 if TYPE_CHECKING:
     from .addresses import Endpoint
@@ -66,7 +67,7 @@ def require_saved() -> None:
         if found:
             raise PreflightFailed(
                 f"the AWS emulator cannot save what it holds: {found}",
-                hint=f"{found.remedy}: then it saves by itself, and `inv check` says so",
+                hint=Command("check", first=f"{found.remedy}: it saves by itself", when="to see that it did"),
             )
         _on_disk[endpoint] = max(_on_disk[endpoint], count)
 
@@ -101,11 +102,11 @@ def _exchange(endpoint: Endpoint, method: str, timeout_s: float) -> Unsaved | No
     except (OSError, HTTPException) as error:
         raise ServiceFailed(
             f"the AWS emulator at {endpoint} did not say that all is saved: {error or type(error).__name__}",
-            hint="run `inv env.up`, then `inv check`",
+            hint=either(START, LOGS),
         ) from error
     except (ValueError, KeyError, TypeError) as error:
         raise ServiceFailed(
-            f"what answers at {endpoint} is not the AWS emulator of this checkout", hint="run `inv env.restart`"
+            f"what answers at {endpoint} is not the AWS emulator of this checkout", hint=RESTART
         ) from error
     finally:
         connection.close()

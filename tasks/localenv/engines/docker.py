@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from .. import private
 from ..errors import LocalEnvError, PreflightFailed, ServiceFailed, UsageError
+from ..hints import Command
 from ..settings import Settings
 from . import docker_sdk
 from .compose import Compose, wanted_hashes
@@ -122,7 +123,7 @@ class ComposeServices:
             if where and where != str(self.settings.root):
                 raise PreflightFailed(
                     f"container {container.name} of our name belongs to the checkout in {where}",
-                    hint=f"run `inv env.down` there, or `docker compose -p {self.settings.project_id} down`",
+                    hint=f"run `docker compose -p {self.settings.project_id} down`, which keeps its data",
                 )
         return containers
 
@@ -193,9 +194,7 @@ class ComposeServices:
         ]
         return ServiceFailed(
             f"not removed: {', '.join(left)}{', in use by ' + ', '.join(users) if users else ''}",
-            hint=f"run `docker rm -f {' '.join(users)}`, then `inv env.destroy` again"
-            if users
-            else "run `inv env.destroy` again",
+            hint=Command("env.destroy", first=f"run `docker rm -f {' '.join(users)}`" if users else "wait a moment"),
         )
 
 

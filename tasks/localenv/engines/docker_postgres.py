@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from .. import private
 from ..errors import LocalEnvError, ServiceFailed
+from ..hints import Command, either
 from ..postgres.connection import DatabaseMissing, connect
 from ..settings import Settings
 from . import docker_sdk
@@ -90,7 +91,9 @@ class DatabaseServer:
                 return
         raise ServiceFailed(
             f"{refusal.message}: the data was made with another user or password",
-            hint="put the former ones into CONNECTION_URL, or run `inv env.destroy` to start with empty data",
+            hint=either(
+                "put the former ones into CONNECTION_URL", Command("env.destroy", when="to start with empty data")
+            ),
         ) from refusal
 
 

@@ -18,6 +18,7 @@ from .. import ownership, private
 from ..disk import disk_errors
 from ..engines import room_for_server
 from ..errors import LocalEnvError, UsageError
+from ..hints import Command
 from ..postgres import databases, guest
 from ..reading import is_there, read_bytes
 from .manifest import BEFORE, Manifest, checked_name, read_manifest
@@ -66,7 +67,7 @@ class Shelf:
             known = ", ".join(self.names())
             raise UsageError(
                 f"there is no snapshot {name!r}",
-                hint=f"there are: {known}" if known else f"make one with `inv snapshot.save {name}`",
+                hint=f"there are: {known}" if known else Command("snapshot.save", name, when="to make one"),
             )
         return _manifest_of(folder, f"snapshot {name}")
 
@@ -119,7 +120,7 @@ class Shelf:
         if found and (name == found.source or (name == BEFORE and self.place(name) == self.before)):
             raise LocalEnvError(
                 f"`{found.command}` was cut short, and {name} is needed to complete it",
-                hint=f"run `{found.command}` first",
+                hint=Command.of(found.command, when="first"),
             )
 
     def clone_name(self, role: str) -> str:
