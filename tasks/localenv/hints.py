@@ -54,7 +54,7 @@ class Choice(str):
     parts: tuple[str, ...]
 
     def __new__(cls, parts: Sequence[str]) -> Choice:
-        self = super().__new__(cls, "; or ".join(parts))
+        self = super().__new__(cls, ", or ".join(parts))
         self.parts = tuple(parts)
         return self
 

@@ -28,7 +28,7 @@ from .service import Deadline, Say, ServiceName, ServiceState, Source, Status
 PROGRAM = Path(__file__).with_name("emulator_server")
 HOSTS = (*COMPOSE_HOSTS, "host.docker.internal")
 """What a client on this machine or in a container on it may call it, besides loopback names and addresses."""
-HINT = either(START, Command("env.destroy", when=" to make room for new data"))
+HINT = either(START, Command("env.destroy", when="to make room for new data"))
 
 APIS: dict[ServiceName, str] = {"dynamodb": "dynamodb,dynamodbstreams,s3", "cognito": "cognito-idp"}
 

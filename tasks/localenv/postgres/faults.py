@@ -21,7 +21,7 @@ NOBODY = "LE001"
 SHELL = re.compile(rb"#!|\$ |\./|(?:cd|psql|createdb|dropdb|export|sudo|chmod|source|docker|bash|sh|python3?|inv)\s")
 HINTS = {
     **connection.HINTS,
-    "25001": Command("db.connect", when=" to run this statement by itself: each file runs as one transaction"),
+    "25001": Command("db.connect", when="to run this statement by itself: each file runs as one transaction"),
 }
 _INNER = re.compile(r"^PL/pgSQL function (?P<name>\S+?)(?:\(.*\))? line (?P<line>\d+)\b", re.MULTILINE)
 _COPY = re.compile(r"^COPY .+?, line (?P<line>\d+)", re.MULTILINE)
