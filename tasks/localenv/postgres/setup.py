@@ -139,7 +139,10 @@ def undo(settings: Settings) -> str:
 def _require_kept(conn: psycopg.Connection[Any], name: str) -> str:
     kept = beside(name, "undo")
     if not databases.exists(conn, kept):
-        raise LocalEnvError(f"there is no database {kept}, so nothing to go back to", hint=Command("db.setup"))
+        raise LocalEnvError(
+            f"there is no database {kept}, so nothing to go back to",
+            hint=Command("snapshot.list", when="to see what else there is"),
+        )
     return kept
 
 

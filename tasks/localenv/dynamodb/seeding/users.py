@@ -106,6 +106,7 @@ def _way_out(handle: str, known: Iterable[str]) -> str:
     near = difflib.get_close_matches(handle, list(known), n=1, cutoff=0.5)
     if near:
         return either(
-            f"did you mean {near[0]!r}? then correct seeds/people.csv", Command("db.seed", first="add the user")
+            f"did you mean {near[0]!r}? then correct seeds/people.csv",
+            Command("db.seed", "--force", first="add the user"),
         )
-    return either(Command("db.seed"), "correct the handle in seeds/people.csv")
+    return either(Command("db.seed", "--force"), "correct the handle in seeds/people.csv")
