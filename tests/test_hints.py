@@ -1,8 +1,8 @@
 """Where a hint leads: each command that one names is run as it is printed, and what it was printed for is gone.
 
-ROWS has a state, a command, what it finds and the hint's command. A hint that only shows something `tells` it. SHOWN has
-what cannot fail here (AWS, Docker, a damaged disk): there the real function makes the hint, or the named file of tests
-holds its text. A command in a hint that no row covers fails.
+ROWS has a state, a command, what it finds and the hint's command. A hint that only shows something `tells` it.
+SHOWN has what cannot fail here (AWS, Docker, a damaged disk): there the real function makes the hint, or the named file
+of tests holds its text. A command in a hint that no row covers fails.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -23,13 +23,12 @@ from invoke.parser import ParserContext
 
 from tasks import _graph, ns
 from tasks._advice import Situation, advised, fitting
+from tasks.ddb.stream import _given_up as given_up
 from tasks.localenv import engines, uncaught
 from tasks.localenv.cognito.users import find_pool
-from tasks.localenv.dynamodb import schema
-from tasks.localenv.dynamodb import stream as streams
 from tasks.localenv.dynamodb.client import connect as connect_dynamodb
 from tasks.localenv.dynamodb.scan import scan
-from tasks.localenv.engines import docker_messages, embedded_postgres, emulator
+from tasks.localenv.engines import docker_messages, docker_postgres, embedded_postgres, emulator
 from tasks.localenv.errors import LocalEnvError, ServiceFailed, UsageError
 from tasks.localenv.hints import RESTART, START, Command, commands_of, either
 from tasks.localenv.postgres import connection, databases, faults
@@ -146,11 +145,12 @@ ROWS = [
         "db.seed --force"),
     row("tasks/localenv/check:FOLLOW: ddb.stream --once", group_row_missing, "check", "no group row",
         "ddb.stream --once"),
-    row("tasks/localenv/check:_removal: ddb.query … … --write …", stray_item, "check", "neither a message", "ddb.query"),
+    row("tasks/localenv/check:_removal: ddb.query … … --write …", stray_item, "check", "neither a message",
+        "ddb.query"),
     row("tasks/localenv/cognito/sync:_refuse_nobody: db.seed --force", GONE, "cognito.sync-ids", "nobody is in",
         "db.seed --force"),
-    row("tasks/localenv/cognito/sync:_refuse_nobody: cognito.list-users", sql("UPDATE users SET handle = 'x' || handle"),
-        "cognito.sync-ids", "none of", "cognito.list-users", "londo"),
+    row("tasks/localenv/cognito/sync:_refuse_nobody: cognito.list-users",
+        sql("UPDATE users SET handle = 'x' || handle"), "cognito.sync-ids", "none of", "cognito.list-users", "londo"),
     row("tasks/localenv/cognito/matching:about_row: db.setup --force", TWICE, "check", "rows have this handle",
         "db.setup --force"),
     row("tasks/localenv/cognito/users:find_pool: cognito.seed", no_pool, "cognito.list-users", "pool", "cognito.seed"),
@@ -173,7 +173,8 @@ ROWS = [
         "londo"),
     row("tasks/localenv/postgres/load:_waiting: db.seed --force", worlds.seed_changed, "db.seed", "applied before",
         "db.seed --force"),
-    row("tasks/localenv/postgres/load:_waiting: db.reset", worlds.seed_changed, "db.seed", "applied before", "db.reset"),
+    row("tasks/localenv/postgres/load:_waiting: db.reset", worlds.seed_changed, "db.seed", "applied before",
+        "db.reset"),
     row("tasks/localenv/postgres/load:_run: db.setup --force", worlds.schema_changed, "db.schema-load",
         "already exists", "db.setup --force"),
     row("tasks/localenv/postgres/load:_run: db.reset", worlds.schema_changed, "db.schema-load", "already exists",
@@ -192,7 +193,8 @@ ROWS = [
     row("tasks/ddb/conversations:_no_conversation: ddb.send-message --as … --to … --text Hello", worlds.set_up,
         "ddb.get-conversation --as londo --with bayko", "have no conversation", "ddb.send-message"),
     row("tasks/ddb/conversations:_no_conversation: ddb.list-conversations --as …", worlds.set_up,
-        f"ddb.get-conversation --as londo --group {NOBODY}", "is not in group", "ddb.list-conversations", "consumed|no"),
+        f"ddb.get-conversation --as londo --group {NOBODY}", "is not in group",
+        "ddb.list-conversations", "consumed|no"),
     row("tasks/ddb/conversations:_way_to_send: ddb.list-conversations --as … --format json", worlds.set_up,
         f"ddb.send-message --as londo --group {NOBODY} --text Hi", "nothing was sent", "ddb.list-conversations",
         '"status": "ok"'),
@@ -208,24 +210,9 @@ ROWS = [
 """Alphabetical order is of no use here: those of one state stand together where they can."""
 
 
-def made(error: LocalEnvError) -> str:
+def made(error: BaseException) -> str:
+    assert isinstance(error, LocalEnvError)
     return error.hint
-
-
-def closed_port(settings: Settings) -> str:
-    """What a store says where nobody answers: the pool that a command finds stopped."""
-    with pytest.raises(ServiceFailed) as caught:
-        connect(replace(settings.postgres, port=1))
-    return caught.value.hint
-
-
-def without_stream(settings: Settings) -> str:
-    client = connect_dynamodb(settings)
-    table = schema.need_table(client, settings.message_table)
-    bare = replace(table, stream_arn="") if hasattr(table, "stream_arn") else table
-    with pytest.raises(LocalEnvError) as caught:
-        streams._arn(bare)
-    return caught.value.hint
 
 
 SHOWN: dict[str, Callable[[], str] | str] = {
@@ -240,6 +227,9 @@ SHOWN: dict[str, Callable[[], str] | str] = {
     "tasks/localenv/postgres/faults:HINTS: db.connect": lambda: faults.HINTS["25001"],
     "tasks/localenv/engines/embedded_postgres:HINT: env.destroy": lambda: embedded_postgres.HINT,
     "tasks/localenv/engines/emulator:HINT: env.destroy": lambda: emulator.HINT,
+    "tasks/localenv/engines/__init__:LOST: initial-setup": lambda: engines.LOST,
+    "tasks/localenv/engines/docker_postgres:FORMER_LOGIN: env.destroy": lambda: docker_postgres.FORMER_LOGIN,
+    "tasks/ddb/stream:_given_up: ddb.stream --once": lambda: made(given_up({"g": "no row"}, "one")),
     "tasks/localenv/rds/instances:UPDATE: rds.update-sg-rule": lambda: instances.UPDATE,
     "tasks/localenv/uncaught:_of_library: status": lambda: made(uncaught.understood(ConnectionResetError())),
     "tasks/localenv/engines/docker_messages:RULES: env.up": lambda: made(
@@ -336,6 +326,12 @@ def test_a_hint_of_what_cannot_fail_here_names_its_command(site: str) -> None:
         assert literal in [shlex.join(command.words) for command in commands_of(source())]
 
 
+def test_a_statement_that_writes_to_production_is_sent_to_the_command_for_that(place: Place) -> None:
+    url = "PROD_CONNECTION_URL=postgresql://u:p@prod.example.com/cruddur"
+    refused = place.run(f"{url} {TYPED} db.query 'select 1' --write --target prod")
+    assert (refused.code, commands_in(refused)) == (2, [f"{TYPED} db.connect --write --target prod"])
+
+
 def sites() -> Iterator[tuple[str, list[str]]]:
     """Find every command of a hint in the source: where it is made, with the words that stand there."""
     for top in ("tasks", "ddb"):
@@ -358,10 +354,12 @@ def _sites(node: ast.AST, path: str, name: str) -> Iterator[tuple[str, list[str]
 
 SITES = dict(sites())
 OF_THE_MECHANISM = {"tasks/localenv/hints:replaced: …"}
+ON_PROD = {"tasks/db:_statement: db.connect --write --target prod"}
+"""What a test of its own here holds."""
 
 
 def test_every_command_of_a_hint_has_a_row() -> None:
-    covered = {site for row in ROWS for site in row.sites} | SHOWN.keys() | OF_THE_MECHANISM
+    covered = {site for row in ROWS for site in row.sites} | SHOWN.keys() | OF_THE_MECHANISM | ON_PROD
     assert (sorted(SITES.keys() - covered), sorted(covered - SITES.keys())) == ([], [])
 
 

@@ -87,7 +87,8 @@ def seed(c: StepContext, file: str = "", confirm: str = "") -> str:
         return seeding.seed(c.step.say)
     except Busy as error:
         raise TimedOut(
-            f"the messages are there, the group rows are not: {error}", hint=Command("ddb.seed", first="wait a moment")
+            f"the messages are there, the group rows are not: {error}",
+            hint="wait a moment, then run the same command again",
         ) from error
 
 

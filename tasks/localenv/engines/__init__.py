@@ -26,6 +26,7 @@ from .service import Component, Deadline, LogLine, Say, ServiceName, ServiceStat
 from .state import Choice, EngineName, forget_choice, keep_choice, read_choice
 
 ENGINES: tuple[EngineName, ...] = ("docker", "embedded")
+LOST = Command("initial-setup", when=": it repairs what the seeds made")
 
 
 def choose(settings: Settings) -> Choice:
@@ -136,9 +137,7 @@ def down(settings: Settings, say: Say, *, lose: bool = False) -> None:
         forget_choice(settings.state_dir)
     lost = emulator.unclean_end(settings)
     if lost and not lose and not was_unclean:
-        raise LocalEnvError(
-            f"the AWS emulator: {lost}", hint=Command("initial-setup", when=": it repairs what the seeds made")
-        )
+        raise LocalEnvError(f"the AWS emulator: {lost}", hint=LOST)
 
 
 def restart(settings: Settings, say: Say, *, lose: bool = False) -> list[ServiceState]:

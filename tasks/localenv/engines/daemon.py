@@ -20,7 +20,7 @@ from typing import IO
 from .. import private, shell
 from ..disk import has_room, no_space, tells_of_full_disk
 from ..errors import LocalEnvError, ServiceFailed
-from ..hints import Command, inv
+from ..hints import inv
 from ..ownership import Made, removable
 from ..ports import command_of, commands, paused_among, paused_text
 from ..waiting import waiting
@@ -252,7 +252,7 @@ class Daemon:
             if time.monotonic() > end:
                 raise ServiceFailed(
                     f"{self.name} is being started by another command",
-                    hint=Command("env.up", first="wait for that one to end"),
+                    hint="wait for that one to end, then run the same command again",
                 )
             time.sleep(STEP_S)
 

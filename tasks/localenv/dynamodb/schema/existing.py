@@ -10,7 +10,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ...errors import LocalEnvError, TimedOut
-from ...hints import Command
 from ...parallel import side_by_side
 from ..client import TableMissing
 from ..tables import TableShape, describe_index, describe_key, shape_of
@@ -138,7 +137,7 @@ def drop_table(client: DynamoDBClient, table: Table, deadline_s: float = DEADLIN
     if not wait_for(lambda: fetch_table(client, name) is None, deadline_s):
         raise TimedOut(
             f"table {name} is still being deleted after {deadline_s:.0f} s",
-            hint=Command("ddb.list-tables", first="wait a moment", when="to see whether it is gone"),
+            hint="wait a moment, then run the same command again",
         )
     return f"dropped {summary(table)}"
 
