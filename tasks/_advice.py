@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from .localenv.errors import LocalEnvError, ServiceFailed, TimedOut
@@ -49,7 +49,14 @@ def _fitting(part: str, now: Situation) -> str:
         part = Command("env.restart")
     if now.refuses(part) or now.is_tried(part):
         return ""
-    return part.replaced([*part.words, *now.options(part.words)])
+    calls = _calls(part.words)
+    return part.replaced([word for call in calls for word in (*call, *now.options(call))])
+
+
+def _calls(words: Sequence[str]) -> list[list[str]]:
+    """Part the words of a command that calls one task several times: each call has options of its own."""
+    starts = [at for at, word in enumerate(words) if word == words[0]]
+    return [list(words[start:end]) for start, end in zip(starts, [*starts[1:], len(words)], strict=True)]
 
 
 def advised(error: LocalEnvError, now: Situation) -> str:

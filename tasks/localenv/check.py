@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -47,7 +47,7 @@ class Finding:
 
 
 class Fault(Protocol):
-    """What a survey finds. `surplus` is the key of an item to remove; without one the stream's command repairs it."""
+    """What a survey finds. `surplus` and `others` are keys of items to remove; else the stream's command repairs it."""
 
     @property
     def subject(self) -> str: ...
@@ -55,6 +55,8 @@ class Fault(Protocol):
     def text(self) -> str: ...
     @property
     def surplus(self) -> Item | None: ...
+    @property
+    def others(self) -> Sequence[Item]: ...
 
 
 class Survey(Protocol):
@@ -166,7 +168,7 @@ def reference_findings(
 def fault_findings(settings: Settings, faults: Iterable[Fault]) -> Iterator[Finding]:
     """Give the faults with the command for each."""
     for fault in faults:
-        fix = _removal(settings, fault.surplus) if fault.surplus else _repair(settings)
+        fix = _removal(settings, [fault.surplus, *fault.others]) if fault.surplus else _repair(settings)
         yield Finding(fault.subject, fault.text, fix)
 
 
@@ -192,14 +194,19 @@ def _repair(settings: Settings) -> str:
     return FOLLOW if settings.is_local else FOLLOW_AWS
 
 
-def _removal(settings: Settings, key: Item) -> str:
-    """Write the command that removes an item, to be typed in a shell as it stands."""
+def _removal(settings: Settings, keys: Sequence[Item]) -> str:
+    """Write the command that removes items, to be typed in a shell as it stands: a statement each, on one line."""
+    words = [word for key in keys for word in ("ddb.query", *_removal_of(settings, key))]
+    return Command(*words, when=f", which removes {len(keys)} of them" if len(keys) > 1 else "")
+
+
+def _removal_of(settings: Settings, key: Item) -> list[str]:
     table = settings.message_table
     quoted = table.replace('"', '""')
     where = " AND ".join(f"{name} = ?" for name in key)
     params = [word for value in key.values() for word in ("--param", _param(value))]
     target = [] if settings.is_local else ["--target", "prod", "--confirm", table]
-    return Command("ddb.query", f'DELETE FROM "{quoted}" WHERE {where}', *params, "--write", *target)
+    return [f'DELETE FROM "{quoted}" WHERE {where}', *params, "--write", *target]
 
 
 def _param(value: dict[str, str]) -> str:
