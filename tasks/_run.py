@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from ._advice import Situation, advised, fitting
-from ._output import Lines, Reporter, envelope, harmless_line, show
+from ._output import Lines, Reporter, as_typed, envelope, harmless_line, show
 from .localenv.errors import ConfirmationNeeded, LocalEnvError, UsageError
 from .localenv.guard import READS, Effect
 from .localenv.hints import Command, words_of
@@ -239,7 +239,7 @@ class Run:
         else:
             shown = text() if callable(text) else text
             if shown:
-                show(shown)
+                show(as_typed(shown) if isinstance(shown, str) else shown)
 
     @property
     def format(self) -> str:

@@ -386,7 +386,7 @@ def test_on_a_full_disk_every_command_that_writes_or_proves_says_so(on_tmpfs: di
     told += [run("check"), run("initial-setup"), run("ddb.seed"), run("ddb.seed", "--force"), run("cognito.seed")]
     assert [done.code for done in told] == [6] * 6, told
     assert all("the AWS emulator cannot save what it holds: " in done.stderr and FULL in done.stderr for done in told)
-    hint = f"free some space on the disk of {filler.parent}: it saves by itself, then run `inv check` to see that it did"
+    hint = f"free some space on the disk of {filler.parent}: it saves by itself, then run `inv check`"
     assert all(hint in done.stderr for done in told)
     as_json = run("check", "--format", "json")
     assert (as_json.code, one_object(as_json)["error"]["code"]) == (6, "preflight")

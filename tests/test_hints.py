@@ -25,7 +25,10 @@ from tasks import _graph, ns
 from tasks._advice import Situation, advised, fitting
 from tasks.ddb.stream import _given_up as given_up
 from tasks.localenv import engines, uncaught
-from tasks.localenv.cognito.users import find_pool
+from tasks.localenv.cognito import sync
+from tasks.localenv.cognito.matching import Match
+from tasks.localenv.cognito.users import Pool, find_pool
+from tasks.localenv.dynamodb import schema
 from tasks.localenv.dynamodb.client import connect as connect_dynamodb
 from tasks.localenv.dynamodb.scan import scan
 from tasks.localenv.engines import docker_messages, docker_postgres, embedded_postgres, emulator
@@ -103,8 +106,22 @@ def from_the_future(settings: Settings) -> None:
         client.put_item(TableName=table, Item={**message, "sk": {"S": f"2999-01-01T00:0{minute}:00.000000+00:00"}})
 
 
+def half_replaced(settings: Settings) -> None:
+    """A replacement of the table by one of the same key was cut short."""
+    worlds.table_missing(settings)
+    client, name = connect_dynamodb(settings), f"{settings.message_table}.replacing"
+    client.create_table(
+        TableName=name,
+        KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}],
+        AttributeDefinitions=[{"AttributeName": one, "AttributeType": "S"} for one in ("pk", "sk")],
+        BillingMode="PAY_PER_REQUEST",
+        DeletionProtectionEnabled=True,
+    )
+    schema.wait_until_active(client, name)
+
+
 def half_made_copy(settings: Settings) -> None:
-    worlds.table_half_replaced(settings)
+    half_replaced(settings)
     name = f"{settings.message_table}.replacing"
     connect_dynamodb(settings).update_table(TableName=name, DeletionProtectionEnabled=False)
 
@@ -119,7 +136,8 @@ def clone_lost(settings: Settings) -> None:
 
 def paused(settings: Settings) -> None:
     worlds.set_up(settings)
-    os.kill(int(next((settings.state_dir).rglob("postmaster.pid")).read_text().split()[0]), signal.SIGSTOP)
+    holder = next(state.holder for state in engines.look(settings) if state.service == "postgres")
+    os.kill(int(holder.removeprefix("pid ")), signal.SIGSTOP)
 
 
 LONDO = "(SELECT uuid FROM users WHERE handle = 'londo')"
@@ -138,7 +156,7 @@ ROWS = [
     row("tasks/localenv/postgres/connection:_refusal: db.setup", worlds.no_database, "status", "does not", "db.setup"),
     row("tasks/localenv/status:_dynamodb: ddb.schema-load", worlds.table_missing, "status", "does not exist",
         "ddb.schema-load"),
-    row("tasks/localenv/status:_dynamodb: ddb.schema-load --replace", worlds.table_half_replaced, "status",
+    row("tasks/localenv/status:_dynamodb: ddb.schema-load --replace", half_replaced, "status",
         "half replaced", "ddb.schema-load --replace"),
     row("tasks/localenv/status:_pool: cognito.seed", no_pool, "status", "not made yet", "cognito.seed"),
     row("tasks/localenv/status:_postgres: db.setup", worlds.schema_changed, "status", "changed since", "db.setup"),
@@ -157,25 +175,24 @@ ROWS = [
     row("tasks/localenv/check:_removal: …", from_the_future, "check", "6 of .* with a time in the future", "ddb.query"),
     row("tasks/localenv/check:_removal: …", stray_item, "check", "neither a message",
         "ddb.query"),
-    row("tasks/localenv/cognito/sync:_refuse_nobody: db.seed --force", GONE, "cognito.sync-ids", "nobody is in",
-        "db.seed --force"),
     row("tasks/localenv/cognito/sync:_refuse_nobody: cognito.list-users",
         sql("UPDATE users SET handle = 'x' || handle"), "cognito.sync-ids", "none of", "cognito.list-users", "londo"),
     row("tasks/localenv/cognito/matching:about_row: db.setup --force", TWICE, "check", "rows have this handle",
         "db.setup --force"),
-    row("tasks/localenv/cognito/users:find_pool: cognito.seed", no_pool, "cognito.list-users", "pool", "cognito.seed"),
+    row("tasks/localenv/cognito/users:find_pool: cognito.seed", no_pool, "check", "no user pool called",
+        "cognito.seed"),
     row("tasks/localenv/dynamodb/client:__init__: ddb.schema-load", worlds.table_missing, "ddb.scan", "does not exist",
         "ddb.schema-load"),
     row("tasks/localenv/dynamodb/client:__init__: ddb.list-tables", worlds.table_missing, "ddb.scan", "does not exist",
         "ddb.list-tables", "no tables"),
     row("tasks/ddb/tables:list_tables: ddb.schema-load", worlds.table_missing, "ddb.list-tables", "no tables",
         "ddb.schema-load"),
-    row("tasks/localenv/dynamodb/schema/__init__:refuse_half: ddb.schema-load --replace", worlds.table_half_replaced,
+    row("tasks/localenv/dynamodb/schema/__init__:refuse_half: ddb.schema-load --replace", half_replaced,
         "ddb.scan", "half replaced", "ddb.schema-load --replace"),
     row("tasks/localenv/dynamodb/schema/__init__:refuse_replacements: …", worlds.table_of_another_key,
         "ddb.schema-load", "cannot change that in place", "ddb.schema-load --replace"),
     row("tasks/localenv/dynamodb/schema/replacement:_recognised: ddb.drop …", half_made_copy,
-        "ddb.schema-load --replace --yes", "half", "ddb.drop"),
+        "ddb.schema-load --replace --yes", "does not exist, but", "ddb.drop"),
     row("tasks/localenv/why:_findings: cognito.seed", no_pool, "why londo", "user pool: there is none", "cognito.seed"),
     row("tasks/localenv/why:_findings: db.seed --force", LONDO_GONE, "why londo", "not in the database with uuid",
         "db.seed --force"),
@@ -193,7 +210,7 @@ ROWS = [
         "snapshot.list", "no snapshots"),
     row("tasks/localenv/snapshot/save:NOTHING: initial-setup", worlds.nothing, "snapshot.save one", "no database",
         "initial-setup"),
-    row("tasks/localenv/snapshot/shelf:read: snapshot.save …", worlds.set_up, "snapshot.restore one --yes",
+    row("tasks/localenv/snapshot/shelf:_way_to: snapshot.save …", worlds.set_up, "snapshot.restore one --yes",
         "no snapshot", "snapshot.save one"),
     row("tasks/localenv/snapshot/shelf:require_free: …", worlds.restore_cut_short, "snapshot.save one", "cut short",
         "snapshot.restore one"),
@@ -209,7 +226,7 @@ ROWS = [
         f"ddb.send-message --as londo --group {NOBODY} --text Hi", "nothing was sent", "ddb.list-conversations",
         '"status": "ok"'),
     row("tasks/_run:require_yes: … …", worlds.set_up, "db.drop", "answer was not yes", "db.drop --yes"),
-    row("tasks/localenv/engines/__init__:choose: env.down --engine …", worlds.set_up, "env.status --engine docker",
+    row("tasks/localenv/engines/__init__:choose: env.down --engine …", worlds.set_up, "doctor --engine docker",
         "run under the engine embedded", "env.down --engine embedded"),
     row("tasks/localenv/hints:START: env.up", paused, "doctor", "is paused", "env.up"),
     row("tasks/localenv/dynamodb/seeding/users:find_users: db.seed", GONE,
@@ -223,6 +240,13 @@ ROWS = [
 def made(error: BaseException) -> str:
     assert isinstance(error, LocalEnvError)
     return error.hint
+
+
+def of_nobody() -> str:
+    """What db.setup keeps from happening on local data: a database without users."""
+    with pytest.raises(LocalEnvError) as caught:
+        sync._refuse_nobody(sync.Comparison(Pool("p", None), {}, 0, Match((), (), ())))  # type: ignore[arg-type]
+    return caught.value.hint
 
 
 SHOWN: dict[str, Callable[[], str] | str] = {
@@ -240,6 +264,7 @@ SHOWN: dict[str, Callable[[], str] | str] = {
     "tasks/localenv/engines/__init__:LOST: initial-setup": lambda: engines.LOST,
     "tasks/localenv/engines/docker_postgres:FORMER_LOGIN: env.destroy": lambda: docker_postgres.FORMER_LOGIN,
     "tasks/ddb/stream:_given_up: ddb.stream --once": lambda: made(given_up({"g": "no row"}, "one")),
+    "tasks/localenv/cognito/sync:_refuse_nobody: db.seed --force": lambda: of_nobody(),
     "tasks/localenv/rds/instances:UPDATE: rds.update-sg-rule": lambda: instances.UPDATE,
     "tasks/localenv/uncaught:_of_library: status": lambda: made(uncaught.understood(ConnectionResetError())),
     "tasks/localenv/engines/docker_messages:RULES: env.up": lambda: made(

@@ -23,7 +23,10 @@ class TableMissing(LocalEnvError):
     def __init__(self, table: str) -> None:
         super().__init__(
             f"table {table} does not exist",
-            hint=either(Command("ddb.schema-load"), Command("ddb.list-tables", when="to see which do")),
+            hint=either(
+                Command("ddb.schema-load", when="if its file is in ddb/tables"),
+                Command("ddb.list-tables", when="to see which do"),
+            ),
         )
 
 

@@ -64,12 +64,13 @@ class Shelf:
         """Read the manifest of a snapshot. Raises UsageError where there is none of that name."""
         folder = self.place(name)
         if not is_there(folder / MANIFEST):
-            known = ", ".join(self.names())
-            raise UsageError(
-                f"there is no snapshot {name!r}",
-                hint=f"there are: {known}" if known else Command("snapshot.save", name, when="to make one"),
-            )
+            raise UsageError(f"there is no snapshot {name!r}", hint=self._way_to(name))
         return _manifest_of(folder, f"snapshot {name}")
+
+    def _way_to(self, name: str) -> str:
+        if known := ", ".join(self.names()):
+            return f"there are: {known}"
+        return "a restore makes it" if name == BEFORE else Command("snapshot.save", name, when="to make one")
 
     def place(self, name: str) -> Path:
         """Give the folder of a snapshot. `before-restore` is that of a restore that was cut short, where one was."""
