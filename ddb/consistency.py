@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 MESSAGE, GROUP_ROW, CLAIM = "MSG#", "GRP#", "NEW#"
 PAUSES_S = (0.05, 0.1, 0.2, 0.4, 0.4)
 """When to look again. Together longer than the stream's function takes to follow a message."""
+AT_ONCE = 25
+"""So many items of one fault are named: they are removed by one command line."""
 LOOKED_AT_AGAIN = 100
 """So many groups; where more are wrong, traffic is not the reason."""
 UNREADABLE = "a time that the app cannot read"
@@ -35,6 +37,8 @@ FUTURE = "a time in the future: new ones do not show"
 class Fault:
     """Something that does not agree. `surplus` is the key of an item to remove; else the stream's command repairs it.
 
+    `others` are the keys of further such items, not of all where there are more than AT_ONCE.
+
     `sign` is what a fault is known by when its group is looked at again: the text may tell of times that go on.
     `seen` is the key of the message that shows it, where that is not the newest one; `users` are those of the group.
     """
@@ -42,6 +46,7 @@ class Fault:
     subject: str
     text: str
     surplus: Item | None = None
+    others: tuple[Item, ...] = field(default=(), compare=False, kw_only=True)
     group: str = field(default="", compare=False)
     sign: str = field(default="", compare=False)
     users: frozenset[str] = field(default=frozenset(), compare=False)
@@ -57,7 +62,7 @@ class Group:
     senders: dict[str, Item] = field(default_factory=dict)
     rows: dict[str, list[Item]] = field(default_factory=lambda: defaultdict(list))
     wrong: Counter[str] = field(default_factory=Counter)
-    first_wrong: dict[str, Item] = field(default_factory=dict)
+    wrong_keys: dict[str, list[Item]] = field(default_factory=lambda: defaultdict(list))
 
     @property
     def members(self) -> set[str]:
@@ -118,7 +123,8 @@ class Survey:
             self._faults.append(Fault(f"message {group} {at}", text, key_of(item), group, text, seen=key_of(item)))
         for wrong in self._wrong(at):
             found.wrong[wrong] += 1
-            found.first_wrong.setdefault(wrong, key_of(item))
+            if len(found.wrong_keys[wrong]) < AT_ONCE:
+                found.wrong_keys[wrong].append(key_of(item))
 
     def _wrong(self, at: str) -> Iterator[str]:
         try:
@@ -214,12 +220,12 @@ def _is_claim(fault: Fault) -> bool:
 
 
 def _faults_of_messages(name: str, group: Group) -> Iterator[Fault]:
-    """Tell of messages that are wrong in themselves; the first of each kind is the one to remove."""
+    """Tell of messages that are wrong in themselves; the first of each kind shows it when it is looked at again."""
     for wrong in (UNREADABLE, OFFSET, FUTURE):
         if group.wrong[wrong]:
             text = f"{group.wrong[wrong]} of {_counted(group.messages, 'message')} with {wrong}"
-            key = group.first_wrong[wrong]
-            yield Fault(f"group {name}", text, key, name, wrong, seen=key)
+            key, *others = group.wrong_keys[wrong]
+            yield Fault(f"group {name}", text, key, name, wrong, seen=key, others=tuple(others))
 
 
 def _faults_of(name: str, group: Group) -> Iterator[Fault]:

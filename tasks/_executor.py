@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from invoke import Executor, Exit, Local, ParserContext, UnexpectedExit
@@ -296,8 +297,13 @@ class GraphRun:
     def _report_failure(self, name: str, error: BaseException) -> None:
         self._tell_skipped()
         if isinstance(error, LocalEnvError):
+            run = replace(self.shared, name=name, arguments=self._arguments_of(name))
+            error.hint = run.advised(error, [(node.name, node.arguments) for node in self.nodes if node.typed])
             self.reporter.failed(name, error)
         self.error = self.error or error
+
+    def _arguments_of(self, name: str) -> dict[str, Any]:
+        return next((node.arguments for node in self.nodes if node.name == name), {})
 
     def _report_rest(self) -> None:
         self.reporter.not_run(node.name for node in self.nodes if id(node) not in self.outcome)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import sys
 import threading
 from collections.abc import Iterable
@@ -17,6 +18,7 @@ from typing import Any, NamedTuple
 from ._door import defused, write_bytes, write_json, write_own
 from .localenv.columns import harmless, harmless_lines, padded, width
 from .localenv.errors import LocalEnvError
+from .localenv.hints import commands_of
 from .localenv.masking import masked
 
 _printed = 0
@@ -109,7 +111,7 @@ def harmless_line(text: str) -> str:
 
 def as_typed(text: str) -> str:
     """Show the commands in a text as this user types them: ./inv sets the variable."""
-    return text.replace("`inv ", f"`{typed_command()} ")
+    return text.replace("`inv ", f"`{shlex.quote(typed_command())} ")
 
 
 def typed_command() -> str:
@@ -146,7 +148,13 @@ def envelope(command: str, data: Any, *, warnings: Iterable[str] = (), error: Lo
         "data": data,
         "warnings": list(warnings),
         "error": error
-        and {"code": error.name, "message": error.message, "hint": error.hint, "retryable": error.retryable},
+        and {
+            "code": error.name,
+            "message": error.message,
+            "hint": as_typed(error.hint),
+            "commands": [as_typed(command.shown).strip("`") for command in commands_of(error.hint)],
+            "retryable": error.retryable,
+        },
     }
     return json.dumps(body, indent=2, default=str, ensure_ascii=False).split("\n")
 

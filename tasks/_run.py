@@ -6,13 +6,15 @@ import difflib
 import shlex
 import sys
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from ._output import Lines, Reporter, envelope, harmless_line, show
-from .localenv.errors import ConfirmationNeeded, UsageError
+from ._advice import Situation, advised, fitting
+from ._output import Lines, Reporter, as_typed, envelope, harmless_line, show
+from .localenv.errors import ConfirmationNeeded, LocalEnvError, UsageError
 from .localenv.guard import READS, Effect
+from .localenv.hints import Command, words_of
 
 if TYPE_CHECKING:
     from .localenv.settings import Settings
@@ -107,6 +109,26 @@ class Run:
     def force(self) -> bool:
         return self.options.force and self.requested
 
+    def fitting(self, hint: str) -> str:
+        """Return a hint as it fits this run: nothing that was just tried, and with the options that it needs."""
+        return fitting(hint, self._situation())
+
+    def advised(self, error: LocalEnvError, typed: Iterable[tuple[str, Mapping[str, Any]]] = ()) -> str:
+        """Return the hint of an error as it fits this step and the tasks that were `typed`."""
+        return advised(error, self._situation(typed))
+
+    def _situation(self, typed: Iterable[tuple[str, Mapping[str, Any]]] = ()) -> Situation:
+        ran = tuple((name, tuple(words_of(given))) for name, given in [(self.name, self.arguments), *typed])
+        return Situation(ran, self.options.target, self.options.engine, _not_for_prod, self._do_all_run)
+
+    def _do_all_run(self) -> bool:
+        from .localenv import engines
+
+        try:
+            return self.settings.is_local and bool(engines.look_if_up(self.settings))
+        except LocalEnvError:
+            return False
+
     def say(self, text: str) -> None:
         """Write one line of progress to stderr, under the step's name."""
         self.reporter.progress(self.name, text)
@@ -119,7 +141,7 @@ class Run:
         for line in will:
             self.say(f"will {line}")
         if not yes and not (self.interactive and self._ask("Go on? Type yes: ").lower() == "yes"):
-            hint = f"run `inv {self.name}{self._words_but('yes')} --yes`"
+            hint = Command(self.name, *words_of({**self.arguments, "yes": True}))
             raise ConfirmationNeeded("nothing was changed: the answer was not yes", hint=hint)
 
     def _words_but(self, left_out: str) -> str:
@@ -183,8 +205,8 @@ class Run:
         from .localenv.production import fetch_caller, whereabouts
 
         if not self.typed:
-            command = f"inv {self.name} --target prod --confirm {shlex.quote(name)}"
-            raise ConfirmationNeeded(f"{self.name} would write to production", hint=f"run `{command}` first")
+            first = Command(self.name, "--target", "prod", "--confirm", name, when="first")
+            raise ConfirmationNeeded(f"{self.name} would write to production", hint=first)
         caller = fetch_caller(self.settings)
         guard.require_account(self.settings, *caller)
         for line in whereabouts(self.settings, caller):
@@ -217,7 +239,7 @@ class Run:
         else:
             shown = text() if callable(text) else text
             if shown:
-                show(shown)
+                show(as_typed(shown) if isinstance(shown, str) else shown)
 
     @property
     def format(self) -> str:
@@ -230,3 +252,10 @@ class Run:
                 hint=f"did you mean {near[0]!r}?" if near else "",
             )
         return given
+
+
+def _not_for_prod() -> set[str]:
+    """Name the tasks that there are for local data alone."""
+    from . import ns
+
+    return {name for name in ns.task_names if getattr(ns[name], "local_only", False)}

@@ -16,6 +16,7 @@ from invoke.parser import parser
 
 from . import _output
 from .localenv.errors import UsageError
+from .localenv.hints import inv
 
 NARROWEST = 72
 UNKNOWN = re.compile(r"No idea what (.*) is!", re.DOTALL)
@@ -52,14 +53,14 @@ def install() -> None:
 
 def _explained(message: str, task: str, context: Any) -> tuple[str, str]:
     """Say what is wrong, and give a hint."""
-    of_task = f"`inv --help {task}` lists what it takes" if task else "`inv --list` shows every task"
+    of_task = f"{inv('--help', task)} lists what it takes" if task else f"{inv('--list')} shows every task"
     if found := UNKNOWN.fullmatch(message):
         word = _unquoted(found[1])
         return _unknown_option(word, task, context) if word.startswith("-") else _unknown_word(word, task, of_task)
     if found := NO_VALUE.match(message):
         return f"--{found[1]} wants a value", of_task
     if found := MISSING.fullmatch(message):
-        return f"{found[2]} is missing", f"`inv --help {found[1]}` lists what it takes"
+        return f"{found[2]} is missing", f"{inv('--help', found[1])} lists what it takes"
     return message[:1].lower() + message[1:].rstrip("!"), of_task if task else ""
 
 
@@ -72,7 +73,7 @@ def _unquoted(shown: str) -> str:
 
 def _unknown_option(word: str, task: str, context: Any) -> tuple[str, str]:
     near = difflib.get_close_matches(word, list(getattr(context, "flags", ())), n=1)
-    what = f"`inv --help {task}` lists the options" if task else "options of a task stand behind its name"
+    what = f"{inv('--help', task)} lists the options" if task else "options of a task stand behind its name"
     return f"there is no option {word}", f"did you mean {near[0]}?" if near else what
 
 
@@ -83,7 +84,7 @@ def _unknown_word(word: str, task: str, of_task: str) -> tuple[str, str]:
     near = [name for name in names if name.rpartition(".")[2] == word]
     near = near or difflib.get_close_matches(word, names, n=2, cutoff=0.75)
     if near:
-        return f"there is no task {word!r}", f"did you mean {' or '.join(f'`inv {name}`' for name in near)}?"
+        return f"there is no task {word!r}", f"did you mean {' or '.join(map(inv, near))}?"
     if task:
         return f"{word!r} is no task, and {task} takes no such word", f"a value stands behind its option: {of_task}"
     return f"there is no task {word!r}", of_task

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from . import _output, env
 from ._graph import DESTROYS, READS, REPLACES, WRITES, StepContext, step
 from ._words import word_step
+from .localenv.hints import Command, inv
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -191,7 +192,7 @@ def reset(c: StepContext, yes: bool = False) -> str:
 
 def _what_next(c: StepContext) -> str:
     """Say what a typed rebuild leaves open; within initial-setup the next steps see to it."""
-    return "; next: `inv cognito.sync-ids`, since new users have no pool id yet" if c.step.typed else ""
+    return f"; next: {inv('cognito.sync-ids')}, since new users have no pool id yet" if c.step.typed else ""
 
 
 def _is_gone(c: StepContext) -> str | None:
@@ -315,7 +316,9 @@ def _statement(c: StepContext) -> tuple[SqlFile, Mapping[str, str]]:
 
     settings, arguments = c.step.settings, c.step.arguments
     if arguments["write"] and not settings.is_local:
-        raise UsageError("db.query --write is for the local target", hint="use `inv db.connect --write --target prod`")
+        raise UsageError(
+            "db.query --write is for the local target", hint=Command("db.connect", "--write", "--target", "prod")
+        )
     statement = queries.read_statement(settings, arguments["sql"], arguments["file"])
     if not arguments["write"]:
         queries.require_read(statement)

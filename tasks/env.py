@@ -14,6 +14,7 @@ from . import _output
 from ._graph import DESTROYS, READS, WRITES, Exit, StepContext, step
 from ._words import word_step
 from .localenv.columns import without_sequences
+from .localenv.hints import Command, inv
 
 if TYPE_CHECKING:
     from .localenv.engines.service import LogLine, ServiceName, ServiceState
@@ -77,7 +78,7 @@ def _claim_ports(c: StepContext) -> None:
     from .localenv import engines
 
     for move in engines.claim(c.step.settings):
-        c.step.say(f"{move}; kept until `inv env.destroy`")
+        c.step.say(f"{move}; kept until {inv('env.destroy')}")
     c.step.reread_settings()
 
 
@@ -264,7 +265,9 @@ def export(c: StepContext, format: str = "shell", legacy: bool = False) -> None:
     _way_to_write(c)
     settings = c.step.settings
     if not engines.look_if_up(settings):
-        c.step.reporter.warn(c.step.name, "not all services run: run `inv env.up` first, it may pick other ports")
+        c.step.reporter.warn(
+            c.step.name, f"not all services run: {Command('env.up', when='first, it may pick other ports')}"
+        )
     if format == "docker":
         settings, command = exports.seen_from_container(settings)
         c.step.say(f"for `{command} --env-file FILE`")
@@ -324,7 +327,7 @@ def destroy(c: StepContext, yes: bool = False) -> str:
     c.step.reread_settings()
     if not things:
         return "nothing to remove"
-    return f"removed {len(things)} things; `inv initial-setup` makes them anew"
+    return f"removed {len(things)} things; {inv('initial-setup')} makes them anew"
 
 
 HEADINGS = ("SERVICE", "STATUS", "ADDRESS", "VERSION", "BEHIND IT", "SINCE", "")

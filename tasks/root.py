@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from . import _output, cognito, db, ddb, env
 from ._graph import DESTROYS, READS, Exit, StepContext, step
+from .localenv.hints import Command, either, inv
 
 if TYPE_CHECKING:
-    from .localenv.check import Report
+    from .localenv.check import Finding, Report
     from .localenv.settings import Settings
     from .localenv.status import Newest, Status
 
@@ -30,11 +33,12 @@ def check(c: StepContext, limit: int = 20, format: str = "text") -> str | None:
     """Prove that users, user pool and items belong together."""
     from .localenv import saved
 
-    report = examine(c, limit)
+    found = examine(c, limit)
+    report = replace(found, findings=tuple(_fitting(c, found.findings)))
     saved.require_saved()
     error = complaint(report) if report.total else None
     if c.step.format == "json":
-        _output.show(_output.envelope(c.step.name, _typed(report.as_dict()), error=error))
+        _output.show(_output.envelope(c.step.name, report.as_dict(), error=error))
         if error:
             raise Exit(code=FINDINGS)
         return None
@@ -57,14 +61,14 @@ def complaint(report: Report) -> Any:
 
     return LocalEnvError(
         f"{_counted(report.total)}: users, user pool and items do not belong together",
-        hint="run the command below the finding; `inv initial-setup` repairs what the seeds made",
+        hint="run the command below each finding",
         evidence=report.lines(),
     )
 
 
-def _typed(found: dict[str, Any]) -> dict[str, Any]:
-    """Give the commands of the findings as this user types them."""
-    return {**found, "findings": [{**one, "fix": _output.as_typed(one["fix"])} for one in found["findings"]]}
+def _fitting(c: StepContext, findings: Iterable[Finding]) -> list[Finding]:
+    """Return findings with their commands as they fit this run, and as this user types them."""
+    return [replace(one, fix=_output.as_typed(c.step.fitting(one.fix))) for one in findings]
 
 
 def _counted(findings: int) -> str:
@@ -76,7 +80,9 @@ def status(c: StepContext, format: str = "text") -> None:
     """Show services, data and freshness; exit 4 when a service is down."""
     from .localenv import status
 
-    found = status.examine(c.step.settings, _newest_message(c))
+    seen = status.examine(c.step.settings, _newest_message(c))
+    problems = (replace(one, hint=_output.as_typed(c.step.fitting(one.hint))) for one in seen.problems)
+    found = replace(seen, problems=tuple(problems))
     c.step.emit({"target": c.step.settings.target, **found.as_dict()}, lambda: _shown(c, found))
     if found.is_down:
         raise Exit(code=NOT_ALL_RUN)
@@ -105,7 +111,8 @@ def _shown(c: StepContext, found: Status) -> list[str]:
         *([f"{problem.store}: {problem.text}", f"  hint: {problem.hint}"] for problem in found.problems),
     ]
     if any(state.status != "running" for state in found.services):
-        parts.append(["run `inv env.up` to start what is down, or `inv initial-setup` for all of it"])
+        way = either(Command("env.up", when="to start what is down"), Command("initial-setup", when="for all of it"))
+        parts.append([_output.as_typed(c.step.fitting(way))])
     if not found.services and not found.lines:
         parts.append([f"target {c.step.settings.target}: nothing to show"])
     return _output.parted(parts)
@@ -129,7 +136,7 @@ def initial_setup(c: StepContext, hook: bool = False) -> str | None:
     from .localenv import environment
 
     _output.show(_output.table(environment.addresses(c.step.settings)))
-    return "ready; look around with `inv status`, `inv db.connect`, `inv cognito.list-users`"
+    return f"ready; look around with {inv('status')}, {inv('db.connect')}, {inv('cognito.list-users')}"
 
 
 def _plan_reset(c: StepContext) -> list[str]:
@@ -173,6 +180,7 @@ def doctor(c: StepContext, format: str = "text") -> None:
         findings = doctor.examine(c.step.settings)
     except LocalEnvError as error:
         findings = doctor.examine_unsettled(error)
+    findings = [replace(one, hint=_output.as_typed(c.step.fitting(one.hint))) for one in findings]
     rows: list[_output.Row] = []
     for f in findings:
         rows.append((f.level, f.subject, f.text))
@@ -215,5 +223,6 @@ def why(c: StepContext, name: str | None = None, format: str = "text") -> None:
     )
     found = why.explain(c.step.settings, app, name or "")
     facts = _output.table((fact.store, fact.what, fact.text) for fact in found.facts)
-    verdict = [_output.as_typed(line) for finding in found.findings for line in finding.lines()]
-    c.step.emit(_typed(found.as_dict()), _output.parted([[found.sentence], facts, verdict or ["all of this agrees"]]))
+    found.findings = _fitting(c, found.findings)
+    verdict = [line for finding in found.findings for line in finding.lines()]
+    c.step.emit(found.as_dict(), _output.parted([[found.sentence], facts, verdict or ["all of this agrees"]]))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from . import _output, env
 from ._graph import DESTROYS, READS, REPLACES, WRITES, StepContext, step
 from ._words import word_step
+from .localenv.hints import inv
 
 if TYPE_CHECKING:
     from .localenv.check import Report
@@ -31,7 +32,8 @@ def _name(c: StepContext) -> str:
     if not name and file and c.step.name == "snapshot.restore":
         return portable.read(file).name
     if not name:
-        hint = f"say it behind the command: `inv {c.step.name} seeded`; `inv snapshot.list` shows those that there are"
+        there = f"{inv('snapshot.list')} shows those that there are"
+        hint = f"say it behind the command: {inv(c.step.name, 'seeded')}; {there}"
         raise UsageError(f"{c.step.name} needs the name of a snapshot", hint=hint)
     return checked_name(name)
 
@@ -164,7 +166,7 @@ def list_snapshots(c: StepContext, format: str = "text") -> None:
     found = listing.find(c.step.settings)
     c.step.emit(
         [each.as_dict() for each in found],
-        lambda: _output.table(map(_row, found), HEADINGS) or "no snapshots; `inv snapshot.save NAME` makes one",
+        lambda: _output.table(map(_row, found), HEADINGS) or f"no snapshots; {inv('snapshot.save', 'NAME')} makes one",
     )
 
 

@@ -107,7 +107,7 @@ def test_two_rows_with_one_handle_are_named_and_not_guessed() -> None:
             "ann",
             "ann (id in the database: MOCK)",
             "2 rows have this handle",
-            "remove all but one, or run `inv db.setup`",
+            "remove all but one, or run `inv db.setup --force`",
         ),
     )
 

@@ -472,7 +472,7 @@ def test_a_schema_over_an_old_one_fails_whole_and_says_what_to_do(project: Setti
     with pytest.raises(SqlError) as caught:
         load.apply_schema(project, "", silent)
     assert caught.value.message == 'sql/schema.sql:2:1: relation "users" already exists'
-    assert caught.value.hint.startswith("`inv db.setup` builds the database anew beside this one")
+    assert caught.value.hint.startswith("run `inv db.setup --force` to build the database anew beside this one")
     assert rows(project, "select to_regclass('extra') is null") == [True]
 
 
@@ -508,7 +508,7 @@ def test_a_lock_that_another_session_holds_is_named_as_the_cause(
     assert "lock" in caught.value.message
     assert (
         caught.value.hint
-        == "another session holds a lock: look with `inv db.sessions`, end it with `inv db.sessions --kill`"
+        == "run `inv db.sessions` to see who holds the lock, or run `inv db.sessions --kill` to end them"
     )
 
 

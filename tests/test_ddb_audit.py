@@ -679,6 +679,7 @@ def test_a_user_who_may_see_nothing_gets_a_report_all_the_same(run: Command, tab
 def test_a_table_that_is_not_there_is_said(run: Command) -> None:
     ran = run("ddb.audit", table="nothing-here")
     assert (ran.code, ran.report[0]) == (1, "FAIL ddb.audit there is no table nothing-here at AWS in us-east-1")
+    assert ran.report[1].startswith("hint run `inv ddb.list-tables --target prod` to see those of the region")
 
 
 def test_the_target_prod_refuses_an_endpoint_of_the_environment(

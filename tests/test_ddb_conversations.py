@@ -153,7 +153,7 @@ def test_a_plan_sends_nothing(ddb: Cli, fresh: Settings) -> None:
             ("get-conversation", "--as", "bayko", "--with", "londo"),
             2,
             "bayko and londo have no conversation",
-            "start one with `inv ddb.send-message --as bayko --to londo --text Hello`",
+            "run `inv ddb.send-message --as bayko --to londo --text Hello` to start one",
         ),
         (
             ("get-conversation", "--as", "londo", "--group", GROUP),
@@ -165,7 +165,7 @@ def test_a_plan_sends_nothing(ddb: Cli, fresh: Settings) -> None:
             ("send-message", "--as", "londo", "--group", GROUP, "--text", "x"),
             2,
             f"nothing was sent: londo is not in group {GROUP}",
-            "`inv ddb.list-conversations --as londo --format json` shows the groups",
+            "run `inv ddb.list-conversations --as londo --format json` to see the groups",
         ),
         (
             ("send-message", "--as", "londo", "--to", "bayko"),

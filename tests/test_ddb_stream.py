@@ -138,7 +138,7 @@ def test_a_table_without_a_stream_is_said(table: Settings) -> None:
         list(stream.batches(table, table.message_table, once=True))
     assert (caught.value.message, caught.value.hint) == (
         f"table {table.message_table} has no stream",
-        "give its file in ddb/tables a StreamSpecification and run `inv ddb.schema-load`",
+        "give its file in ddb/tables a StreamSpecification, then run `inv ddb.schema-load`",
     )
 
 

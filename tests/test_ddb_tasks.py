@@ -182,7 +182,7 @@ def test_a_missing_table_is_said(ddb: Ddb, words: tuple[str, ...]) -> None:
         "",
         [
             f"FAIL ddb.{words[0]} table nosuch does not exist",
-            "hint run `inv ddb.schema-load`, or `inv ddb.list-tables` to see which do",
+            "hint run `inv ddb.schema-load` if its file is in ddb/tables, or run `inv ddb.list-tables` to see which do",
         ],
     )
 

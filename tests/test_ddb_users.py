@@ -55,14 +55,14 @@ def test_somebody_unknown_is_an_error_at_their_header_with_the_nearest_handle(pe
         fetch_users(people, LOOKUP, [talk(BAYKO, stranger)], print)
     assert (caught.value.message, caught.value.hint) == (
         f"talk.txt:3:13: no user has the handle 'andrewbrawn' in database {people.postgres.database}",
-        "did you mean 'andrewbrown'? then correct seeds/people.csv; or add the user and run `inv db.seed`",
+        "did you mean 'andrewbrown'? then correct seeds/people.csv; or add the user, then run `inv db.seed --force`",
     )
 
 
 def test_an_unknown_handle_like_no_other_is_an_error_with_the_way_out(people: Settings) -> None:
     with pytest.raises(LocalEnvError) as caught:
         fetch_users(people, LOOKUP, [talk(LONDO, BAYKO)], print)
-    assert caught.value.hint == "run `inv db.seed`, or correct the handle in seeds/people.csv"
+    assert caught.value.hint == "run `inv db.seed --force`, or correct the handle in seeds/people.csv"
 
 
 def test_a_database_without_the_table_is_an_error_with_the_query(people: Settings) -> None:

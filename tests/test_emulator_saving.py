@@ -145,7 +145,7 @@ def test_a_save_that_fails_is_told_until_it_is_made_up_for(own: Settings) -> Non
     with pytest.raises(PreflightFailed) as caught:
         saved.require_saved()
     assert caught.value.message == f"the AWS emulator cannot save what it holds: {found}"
-    hint = f"make {own.state_dir / 'emulator'} writable: then it saves by itself, and `inv check` says so"
+    hint = f"make {own.state_dir / 'emulator'} writable: it saves by itself, then run `inv check` to see that it did"
     assert caught.value.hint == hint
     assert detail(own) == f"not saved: {found}"
     assert state_file(own).read_bytes() == good
@@ -391,7 +391,7 @@ def test_on_a_full_disk_every_command_that_writes_or_proves_says_so(on_tmpfs: di
     told += [run("check"), run("initial-setup"), run("ddb.seed"), run("ddb.seed", "--force"), run("cognito.seed")]
     assert [done.code for done in told] == [6] * 6, told
     assert all("the AWS emulator cannot save what it holds: " in done.stderr and FULL in done.stderr for done in told)
-    hint = f"free some space on the disk of {filler.parent}: then it saves by itself, and `inv check` says so"
+    hint = f"free some space on the disk of {filler.parent}: it saves by itself, then run `inv check`"
     assert all(hint in done.stderr for done in told)
     as_json = run("check", "--format", "json")
     assert (as_json.code, one_object(as_json)["error"]["code"]) == (6, "preflight")

@@ -22,6 +22,7 @@ from tasks._executor import GraphExecutor
 from tasks._graph import READS, WRITES, StepContext, step
 from tasks._output import Reporter
 from tasks.localenv.errors import ConfirmationNeeded, LocalEnvError, ServiceFailed, UsageError
+from tasks.localenv.hints import Command
 from tasks.localenv.lock import ProjectLock
 from tests.environments import PATIENCE_S
 
@@ -438,7 +439,7 @@ def test_a_flag_may_stand_in_for_what_a_step_needs_and_a_plan_shows_it_nonethele
 def test_json_output_has_an_envelope_for_errors_too(stage: Stage, capsys: pytest.CaptureFixture[str]) -> None:
     def scan(c: StepContext, format: str = "text") -> None:
         if c.step.format == "json":
-            raise LocalEnvError("table gone", hint="run `inv ddb.schema-load`")
+            raise LocalEnvError("table gone", hint=Command("ddb.schema-load"))
 
     stage.tasks["scan"] = step(effect=READS)(scan)
     with pytest.raises(Exit):
@@ -453,6 +454,7 @@ def test_json_output_has_an_envelope_for_errors_too(stage: Stage, capsys: pytest
             "code": "failure",
             "message": "table gone",
             "hint": "run `inv ddb.schema-load`",
+            "commands": ["inv ddb.schema-load"],
             "retryable": False,
         },
     }

@@ -31,7 +31,8 @@ class program:
     def run():
         show()
 def show():
-    print(json.dumps({"arguments": sys.argv[1:], "folder": os.getcwd(), "prefix": sys.prefix, "path": sys.path[0]}))
+    print(json.dumps({"arguments": sys.argv[1:], "folder": os.getcwd(), "prefix": sys.prefix, "path": sys.path[0],
+                      "typed": os.environ["LOCALENV_INV"]}))
 """
 
 
@@ -195,6 +196,16 @@ def test_a_moved_environment_serves_the_next_call_in_silence(checkout: Checkout)
     assert (ran.code, ran.stderr) == (0, "")
     assert ran.call["folder"] == str(checkout.bin)
     assert ran.call["arguments"] == ["--search-root", str(checkout.root), "task"]
+
+
+@pytest.mark.parametrize("typed", ["./inv", "../moved here/inv", "tasks/../inv"])
+def test_it_says_how_it_was_typed(checkout: Checkout, typed: str) -> None:
+    assert checkout.run("x", cwd=checkout.root, command=[typed]).call["typed"] == typed
+
+
+def test_on_the_path_it_is_plain_inv(checkout: Checkout) -> None:
+    checkout.environ = {"PATH": f"{checkout.root}:{checkout.bin}", "LOCALENV_INV": "of-another"}
+    assert checkout.run("x", command=["sh", "-c", "inv x"]).call["typed"] == "inv"
 
 
 def test_no_arguments_list_the_commands(checkout: Checkout) -> None:

@@ -24,6 +24,7 @@ VALUES = (
     "reading",
     "masking",
     "columns",
+    "hints",
 )
 ADAPTERS = ("shell", "disk", "ownership", "lock", "ports", "waiting", "answers", "retrying", "aws", "wire", "saved")
 STORES = ("postgres", "dynamodb", "cognito")

@@ -40,7 +40,7 @@ def test_a_server_that_is_not_there_is_a_failed_service(live: Settings) -> None:
     error = failure(live, port=port)
     assert isinstance(error, ServiceFailed)
     assert error.message.lower() == f"postgres 127.0.0.1:{port}/cruddur: connection refused"
-    assert error.hint == "run `inv env.up`, or `inv doctor`"
+    assert error.hint == "run `inv env.up`, or run `inv doctor` to see what this machine lacks"
 
 
 def test_an_option_that_libpq_does_not_know_is_named(live: Settings) -> None:

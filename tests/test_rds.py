@@ -352,7 +352,7 @@ def test_missing_ids_are_named_with_the_way_to_find_them(
     monkeypatch.delenv("DB_SG_ID")
     assert run("rds.update-sg-rule", address=NEW).report == [
         "FAIL rds.update-sg-rule DB_SG_ID is not set: the security group of the database",
-        "hint `inv rds.status` shows the group of each database in us-east-1; set its id in .env",
+        "hint run `inv rds.status` to see the group of each database in us-east-1; set its id in .env",
     ]
 
 

@@ -293,9 +293,7 @@ def test_the_way_back_stays_when_it_is_cut_short_too(mine: Settings) -> None:
     deaf = replace(mine, cognito=replace(mine.cognito, port=find_free()))  # type: ignore[type-var]
     with pytest.raises(LocalEnvError) as caught:
         restore.restore(deaf, BEFORE, quiet)
-    assert (
-        caught.value.hint == "run `inv snapshot.restore a` again, or `inv snapshot.restore before-restore` to go back"
-    )
+    assert caught.value.hint == "run `inv snapshot.restore a`, or run `inv snapshot.restore before-restore` to go back"
     for name in ("a", BEFORE):
         with pytest.raises(LocalEnvError, match=f"was cut short, and {name} is needed to complete it"):
             listing.delete(mine, name, quiet)

@@ -124,9 +124,8 @@ def test_the_command_says_when_everything_is_down_and_exits_4(tmp_path: Path) ->
         ["dynamodb", "stopped"],
         ["cognito", "stopped"],
     ]
-    assert (
-        text.stdout.splitlines()[-1] == "run `inv env.up` to start what is down, or `inv initial-setup` for all of it"
-    )
+    way = "run `inv env.up` to start what is down, or run `inv initial-setup` for all of it"
+    assert text.stdout.splitlines()[-1] == way
     listed = inv("status", "--format", "json", environ=environ)
     assert listed.code == 4
     data = json.loads(listed.stdout)["data"]

@@ -116,7 +116,7 @@ def test_what_is_no_answer_is_told_with_what_was_asked_and_what_came(body: bytes
     assert error.message.startswith("dynamodb at 127.0.0.1:")
     assert ": Scan was answered 200 and" in error.message
     assert error.message.endswith(f": {fault}")
-    assert error.hint == "run `inv env.restart`; `inv env.status` shows who answers there"
+    assert error.hint == "run `inv env.restart`, then the same command again"
     assert len(error.evidence) <= 401
     assert len(seen) == 1, "an answer of another kind does not become right by asking again"
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from .. import _output, db, env
 from .._graph import READS, WRITES, StepContext, step
 from .._words import word_step
+from ..localenv.hints import Command, inv
 from . import tables
 from .tables import CONFIRM, FORMAT
 
@@ -85,7 +86,10 @@ def seed(c: StepContext, file: str = "", confirm: str = "") -> str:
     try:
         return seeding.seed(c.step.say)
     except Busy as error:
-        raise TimedOut(f"the messages are there, the group rows are not: {error}", hint="run `inv ddb.seed`") from error
+        raise TimedOut(
+            f"the messages are there, the group rows are not: {error}",
+            hint="wait a moment, then run the same command again",
+        ) from error
 
 
 def _check_page(c: StepContext) -> None:
@@ -298,7 +302,7 @@ def _check_way(other: str, group: str, option: str) -> None:
     if bool(other) == bool(group):
         raise UsageError(
             f"{option} and --group: one of them is needed, and only one",
-            hint=f"say {option} HANDLE; `inv ddb.list-conversations --as HANDLE` shows with whom",
+            hint=f"say {option} HANDLE; {inv('ddb.list-conversations', '--as', 'HANDLE')} shows with whom",
         )
     if group and not UUID.fullmatch(group):
         raise UsageError(f"--group {group!r} is not a uuid", hint=f"say {option} HANDLE, or a group's uuid")
@@ -332,12 +336,12 @@ def _no_conversation(user: User, other: str, group: str) -> Exception:
     if group:
         return UsageError(
             f"{user.handle} is not in group {group}",
-            hint=f"run `inv ddb.list-conversations --as {shlex.quote(user.handle)}`",
+            hint=Command("ddb.list-conversations", "--as", user.handle),
         )
     if other == user.handle:
         return UsageError(f"{other} has no conversation with themselves", hint="give somebody else's handle")
-    command = f"inv ddb.send-message --as {shlex.quote(user.handle)} --to {shlex.quote(other)} --text Hello"
-    return UsageError(f"{user.handle} and {other} have no conversation", hint=f"start one with `{command}`")
+    start = Command("ddb.send-message", "--as", user.handle, "--to", other, "--text", "Hello", when="to start one")
+    return UsageError(f"{user.handle} and {other} have no conversation", hint=start)
 
 
 def _not_sent(error: Exception, sender: User, group: str) -> Exception:
@@ -348,7 +352,7 @@ def _not_sent(error: Exception, sender: User, group: str) -> Exception:
 
 def _way_to_send(handle: str, group: str) -> str:
     if group:
-        return f"`inv ddb.list-conversations --as {shlex.quote(handle)} --format json` shows the groups"
+        return Command("ddb.list-conversations", "--as", handle, "--format", "json", when="to see the groups")
     return "give another text or receiver"
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from .. import _output
 from .._graph import WRITES, StepContext, step
+from ..localenv.hints import Command, inv
 from . import tables
 
 if TYPE_CHECKING:
@@ -113,7 +114,7 @@ def _state(client: DynamoDBClient, table: str, group: str) -> str:
 
     rows = sum(1 for _ in each_row_in_group(client, table, group))
     if rows < 2 and newest_message(client, table, group):
-        return f"it has {'one row only' if rows else 'no rows'}: `inv check` says more"
+        return f"it has {'one row only' if rows else 'no rows'}: {inv('check')} says more"
     return "its rows are right"
 
 
@@ -165,6 +166,6 @@ def _given_up(reasons: dict[str, str], said: str) -> Exception:
 
     return LocalEnvError(
         f"the rows of {_counted(len(reasons), 'group')} are not right: {said}",
-        hint="run `inv ddb.stream --once` again when the reason has passed",
+        hint=Command("ddb.stream", "--once", first="remove the reason"),
         evidence=[f"group {group}: {reason}" for group, reason in reasons.items()][:REASONS_SHOWN],
     )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from .. import _output, env
 from .._graph import DESTROYS, READS, WRITES, StepContext, step
 from .._words import word_step
+from ..localenv.hints import Command
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -125,7 +126,7 @@ def list_tables(c: StepContext, format: str = "text") -> None:
     tables = schema.fetch_tables(connect(c.step.settings))
     data = [dict(zip(COLUMNS, _row(table), strict=True)) for table in tables]
     headings = [column.upper() for column in COLUMNS]
-    c.step.emit(data, lambda: _output.table(map(_row, tables), headings) or "no tables; run `inv ddb.schema-load`")
+    c.step.emit(data, lambda: _output.table(map(_row, tables), headings) or f"no tables; {Command('ddb.schema-load')}")
 
 
 @word_step(

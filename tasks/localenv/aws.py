@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 from .errors import LocalEnvError, ServiceFailed, UsageError
+from .hints import START
 
 if TYPE_CHECKING:
     from mypy_boto3_cognito_idp import CognitoIdentityProviderClient
@@ -208,7 +209,7 @@ def aws_errors(subject: str) -> Iterator[None]:
         raise LocalEnvError(f"{subject}: {code or 'error'}: {detail}", hint=hint_for(code)) from error
     except (aws.EndpointConnectionError, aws.ConnectTimeoutError) as error:
         where = str(error.kwargs["endpoint_url"])
-        hint = NETWORK_HINT if where.startswith("https:") else "run `inv env.up`"
+        hint = NETWORK_HINT if where.startswith("https:") else START
         raise ServiceFailed(f"{subject}: nothing answers at {where}", hint=hint) from error
     except (aws.NoCredentialsError, aws.PartialCredentialsError) as error:
         raise UsageError(f"{subject}: no complete AWS credentials found", hint=CREDENTIAL_HINT) from error

@@ -7,9 +7,8 @@ A scan is no snapshot: what looks wrong is looked at again before it is a findin
 from __future__ import annotations
 
 import json
-import shlex
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -19,6 +18,7 @@ from .cognito.sync import Comparison, Queries
 from .dynamodb import schema
 from .dynamodb.client import connect
 from .dynamodb.scan import scan
+from .hints import Command, either
 from .parallel import side_by_side
 
 if TYPE_CHECKING:
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 Item = dict[str, Any]
 Reference = tuple[str, str, bool]
 """A user in an item: uuid, handle or "", and whether that must be the present one."""
-SEED_AGAIN = "run `inv db.seed --force` and `inv ddb.seed`; who is not in the seeds wants a row in the database"
-FOLLOW = "run `inv ddb.stream --once`"
+SEED_AGAIN = either(Command("db.seed", "--force"), "add a row for who is not in the seeds")
+FOLLOW = Command("ddb.stream", "--once")
 FOLLOW_AWS = "read the log of the function behind the table's stream: it keeps these right"
 
 
@@ -47,7 +47,7 @@ class Finding:
 
 
 class Fault(Protocol):
-    """What a survey finds. `surplus` is the key of an item to remove; without one the stream's command repairs it."""
+    """What a survey finds. `surplus` and `others` are keys of items to remove; else the stream's command repairs it."""
 
     @property
     def subject(self) -> str: ...
@@ -55,6 +55,8 @@ class Fault(Protocol):
     def text(self) -> str: ...
     @property
     def surplus(self) -> Item | None: ...
+    @property
+    def others(self) -> Sequence[Item]: ...
 
 
 class Survey(Protocol):
@@ -129,13 +131,15 @@ def link_findings(match: Match) -> Iterator[Finding]:
     """Tell which users and pool users do not fit each other. Pool users without a handle are nobody's concern."""
     for pair in match.changes:
         text = f"id {pair.user.sub} in the database, sub {pair.pool_user.sub} in the pool"
-        yield Finding(f"user {pair.user.handle}", text, "run `inv cognito.sync-ids`")
+        yield Finding(f"user {pair.user.handle}", text, Command("cognito.sync-ids"))
     for row in match.users:
-        yield Finding(f"user {row.who}", row.reason, row.fix or "run `inv cognito.seed`, or add the pool user")
+        yield Finding(f"user {row.who}", row.reason, row.fix or either(Command("cognito.seed"), "add the pool user"))
     for user in match.pool_users:
         if user.handle:
             yield Finding(
-                f"pool user {user.who}", user.reason, user.fix or "run `inv db.seed --force`, or remove the pool user"
+                f"pool user {user.who}",
+                user.reason,
+                user.fix or either(Command("db.seed", "--force"), "remove the pool user"),
             )
 
 
@@ -164,7 +168,7 @@ def reference_findings(
 def fault_findings(settings: Settings, faults: Iterable[Fault]) -> Iterator[Finding]:
     """Give the faults with the command for each."""
     for fault in faults:
-        fix = _removal(settings, fault.surplus) if fault.surplus else _repair(settings)
+        fix = _removal(settings, [fault.surplus, *fault.others]) if fault.surplus else _repair(settings)
         yield Finding(fault.subject, fault.text, fix)
 
 
@@ -190,15 +194,19 @@ def _repair(settings: Settings) -> str:
     return FOLLOW if settings.is_local else FOLLOW_AWS
 
 
-def _removal(settings: Settings, key: Item) -> str:
-    """Write the command that removes an item, to be typed in a shell as it stands."""
+def _removal(settings: Settings, keys: Sequence[Item]) -> str:
+    """Write the command that removes items, to be typed in a shell as it stands: a statement each, on one line."""
+    words = [word for key in keys for word in ("ddb.query", *_removal_of(settings, key))]
+    return Command(*words, when=f", which removes {len(keys)} of them" if len(keys) > 1 else "")
+
+
+def _removal_of(settings: Settings, key: Item) -> list[str]:
     table = settings.message_table
     quoted = table.replace('"', '""')
     where = " AND ".join(f"{name} = ?" for name in key)
     params = [word for value in key.values() for word in ("--param", _param(value))]
     target = [] if settings.is_local else ["--target", "prod", "--confirm", table]
-    words = ["inv", "ddb.query", f'DELETE FROM "{quoted}" WHERE {where}', *params, "--write", *target]
-    return f"run `{shlex.join(words)}`"
+    return [f'DELETE FROM "{quoted}" WHERE {where}', *params, "--write", *target]
 
 
 def _param(value: dict[str, str]) -> str:

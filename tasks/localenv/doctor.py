@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from .errors import LocalEnvError
+from .hints import START
 from .parallel import side_by_side
 from .settings import ROOT
 from .waiting import AWAY_LOOK_S, LOOK_S, looking, within
@@ -254,7 +255,7 @@ def _ports(settings: Settings) -> Iterator[Finding]:
             text = f"port {port} is given to {taken[port]} and to {service}"
             yield Finding("ports", "FAIL", text, f"give {variable} another port in .env")
         elif state and state.status == "failed":
-            yield Finding("ports", "warn", f"{service} {host}:{port}: {state.detail or 'failed'}", "run `inv env.up`")
+            yield Finding("ports", "warn", f"{service} {host}:{port}: {state.detail or 'failed'}", START)
         elif state and state.status != "stopped":
             yield Finding("ports", "ok", f"{service} {host}:{port}: {state.status}, {state.holder or 'this project'}")
         elif service in moves:

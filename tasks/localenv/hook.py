@@ -116,7 +116,7 @@ class Heard:
     @property
     def next_command(self) -> str:
         """The command that the hint names, else the same one without the hook."""
-        named = re.search(r"`((?:\S*/)?inv [^`]+)`", self.hint)
+        named = re.search(r"`((?:[^`]*/)?inv'? [^`]+)`", self.hint)
         return named[1] if named else f"inv {COMMAND}"
 
 

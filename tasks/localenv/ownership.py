@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import private
 from .errors import PreflightFailed
+from .hints import inv
 from .kept import PROJECT, kept_project
 
 if TYPE_CHECKING:
@@ -263,7 +264,7 @@ def read_mark(place: Path) -> dict[str, Any] | None:
 def write_mark(place: Path, settings: Settings, *, there_before: bool = False) -> None:
     """Mark a folder as made by this tool, or with `there_before` as used by it."""
     said = {
-        "what": "made by localenv; `inv env.destroy` removes it",
+        "what": f"made by localenv; {inv('env.destroy')} removes it",
         "project": settings.project_id,
         "state_dir": str(settings.state_dir),
         "there_before": there_before,

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from .errors import LocalEnvError, ServiceFailed
+from .hints import LOGS, either
 from .waiting import at_most, waiting
 
 T = TypeVar("T")
@@ -140,7 +141,7 @@ def _given_up(error: Refused | Lost, subject: str, tries: int) -> LocalEnvError:
         return error
     return ServiceFailed(
         f"{_message(error, subject)}, {tries} times",
-        hint="run the same command again; `inv env.logs` shows what a local server says",
+        hint=either("run the same command again", LOGS),
         evidence=error.evidence,
     )
 

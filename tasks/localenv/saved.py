@@ -17,6 +17,7 @@ from http.client import HTTPConnection, HTTPException, HTTPResponse
 from typing import TYPE_CHECKING
 
 from .errors import PreflightFailed, ServiceFailed
+from .hints import LOGS, RESTART, START, Command, either
 from .waiting import LOOK_S, at_most, hang_up, waiting
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def require_saved() -> None:
         if found:
             raise PreflightFailed(
                 f"the AWS emulator cannot save what it holds: {found}",
-                hint=f"{found.remedy}: then it saves by itself, and `inv check` says so",
+                hint=Command("check", first=f"{found.remedy}: it saves by itself", when="to see that it did"),
             )
         _on_disk[endpoint] = max(_on_disk[endpoint], count)
 
@@ -104,14 +105,14 @@ def _exchange(endpoint: Endpoint, method: str, seconds: float) -> Unsaved | None
         return Unsaved(str(told["reason"]), float(told["since"]), dict(told["changes"]), str(told["folder"]))
     except (OSError, HTTPException) as error:
         if wait.is_over or isinstance(error, TimeoutError):
-            raise wait.error("run `inv env.restart`") from error
+            raise wait.error(RESTART) from error
         raise ServiceFailed(
             f"the AWS emulator at {endpoint} did not say that all is saved: {error or type(error).__name__}",
-            hint="run `inv env.up`, then `inv check`",
+            hint=either(START, LOGS),
         ) from error
     except (ValueError, KeyError, TypeError) as error:
         raise ServiceFailed(
-            f"what answers at {endpoint} is not the AWS emulator of this checkout", hint="run `inv env.restart`"
+            f"what answers at {endpoint} is not the AWS emulator of this checkout", hint=RESTART
         ) from error
     finally:
         connection.close()

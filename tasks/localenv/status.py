@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from .ages import ago
 from .errors import LocalEnvError, ServiceFailed, TimedOut
+from .hints import DOCTOR, Command, inv
 from .parallel import side_by_side
 from .waiting import AWAY_LOOK_S, LOOK_S, looking
 
@@ -99,7 +100,7 @@ def _guarded(store: str, part: Callable[[], Seen]) -> Callable[[], Seen]:
             return part()
         except LocalEnvError as error:
             down = isinstance(error, ServiceFailed | TimedOut)
-            return [], [], [Problem(store, error.message, error.hint or "run `inv doctor`", down)]
+            return [], [], [Problem(store, error.message, error.hint or DOCTOR, down)]
 
     return job
 
@@ -127,7 +128,7 @@ def _postgres(settings: Settings) -> Seen:
     if not (settings.is_local or observed.applied):
         return [], lines, []
     drift = load.differences([load.read_schema(settings), *load.read_seeds(settings)], observed)
-    hint = "run `inv db.setup` to build it anew; the old one is kept for `inv db.undo`"
+    hint = Command("db.setup", when=f"to build it anew; the old one is kept for {inv('db.undo')}")
     return [], lines, [Problem("postgres", ", ".join(drift), hint)] if drift else []
 
 
@@ -167,11 +168,11 @@ def _dynamodb(settings: Settings, newest: Newest) -> Seen:
         )
         for table in tables
     ]
-    hint = "run `inv ddb.schema-load --replace` to finish that"
+    hint = Command("ddb.schema-load", "--replace", when="to finish that")
     problems = [Problem("dynamodb", text, hint) for text in half_replaced(tables)]
     missing = f"table {settings.message_table} does not exist"
     if not there and not problems:
-        problems.append(Problem("dynamodb", missing, "run `inv ddb.schema-load`"))
+        problems.append(Problem("dynamodb", missing, Command("ddb.schema-load")))
     return [], lines, problems
 
 
@@ -191,7 +192,7 @@ def _cognito(settings: Settings) -> Seen:
 
 def _pool(pool: Pool | None, settings: Settings) -> Seen:
     if pool is None:
-        return [], [], [Problem("cognito", "the emulated user pool is not made yet", "run `inv cognito.seed`")]
+        return [], [], [Problem("cognito", "the emulated user pool is not made yet", Command("cognito.seed"))]
     seen = pool.call("DescribeUserPool", UserPoolId=pool.id)["UserPool"]
     kind = "emulated" if settings.cognito_is_emulated else "real"
     return [], [Line("cognito", pool.id, f"{seen.get('EstimatedNumberOfUsers', 0):,} users", kind)], []

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from .disk import disk_errors, lost_output
 from .errors import LocalEnvError, PreflightFailed, ServiceFailed
+from .hints import DOCTOR, Command, either, inv
 
 LIBRARIES = ("psycopg", "botocore", "boto3", "docker", "requests", "urllib3", "ssl", "http", "socket")
 OURS = ("tasks", "ddb")
@@ -50,7 +51,7 @@ def _of_library(error: BaseException) -> LocalEnvError | None:
         return None
     return ServiceFailed(
         f"a service did not answer as it should: {_line(error)}",
-        hint="run `inv status` to see what runs, then run the same command again",
+        hint=either("run the same command again", Command("status", when="to see what runs")),
     )
 
 
@@ -79,7 +80,7 @@ def _of_system(error: BaseException) -> LocalEnvError | None:
     except LocalEnvError as known:
         return known
     except OSError:
-        return LocalEnvError(f"{_file(error)}{(error.strerror or _line(error)).lower()}", hint="run `inv doctor`")
+        return LocalEnvError(f"{_file(error)}{(error.strerror or _line(error)).lower()}", hint=DOCTOR)
 
 
 def _of_import(error: BaseException) -> LocalEnvError | None:
@@ -95,7 +96,7 @@ def _of_import(error: BaseException) -> LocalEnvError | None:
 def _fault(error: BaseException) -> ProgramFault:
     return ProgramFault(
         f"this is a fault of inv itself: {type(error).__name__}: {_line(error)}",
-        hint="report it with the lines above; `inv doctor` and `inv check` say whether anything was harmed",
+        hint=f"report it with the lines above; {inv('doctor')} and {inv('check')} say whether anything was harmed",
         evidence=_traceback(error),
     )
 

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from .errors import TimedOut
+from .hints import Command
 from .ports import paused_behind
 
 T = TypeVar("T")
@@ -56,7 +57,7 @@ class Wait:
         why = paused_behind(self.port) if self.port else ""
         return TimedOut(
             f"{self.what}: no answer within {self.seconds:.0f} s{f': {why}' if why else ''}",
-            hint="run `inv env.up`, which lets it go on" if why else hint,
+            hint=Command("env.up", when=", which lets it go on") if why else hint,
         )
 
     def look(self, now: float) -> None:

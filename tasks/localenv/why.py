@@ -22,6 +22,7 @@ from .dynamodb import schema
 from .dynamodb.client import connect as connect_dynamodb
 from .dynamodb.scan import plain_item
 from .errors import LocalEnvError, UsageError
+from .hints import Command, inv
 from .parallel import side_by_side
 from .people import PEOPLE, Person
 from .postgres.connection import connect, server_errors
@@ -130,7 +131,9 @@ class _Users:
 def checked(name: str) -> str:
     """Return an id without the spaces around it. Raises UsageError where there is none."""
     if not name.strip():
-        raise UsageError("why wants an id", hint="for example `inv why andrewbrown`, or a uuid, a sub, an e-mail")
+        raise UsageError(
+            "why wants an id", hint=f"for example {inv('why', 'andrewbrown')}, or a uuid, a sub, an e-mail"
+        )
     return name.strip()
 
 
@@ -231,12 +234,12 @@ def _findings(
     if pool:
         yield from link_findings(match(found.rows, found.pool_users, set_handle=sync.handle_command(settings, pool)))
     elif found.rows:
-        yield Finding("user pool", "there is none", "run `inv cognito.seed`")
+        yield Finding("user pool", "there is none", Command("cognito.seed"))
     uuids_there = {row.uuid for row in found.rows}
     for person in found.people:
         if str(person.uuid) not in uuids_there:
             text = f"not in the database with uuid {person.uuid}"
-            yield Finding(f"person {person.person}", text, "run `inv db.seed --force`")
+            yield Finding(f"person {person.person}", text, Command("db.seed", "--force"))
     yield from reference_findings(settings, named, {row.uuid: row.handle for row in everybody.rows})
 
 
@@ -248,7 +251,11 @@ def _named(app: App, mentions: list[Mention], uuids_asked: Sequence[str]) -> Cou
 
 def _nowhere(name: str, handles: list[str]) -> LocalEnvError:
     near = difflib.get_close_matches(name, handles, n=3, cutoff=0.5)
-    hint = f"did you mean {' or '.join(map(repr, near))}?" if near else "`inv cognito.list-users` shows everybody"
+    hint = (
+        f"did you mean {' or '.join(map(repr, near))}?"
+        if near
+        else Command("cognito.list-users", when="to see everybody")
+    )
     return LocalEnvError(f"{name!r} is nowhere: no user, pool user, person or item has it", hint=hint)
 
 

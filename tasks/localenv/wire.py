@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 from . import saved
 from .answers import LARGEST_BYTES, OPERATIONS, read_json, require, shown
 from .errors import LocalEnvError, ServiceFailed
+from .hints import RESTART, START
 from .retrying import BROKEN, PATIENCE_S, THROTTLED, Lost, Refused, persist
 from .waiting import AWAY_LOOK_S, at_most, hang_up, is_looking, waiting, within
 
@@ -35,7 +36,6 @@ TARGETS = {
 JSON_VERSIONS = {"dynamodb": "1.0", "dynamodbstreams": "1.0", "cognito-idp": "1.1"}
 CALL_S = 30.0
 """How long a local engine may take for one call: a page of 1 MB at most, never a whole table."""
-RESTART = "run `inv env.restart`; `inv env.status` shows who answers there"
 READING = re.compile(r"(Admin|Batch|Transact)?(Describe|Get|List|Lookup|Query|Scan|Simulate)")
 """How the operations begin that change nothing, in every service that is called from here."""
 SELECT = re.compile(r"(\s|--[^\n]*\n|/\*.*?\*/)*SELECT\b", re.IGNORECASE | re.DOTALL)
@@ -183,7 +183,7 @@ class LocalApi:
                 if isinstance(error, TimeoutError):
                     raise wait.error(RESTART) from error
                 raise ServiceFailed(
-                    f"{self._service}: nothing answers at {self._endpoint.url} ({error})", hint="run `inv env.up`"
+                    f"{self._service}: nothing answers at {self._endpoint.url} ({error})", hint=START
                 ) from error
             try:
                 connection.request("POST", "/", body, headers)

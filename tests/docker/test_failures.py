@@ -119,7 +119,7 @@ def test_a_container_that_ends_is_reported_with_its_last_lines(new_shop: MakeSho
     error = failure(shop, ServiceFailed)
     assert (error.message, error.hint, error.evidence.splitlines()) == (
         f"container {shop.container('dynamodb-local')} exited with code 3",
-        f"run `inv env.up` again; `docker logs {shop.container('dynamodb-local')}` shows more",
+        f"run `inv env.up`, or run `docker logs {shop.container('dynamodb-local')}` to see more",
         [f"line {number}" for number in range(11, 31)],
     )
 
@@ -251,7 +251,7 @@ def test_a_volume_in_use_elsewhere_is_named_when_it_cannot_be_removed(shop: Shop
         docker("rm", "--force", "--volumes", user)
     assert (caught.value.message, caught.value.hint) == (
         f"not removed: volume {volume}, in use by {user}",
-        f"run `docker rm -f {user}`, then `inv env.destroy` again",
+        f"run `docker rm -f {user}`, then run `inv env.destroy`",
     )
 
 
@@ -351,7 +351,7 @@ def test_a_name_that_a_container_of_somebody_else_has_is_told_as_such(shop: Shop
         docker("rm", shop.container())
     assert (error.message, error.hint) == (
         f"the container name {shop.container()} is taken by a container of no Compose project",
-        f"run `docker rename {shop.container()} another-name`, then `inv env.up` again",
+        f"run `docker rename {shop.container()} another-name`, then run `inv env.up`",
     )
     shop.up()
 

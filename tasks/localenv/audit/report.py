@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..aws import DENIED_CODES
 from ..errors import LocalEnvError
+from ..hints import Command, either
 from ..parallel import side_by_side
 from ..wire import AwsApi, AwsError
 from . import access, capacity, network, safety, table, trails
@@ -87,8 +88,10 @@ def _describe(settings: Settings, name: str) -> dict[str, Any] | AwsError:
             raise
         raise LocalEnvError(
             f"there is no table {name} at AWS in {settings.region}",
-            hint="name another with --table, or another region with AWS_DEFAULT_REGION; "
-            "`inv ddb.list-tables --target prod` shows those of the region",
+            hint=either(
+                Command("ddb.list-tables", "--target", "prod", when="to see those of the region"),
+                "name another with --table, or another region with AWS_DEFAULT_REGION",
+            ),
         ) from error
     return described
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from .. import saved
 from ..errors import LocalEnvError, ServiceFailed
+from ..hints import RESTART, START
 from ..waiting import at_most, hang_up, waiting
 from ..wire import require_permit
 
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 
 DOOR = "/_localenv/cognito"
 TOKEN_HEADER = "X-Localenv-Token"
-RESTART = "run `inv env.restart`, then the same command again"
 
 TIMEOUT_S = 60.0
 """Twice what another call may take: this one carries every user."""
@@ -58,9 +58,9 @@ class Door:
             raise ServiceFailed("the AWS emulator is of an earlier version of this tool", hint=RESTART) from error
         except (OSError, HTTPException, ValueError) as error:
             if wait.is_over or isinstance(error, TimeoutError):
-                raise wait.error("run `inv env.restart`") from error
+                raise wait.error(RESTART) from error
             reason = error or type(error).__name__
-            raise ServiceFailed(f"the AWS emulator at {self.endpoint}: {reason}", hint="run `inv env.up`") from error
+            raise ServiceFailed(f"the AWS emulator at {self.endpoint}: {reason}", hint=START) from error
         finally:
             connection.close()
         if answer.status == 404:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
+from ..hints import Command, either
 from .users import PoolUser
 
 T = TypeVar("T")
@@ -128,7 +129,10 @@ class _Hints:
         same = _candidates(self._pool.get(handle, []))
         if len(rows) > 1:
             return Unmatched(
-                handle, who, f"{len(rows)} rows have this handle", "remove all but one, or run `inv db.setup`"
+                handle,
+                who,
+                f"{len(rows)} rows have this handle",
+                either("remove all but one", Command("db.setup", "--force")),
             )
         if len(same) > 1:
             named = ", ".join(f"{user} {user.sub}" for user in same)

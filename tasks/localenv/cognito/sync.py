@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import LocalEnvError
+from ..hints import Command
 from ..parallel import side_by_side
 from ..postgres.connection import connect, server_errors
 from .matching import DatabaseUser, Match, match
@@ -98,7 +99,7 @@ def apply(settings: Settings, queries: Queries, comparison: Comparison) -> int:
         if done.rowcount != len(changes):
             raise LocalEnvError(
                 f"{_shown(settings, queries.write)}: {done.rowcount} rows would change, wanted {len(changes)}",
-                hint="run `inv cognito.sync-ids` again: somebody changed the users meanwhile",
+                hint="run the same command again: somebody changed the users meanwhile",
             )
     return len(changes)
 
@@ -136,11 +137,11 @@ def _refuse_nobody(comparison: Comparison) -> None:
     if comparison.match.pairs:
         return
     if not comparison.users:
-        raise LocalEnvError("nobody is in the database's users", hint="run `inv db.seed`")
+        raise LocalEnvError("nobody is in the database's users", hint=Command("db.seed", "--force"))
     raise LocalEnvError(
         f"none of {comparison.users} users in the database has a user in pool {comparison.pool.id}, "
         f"which holds {comparison.pool_users}",
-        hint="give each pool user a preferred_username that equals a handle: `inv cognito.list-users` shows them",
+        hint=Command("cognito.list-users", when=": a pool user needs a handle as its preferred_username"),
         evidence=list(_some(comparison.match.users)),
     )
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..errors import LocalEnvError, ServiceFailed, UsageError
+from ..hints import RESTART, Command
 from ..settings import emulated_pool_file
 from ..wire import Api, AwsError, api
 
@@ -61,7 +62,7 @@ def find_pool(settings: Settings) -> Pool:
     if found is None:
         raise LocalEnvError(
             f"no user pool called {settings.project_id} in the emulator at {settings.cognito}",
-            hint="run `inv cognito.seed`",
+            hint=Command("cognito.seed"),
         )
     return found
 
@@ -108,7 +109,7 @@ def pages(call: Api, operation: str, token_name: str, **parameters: Any) -> Iter
         if not token:
             return
         if token == before:
-            raise ServiceFailed(f"{operation} gives the same page again and again", hint="run `inv env.restart`")
+            raise ServiceFailed(f"{operation} gives the same page again and again", hint=RESTART)
 
 
 def _real_pool_id(settings: Settings) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, cast
 
 from ..errors import LocalEnvError
+from ..hints import Command, either
 from ..wire import Api, AwsError, api
 
 if TYPE_CHECKING:
@@ -21,7 +22,11 @@ class TableMissing(LocalEnvError):
 
     def __init__(self, table: str) -> None:
         super().__init__(
-            f"table {table} does not exist", hint="run `inv ddb.schema-load`, or `inv ddb.list-tables` to see which do"
+            f"table {table} does not exist",
+            hint=either(
+                Command("ddb.schema-load", when="if its file is in ddb/tables"),
+                Command("ddb.list-tables", when="to see which do"),
+            ),
         )
 
 

@@ -11,7 +11,7 @@ from ..errors import LocalEnvError, UsageError
 from ..reading import json_of, path_of, read_text
 from ..wire import AwsError
 from .schema import need_table
-from .statement import Statement, fault, read_statement
+from .statement import EXAMPLE, Statement, fault, read_statement
 from .transfer.typed import Item, Misfit, Value, is_typed, read_value
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def read_query(sql: str, file: str) -> Statement:
     if bool(sql) == bool(file):
         raise UsageError(
             "ddb.query wants one statement, as text or as --file",
-            hint="for example `inv ddb.query 'SELECT * FROM \"my-table\" WHERE pk = ?' --param a`",
+            hint=EXAMPLE,
         )
     if not file:
         return read_statement(sql, "query")

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from ..errors import UsageError
+from ..hints import inv
 from ..reading import DEPTH
 
 TOKEN = re.compile(
@@ -23,8 +24,10 @@ TOKEN = re.compile(
     | (?P<sign><<|>>|<>|<=|>=|!=|.)""",
     re.VERBOSE | re.DOTALL,
 )
+EXAMPLE_STATEMENT = 'SELECT * FROM "my-table" WHERE pk = ?'
 OPENING, CLOSING = ("(", "[", "{"), (")", "]", "}")
 BEFORE_TABLE = {"SELECT": "FROM", "DELETE": "FROM", "INSERT": "INTO", "UPDATE": "UPDATE"}
+EXAMPLE = f"for example {inv('ddb.query', EXAMPLE_STATEMENT, '--param', 'a')}"
 AFTER_WHERE = ("ORDER", "RETURNING")
 FUNCTIONS = ("COUNT", "SUM", "AVG", "MIN", "MAX")
 """What SQL counts and sums with, and DynamoDB does not have: not every engine refuses them."""
@@ -93,9 +96,8 @@ def read_statement(text: str, shown: str) -> Statement:
             raise fault(text, shown, token.at, "a second statement, wanted one", hint="run them one by one")
     verb = tokens[0].upper if tokens else ""
     if verb not in BEFORE_TABLE:
-        hint = "for example `inv ddb.query 'SELECT * FROM \"my-table\" WHERE pk = ?' --param a`"
         found = tokens[0].text if tokens else "nothing"
-        raise fault(text, shown, 0, f"wanted {', '.join(BEFORE_TABLE)}, found {found}", hint=hint)
+        raise fault(text, shown, 0, f"wanted {', '.join(BEFORE_TABLE)}, found {found}", hint=EXAMPLE)
     table, index = _table(text, shown, tokens, BEFORE_TABLE[verb])
     statement = Statement(shown, text, verb, table, index, tokens)
     _refuse_foreign(statement)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from ..errors import LocalEnvError
+from ..hints import Command
 from ..wire import Api, AwsError, api
 from .client import TableMissing, connect
 
@@ -92,7 +93,7 @@ def _arn(settings: Settings, table: str) -> str:
     if not found.get("StreamSpecification", {}).get("StreamEnabled"):
         raise LocalEnvError(
             f"table {table} has no stream",
-            hint="give its file in ddb/tables a StreamSpecification and run `inv ddb.schema-load`",
+            hint=Command("ddb.schema-load", first="give its file in ddb/tables a StreamSpecification"),
         )
     return str(found["LatestStreamArn"])
 
@@ -183,7 +184,7 @@ class _Stream:
     def _gone(self) -> LocalEnvError:
         return LocalEnvError(
             f"the stream of table {self._table} is gone: the table was dropped or made anew, or its stream changed",
-            hint="run `inv ddb.stream` again",
+            hint="run the same command again: it begins with what is there now",
         )
 
 

@@ -13,6 +13,7 @@ from typing import Any
 from .. import ownership
 from ..disk import disk_errors
 from ..errors import ConfirmationNeeded, LocalEnvError, PreflightFailed
+from ..hints import Command, either
 from ..parallel import side_by_side
 from ..ports import PortsTaken
 from ..settings import Settings
@@ -24,6 +25,7 @@ from .service import Component, Deadline, LogLine, Say, ServiceName, ServiceStat
 from .state import Choice, EngineName, forget_choice, keep_choice, read_choice
 
 ENGINES: tuple[EngineName, ...] = ("docker", "embedded")
+LOST = Command("initial-setup", when=": it repairs what the seeds made")
 
 
 def choose(settings: Settings) -> Choice:
@@ -38,7 +40,10 @@ def choose(settings: Settings) -> Choice:
     if kept and any(state.status != "stopped" for state in _look(kept.engine, settings)):
         raise ConfirmationNeeded(
             f"the services run under the engine {kept.engine}, not {settings.engine}",
-            hint=f"run `inv env.down` first, or drop {settings.engine} from --engine and LOCALENV_ENGINE",
+            hint=either(
+                Command("env.down", "--engine", kept.engine, when="first"),
+                f"drop {settings.engine} from --engine and LOCALENV_ENGINE",
+            ),
         )
     if settings.engine == "embedded":
         return Choice("embedded", "as --engine or LOCALENV_ENGINE says")
@@ -131,7 +136,7 @@ def down(settings: Settings, say: Say, *, lose: bool = False) -> None:
         forget_choice(settings.state_dir)
     lost = emulator.unclean_end(settings)
     if lost and not lose and not was_unclean:
-        raise LocalEnvError(f"the AWS emulator: {lost}", hint="run `inv initial-setup`: it repairs what the seeds made")
+        raise LocalEnvError(f"the AWS emulator: {lost}", hint=LOST)
 
 
 def restart(settings: Settings, say: Say, *, lose: bool = False) -> list[ServiceState]:

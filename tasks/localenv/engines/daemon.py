@@ -19,6 +19,7 @@ from pathlib import Path
 from .. import private, shell
 from ..disk import has_room, no_space, tells_of_full_disk
 from ..errors import LocalEnvError, ServiceFailed
+from ..hints import inv
 from ..ownership import Made, removable
 from ..ports import command_of, commands, paused_among, paused_text
 from ..waiting import waiting
@@ -32,7 +33,8 @@ LEASE_BYTES = 128
 WITH_PID = 'echo $$ >&0 && exec "$@"'
 
 
-LOST = "it runs though its state folder is gone; `inv env.up` starts it anew, `inv env.down` stops it"
+OUTDATED = f"it runs with other settings than .env has now; {inv('env.up')} restarts it"
+LOST = f"it runs though its state folder is gone; {inv('env.up')} starts it anew, {inv('env.down')} stops it"
 
 
 _children: list[subprocess.Popen[bytes]] = []
@@ -95,7 +97,7 @@ class Daemon:
         One of many is enough: a session that is paused holds its locks, and what waits for it waits for ever.
         """
         pids = self._paused()
-        return f"{paused_text(pids)}; `inv env.up` lets it go on" if pids else ""
+        return f"{paused_text(pids)}; {inv('env.up')} lets it go on" if pids else ""
 
     def go_on(self, say: Say) -> None:
         """Let what is paused of it go on, as paused containers are."""
@@ -250,7 +252,10 @@ class Daemon:
         end = time.monotonic() + 5
         while not _lock(lease):
             if time.monotonic() > end:
-                raise ServiceFailed(f"{self.name} is being started by another command", hint="run `inv env.status`")
+                raise ServiceFailed(
+                    f"{self.name} is being started by another command",
+                    hint="wait for that one to end, then run the same command again",
+                )
             time.sleep(STEP_S)
 
     def _kill_all(self) -> None:

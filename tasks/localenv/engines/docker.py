@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from .. import private
 from ..errors import LocalEnvError, PreflightFailed, ServiceFailed, UsageError
+from ..hints import Command
 from ..ownership import remove_note
 from ..settings import Settings
 from . import docker_sdk
@@ -123,7 +124,7 @@ class ComposeServices:
             if where and where != str(self.settings.root):
                 raise PreflightFailed(
                     f"container {container.name} of our name belongs to the checkout in {where}",
-                    hint=f"run `inv env.down` there, or `docker compose -p {self.settings.project_id} down`",
+                    hint=f"run `docker compose -p {self.settings.project_id} down`, which keeps its data",
                 )
         return containers
 
@@ -194,9 +195,7 @@ class ComposeServices:
         ]
         return ServiceFailed(
             f"not removed: {', '.join(left)}{', in use by ' + ', '.join(users) if users else ''}",
-            hint=f"run `docker rm -f {' '.join(users)}`, then `inv env.destroy` again"
-            if users
-            else "run `inv env.destroy` again",
+            hint=Command("env.destroy", first=f"run `docker rm -f {' '.join(users)}`" if users else "wait a moment"),
         )
 
 

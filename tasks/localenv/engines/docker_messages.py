@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ..errors import LocalEnvError, PreflightFailed, ServiceFailed, UsageError
+from ..hints import DOCTOR, START, Command, either
 
 FILE = "docker-compose.yml"
 OLDEST_COMPOSE = (2, 20)
@@ -32,7 +33,10 @@ class PortTaken(PreflightFailed):
     """A host port is held by somebody else; `port` is 0 when the message does not say which."""
 
     def __init__(self, text: str, port: int) -> None:
-        super().__init__(f"port {port or ''} is taken: {text}".replace("  ", " "), hint="run `inv env.up` again")
+        super().__init__(
+            f"port {port or ''} is taken: {text}".replace("  ", " "),
+            hint="stop what has it, or set another port in .env",
+        )
         self.port = port
 
 
@@ -105,7 +109,7 @@ def explain(lines: Sequence[str], *, doing: str = "docker compose up") -> LocalE
         found = rule.pattern.search(last)
         if found:
             return rule.error(last, found)
-    return ServiceFailed(f"{doing}: {last}", hint="run `inv doctor`", evidence="\n".join(said[-LINES:-1]))
+    return ServiceFailed(f"{doing}: {last}", hint=DOCTOR, evidence="\n".join(said[-LINES:-1]))
 
 
 def explain_state_error(name: str, text: str) -> LocalEnvError:
@@ -138,7 +142,7 @@ SIGNALS = {129: "SIGHUP", 130: "SIGINT", 134: "SIGABRT", 137: "SIGKILL", 139: "S
 
 def again(name: str) -> str:
     """Hint at another try, and at the container's whole log."""
-    return f"run `inv env.up` again; `docker logs {name}` shows more"
+    return either(START, f"run `docker logs {name}` to see more")
 
 
 def ended(name: str, ending: Ending) -> ServiceFailed:
@@ -147,7 +151,7 @@ def ended(name: str, ending: Ending) -> ServiceFailed:
     hint = again(name)
     if ending.oom_killed:
         causes.insert(0, "it was out of memory")
-        hint = "give Docker more memory, then run `inv env.up` again"
+        hint = Command("env.up", first="give Docker more memory")
     elif ending.exit_code in SIGNALS:
         causes.insert(0, f"ended by {SIGNALS[ending.exit_code]}")
     return ServiceFailed(
@@ -202,7 +206,7 @@ RULES = (
     ),
     _rule(
         r"Cannot connect to the Docker daemon|error during connect|unexpected EOF",
-        _preflight("the Docker engine went away", "start Docker, then run `inv env.up` again"),
+        _preflight("the Docker engine went away", Command("env.up", first="start Docker")),
     ),
     _rule(
         r"non-overlapping IPv4 address pool",
@@ -219,7 +223,7 @@ RULES = (
         CONFLICT.pattern,
         lambda line, _: Conflict(
             f"another run of Compose works on this project: {line}",
-            hint="run `inv env.up` again when that one has ended",
+            hint=Command("env.up", first="wait until that one has ended"),
         ),
     ),
     _rule(
@@ -241,7 +245,7 @@ RULES = (
     ),
     _rule(
         r"cannot start a paused container",
-        lambda line, _: ServiceFailed(line, hint="run `inv env.up` again, which goes on with it"),
+        lambda line, _: ServiceFailed(line, hint=Command("env.up", when=", which goes on with it")),
     ),
 )
 """First match wins. The order matters where a line fits several: ports and disk before the registry's texts."""

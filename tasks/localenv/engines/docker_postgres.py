@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from .. import private
 from ..errors import LocalEnvError, ServiceFailed
+from ..hints import Command, either
 from ..postgres.connection import DatabaseMissing, connect
 from ..settings import Settings
 from . import docker_sdk
@@ -18,6 +19,9 @@ from .service import Say
 FIRST_USER = "postgres"
 VOLUME = "db"
 ADOPT = 'printf "%s" "$STATEMENTS" | psql --quiet --no-psqlrc -v ON_ERROR_STOP=1 -d postgres -U "$AS_USER"'
+FORMER_LOGIN = either(
+    "put the former ones into CONNECTION_URL", Command("env.destroy", when="to start with empty data")
+)
 
 
 @dataclass
@@ -90,7 +94,7 @@ class DatabaseServer:
                 return
         raise ServiceFailed(
             f"{refusal.message}: the data was made with another user or password",
-            hint="put the former ones into CONNECTION_URL, or run `inv env.destroy` to start with empty data",
+            hint=FORMER_LOGIN,
         ) from refusal
 
 

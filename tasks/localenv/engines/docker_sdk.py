@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from ..errors import LocalEnvError, ServiceFailed
+from ..hints import DOCTOR, START
 from ..waiting import waiting
 from .docker_api import LABEL, NOT_DOCKER, away, epoch_s
 from .docker_endpoint import DockerEndpoint
@@ -33,9 +34,9 @@ def open_sdk(endpoint: DockerEndpoint) -> Iterator[DockerClient]:
         with waiting(f"the Docker engine at {endpoint}"):
             yield client
     except docker.errors.NotFound as error:
-        raise LocalEnvError(f"Docker: {error.explanation}", hint="run `inv env.up` again") from error
+        raise LocalEnvError(f"Docker: {error.explanation}", hint=START) from error
     except docker.errors.APIError as error:
-        raise LocalEnvError(f"Docker: {error.explanation or error}", hint="run `inv doctor`") from error
+        raise LocalEnvError(f"Docker: {error.explanation or error}", hint=DOCTOR) from error
     except requests.RequestException as error:
         raise away(endpoint, _innermost(error)) from error
     except (AttributeError, KeyError, TypeError, ValueError) as error:  # the SDK takes any JSON for what it asked for

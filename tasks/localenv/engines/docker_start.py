@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from ..errors import LocalEnvError, PreflightFailed, ServiceFailed, TimedOut, UsageError
+from ..hints import Command
 from ..ports import PortsTaken, Taken, find_holder, is_free, look_at
 from ..settings import Settings
 from ..variables import PORT_VARIABLES
@@ -205,7 +206,7 @@ class Start:
         for service, name in SERVICES.items():
             if service not in now:
                 raise ServiceFailed(
-                    f"the container of {name} was removed while it started", hint="run `inv env.up` again"
+                    f"the container of {name} was removed while it started", hint="run the same command again"
                 )
             if not now[service].is_running:
                 raise self._death(now[service])
@@ -266,7 +267,7 @@ class Start:
         return PreflightFailed(
             f"the container name {found[1]} is taken by a container of "
             + (f"Compose project {project}" if project else "no Compose project"),
-            hint=f"run `docker rename {found[1]} another-name`, then `inv env.up` again",
+            hint=Command("env.up", first=f"run `docker rename {found[1]} another-name`"),
         )
 
     def _late(self, service: ServiceName, container: Container) -> LocalEnvError:

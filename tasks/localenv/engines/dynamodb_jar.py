@@ -18,20 +18,20 @@ from pathlib import Path
 from .. import ownership, shell
 from ..addresses import Endpoint
 from ..errors import PreflightFailed
+from ..hints import START, either
 from ..ports import require_free
 from ..settings import Settings
 from ..variables import LOOPBACK
 from . import probes
-from .daemon import LOST, Daemon, Wait, end_lost, owned
+from .daemon import LOST, OUTDATED, Daemon, Wait, end_lost, owned
 from .following import file_source
 from .service import Deadline, Say, ServiceName, ServiceState, Source, Status
 
 OLDEST_JAVA = 17
 """DynamoDB Local 2.x and later; AWS docs, "Deploying DynamoDB locally on your computer"."""
-OUTDATED = "it runs with other settings than .env has now; `inv env.up` restarts it"
 REACT = "http://localhost:3000"
 """Where the development server of a React app listens: stands for all loopback origins, which cannot be listed."""
-HINT = "run `inv env.up` again, or unset DYNAMODB_LOCAL_JAR to use the emulator"
+HINT = either(START, "unset DYNAMODB_LOCAL_JAR to use the emulator")
 
 
 @dataclass

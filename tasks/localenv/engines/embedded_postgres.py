@@ -20,16 +20,17 @@ from .. import ownership, shell
 from ..addresses import Endpoint, PostgresAddress
 from ..disk import no_space, tells_of_full_disk
 from ..errors import LocalEnvError, ServiceFailed
+from ..hints import START, Command, either
 from ..ports import require_free
 from ..postgres.connection import connect
 from ..settings import Settings
 from . import probes
-from .daemon import LOST, Daemon, Wait, end_lost, owned
+from .daemon import LOST, OUTDATED, Daemon, Wait, end_lost, owned
 from .following import file_source
 from .postgres_home import Home, find_belongings, find_home, kind_of, require_user_name
 from .service import Deadline, Say, ServiceName, ServiceState, Source, Status
 
-HINT = "run `inv env.up` again; if it fails again, `inv env.destroy` makes room for a new database server"
+HINT = either(START, Command("env.destroy", when="to make room for a new database server"))
 EXTENSION = Path(__file__).with_name("extension")
 
 PLAIN = {"PATH": "/usr/bin:/bin", "LC_ALL": "C", "TZ": "UTC"}
@@ -125,7 +126,7 @@ class EmbeddedPostgres:
         if not self.daemon.pid:
             return "failed", "it was ended uncleanly, and sessions of it still end"
         if not self._is_as_wanted(home):
-            return "failed", "it runs with other settings than .env has now; `inv env.up` restarts it"
+            return "failed", OUTDATED
         paused = self.daemon.paused
         if paused:
             return "failed", paused

@@ -15,11 +15,12 @@ from pathlib import Path
 from .. import ownership, private, saved
 from ..addresses import COMPOSE_HOSTS, Endpoint, parse_endpoint
 from ..errors import ConfirmationNeeded, LocalEnvError
+from ..hints import START, Command, either
 from ..ports import PortsTaken, Taken, command_of, look_at
 from ..settings import Settings
 from ..variables import PORT_VARIABLES
 from . import probes
-from .daemon import LOST, Daemon, Wait, end_lost, owned
+from .daemon import LOST, OUTDATED, Daemon, Wait, end_lost, owned
 from .emulator_server import RUNNING, UNSAVED
 from .following import file_source
 from .service import Deadline, Say, ServiceName, ServiceState, Source, Status
@@ -27,7 +28,7 @@ from .service import Deadline, Say, ServiceName, ServiceState, Source, Status
 PROGRAM = Path(__file__).with_name("emulator_server")
 HOSTS = (*COMPOSE_HOSTS, "host.docker.internal")
 """What a client on this machine or in a container on it may call it, besides loopback names and addresses."""
-HINT = "run `inv env.up` again; if it fails again, `inv env.destroy` makes room for new data"
+HINT = either(START, Command("env.destroy", when="to make room for new data"))
 
 APIS: dict[ServiceName, str] = {"dynamodb": "dynamodb,dynamodbstreams,s3", "cognito": "cognito-idp"}
 
@@ -115,7 +116,7 @@ class Emulator:
         if not self.daemon.pid:
             return "failed", "it was ended uncleanly, and still saves"
         if not self.daemon.runs(self._command()):
-            return "failed", "it runs with other settings than .env has now; `inv env.up` restarts it"
+            return "failed", OUTDATED
         paused = self.daemon.paused
         if paused:
             return "failed", paused
@@ -219,7 +220,7 @@ def require_saved(settings: Settings) -> None:
     if found:
         raise ConfirmationNeeded(
             f"ending the AWS emulator would lose {found}",
-            hint=f"{found.remedy}, or run `inv env.down --yes` to lose that",
+            hint=either(found.remedy, Command("env.down", "--yes", when="to lose that")),
         )
 
 

@@ -10,6 +10,7 @@ import shutil
 from pathlib import Path
 
 from ..errors import PreflightFailed, ServiceFailed
+from ..hints import START
 from ..settings import Settings
 from .state import read_choice
 
@@ -40,7 +41,7 @@ def _in_container(settings: Settings) -> list[str | Path]:
     endpoint = find_endpoint()
     container = current(DockerApi(endpoint).containers(settings.project_id)).get("postgres")
     if container is None:
-        raise ServiceFailed("there is no container of Postgres", hint="run `inv env.up`")
+        raise ServiceFailed("there is no container of Postgres", hint=START)
     # The socket inside, which the image trusts. Variables, since pg_dump takes a name with = in it for a whole URL.
     told = {"PGPORT": SOCKET_PORT, "PGUSER": settings.postgres.user, "PGDATABASE": settings.postgres.database}
     words = [word for name, value in told.items() for word in ("-e", f"{name}={value}")]

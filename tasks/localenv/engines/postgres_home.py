@@ -20,6 +20,7 @@ from pathlib import Path
 from .. import ownership, private
 from ..disk import free_bytes, has_room
 from ..errors import PreflightFailed, ServiceFailed
+from ..hints import inv
 from ..kept import PROJECT, kept_project
 from ..ports import command_of, commands
 from ..settings import Settings
@@ -181,7 +182,7 @@ class Home:
         if any(f"cluster_name={project} " in command for command in commands().values()):
             raise ServiceFailed(
                 f"the database server of {project} still runs on {former}, which came here with the folder",
-                hint="stop it where the folder came from (`inv env.down`), then run the same command again",
+                hint=f"stop it where the folder came from ({inv('env.down')}), then run the same command again",
             )
         if not _is_in_use(theirs):
             with suppress(OSError):  # on another disk

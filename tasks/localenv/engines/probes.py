@@ -8,10 +8,11 @@ import time
 from contextlib import closing
 
 from ..addresses import Endpoint, PostgresAddress
+from ..hints import inv
 
 TIMEOUT_S = 2.0
 LONGEST_BYTES = 1 << 16
-NO_ANSWER = f"it does not answer within {TIMEOUT_S:.0f} s; `inv env.logs` shows what it does"
+NO_ANSWER = f"it does not answer within {TIMEOUT_S:.0f} s; {inv('env.logs')} shows what it does"
 
 
 def postgres_accepts(address: PostgresAddress, *, timeout_s: float = TIMEOUT_S) -> bool:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from ..errors import TimedOut
+from ..hints import LOGS, either
 
 ServiceName = Literal["postgres", "dynamodb", "cognito"]
 Status = Literal["running", "starting", "stopped", "failed"]
@@ -49,7 +50,7 @@ class Deadline:
         if self.left_s <= 0:
             raise TimedOut(
                 f"{waiting_for} did not become ready within {self.seconds:.0f} s{f': {why}' if why else ''}",
-                hint="run the same command again; `inv env.logs` shows what it says",
+                hint=either(LOGS, "run the same command again"),
             )
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..addresses import loopback_host
 from ..errors import LocalEnvError, NotLocal, PreflightFailed, ServiceFailed
+from ..hints import DOCTOR, LOGS, START, Command, either
 from ..waiting import at_most, waiting, within
 from . import libpq
 from .watched import connection_class
@@ -29,12 +30,14 @@ LOCK_S = 10
 HINTS = {
     "25006": "pass --write to let it change data",
     "42501": "use a connection URL with the owner's user: this one may not do it",
-    "55P03": "another session holds a lock: look with `inv db.sessions`, end it with `inv db.sessions --kill`",
+    "55P03": either(
+        Command("db.sessions", when="to see who holds the lock"), Command("db.sessions", "--kill", when="to end them")
+    ),
 }
 """What to do about a SQLSTATE that Postgres gives no hint for."""
 DISK_FULL = "53100"
 _resolved: dict[str, tuple[str, ...]] = {}
-LOCAL_HINT = "run `inv env.up`, or `inv doctor`"
+LOCAL_HINT = either(START, DOCTOR)
 REMOTE_HINT = "check that its firewall or security group lets this address in"
 
 
@@ -169,7 +172,7 @@ def server_error(error: psycopg.Error, what: str) -> LocalEnvError:
     """Make one of our errors of psycopg's: the server's words, its detail as evidence, its hint as hint."""
     diagnostic = error.diag
     if error.sqlstate is None or error.sqlstate.startswith(("57P", "08")):
-        return ServiceFailed(f"{what}: {_reason(error)}", hint="look with `inv env.status`, then run it again")
+        return ServiceFailed(f"{what}: {_reason(error)}", hint=either("run the same command again", LOGS))
     text = diagnostic.message_primary or _reason(error)
     if error.sqlstate == DISK_FULL:
         return disk_full(f"{what}: {text}")
@@ -189,11 +192,11 @@ def _refusal(error: psycopg.OperationalError, where: str, *, nobody: str) -> Loc
     """
     text = _reason(error)
     if "database" in text and "does not exist" in text:
-        return DatabaseMissing(f"{where}: {text}", hint="run `inv db.setup`")
+        return DatabaseMissing(f"{where}: {text}", hint=Command("db.setup"))
     if "password" in text or "authentication" in text or "role" in text:
         return LocalEnvError(f"{where}: {text}", hint="correct user and password in the connection URL")
     if "starting up" in text or "recovery" in text or "shutting down" in text or "not yet accepting" in text:
-        return ServiceFailed(f"{where}: {text}", hint="wait a moment, then run it again; `inv env.logs` says why")
+        return ServiceFailed(f"{where}: {text}", hint=either("wait a moment, then run the same command again", LOGS))
     if "translate host name" in text or "resolve host" in text or "Name or service not known" in text:
         return ServiceFailed(f"{where}: {text}", hint="correct the host in the connection URL")
     return ServiceFailed(f"{where}: {text}", hint=nobody)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
+from ..hints import Command
 from . import connection
 from .lexer import Statement
 from .sqlfile import SqlError, SqlFile, caret_line
@@ -20,7 +21,7 @@ NOBODY = "LE001"
 SHELL = re.compile(rb"#!|\$ |\./|(?:cd|psql|createdb|dropdb|export|sudo|chmod|source|docker|bash|sh|python3?|inv)\s")
 HINTS = {
     **connection.HINTS,
-    "25001": "run this statement by itself in `inv db.connect`: each file runs as one transaction",
+    "25001": Command("db.connect", when="to run this statement by itself: each file runs as one transaction"),
 }
 _INNER = re.compile(r"^PL/pgSQL function (?P<name>\S+?)(?:\(.*\))? line (?P<line>\d+)\b", re.MULTILINE)
 _COPY = re.compile(r"^COPY .+?, line (?P<line>\d+)", re.MULTILINE)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from .. import guard
 from ..errors import ConfirmationNeeded
+from ..hints import Command, either, inv
 from ..people import PEOPLE, Person, nearest, read_people
 from ..reading import is_there, path_of
 from . import databases, ledger, session
@@ -95,7 +96,7 @@ def is_shaped(settings: Settings, path: str, *, typed: bool) -> str | None:
     if same or typed or observed.is_empty:
         return same
     if observed.applied:
-        return f"kept as it is: {', '.join(differences([script], observed))} (`inv db.setup` rebuilds it)"
+        return f"kept as it is: {', '.join(differences([script], observed))} ({inv('db.setup')} rebuilds it)"
     return f"kept as it is: it holds {objects(observed)} that this project did not make"
 
 
@@ -189,7 +190,10 @@ def _waiting(scripts: Sequence[Script], observed: Observed, *, again: bool) -> l
     if changed and not again:
         raise ConfirmationNeeded(
             f"{', '.join(changed)}: applied before, and changed since (the file, or {PEOPLE})",
-            hint="`inv db.reset` puts the contents back to the seeds, `inv db.seed --force` runs them once more",
+            hint=either(
+                Command("db.reset", when="to put the contents back to the seeds"),
+                Command("db.seed", "--force", when="to run them once more"),
+            ),
         )
     return [s for s in scripts if again or observed.waits_for(s.entry)]
 
@@ -249,7 +253,10 @@ def _run(conn: psycopg.Connection[Any], script: Script, *, anew: bool) -> Outcom
         elif error.sqlstate in ALREADY_THERE and not error.hint and anew:
             error.hint = "the files of the project make it twice: take one of the two out"
         elif error.sqlstate in ALREADY_THERE and not error.hint:
-            error.hint = "`inv db.setup` builds the database anew beside this one, `inv db.reset` empties it first"
+            error.hint = either(
+                Command("db.setup", "--force", when="to build the database anew beside this one"),
+                Command("db.reset", when="to empty it first"),
+            )
         raise
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..columns import harmless, padded, width
 from ..errors import UsageError
+from ..hints import inv
 from ..reading import path_of
 from .connection import connect, server_error
 from .faults import Batch, Diagnosis, sql_error
@@ -75,13 +76,15 @@ def read_statement(settings: Settings, text: str, path: str) -> SqlFile:
     if bool(text) == bool(path):
         raise UsageError(
             "db.query wants one statement, as text or as --file",
-            hint="for example `inv db.query 'select * from users'`",
+            hint=f"for example {inv('db.query', 'select * from users')}",
         )
     file = read_sql(path_of(path), settings.root) if path else SqlFile("query", text.encode())
     found = list(itertools.islice(statements(file.text), 1000))
     if len(found) != 1 or found[0].kind != "sql" or found[0].words[:1] == ("copy",):
         what = f"{len(found)} statements" if len(found) != 1 else " ".join(found[0].words[:1])
-        raise UsageError(f"{file.name}: {what}, wanted one query", hint="`inv db.connect` takes all that psql takes")
+        raise UsageError(
+            f"{file.name}: {what}, wanted one query", hint=f"{inv('db.connect')} takes all that psql takes"
+        )
     return file
 
 

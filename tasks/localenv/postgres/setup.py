@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from .. import guard
 from ..ages import ago
 from ..errors import ConfirmationNeeded, LocalEnvError
+from ..hints import Command, inv
 from . import databases, ledger, load
 from .connection import connect, server_errors
 from .databases import Session, beside, ended_sentence
@@ -38,7 +39,9 @@ class Decision:
         if self.command:
             raise ConfirmationNeeded(
                 f"database {name} is {self.reason}",
-                hint=f"run `{self.command}`: it builds the new one beside the old one, and `inv db.undo` goes back",
+                hint=Command.of(
+                    self.command, when=f": it builds the new one beside the old one, and {inv('db.undo')} goes back"
+                ),
             )
 
 
@@ -129,14 +132,17 @@ def undo(settings: Settings) -> str:
         ended = databases.rename(conn, settings.postgres, pairs)
     made = ledger.observe(settings.postgres)
     age = f", made {ago(min(row.age_s for row in made.applied))}" if made.applied else ""
-    back = "; `inv db.undo` again swaps them back" if was_there else ""
+    back = f"; {inv('db.undo')} again swaps them back" if was_there else ""
     return f"{name} is the database of before{age}{back}{ended_sentence(ended)}"
 
 
 def _require_kept(conn: psycopg.Connection[Any], name: str) -> str:
     kept = beside(name, "undo")
     if not databases.exists(conn, kept):
-        raise LocalEnvError(f"there is no database {kept}, so nothing to go back to", hint="run `inv db.setup`")
+        raise LocalEnvError(
+            f"there is no database {kept}, so nothing to go back to",
+            hint=Command("snapshot.list", when="to see what else there is"),
+        )
     return kept
 
 
@@ -148,7 +154,9 @@ def drop(settings: Settings) -> str:
             return f"there is no {name}"
         ended = databases.drop(conn, name)
         kept = databases.exists(conn, beside(name, "undo"))
-    return f"dropped {name}{ended_sentence(ended)}" + ("; `inv db.undo` brings back the one before it" if kept else "")
+    return f"dropped {name}{ended_sentence(ended)}" + (
+        f"; {inv('db.undo')} brings back the one before it" if kept else ""
+    )
 
 
 def read_sessions(settings: Settings, *, kill: bool = False) -> list[Session]:
@@ -173,7 +181,7 @@ def _build(settings: Settings, scripts: Sequence[Script], observed: Observed, sa
             pairs.insert(0, (kept, gone))
         ended = databases.rename(conn, settings.postgres, [*pairs, (new, name)])
         databases.drop(conn, gone)
-    old = "; the old one is kept, `inv db.undo` brings it back" if keeps_old else ""
+    old = f"; the old one is kept, {inv('db.undo')} brings it back" if keeps_old else ""
     return f"{name} made from {done}{old}{ended_sentence(ended)}"
 
 

@@ -9,12 +9,12 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ServiceFailed
+from ..hints import RESTART
 from ..waiting import hang_up, waiting
 
 if TYPE_CHECKING:
     import psycopg
 
-HINT = "run `inv env.restart`, then the same command again"
 LOOKS_FIRST = "run the same command again: it looks first and does what is missing"
 
 
@@ -42,7 +42,7 @@ def connection_class() -> type[psycopg.Connection[tuple[Any, ...]]]:
                     return super().wait(gen, *arguments, **keywords)
                 except psycopg.OperationalError as error:
                     if wait.is_over:
-                        raise wait.error(HINT) from error
+                        raise wait.error(RESTART) from error
                     raise
 
         def commit(self) -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from ..errors import LocalEnvError, ServiceFailed, TimedOut, UsageError
+from ..hints import inv
 from ..variables import checked
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 DEADLINE_S = 5.0
 LONGEST_ANSWER_BYTES = 200
-GIVE_IT = "give it: `inv rds.update-sg-rule --address A`"
+GIVE_IT = f"give it: {inv('rds.update-sg-rule', '--address', 'A')}"
 CARRIER = ipaddress.ip_network("100.64.0.0/10")
 
 

@@ -9,6 +9,7 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 from ..errors import LocalEnvError
+from ..hints import Command
 from ..parallel import side_by_side
 from ..wire import Api, AwsApi, pages
 from .address import PublicAddress, find_address
@@ -24,7 +25,7 @@ ANSWERS = (
 """Amazon RDS user guide, "Viewing DB instance status": the states in which it takes connections."""
 
 STOPPED = ("stopped", "stopping")
-UPDATE = "run `inv rds.update-sg-rule`"
+UPDATE = Command("rds.update-sg-rule")
 
 
 @dataclass(frozen=True)

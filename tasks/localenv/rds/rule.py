@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..errors import LocalEnvError, UsageError
+from ..hints import Command
 from ..wire import Api, AwsApi, AwsError
 
 if TYPE_CHECKING:
@@ -111,7 +112,9 @@ def require_ids(settings: Settings) -> tuple[str, str]:
     if not group:
         raise UsageError(
             "DB_SG_ID is not set: the security group of the database",
-            hint=f"`inv rds.status` shows the group of each database in {settings.region}; set its id in .env",
+            hint=Command(
+                "rds.status", when=f"to see the group of each database in {settings.region}; set its id in .env"
+            ),
         )
     if not rule:
         raise UsageError(

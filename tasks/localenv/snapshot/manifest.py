@@ -13,6 +13,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 from ..errors import UsageError
+from ..hints import inv
 from ..postgres.properties import Properties
 from ..reading import json_of
 
@@ -160,9 +161,11 @@ def read_manifest(text: str | bytes, shown: str) -> Manifest:
 def checked_name(name: str) -> str:
     """Give a name back that a snapshot may have. Raises UsageError."""
     if not name:
-        raise UsageError("a snapshot needs a name", hint="say it behind the command: `inv snapshot.save seeded`")
+        raise UsageError("a snapshot needs a name", hint=f"say it behind the command: {inv('snapshot.save', 'seeded')}")
     if name.startswith("-"):
-        raise UsageError(f"{name!r} stands where the name is wanted", hint="`inv --help snapshot.save` shows the usage")
+        raise UsageError(
+            f"{name!r} stands where the name is wanted", hint=f"{inv('--help', 'snapshot.save')} shows the usage"
+        )
     if not re.fullmatch(NAME, name):
         raise UsageError(
             f"{name!r} is not a name for a snapshot", hint="use 1 to 40 letters, digits, - and _, no - or _ in front"

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from .. import private
 from ..disk import disk_errors
+from ..hints import Command, either
 from ..reading import read_note as read_note_file
 from .manifest import BEFORE
 
@@ -37,8 +38,7 @@ class Note:
     @property
     def hint(self) -> str:
         """Say what to type while the stores are in between."""
-        back = f", or `{GO_BACK}` to go back" if self.may_go_back else ""
-        return f"run `{self.command}` again{back}"
+        return either(Command.of(self.command), Command.of(GO_BACK, when="to go back") if self.may_go_back else "")
 
     @property
     def sentence(self) -> str:

@@ -20,6 +20,7 @@ from .. import private
 from ..ages import ago
 from ..disk import disk_errors, no_space
 from ..errors import UsageError
+from ..hints import inv
 from ..reading import is_stream, is_there, opened
 from .archive import AGAIN, Members, members
 from .manifest import File, Manifest, read_manifest
@@ -28,6 +29,7 @@ MANIFEST = "manifest.json"
 MANIFEST_BYTES = 16 << 20
 SUFFIXES = (".tar.gz", ".tgz", ".tar")
 CHUNK = 1 << 20
+WRITES_ONE = f"save one with {inv('snapshot.save', 'NAME', '--file', 'PATH')}"
 
 
 def check_path(path: Path) -> None:
@@ -124,10 +126,10 @@ def _extract(path: Path, tar: Members, file: File, target: Path) -> None:
 def _manifest(path: Path, tar: Members) -> Manifest:
     member = tar.next()
     if member is None or member.name != MANIFEST or member.size_bytes > MANIFEST_BYTES:
-        raise UsageError(f"{path}: not a snapshot", hint="`inv snapshot.save NAME --file PATH` writes one")
+        raise UsageError(f"{path}: not a snapshot", hint=WRITES_ONE)
     manifest = read_manifest(b"".join(tar.chunks()), f"{path}: {MANIFEST}")
     if not manifest.is_portable:
-        raise UsageError(f"{path}: its database is not in it", hint="save it with `inv snapshot.save NAME --file PATH`")
+        raise UsageError(f"{path}: its database is not in it", hint=WRITES_ONE)
     return manifest
 
 

@@ -20,6 +20,7 @@ from ..dynamodb.client import connect as connect_dynamodb
 from ..dynamodb.copies import Files, Items
 from ..engines.emulator_server.inside import renamed, users_of
 from ..errors import LocalEnvError, UsageError
+from ..hints import Command, either, inv
 from ..parallel import side_by_side
 from ..postgres import contents, databases, guest, ledger, load, properties
 from ..postgres.connection import DISK_FULL, connect, disk_full, server_errors
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     from ..settings import Settings
 
 FORBIDDEN = "42501"
-NO_RIGHTS = "the SQL of a file runs as a role without special rights: restore only what `inv snapshot.save` wrote"
+NO_RIGHTS = f"the SQL of a file runs as a role without special rights: restore only what {inv('snapshot.save')} wrote"
 POOL_BYTES, POOL_VALUES = 64 << 20, 5_000_000
 
 
@@ -172,7 +173,7 @@ def _read(shelf: Shelf, name: str, file: Path | None) -> Manifest:
     if manifest.name != name:
         raise UsageError(
             f"{file} holds snapshot {manifest.name!r}, not {name!r}",
-            hint=f"run `{_command(manifest.name, file)}`",
+            hint=Command.of(_command(manifest.name, file)),
         )
     return manifest
 
@@ -223,7 +224,8 @@ def _lost(settings: Settings, source: Source) -> UsageError:
     if here != there:
         return UsageError(
             f"snapshot {source.name} was saved under the engine {there}, and {here} runs now",
-            hint=f"`inv snapshot.save {source.name} --file {source.name}.tar.gz` there writes what every engine takes",
+            hint="save it there for every engine: "
+            + inv("snapshot.save", source.name, "--file", f"{source.name}.tar.gz"),
         )
     if origin.project != settings.project_id:
         return UsageError(
@@ -233,7 +235,9 @@ def _lost(settings: Settings, source: Source) -> UsageError:
         )
     return UsageError(
         f"snapshot {source.name}: its clone is not on the server at {settings.postgres}",
-        hint=f"is that the server of CONNECTION_URL then? else `inv snapshot.delete {source.name}` removes the rest",
+        hint=either(
+            "correct CONNECTION_URL where its server is another one", Command("snapshot.delete", source.name, "--yes")
+        ),
     )
 
 

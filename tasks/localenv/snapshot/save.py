@@ -20,6 +20,7 @@ from ..dynamodb.client import connect as connect_dynamodb
 from ..dynamodb.copies import Files
 from ..engines.emulator_server.inside import users_of
 from ..errors import LocalEnvError
+from ..hints import Command
 from ..parallel import side_by_side
 from ..postgres import contents, databases, dump, properties
 from ..postgres.connection import connect
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
     from ..settings import Settings
 
 Say = Callable[[str], None]
-NOTHING = "run `inv initial-setup` first"
+NOTHING = Command("initial-setup", when="first")
 
 
 def save(settings: Settings, name: str, say: Say) -> str:

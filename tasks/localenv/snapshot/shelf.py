@@ -18,6 +18,7 @@ from .. import ownership, private
 from ..disk import disk_errors
 from ..engines import with_room
 from ..errors import LocalEnvError, UsageError
+from ..hints import Command
 from ..postgres import databases, guest
 from ..reading import is_there, read_bytes
 from .manifest import BEFORE, Manifest, checked_name, read_manifest
@@ -63,12 +64,13 @@ class Shelf:
         """Read the manifest of a snapshot. Raises UsageError where there is none of that name."""
         folder = self.place(name)
         if not is_there(folder / MANIFEST):
-            known = ", ".join(self.names())
-            raise UsageError(
-                f"there is no snapshot {name!r}",
-                hint=f"there are: {known}" if known else f"make one with `inv snapshot.save {name}`",
-            )
+            raise UsageError(f"there is no snapshot {name!r}", hint=self._way_to(name))
         return _manifest_of(folder, f"snapshot {name}")
+
+    def _way_to(self, name: str) -> str:
+        if known := ", ".join(self.names()):
+            return f"there are: {known}"
+        return "a restore makes it" if name == BEFORE else Command("snapshot.save", name, when="to make one")
 
     def place(self, name: str) -> Path:
         """Give the folder of a snapshot. `before-restore` is that of a restore that was cut short, where one was."""
@@ -119,7 +121,7 @@ class Shelf:
         if found and (name == found.source or (name == BEFORE and self.place(name) == self.before)):
             raise LocalEnvError(
                 f"`{found.command}` was cut short, and {name} is needed to complete it",
-                hint=f"run `{found.command}` first",
+                hint=Command.of(found.command, when="first"),
             )
 
     def clone_name(self, role: str) -> str:

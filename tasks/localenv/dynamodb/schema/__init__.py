@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from ...errors import ConfirmationNeeded
+from ...hints import Command
 from ...parallel import side_by_side
 from ...wire import AwsError
 from ..tables import FOLDER, TableFile, describe_index, describe_key
@@ -118,12 +119,12 @@ def refuse_replacements(works: Sequence[Work], command: str) -> None:
     """Raise ConfirmationNeeded, naming `command`, where a table cannot become what its file says in place."""
     for work in works:
         if work.half:
-            raise ConfirmationNeeded(work.half, hint=f"run `{command} --replace` to finish that")
+            raise ConfirmationNeeded(work.half, hint=Command.of(f"{command} --replace", when="to finish that"))
     lines = [str(change) for work in works if work.replaces and work.seen for change in work.seen.plan.changes]
     if lines:
         raise ConfirmationNeeded(
             f"{lines[0].removeprefix('± ')}: DynamoDB cannot change that in place",
-            hint=f"run `{command} --replace`: it makes the table anew and keeps the items",
+            hint=Command.of(f"{command} --replace", when=": it makes the table anew and keeps the items"),
             evidence=lines[1:],
         )
 
@@ -134,7 +135,7 @@ def refuse_half(client: DynamoDBClient, name: str) -> None:
     if copy and replacement.is_complete(copy):
         raise ConfirmationNeeded(
             replacement.describe_half(copy, None),
-            hint=f"run `{COMMAND} --replace` to finish that, with the --file that it had",
+            hint=Command("ddb.schema-load", "--replace", when="to finish that, with the --file that it had"),
         )
 
 

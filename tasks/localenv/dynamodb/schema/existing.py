@@ -136,7 +136,8 @@ def drop_table(client: DynamoDBClient, table: Table, deadline_s: float = DEADLIN
         client.delete_table(TableName=name)
     if not wait_for(lambda: fetch_table(client, name) is None, deadline_s):
         raise TimedOut(
-            f"table {name} is still being deleted after {deadline_s:.0f} s", hint="run `inv ddb.list-tables`"
+            f"table {name} is still being deleted after {deadline_s:.0f} s",
+            hint="wait a moment, then run the same command again",
         )
     return f"dropped {summary(table)}"
 

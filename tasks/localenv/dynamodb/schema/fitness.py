@@ -6,6 +6,7 @@ import base64
 from typing import TYPE_CHECKING, Any
 
 from ...errors import LocalEnvError
+from ...hints import inv
 from ..scan import plain, scan
 from ..tables import NO_LIMITS, Key, TableFile, TableShape
 from .contents import Item, key_digest
@@ -36,7 +37,7 @@ def refuse_losses(client: DynamoDBClient, table: Table, file: TableFile) -> None
     if lost:
         raise LocalEnvError(
             f"table {file.name} has {', '.join(lost)}, of which {file.shown} says nothing: a new table would not",
-            hint=f"say in {file.shown} what it should be; `inv ddb.describe --as-file` writes what it is",
+            hint=f"say in {file.shown} what it should be; {inv('ddb.describe', '--as-file')} writes what it is",
         )
     if table.description.get("Replicas"):
         raise LocalEnvError(

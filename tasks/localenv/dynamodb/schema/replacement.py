@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ...errors import LocalEnvError
+from ...hints import Command, inv
 from ...wire import AwsError
 from .. import items
 from ..scan import scan
@@ -103,7 +104,7 @@ class Replacement:
         if table is None and not complete:
             raise LocalEnvError(
                 describe_half(copy, table),
-                hint=f"look with `inv ddb.scan {copy.shape.name}`, then `inv ddb.drop {copy.shape.name}`",
+                hint=Command("ddb.drop", copy.shape.name, first=f"look with {inv('ddb.scan', copy.shape.name)}"),
             )
         if complete and (table is None or fixed_shape(table.shape) == fixed_shape(copy.shape)):
             return copy
@@ -119,7 +120,7 @@ class Replacement:
         if missing:
             raise LocalEnvError(
                 f"table {name} lacks {len(missing):,} items of {copy.shape.name}, its complete copy",
-                hint=f"look at both with `inv ddb.scan TABLE`, and put into {name} what it should have",
+                hint=f"look at both with {inv('ddb.scan', 'TABLE')}, and put into {name} what it should have",
             )
 
     def _copy_out(self, table: Table) -> Table:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...errors import LocalEnvError, UsageError
+from ...hints import Command, either
 from ...postgres.connection import connect, server_errors
 
 if TYPE_CHECKING:
@@ -64,7 +65,8 @@ def find_users(settings: Settings, lookup: Lookup, given: Mapping[str, str], say
             near = difflib.get_close_matches(handle, known, n=1, cutoff=0.5)
             hint = f"did you mean {near[0]!r}?" if near else "give a handle of the users table"
             raise UsageError(
-                f"{option}: {_nobody(settings, handle)}", hint=hint if known else "run `inv db.seed`: it has no users"
+                f"{option}: {_nobody(settings, handle)}",
+                hint=hint if known else Command("db.seed", when=": it has no users"),
             )
     return [found[handle] for handle in given.values()]
 
@@ -103,5 +105,8 @@ def _query(path: Path) -> bytes:
 def _way_out(handle: str, known: Iterable[str]) -> str:
     near = difflib.get_close_matches(handle, list(known), n=1, cutoff=0.5)
     if near:
-        return f"did you mean {near[0]!r}? then correct seeds/people.csv; or add the user and run `inv db.seed`"
-    return "run `inv db.seed`, or correct the handle in seeds/people.csv"
+        return either(
+            f"did you mean {near[0]!r}? then correct seeds/people.csv",
+            Command("db.seed", "--force", first="add the user"),
+        )
+    return either(Command("db.seed", "--force"), "correct the handle in seeds/people.csv")
