@@ -31,9 +31,6 @@ def http(body: object, status: str = "200 OK") -> bytes:
     return f"HTTP/1.1 {status}\r\nContent-Length: {len(text)}\r\n\r\n".encode() + text
 
 
-VERSION = http({"ApiVersion": "1.41", "Version": "20.10"})
-
-
 @pytest.fixture
 def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[Answer], DockerEndpoint]]:
     """Serve a Docker engine at a socket, with a function as the engine."""
@@ -93,8 +90,8 @@ def docker_program(tmp_path: Path) -> str:
 
 WRONG = {
     "a list": (http([]), "was answered 200 and wrongly: the answer is a list, not an object"),
-    "nothing known": (http({}), "was answered 200 and wrongly: no ApiVersion"),
-    "a number": (http({"ApiVersion": 1}), "was answered 200 and wrongly: ApiVersion is a number, not a string"),
+    "nothing known": (http({}), "was answered 200 and wrongly: no Version"),
+    "a number": (http({"Version": 1}), "was answered 200 and wrongly: Version is a number, not a string"),
     "HTML": (http(b"<html>It works!</html>"), "was answered 200 and wrongly: no JSON"),
     "empty": (http(b""), "was answered 200 and wrongly: nothing"),
     "bad UTF-8": (http(b'{"ApiVersion": "\xff"}'), "was answered 200 and wrongly: no JSON"),

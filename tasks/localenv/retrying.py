@@ -1,4 +1,4 @@
-"""What is tried again, and why that is safe: the one place that knows, for local engines and AWS alike.
+"""What is tried again, and why that is safe: for local engines here, for AWS by botocore, and judged alike.
 
 A throttled call was not performed, so any may be repeated. After a fault of the server, or a connection lost in the
 middle, nobody knows: then only calls are repeated that a second time do nothing else.
@@ -94,6 +94,8 @@ def persist(
 ) -> T:
     """Return what an attempt gives, the first or a later one. `subject` names who is asked for what.
 
+    Without patience there is one attempt, which is judged as the last one would be.
+
     Raises Refused for a refusal of the call itself and in the end for a throttled one, ServiceFailed where the server
     stays broken, or broke over what must not be sent twice.
     """
@@ -102,6 +104,8 @@ def persist(
     except (Refused, Lost) as error:
         first = error
     _refuse(first, operation, parameters, subject)
+    if not patience_s:
+        raise _given_up(first, subject, 1) from first
     patience_s = at_most(patience_s)
     end, number = time.monotonic() + patience_s, 1
     with waiting(f"{subject} ({_short(first)}), tried again and again", patience_s):
@@ -136,14 +140,18 @@ def _refuse(error: Refused | Lost, operation: str, parameters: Mapping[str, Any]
 
 def _given_up(error: Refused | Lost, subject: str, tries: int) -> LocalEnvError:
     if isinstance(error, Refused) and error.aws_code in THROTTLED:
-        error.message += f", {tries} times"
-        error.hint = "wait a minute and run the same command again, or give the table more capacity"
+        error.message += _counted(tries)
+        error.hint = error.hint or "wait a minute and run the same command again, or give the table more capacity"
         return error
     return ServiceFailed(
-        f"{_message(error, subject)}, {tries} times",
+        _message(error, subject) + _counted(tries),
         hint=either("run the same command again", LOGS),
         evidence=error.evidence,
     )
+
+
+def _counted(tries: int) -> str:
+    return f", {tries} times" if tries > 1 else ""
 
 
 def _message(error: Refused | Lost, subject: str) -> str:

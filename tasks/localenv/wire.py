@@ -12,6 +12,7 @@ import json
 import re
 import select
 from collections.abc import Iterator, Mapping
+from functools import partial
 from http.client import HTTPConnection, HTTPException, HTTPResponse
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -229,7 +230,7 @@ def _whole(answer: HTTPResponse) -> bytes:
 
 def _broken(where: str, status: int, text: bytes) -> AwsError:
     error = AwsError(where, str(status), "")
-    error.message, error.hint, error.evidence = f"{where} no JSON", RESTART, shown(text.decode(errors="replace"))
+    error.message, error.evidence = f"{where} no JSON", shown(text.decode(errors="replace"))
     return error
 
 
@@ -252,10 +253,9 @@ class AwsApi:
     def __call__(self, operation: str, /, **parameters: Any) -> dict[str, Any]:
         require_permit(self._permit, "prod", operation, parameters)
         subject = f"{self._service} {operation}"
-        with waiting(f"AWS ({subject})"):
-            return persist(
-                lambda: self._bounded(operation, subject, parameters), operation, parameters, subject=subject
-            )
+        with waiting(f"AWS ({subject})"):  # botocore tries again what may have passed, five times in all (aws.py)
+            ask = partial(self._bounded, operation, subject, parameters)
+            return persist(ask, operation, parameters, subject=subject, patience_s=0)
 
     def _bounded(self, operation: str, subject: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
         """Ask once: boto3 cannot be cut short, so a look leaves it to itself."""

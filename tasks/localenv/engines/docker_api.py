@@ -113,7 +113,7 @@ class DockerApi:
 
     def ping(self) -> None:
         """Raise EngineAway when no engine answers, PreflightFailed when this user may not ask it."""
-        self.get("/version", {"ApiVersion": str})
+        self.get("/version", {"Version": str})
 
     def containers(self, project: str) -> list[Container]:
         """List a Compose project's containers, running or not, oldest first; one-off ones are left out."""
