@@ -335,7 +335,15 @@ HEADINGS = ("SERVICE", "STATUS", "ADDRESS", "VERSION", "BEHIND IT", "SINCE", "")
 
 def _row(state: ServiceState) -> tuple[str, ...]:
     since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(state.since)) if state.since else ""
-    return state.service, state.status, state.address, state.version, state.holder, since, state.detail
+    return (
+        state.service,
+        state.status,
+        state.address,
+        state.version,
+        state.holder,
+        since,
+        _output.as_typed(state.detail),
+    )
 
 
 def _listed(states: list[ServiceState]) -> str:

@@ -14,6 +14,7 @@ from .localenv.hints import Command, either, inv
 
 if TYPE_CHECKING:
     from .localenv.check import Finding, Report
+    from .localenv.engines.service import ServiceState
     from .localenv.settings import Settings
     from .localenv.status import Newest, Status
 
@@ -104,9 +105,13 @@ def _newest_message(c: StepContext) -> Newest:
 HEADINGS = ("SERVICE", "STATUS", "ADDRESS", "VERSION", "")
 
 
+def _row(s: ServiceState) -> tuple[str, ...]:
+    return s.service, s.status, s.address, s.version, _output.as_typed(s.detail)
+
+
 def _shown(c: StepContext, found: Status) -> list[str]:
     parts = [
-        _output.table(((s.service, s.status, s.address, s.version, s.detail) for s in found.services), HEADINGS),
+        _output.table((_row(state) for state in found.services), HEADINGS),
         _output.table((vars(line).values() for line in found.lines), ("STORE", "WHAT", "HOLDS", "STATE")),
         *([f"{problem.store}: {problem.text}", f"  hint: {problem.hint}"] for problem in found.problems),
     ]
@@ -183,7 +188,7 @@ def doctor(c: StepContext, format: str = "text") -> None:
     findings = [replace(one, hint=_output.as_typed(c.step.fitting(one.hint))) for one in findings]
     rows: list[_output.Row] = []
     for f in findings:
-        rows.append((f.level, f.subject, f.text))
+        rows.append((f.level, f.subject, _output.as_typed(f.text)))
         rows += [f"{'':<16}hint: {f.hint}"] if f.hint else []
     c.step.emit([finding.as_dict() for finding in findings], lambda: _output.table(rows))
     if doctor.blocks(findings):

@@ -55,7 +55,7 @@ def test_somebody_unknown_is_an_error_at_their_header_with_the_nearest_handle(pe
         fetch_users(people, LOOKUP, [talk(BAYKO, stranger)], print)
     assert (caught.value.message, caught.value.hint) == (
         f"talk.txt:3:13: no user has the handle 'andrewbrawn' in database {people.postgres.database}",
-        "did you mean 'andrewbrown'? then correct seeds/people.csv; or add the user, then run `inv db.seed --force`",
+        "did you mean 'andrewbrown'? then correct seeds/people.csv, or add the user, then run `inv db.seed --force`",
     )
 
 

@@ -36,6 +36,7 @@ HINTS = {
 }
 """What to do about a SQLSTATE that Postgres gives no hint for."""
 DISK_FULL = "53100"
+NO_TABLE = "42P01"
 _resolved: dict[str, tuple[str, ...]] = {}
 LOCAL_HINT = either(START, DOCTOR)
 REMOTE_HINT = "check that its firewall or security group lets this address in"
@@ -177,6 +178,8 @@ def server_error(error: psycopg.Error, what: str) -> LocalEnvError:
     if error.sqlstate == DISK_FULL:
         return disk_full(f"{what}: {text}")
     hint = diagnostic.message_hint or HINTS.get(error.sqlstate, "")
+    if error.sqlstate == NO_TABLE and what.endswith(".sql"):  # one of the app's own queries
+        hint = Command("db.setup", when="to make the tables that sql/ says")
     return SqlRefused(f"{what}: {text}", hint=hint, evidence=diagnostic.message_detail or "")
 
 
