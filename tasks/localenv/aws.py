@@ -142,9 +142,9 @@ def _aws(settings: Settings, service: str) -> Any:
     from botocore.config import Config
 
     config = Config(  # type: ignore[call-arg]  # the stubs lag behind botocore 1.31
-        retries={"mode": "standard", "total_max_attempts": 5},
-        connect_timeout=5,
-        read_timeout=60,
+        retries={"mode": "standard", "total_max_attempts": 3},
+        connect_timeout=3,
+        read_timeout=20,  # with all attempts and pauses a silent AWS takes a minute and a half, told after 3 s
         ignore_configured_endpoint_urls=True,
     )
     session: Any = botocore.session.Session()
