@@ -38,6 +38,8 @@ def running() -> Iterator[None]:
         if ours:
             signal.signal(signal.SIGINT, signal.default_int_handler)
         yield
+        if ours:
+            raise Exit(code=0)  # so that a run ends by sys.exit, however it went
     except KeyboardInterrupt:
         raise Exit(code=INTERRUPTED) from None
     except (Exit, UnexpectedExit):

@@ -72,8 +72,20 @@ def flush_at_exit() -> None:
 
 
 def flushed_exit(code: object = None) -> None:
-    """Do what sys.exit does."""
+    """Do what sys.exit does, but leave at once where a thread still waits for an answer that nobody needs any more.
+
+    Python would end such threads by force, and itself by SIGABRT where that goes wrong: over a lock that one of them
+    holds, or for want of memory ("libgcc_s.so.1 must be installed for pthread_exit to work").
+    """
     flush()
+    threading = sys.modules.get("threading")
+    others = threading.enumerate()[1:] if threading else []
+    if others and all(thread.daemon for thread in others):
+        import atexit
+
+        atexit._run_exitfuncs()
+        flush()
+        os._exit(code if isinstance(code, int) else int(code is not None))
     raise SystemExit(code)
 
 

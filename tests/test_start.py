@@ -7,14 +7,14 @@ import resource
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import product
 from pathlib import Path
 
 import pytest
 
 from tasks.localenv.settings import ROOT
-from tests.environments import KEPT, Finished, environment
+from tests.environments import KEPT, Finished, environment, inv
 
 pytestmark = pytest.mark.reliability("faults")
 
@@ -26,9 +26,13 @@ LOST = "FAIL  inv  stdout cannot be written: no space left on device"
 
 
 @pytest.fixture
-def environ(tmp_path: Path) -> dict[str, str]:
+def environ(tmp_path: Path) -> Iterator[dict[str, str]]:
+    """The variables of an environment of which nothing runs, nor is anything left of what a test starts."""
     kept = {name: os.environ[name] for name in KEPT if name in os.environ}
-    return {**kept, **environment(tmp_path / "state")}
+    given = {**kept, **environment(tmp_path / "state")}
+    yield given
+    if (tmp_path / "state").exists():
+        inv("env.destroy", "--yes", environ=given)
 
 
 def run(command: list[str], environ: dict[str, str], **keywords: object) -> Finished:
@@ -139,7 +143,6 @@ def test_low_limits_of_the_process_are_told(
             continue  # Invoke does not even load, and nothing of ours is there yet
         done = run([*command, *words], environ, preexec_fn=lower)
         assert done.code in (0, 4, 5, 6), done
-    run([*command, "env.destroy", "--yes"], environ)
 
 
 @both
@@ -214,7 +217,7 @@ def test_a_fault_of_this_program_is_told_with_its_traceback(environ: dict[str, s
         capture_output=True,
         text=True,
     )
-    lines = [" ".join(line.split()) for line in done.stderr.splitlines()]
+    lines = [" ".join(line.split()) for line in done.stderr.splitlines() if not line.startswith("warn")]
     assert done.returncode == 1
     assert lines[0] == "FAIL env.status this is a fault of inv itself: KeyError: '***'"
     assert lines[1] == "| Traceback (most recent call last):"

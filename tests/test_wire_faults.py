@@ -15,9 +15,13 @@ from tasks.localenv import retrying, waiting
 from tasks.localenv.addresses import Endpoint
 from tasks.localenv.answers import OPERATIONS
 from tasks.localenv.errors import LocalEnvError, ServiceFailed, TimedOut
+from tasks.localenv.settings import read_settings
 from tasks.localenv.wire import AwsError, LocalApi
+from tests.environments import permitted
 
 pytestmark = pytest.mark.reliability("faults")
+
+PERMIT = permitted(read_settings(environ={"LOCALENV_DOTENV": "/dev/null"})).permit
 
 Serve = Callable[[socket.socket, int], None]
 """Answers one connection; its number is the second argument."""
@@ -68,7 +72,7 @@ def peer(serve: Serve, patience_s: float = 0.5) -> Iterator[tuple[LocalApi, list
         thread = threading.Thread(target=accept, daemon=True)
         thread.start()
         port = server.getsockname()[1]
-        yield LocalApi(Endpoint("127.0.0.1", port), "us-east-1", "dynamodb", patience_s=patience_s), seen
+        yield LocalApi(Endpoint("127.0.0.1", port), "us-east-1", "dynamodb", permit=PERMIT, patience_s=patience_s), seen
         server.shutdown(socket.SHUT_RDWR)
         thread.join(10)
 
@@ -325,7 +329,7 @@ def test_a_peer_that_takes_no_connection_ends_in_time_too() -> None:
         for one in waiting_in_line:
             one.setblocking(False)
             one.connect_ex(address)
-        call = LocalApi(Endpoint(*address), "us-east-1", "dynamodb")
+        call = LocalApi(Endpoint(*address), "us-east-1", "dynamodb", permit=PERMIT)
         with waiting.looking(0.3):
             error = failure(call)
         for one in waiting_in_line:
