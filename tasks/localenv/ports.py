@@ -215,10 +215,20 @@ def commands() -> dict[int, str]:
 
 def _from_proc(port: int) -> Holder:
     sockets = _listening_sockets(port)
-    for pid in (int(name) for name in os.listdir("/proc") if name.isdigit()):  # noqa: PTH208 - names, and fast
-        if any(link in sockets for link in _open_files(pid)):
+    pids = (int(name) for name in os.listdir("/proc") if name.isdigit())  # noqa: PTH208 - names, and fast
+    holders = [pid for pid in pids if any(link in sockets for link in _open_files(pid))]
+    for pid in holders:
+        if _parent(pid) not in holders:  # a child that is just being started has its parent's sockets
             return Holder(pid, _shortened(command_of(pid)))
     return Holder()
+
+
+def _parent(pid: int) -> int:
+    """Return the id of a process's parent, 0 where it is gone. Source: proc(5), /proc/PID/stat, the fourth field."""
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    except (OSError, IndexError, ValueError):
+        return 0
 
 
 def _listening_sockets(port: int) -> set[str]:
