@@ -297,8 +297,10 @@ class GraphRun:
     def _report_failure(self, name: str, error: BaseException) -> None:
         self._tell_skipped()
         if isinstance(error, LocalEnvError):
-            run = replace(self.shared, name=name, arguments=self._arguments_of(name))
-            error.hint = run.advised(error, [(node.name, node.arguments) for node in self.nodes if node.typed])
+            typed = [(node.name, node.arguments) for node in self.nodes if node.typed]
+            is_typed = name in (of for of, _ in typed)
+            run = replace(self.shared, name=name, arguments=self._arguments_of(name), typed=is_typed)
+            error.hint = run.advised(error, typed)
             self.reporter.failed(name, error)
         self.error = self.error or error
 
@@ -306,7 +308,7 @@ class GraphRun:
         return next((node.arguments for node in self.nodes if node.name == name), {})
 
     def _report_rest(self) -> None:
-        self.reporter.not_run(node.name for node in self.nodes if id(node) not in self.outcome)
+        self.reporter.not_run(n.name for n in self.nodes if self.outcome.get(id(n), "waits") == "waits")
 
     def _raise(self, error: BaseException) -> None:
         if not isinstance(error, LocalEnvError):

@@ -115,10 +115,12 @@ class Run:
 
     def advised(self, error: LocalEnvError, typed: Iterable[tuple[str, Mapping[str, Any]]] = ()) -> str:
         """Return the hint of an error as it fits this step and the tasks that were `typed`."""
-        return advised(error, self._situation(typed))
+        waits_to_be_typed = isinstance(error, ConfirmationNeeded) and not self.typed
+        return advised(error, self._situation(typed, mine=not waits_to_be_typed))
 
-    def _situation(self, typed: Iterable[tuple[str, Mapping[str, Any]]] = ()) -> Situation:
-        ran = tuple((name, tuple(words_of(given))) for name, given in [(self.name, self.arguments), *typed])
+    def _situation(self, typed: Iterable[tuple[str, Mapping[str, Any]]] = (), *, mine: bool = True) -> Situation:
+        calls = [*([(self.name, self.arguments)] if mine else []), *typed]
+        ran = tuple((name, tuple(words_of(given))) for name, given in calls)
         return Situation(ran, self.options.target, self.options.engine, _not_for_prod, self._do_all_run)
 
     def _do_all_run(self) -> bool:

@@ -79,6 +79,7 @@ def delete(settings: Settings, name: str, say: Say) -> str:
     """Remove a snapshot: its files, its clone, and clones of that name that lost their files."""
     shelf = Shelf(settings)
     tidy(settings, shelf, say)
+    shelf.require_free(name)
     if name in shelf.names():
         shelf.remove(shelf.folder / name)
     with databases.maintenance(settings.postgres) as conn:
