@@ -86,7 +86,7 @@ def _plant(settings: Settings) -> None:
 @pytest.mark.parametrize("name", TASKS)
 def test_no_stored_value_gets_through(name: str, evil: dict[str, str]) -> None:
     words = [name, *WORDS.get(name, [])]
-    if not TASKS[name].reads or name in ("initial-setup", "db.connect"):
+    if not TASKS[name].effect.reads or name in ("initial-setup", "db.connect"):
         words = [*(word for word in words if word != "--yes"), "--plan"]
     assert_clean(inv(*words, environ=evil))
 

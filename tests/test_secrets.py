@@ -27,6 +27,7 @@ OPEN = f"postgresql://postgres:{PASSWORD}@localhost:5432/cruddur"
 CLOSED = "postgresql://postgres:{}@localhost:{}/cruddur"
 PLANTED = {
     "PROD_CONNECTION_URL": f"postgresql://postgres:{quote(PASSWORD, safe='')}@127.0.0.1:1/cruddur?sslmode=disable",
+    "PROD_READ_CONNECTION_URL": f"postgresql://reader:{quote(PASSWORD, safe='')}@127.0.0.1:1/cruddur",
     "AWS_ACCESS_KEY_ID": "AKIAEXAMPLE",
     "AWS_SECRET_ACCESS_KEY": f"secret-{PIECES[0]}",
     "AWS_SESSION_TOKEN": f"token+{PIECES[1]}/{PIECES[2]}",
@@ -148,7 +149,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]
 def test_no_secret_is_shown_or_kept_where_everything_works(running: dict[str, str], tmp_path: Path) -> None:
     for words in (["snapshot.save", "one"], ["snapshot.save", "two", "--file", str(tmp_path / "two.tar")]):
         assert leaks(inv(*words, environ=running).stderr) == []
-    quiet = [name for name in TASKS if TASKS[name].reads and name not in PRINTS_THEM]
+    quiet = [name for name in TASKS if TASKS[name].effect.reads and name not in PRINTS_THEM]
     for name in quiet:
         seen = watched(*words_of(name), environ=running)
         assert (name, leaks(seen.text), leaks("\n".join(seen.processes))) == (name, [], [])

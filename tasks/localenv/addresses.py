@@ -190,8 +190,6 @@ def parse_checkip_url(text: str) -> str:
     parts, _ = _split(text, "a URL")
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise UsageError("not a URL such as https://checkip.amazonaws.com")
-    if "@" in parts.netloc:
-        raise UsageError("a user or password in this URL is not used", hint="leave it out")
     if parts.scheme == "http":
         try:
             loopback_host(parts.hostname)
