@@ -18,7 +18,7 @@ import pytest
 from tasks.localenv import engines, shell
 from tasks.localenv.engines.pg_dump import dump_command
 from tasks.localenv.postgres import contents, databases, guest
-from tasks.localenv.postgres.connection import connect
+from tasks.localenv.postgres.connection import client_environment, connect
 from tasks.localenv.postgres.runner import run_file
 from tasks.localenv.postgres.sqlfile import read_sql
 from tasks.localenv.settings import ROOT, Settings, read_settings
@@ -129,7 +129,7 @@ def dumped(settings: Settings, *options: str) -> str:
     """Write the database out with owners and rights, without what is random in a dump."""
     done = shell.run(
         [*dump_command(settings), *options],
-        env={"PATH": "/usr/bin:/bin", "PGPASSWORD": settings.postgres.password},
+        env=client_environment(settings.postgres),
     )
     assert done.code == 0, done.stderr
     return re.sub(r"(?m)^\\(un)?restrict .*$", "", done.stdout)

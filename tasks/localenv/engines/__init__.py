@@ -135,7 +135,7 @@ def down(settings: Settings, say: Say, *, lose: bool = False) -> None:
         _stop(settings, say, lose=lose)
         forget_choice(settings.state_dir)
     lost = emulator.unclean_end(settings)
-    if lost and not lose and not was_unclean:
+    if lost and not lose and not was_unclean and emulator.could_unmark(settings):
         raise LocalEnvError(f"the AWS emulator: {lost}", hint=LOST)
 
 

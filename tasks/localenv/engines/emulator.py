@@ -199,6 +199,11 @@ def unclean_end(settings: Settings) -> str:
     return f"it was ended before it could save; what was written since {clock} is lost"
 
 
+def could_unmark(settings: Settings) -> bool:
+    """Return whether an emulator that saved all could say so: on a disk that is read-only it leaves its mark."""
+    return os.access(data_folder(settings), os.W_OK)
+
+
 def find_unsaved(settings: Settings) -> saved.Unsaved | None:
     """Return what would be lost with the running emulator: what is in its memory alone and cannot be saved now.
 
