@@ -7,6 +7,7 @@ database: into a copy, into a dump, away with a drop.
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -223,8 +224,8 @@ def remake(conn: psycopg.Connection[Any], project_id: str, *, is_ours: bool) -> 
         if is_empty
         else conn.execute(
             "SELECT step::text, left(path::text, 1000), left(sha256::text, 64), left(inputs::text, 64), objects::int,"
-            " left(tool_version::text, 100), applied_at::timestamptz FROM localenv.applied"
-            " ORDER BY applied_at LIMIT 1000"
+            " left(tool_version::text, 100), applied_at::timestamptz, left((to_jsonb(a) -> 'filled')::text, 100000)"
+            " FROM localenv.applied AS a ORDER BY applied_at LIMIT 1000"
         ).fetchall()
     )
     made = (
@@ -239,7 +240,19 @@ def remake(conn: psycopg.Connection[Any], project_id: str, *, is_ours: bool) -> 
     if made:
         conn.execute("UPDATE localenv.marker SET made_at = %s", made)
     with conn.cursor() as cursor:
-        cursor.executemany("INSERT INTO localenv.applied VALUES (%s, %s, %s, %s, %s, %s, %s)", rows)
+        cursor.executemany(
+            "INSERT INTO localenv.applied VALUES (%s, %s, %s, %s, %s, %s, %s, %s)",
+            [(*row, _names(filled)) for *row, filled in rows],
+        )
+
+
+def _names(text: str | None) -> list[str]:
+    """Read what should be a list of names, as JSON; of anything else nothing is left."""
+    try:
+        found = json.loads(text or "[]")
+    except ValueError:
+        return []
+    return [name for name in found if isinstance(name, str)] if isinstance(found, list) else []
 
 
 def prepare(conn: psycopg.Connection[Any], project_id: str) -> None:
