@@ -146,17 +146,6 @@ class Run:
             hint = Command(self.name, *words_of({**self.arguments, "yes": True}))
             raise ConfirmationNeeded("nothing was changed: the answer was not yes", hint=hint)
 
-    def _words_but(self, left_out: str) -> str:
-        """Give the arguments as they are typed, one of them left out."""
-        given = {**self.arguments, **({} if self.options.target == "local" else {"target": self.options.target})}
-        words = []
-        for name, value in given.items():
-            if value and name != left_out:
-                values = value if isinstance(value, list) else [value]
-                flag = f"--{name.strip('_').replace('_', '-')}"
-                words += [flag if one is True else f"{flag} {shlex.quote(str(one))}" for one in values]
-        return "".join(f" {word}" for word in words)
-
     def writable_database(self, confirm: str = "", *, yes: bool = False) -> Settings:
         """Return settings that open the stores for writing, once the guard has let this step change the database.
 
