@@ -7,7 +7,6 @@ import hashlib
 import io
 import json
 import os
-import resource
 import subprocess
 import sys
 import tarfile
@@ -29,28 +28,30 @@ class Measured:
     peak_bytes: int
 
 
+MEASURE = """
+import resource, subprocess, sys
+limit = int(sys.argv[1])
+if limit:
+    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+code = subprocess.call(sys.argv[2:], stderr=subprocess.STDOUT)
+print(code, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss, file=sys.stderr)
+"""
+"""A small process between: Linux counts the memory of the process that forks to the one that it becomes."""
+
+
 def measured(*words: str, environ: dict[str, str], stdin: Any = subprocess.DEVNULL, at_most: int = 0) -> Measured:
     """Run `inv` in a process of its own and measure it; `at_most` is the most address space that it gets."""
-
-    def limit() -> None:
-        if at_most:
-            resource.setrlimit(resource.RLIMIT_AS, (at_most, at_most))
-
-    process = subprocess.Popen(
-        [sys.executable, "-m", "invoke", "--search-root", str(ROOT), *words],
+    command = [sys.executable, "-m", "invoke", "--search-root", str(ROOT), *words]
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", MEASURE, str(at_most), *command],
         env={**{name: os.environ[name] for name in KEPT if name in os.environ}, "NO_COLOR": "1", **environ},
         stdin=stdin,
         stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        preexec_fn=limit,
+        stderr=subprocess.PIPE,
+        check=True,
     )
-    assert process.stdout
-    output = process.stdout.read().decode()
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    process.stdout.close()
-    unit = 1 if sys.platform == "darwin" else 1024
-    return Measured(process.returncode, output, usage.ru_maxrss * unit)
+    code, peak = map(int, done.stderr.split())
+    return Measured(code, done.stdout.decode(), peak * (1 if sys.platform == "darwin" else 1024))
 
 
 def refused(done: Measured, *said: str, code: int = 2) -> None:

@@ -27,6 +27,7 @@ from .typed import (
     check_size,
     cut,
     from_plain,
+    is_typed,
     read_item,
     told,
     value_bytes,
@@ -87,7 +88,7 @@ def _item_of(data: Any, keys: Keys) -> Item:
         if stranger in data and keys.key and hash_key not in data:
             raise Misfit(steps, "a change of an incremental export, and no item", hint="use a full export")
     need_keys(data, keys, steps)
-    if not steps and not isinstance(data.get(hash_key), dict):
+    if not steps and not (isinstance(data.get(hash_key), dict) if keys.key else all(map(is_typed, data.values()))):
         data = {name: from_plain(value) for name, value in data.items()}
     return checked_item(data, keys, steps)
 
