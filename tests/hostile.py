@@ -46,8 +46,7 @@ def measured(*words: str, environ: dict[str, str], stdin: Any = subprocess.DEVNU
         [sys.executable, "-I", "-S", "-c", MEASURE, str(at_most), *command],
         env={**{name: os.environ[name] for name in KEPT if name in os.environ}, "NO_COLOR": "1", **environ},
         stdin=stdin,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        capture_output=True,
         check=True,
     )
     code, peak = map(int, done.stderr.split())
