@@ -14,9 +14,9 @@ import threading
 from io import TextIOWrapper
 from typing import Any
 
-from .localenv.columns import harmless_lines
-from .localenv.disk import lost_output
-from .localenv.masking import masked
+from .localenv.machine.columns import harmless_lines
+from .localenv.machine.disk import lost_output
+from .localenv.machine.masking import masked
 
 ESCAPING = "localenv-escaping"
 CHUNK = 8192

@@ -25,7 +25,7 @@ from ._run import Options, Run
 from ._running import running
 from .localenv.errors import INTERRUPTED, LocalEnvError, UsageError
 from .localenv.lock import ProjectLock, command_line
-from .localenv.waiting import speaking
+from .localenv.machine.waiting import speaking
 
 
 class GraphExecutor(Executor):
@@ -56,7 +56,7 @@ class GraphExecutor(Executor):
 
 
 def _understood(error: BaseException) -> LocalEnvError:
-    from .localenv.uncaught import understood
+    from .localenv.machine.uncaught import understood
 
     return understood(error)
 

@@ -16,10 +16,10 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from ._door import defused, write_bytes, write_json, write_own
-from .localenv.columns import harmless, harmless_lines, padded, width
 from .localenv.errors import LocalEnvError
 from .localenv.hints import commands_of
-from .localenv.masking import masked
+from .localenv.machine.columns import harmless, harmless_lines, padded, width
+from .localenv.machine.masking import masked
 
 _printed = 0
 COLOURS = {"ok": "32", "skip": "2", "run": "36", "FAIL": "31", "warn": "33"}

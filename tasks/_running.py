@@ -53,7 +53,7 @@ def running() -> Iterator[None]:
 
 def tell(error: BaseException) -> int:
     """Write what happened to stderr and return the exit code for it."""
-    from .localenv.uncaught import understood
+    from .localenv.machine.uncaught import understood
 
     known = understood(error)
     Reporter(len("inv")).failed("inv", known)

@@ -147,7 +147,7 @@ def _told_alone(error: BaseException) -> bytes:
         import traceback
 
         text = "".join(traceback.format_exception(type(error), error, error.__traceback__))
-        masking = os.path.join(os.path.dirname(os.path.abspath(__file__)), "localenv", "masking.py")  # noqa: PTH100, PTH118, PTH120
+        masking = os.path.join(os.path.dirname(os.path.abspath(__file__)), "localenv", "machine", "masking.py")  # noqa: PTH100, PTH118, PTH120
         text = runpy.run_path(masking)["masked"](text)
     except Exception:  # noqa: BLE001 - the standard library does not load either
         return NO_ROOM

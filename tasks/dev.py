@@ -27,7 +27,7 @@ LINTERS = (
 @task(name="test", auto_shortflags=False, help={"only": "tests whose name matches this, as for pytest -k"})
 def run_tests(c: Context, only: str = "") -> None:
     """Run the tests; pytest's own options follow --."""
-    from .localenv import shell
+    from .localenv.machine import shell
 
     _require("pytest")
     words = shlex.split(c.remainder or "")
@@ -40,7 +40,7 @@ def run_tests(c: Context, only: str = "") -> None:
 @task(auto_shortflags=False)
 def lint(c: Context) -> None:
     """Check style, format and types, and the shell scripts."""
-    from .localenv import shell
+    from .localenv.machine import shell
 
     _require("ruff", "mypy")
     commands: list[list[str]] = [[sys.executable, "-m", *words] for words in LINTERS]

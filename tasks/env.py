@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 from . import _output
 from ._graph import DESTROYS, READS, WRITES, Exit, StepContext, step
 from ._words import word_step
-from .localenv.columns import without_sequences
 from .localenv.hints import Command, inv
+from .localenv.machine.columns import without_sequences
 
 if TYPE_CHECKING:
     from .localenv.engines.service import LogLine, ServiceName, ServiceState
@@ -300,7 +300,7 @@ CHECKOUT_HEADINGS = ("CHECKOUT", "ENGINE", "STATE", "PORTS", "DATA", "CREATED", 
 
 
 def _checkout_row(one: Neighbour) -> tuple[str, ...]:
-    from .localenv.ages import ago
+    from .localenv.machine.ages import ago
 
     created, used = (ago(time.time() - when) if when else "" for when in (one.created, one.used))
     ports, size = " ".join(map(str, one.ports.values())), f"{one.size_bytes / 1024**2:.0f} MB"

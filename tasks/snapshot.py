@@ -70,8 +70,8 @@ def _replaced(c: StepContext) -> list[str]:
 
 
 def _replaced_snapshot(c: StepContext, name: str) -> list[str]:
-    from .localenv.ages import ago
     from .localenv.errors import UsageError
+    from .localenv.machine.ages import ago
     from .localenv.snapshot.shelf import Shelf
 
     shelf = Shelf(c.step.settings)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tasks.localenv import guard
-from tasks.localenv.ports import find_free
+from tasks.localenv.machine.ports import find_free
 from tasks.localenv.settings import ROOT, Settings
 
 KEPT = ("PATH", "HOME", "PYTHONPATH")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tasks.localenv.ages import ago
+from tasks.localenv.machine.ages import ago
 
 
 @pytest.mark.parametrize(

@@ -18,8 +18,8 @@ import pytest
 from tasks.localenv import checkouts, engines
 from tasks.localenv.engines import claims
 from tasks.localenv.kept import keep_ports, kept_ports
+from tasks.localenv.machine.ports import Holder, find_free
 from tasks.localenv.neighbours import survey
-from tasks.localenv.ports import Holder, find_free
 from tasks.localenv.settings import ROOT, Settings, read_settings
 from tasks.localenv.variables import PORT_VARIABLES
 from tests.environments import KEPT, PATIENCE_S, environment, inv, reachable

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tasks.localenv.columns import aligned, cut, harmless, padded, width, wrapped
+from tasks.localenv.machine.columns import aligned, cut, harmless, padded, width, wrapped
 
 
 @pytest.mark.parametrize(

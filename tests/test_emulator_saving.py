@@ -24,8 +24,8 @@ from tasks.localenv.engines.emulator import Emulator, address, find_unsaved, unc
 from tasks.localenv.engines.emulator_server.saving import write_whole
 from tasks.localenv.engines.service import Deadline
 from tasks.localenv.errors import ConfirmationNeeded, PreflightFailed, ServiceFailed
-from tasks.localenv.parallel import side_by_side
-from tasks.localenv.ports import find_free
+from tasks.localenv.machine.parallel import side_by_side
+from tasks.localenv.machine.ports import find_free
 from tasks.localenv.settings import Settings, read_settings
 from tasks.localenv.wire import api
 from tests.environments import Finished, environment, inv, permitted, reachable

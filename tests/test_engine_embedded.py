@@ -18,7 +18,7 @@ from tasks.localenv import engines
 from tasks.localenv.aws import client
 from tasks.localenv.engines.postgres_home import OUTSIDE, find_home
 from tasks.localenv.errors import ConfirmationNeeded, LocalEnvError, PreflightFailed, ServiceFailed, TimedOut
-from tasks.localenv.ports import find_free
+from tasks.localenv.machine.ports import find_free
 from tasks.localenv.postgres.connection import connect
 from tasks.localenv.settings import Settings, read_settings
 from tests.environments import environment, permitted, reachable, wait_until

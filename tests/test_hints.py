@@ -24,7 +24,7 @@ from invoke.parser import ParserContext
 from tasks import _graph, ns
 from tasks._advice import Situation, advised, fitting
 from tasks.ddb.stream import _given_up as given_up
-from tasks.localenv import engines, uncaught
+from tasks.localenv import engines
 from tasks.localenv.cognito import sync
 from tasks.localenv.cognito.matching import Match
 from tasks.localenv.cognito.users import Pool, find_pool
@@ -34,6 +34,7 @@ from tasks.localenv.dynamodb.scan import scan
 from tasks.localenv.engines import docker_messages, docker_postgres, embedded_postgres, emulator
 from tasks.localenv.errors import LocalEnvError, ServiceFailed, UsageError
 from tasks.localenv.hints import RESTART, START, Command, commands_of, either
+from tasks.localenv.machine import uncaught
 from tasks.localenv.postgres import connection, databases, faults
 from tasks.localenv.postgres.connection import connect
 from tasks.localenv.rds import instances
@@ -268,7 +269,7 @@ SHOWN: dict[str, Callable[[], str] | str] = {
     "tasks/ddb/stream:_given_up: ddb.stream --once": lambda: made(given_up({"g": "no row"}, "one")),
     "tasks/localenv/cognito/sync:_refuse_nobody: db.seed --force": lambda: of_nobody(),
     "tasks/localenv/rds/instances:UPDATE: rds.update-sg-rule": lambda: instances.UPDATE,
-    "tasks/localenv/uncaught:_of_library: status": lambda: made(uncaught.understood(ConnectionResetError())),
+    "tasks/localenv/machine/uncaught:_of_library: status": lambda: made(uncaught.understood(ConnectionResetError())),
     "tasks/localenv/engines/docker_messages:RULES: env.up": lambda: made(
         docker_messages.explain(["Cannot connect to the Docker daemon"])
     ),
@@ -279,7 +280,7 @@ SHOWN: dict[str, Callable[[], str] | str] = {
     "tasks/localenv/snapshot/restore:_read: …": "tests/test_snapshot_commands.py",
     "tasks/localenv/saved:require_saved: check": "tests/test_emulator_saving.py",
     "tasks/localenv/engines/emulator:require_saved: env.down --yes": "tests/test_emulator_saving.py",
-    "tasks/localenv/waiting:error: env.up": "tests/test_paused.py",
+    "tasks/localenv/machine/waiting:error: env.up": "tests/test_paused.py",
     "tasks/localenv/rds/rule:require_ids: rds.status": "tests/test_rds.py",
     "tasks/localenv/audit/report:_describe: ddb.list-tables --target prod": "tests/test_ddb_audit.py",
     "tasks/_run:_writable_production: … --target prod --confirm …": "tests/test_ddb_prod.py",

@@ -15,8 +15,9 @@ from typing import Any
 
 import pytest
 
-from tasks.localenv import engines, shell
+from tasks.localenv import engines
 from tasks.localenv.engines.pg_dump import dump_command
+from tasks.localenv.machine import shell
 from tasks.localenv.postgres import contents, databases, guest
 from tasks.localenv.postgres.connection import client_environment, connect
 from tasks.localenv.postgres.runner import run_file

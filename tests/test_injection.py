@@ -16,7 +16,7 @@ import pytest
 from tasks import _output
 from tasks._output import annotation
 from tasks.localenv.aws import client
-from tasks.localenv.columns import harmless, harmless_lines, without_sequences
+from tasks.localenv.machine.columns import harmless, harmless_lines, without_sequences
 from tasks.localenv.postgres.connection import connect
 from tasks.localenv.settings import Settings, read_settings
 from tests.environments import Finished, environment, inv, permitted, reachable

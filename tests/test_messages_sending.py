@@ -21,7 +21,7 @@ from tasks.localenv.dynamodb.client import connect
 from tasks.localenv.dynamodb.scan import scan
 from tasks.localenv.dynamodb.schema import apply_tables
 from tasks.localenv.dynamodb.tables import read_tables
-from tasks.localenv.parallel import side_by_side
+from tasks.localenv.machine.parallel import side_by_side
 from tasks.localenv.settings import Settings
 from tasks.localenv.wire import AwsError
 from tests.chats import (

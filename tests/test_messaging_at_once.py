@@ -19,7 +19,7 @@ from tasks.localenv.dynamodb.client import connect
 from tasks.localenv.dynamodb.scan import scan
 from tasks.localenv.dynamodb.schema import apply_tables
 from tasks.localenv.dynamodb.tables import read_tables
-from tasks.localenv.parallel import side_by_side
+from tasks.localenv.machine.parallel import side_by_side
 from tasks.localenv.settings import Settings
 from tests.chats import ANDREW, BAYKO, GROUP, LONDO, dump, make_seed, plant, send
 from tests.environments import PATIENCE_S

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tasks.localenv.parallel import side_by_side
+from tasks.localenv.machine.parallel import side_by_side
 from tests.environments import PATIENCE_S
 
 

@@ -12,9 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from tasks.localenv import engines, waiting
+from tasks.localenv import engines
 from tasks.localenv.errors import LocalEnvError, TimedOut
-from tasks.localenv.ports import paused_among
+from tasks.localenv.machine import waiting
+from tasks.localenv.machine.ports import paused_among
 from tasks.localenv.postgres.connection import connect
 from tasks.localenv.settings import Settings, read_settings
 from tests.environments import Finished, environment, inv, permitted, reachable

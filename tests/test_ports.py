@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import pytest
 
 from tasks.localenv.errors import PreflightFailed
-from tasks.localenv.ports import Holder, command_of, find_free, find_holder, is_free, require_free
+from tasks.localenv.machine.ports import Holder, command_of, find_free, find_holder, is_free, require_free
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from tasks.localenv.errors import LocalEnvError, PreflightFailed, ServiceFailed, TimedOut
-from tasks.localenv.ports import find_free
+from tasks.localenv.machine.ports import find_free
 from tasks.localenv.postgres import connection, prompt
 from tasks.localenv.postgres.connection import DatabaseMissing, connect
 from tasks.localenv.settings import Settings

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tasks.localenv import shell
 from tasks.localenv.errors import PreflightFailed, TimedOut
+from tasks.localenv.machine import shell
 
 
 def test_a_program_that_is_missing_is_named() -> None:

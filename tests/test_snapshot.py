@@ -21,7 +21,7 @@ from tasks.localenv.dynamodb.client import connect as connect_dynamodb
 from tasks.localenv.dynamodb.scan import scan
 from tasks.localenv.dynamodb.schema.definition import definition_of
 from tasks.localenv.errors import LocalEnvError, UsageError
-from tasks.localenv.ports import find_free
+from tasks.localenv.machine.ports import find_free
 from tasks.localenv.postgres import databases, ledger, properties
 from tasks.localenv.postgres.connection import connect
 from tasks.localenv.settings import Settings

@@ -14,7 +14,7 @@ from ddb import messages
 from tasks.localenv import status
 from tasks.localenv.cognito.users import find_pool
 from tasks.localenv.dynamodb.client import connect as dynamodb
-from tasks.localenv.ports import find_free
+from tasks.localenv.machine.ports import find_free
 from tasks.localenv.postgres.connection import connect
 from tasks.localenv.settings import Settings
 from tasks.localenv.status import Line, Problem, Status

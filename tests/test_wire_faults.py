@@ -11,10 +11,10 @@ from contextlib import contextmanager, suppress
 
 import pytest
 
-from tasks.localenv import retrying, waiting
 from tasks.localenv.addresses import Endpoint
-from tasks.localenv.answers import OPERATIONS
 from tasks.localenv.errors import LocalEnvError, ServiceFailed, TimedOut
+from tasks.localenv.machine import retrying, waiting
+from tasks.localenv.machine.answers import OPERATIONS
 from tasks.localenv.settings import read_settings
 from tasks.localenv.wire import AwsError, LocalApi
 from tests.environments import permitted
@@ -357,7 +357,7 @@ def test_a_wait_without_a_deadline_says_how_it_ends(monkeypatch: pytest.MonkeyPa
 
 
 def test_the_voice_of_a_step_is_heard_in_its_threads(monkeypatch: pytest.MonkeyPatch) -> None:
-    from tasks.localenv.parallel import side_by_side
+    from tasks.localenv.machine.parallel import side_by_side
 
     monkeypatch.setattr(waiting, "SAY_AFTER_S", 0.0)
     said: list[str] = []

@@ -123,7 +123,7 @@ def list_conversations(c: StepContext, as_: str = "", limit: int = 20, before: s
     """List a user's conversations, the newest first."""
     from ddb import messages
 
-    from ..localenv.columns import cut
+    from ..localenv.machine.columns import cut
 
     older_than = _time(before)
     _check_limit(limit)
@@ -224,7 +224,7 @@ def send_message(
 
     from ..localenv.dynamodb.client import connect
     from ..localenv.errors import TimedOut
-    from ..localenv.waiting import waiting
+    from ..localenv.machine.waiting import waiting
 
     _check_way(to, group, "--to")
     c.step.format  # noqa: B018 - a wrong one is said before anything is sent
@@ -325,7 +325,7 @@ def _text(given: str) -> str:
 @functools.cache
 def _stdin() -> bytes:
     """Read stdin, once for the check of the arguments and for the body. Raises UsageError for more than fits a note."""
-    from ..localenv.reading import NOTE_BYTES, read_stream
+    from ..localenv.machine.reading import NOTE_BYTES, read_stream
 
     return read_stream(sys.stdin.buffer, "stdin", at_most=NOTE_BYTES)
 
@@ -367,7 +367,7 @@ def _show(
     older: list[str],
 ) -> None:
     """Print a page: a line an item, or more for a long text; then what it cost. The next page's command goes beside."""
-    from ..localenv.columns import aligned
+    from ..localenv.machine.columns import aligned
 
     limit = c.step.arguments["limit"]
     target = [] if c.step.settings.is_local else ["--target", "prod"]

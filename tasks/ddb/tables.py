@@ -24,7 +24,7 @@ TABLE = "name of the table (default: the one of DDB_MESSAGE_TABLE)"
 
 def files_of(c: StepContext) -> list[TableFile]:
     from ..localenv.dynamodb.tables import read_tables
-    from ..localenv.reading import is_stream, path_of
+    from ..localenv.machine.reading import is_stream, path_of
 
     given = c.step.arguments.get("file", "")
     path = path_of("/dev/stdin" if given == "-" else given)

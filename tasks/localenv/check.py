@@ -19,7 +19,7 @@ from .dynamodb import schema
 from .dynamodb.client import connect
 from .dynamodb.scan import scan
 from .hints import Command, either
-from .parallel import side_by_side
+from .machine.parallel import side_by_side
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient

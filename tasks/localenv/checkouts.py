@@ -15,8 +15,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from . import private
-from .reading import read_note
+from .machine import private
+from .machine.reading import read_note
 from .settings import Settings
 
 WAIT_S = 10.0

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Literal
 
 from .errors import LocalEnvError
 from .hints import START
-from .parallel import side_by_side
+from .machine.parallel import side_by_side
+from .machine.waiting import AWAY_LOOK_S, LOOK_S, looking, within
 from .settings import ROOT
-from .waiting import AWAY_LOOK_S, LOOK_S, looking, within
 
 if TYPE_CHECKING:
     from .settings import Settings
@@ -220,8 +220,8 @@ def _engine(settings: Settings) -> Iterator[Finding]:
 
 def _embedded() -> Finding:
     """Try the wheels of the embedded engine: there, and made for this machine."""
-    from . import shell
     from .engines.postgres_home import installed_programs
+    from .machine import shell
 
     try:
         postgres = installed_programs() / "bin" / "postgres"
@@ -266,7 +266,7 @@ def _ports(settings: Settings) -> Iterator[Finding]:
 
 
 def _port(service: str, variable: str, host: str, port: int) -> Finding:
-    from .ports import require_free
+    from .machine.ports import require_free
 
     try:
         require_free(host, port, service=service, variable=variable)

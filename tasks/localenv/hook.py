@@ -20,14 +20,15 @@ from datetime import datetime
 from pathlib import Path
 from typing import IO
 
-from . import ownership, private, shell
-from .columns import harmless
-from .disk import disk_errors
+from . import ownership
 from .engines.docker_api import DockerApi
 from .engines.docker_endpoint import find_endpoint
 from .engines.state import read_choice
 from .errors import INTERRUPTED, LocalEnvError, TimedOut
-from .masking import masked
+from .machine import private, shell
+from .machine.columns import harmless
+from .machine.disk import disk_errors
+from .machine.masking import masked
 from .settings import Settings, read_settings
 
 Say = Callable[[str], None]

@@ -12,12 +12,12 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from . import private
-from .disk import disk_errors
 from .errors import LockHeld
-from .masking import masked
+from .machine import private
+from .machine.disk import disk_errors
+from .machine.masking import masked
+from .machine.reading import read_note
 from .ownership import foreign
-from .reading import read_note
 
 
 class ProjectLock:

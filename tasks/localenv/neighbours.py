@@ -14,7 +14,6 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from .answers import Each
 from .checkouts import Checkout, read_all
 from .engines import dynamodb_jar, embedded_postgres, emulator
 from .engines.daemon import may_signal
@@ -24,8 +23,9 @@ from .engines.postgres_home import OUTSIDE, find_belongings, kind_of
 from .engines.state import read_choice
 from .errors import LocalEnvError
 from .kept import PROJECT
+from .machine.answers import Each
+from .machine.ports import commands
 from .ownership import owned_folders, read_mark, removable
-from .ports import commands
 from .settings import Settings, project_id
 
 VOLUMES = ("db", "dynamodb")

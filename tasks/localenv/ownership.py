@@ -19,10 +19,10 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import private
 from .errors import PreflightFailed
 from .hints import inv
 from .kept import PROJECT, kept_project
+from .machine import private
 
 if TYPE_CHECKING:
     from .settings import Settings

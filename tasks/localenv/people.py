@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .errors import UsageError
-from .reading import read_text
+from .machine.reading import read_text
 
 PEOPLE = "seeds/people.csv"
 """Where they are, from the root of the project."""

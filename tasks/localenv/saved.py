@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from .errors import PreflightFailed, ServiceFailed
 from .hints import LOGS, RESTART, START, Command, either
-from .waiting import LOOK_S, at_most, hang_up, waiting
+from .machine.waiting import LOOK_S, at_most, hang_up, waiting
 
 if TYPE_CHECKING:
     from .addresses import Endpoint

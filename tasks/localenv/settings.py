@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from .addresses import Endpoint, PostgresAddress, loopback_host
 from .errors import LocalEnvError, UsageError
 from .kept import kept_ports
-from .reading import read_note
+from .machine.reading import read_note
 from .variables import ENGINES, LIBPQ_VARIABLES, PORT_VARIABLES, TARGETS, VARIABLES, Variable, checked, choice
 
 if TYPE_CHECKING:

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
-from .ages import ago
 from .errors import LocalEnvError, ServiceFailed, TimedOut
 from .hints import DOCTOR, Command, inv
-from .parallel import side_by_side
-from .waiting import AWAY_LOOK_S, LOOK_S, looking
+from .machine.ages import ago
+from .machine.parallel import side_by_side
+from .machine.waiting import AWAY_LOOK_S, LOOK_S, looking
 
 if TYPE_CHECKING:
     import psycopg

@@ -23,7 +23,7 @@ from .dynamodb.client import connect as connect_dynamodb
 from .dynamodb.scan import plain_item
 from .errors import LocalEnvError, UsageError
 from .hints import Command, inv
-from .parallel import side_by_side
+from .machine.parallel import side_by_side
 from .people import PEOPLE, Person
 from .postgres.connection import connect, server_errors
 

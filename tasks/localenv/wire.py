@@ -17,11 +17,11 @@ from http.client import HTTPConnection, HTTPException, HTTPResponse
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from . import saved
-from .answers import LARGEST_BYTES, OPERATIONS, read_json, require, shown
 from .errors import LocalEnvError, ServiceFailed
 from .hints import RESTART, START
-from .retrying import BROKEN, PATIENCE_S, THROTTLED, Lost, Refused, persist
-from .waiting import AWAY_LOOK_S, at_most, hang_up, is_looking, waiting, within
+from .machine.answers import LARGEST_BYTES, OPERATIONS, read_json, require, shown
+from .machine.retrying import BROKEN, PATIENCE_S, THROTTLED, Lost, Refused, persist
+from .machine.waiting import AWAY_LOOK_S, at_most, hang_up, is_looking, waiting, within
 
 if TYPE_CHECKING:
     from .addresses import Endpoint

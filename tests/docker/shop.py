@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tasks.localenv.engines.docker import ComposeServices
 from tasks.localenv.engines.service import Deadline, ServiceState
-from tasks.localenv.ports import find_free
+from tasks.localenv.machine.ports import find_free
 from tasks.localenv.settings import ROOT, Settings, read_settings
 from tests.environments import PATIENCE_S, permitted
 

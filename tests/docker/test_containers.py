@@ -11,7 +11,7 @@ import pytest
 
 from tasks.localenv.addresses import Endpoint
 from tasks.localenv.aws import client
-from tasks.localenv.ports import find_free
+from tasks.localenv.machine.ports import find_free
 from tasks.localenv.postgres.connection import connect
 from tests.docker.shop import MakeShop, Shop, docker, dynamodb_that
 from tests.environments import PATIENCE_S

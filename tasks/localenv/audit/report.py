@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ..aws import DENIED_CODES
 from ..errors import LocalEnvError
 from ..hints import Command, either
-from ..parallel import side_by_side
+from ..machine.parallel import side_by_side
 from ..wire import AwsApi, AwsError
 from . import access, capacity, network, safety, table, trails
 from .finding import LEVELS, Finding, Look

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from datetime import datetime, timezone
 from typing import Any
 
-from ..ages import ago
+from ..machine.ages import ago
 from ..wire import AwsError, pages
 from .finding import Finding, Look
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from .. import saved
 from ..errors import LocalEnvError, ServiceFailed
 from ..hints import RESTART, START
-from ..waiting import at_most, hang_up, waiting
+from ..machine.waiting import at_most, hang_up, waiting
 from ..wire import require_permit
 
 if TYPE_CHECKING:

@@ -10,9 +10,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from .. import private
-from ..disk import disk_errors
-from ..parallel import side_by_side
+from ..machine import private
+from ..machine.disk import disk_errors
+from ..machine.parallel import side_by_side
 from ..people import Person
 from ..settings import emulated_pool_file
 from ..wire import Api, AwsError, api

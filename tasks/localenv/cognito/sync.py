@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import LocalEnvError
 from ..hints import Command
-from ..parallel import side_by_side
+from ..machine.parallel import side_by_side
 from ..postgres.connection import connect, server_errors
 from .matching import DatabaseUser, Match, match
 from .users import Pool, PoolUser, find_pool

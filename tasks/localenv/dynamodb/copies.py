@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .. import private
 from ..errors import LocalEnvError, UsageError
+from ..machine import private
 from . import schema
 from .items import Request, deletes, puts, write
 from .scan import scan

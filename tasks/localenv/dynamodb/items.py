@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..errors import TimedOut
-from ..parallel import side_by_side
-from ..waiting import waiting
+from ..machine.parallel import side_by_side
+from ..machine.waiting import waiting
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient

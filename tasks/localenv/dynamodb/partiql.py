@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..errors import LocalEnvError, UsageError
-from ..reading import json_of, path_of, read_text
+from ..machine.reading import json_of, path_of, read_text
 from ..wire import AwsError
 from .schema import need_table
 from .statement import EXAMPLE, Statement, fault, read_statement

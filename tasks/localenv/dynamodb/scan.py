@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from ..columns import harmless
+from ..machine.columns import harmless
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient

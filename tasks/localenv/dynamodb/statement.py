@@ -12,7 +12,7 @@ from itertools import pairwise
 
 from ..errors import UsageError
 from ..hints import inv
-from ..reading import DEPTH
+from ..machine.reading import DEPTH
 
 TOKEN = re.compile(
     r"""(?P<space>\s+|--[^\n]*)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UsageError
-from ..reading import is_folder, path_of, unreadable
+from ..machine.reading import is_folder, path_of, unreadable
 from ..settings import Settings
 from ..variables import VARIABLES
 from .files.document import Document

@@ -11,11 +11,11 @@ from types import SimpleNamespace
 from typing import Any
 
 from .. import ownership
-from ..disk import disk_errors
 from ..errors import ConfirmationNeeded, LocalEnvError, PreflightFailed
 from ..hints import Command, either
-from ..parallel import side_by_side
-from ..ports import PortsTaken
+from ..machine.disk import disk_errors
+from ..machine.parallel import side_by_side
+from ..machine.ports import PortsTaken
 from ..settings import Settings
 from . import claims, emulator, following
 from .claims import Move

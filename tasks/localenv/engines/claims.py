@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 from .. import checkouts
 from ..kept import PROJECT, keep_ports, kept_ports
+from ..machine.ports import Holder, command_of, find_taker, is_free
 from ..ownership import remove_note
-from ..ports import Holder, command_of, find_taker, is_free
 from ..settings import Settings
 
 OURS = (

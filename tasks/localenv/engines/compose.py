@@ -13,10 +13,10 @@ from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from .. import private, shell
-from ..reading import read_note
+from ..machine import private, shell
+from ..machine.reading import read_note
+from ..machine.waiting import waiting
 from ..settings import Settings
-from ..waiting import waiting
 from .docker_messages import clean, explain
 from .docker_preflight import DockerTools, find_docker
 from .dynamodb_jar import origins

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from .. import private
 from ..errors import LocalEnvError, PreflightFailed, ServiceFailed, UsageError
 from ..hints import Command
+from ..machine import private
 from ..ownership import remove_note
 from ..settings import Settings
 from . import docker_sdk

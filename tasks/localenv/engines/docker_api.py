@@ -17,9 +17,9 @@ from http.client import HTTPConnection, HTTPException, HTTPResponse
 from typing import Any
 from urllib.parse import urlencode
 
-from ..answers import LARGEST_BYTES, Each, Shape, read_json, require
 from ..errors import LocalEnvError, PreflightFailed, ServiceFailed
-from ..waiting import LOOK_S, hang_up, waiting
+from ..machine.answers import LARGEST_BYTES, Each, Shape, read_json, require
+from ..machine.waiting import LOOK_S, hang_up, waiting
 from .docker_endpoint import OTHER_ENGINE, DockerEndpoint
 
 CONTAINERS: Shape = [

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .. import private
 from ..errors import LocalEnvError, ServiceFailed
 from ..hints import Command, either
+from ..machine import private
 from ..postgres.connection import DatabaseMissing, connect
 from ..settings import Settings
 from . import docker_sdk

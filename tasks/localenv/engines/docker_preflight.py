@@ -5,8 +5,8 @@ from __future__ import annotations
 import shutil
 from dataclasses import dataclass
 
-from .. import shell
 from ..errors import LocalEnvError, PreflightFailed
+from ..machine import shell
 from ..settings import Settings
 from .docker_api import DockerApi, EngineAway
 from .docker_endpoint import OTHER_ENGINE, DockerEndpoint, find_endpoint

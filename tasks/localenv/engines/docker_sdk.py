@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import LocalEnvError, ServiceFailed
 from ..hints import DOCTOR, START
-from ..waiting import waiting
+from ..machine.waiting import waiting
 from .docker_api import LABEL, NOT_DOCKER, away, epoch_s
 from .docker_endpoint import DockerEndpoint
 from .docker_messages import Ending, clean

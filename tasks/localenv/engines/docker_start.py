@@ -8,10 +8,10 @@ from dataclasses import dataclass, field, replace
 
 from ..errors import LocalEnvError, PreflightFailed, ServiceFailed, TimedOut, UsageError
 from ..hints import Command
-from ..ports import PortsTaken, Taken, find_holder, is_free, look_at
+from ..machine.ports import PortsTaken, Taken, find_holder, is_free, look_at
+from ..machine.waiting import waiting
 from ..settings import Settings
 from ..variables import PORT_VARIABLES
-from ..waiting import waiting
 from . import docker_sdk, probes
 from .compose import Compose
 from .docker_api import Container, DockerApi

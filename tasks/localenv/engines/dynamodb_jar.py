@@ -15,11 +15,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from .. import ownership, shell
+from .. import ownership
 from ..addresses import Endpoint
 from ..errors import PreflightFailed
 from ..hints import START, either
-from ..ports import require_free
+from ..machine import shell
+from ..machine.ports import require_free
 from ..settings import Settings
 from ..variables import LOOPBACK
 from . import probes

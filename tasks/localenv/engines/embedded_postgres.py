@@ -16,12 +16,13 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from .. import ownership, shell
+from .. import ownership
 from ..addresses import Endpoint, PostgresAddress
-from ..disk import no_space, tells_of_full_disk
 from ..errors import LocalEnvError, ServiceFailed
 from ..hints import START, Command, either
-from ..ports import require_free
+from ..machine import shell
+from ..machine.disk import no_space, tells_of_full_disk
+from ..machine.ports import require_free
 from ..postgres.connection import connect
 from ..settings import Settings
 from . import probes

@@ -12,11 +12,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from .. import ownership, private, saved
+from .. import ownership, saved
 from ..addresses import COMPOSE_HOSTS, Endpoint, parse_endpoint
 from ..errors import ConfirmationNeeded, LocalEnvError
 from ..hints import START, Command, either
-from ..ports import PortsTaken, Taken, command_of, look_at
+from ..machine import private
+from ..machine.ports import PortsTaken, Taken, command_of, look_at
 from ..settings import Settings
 from ..variables import PORT_VARIABLES
 from . import probes

@@ -17,12 +17,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from .. import ownership, private
-from ..disk import free_bytes, has_room
+from .. import ownership
 from ..errors import PreflightFailed, ServiceFailed
 from ..hints import inv
 from ..kept import PROJECT, kept_project
-from ..ports import command_of, commands
+from ..machine import private
+from ..machine.disk import free_bytes, has_room
+from ..machine.ports import command_of, commands
 from ..settings import Settings
 from .daemon import Account
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ..addresses import loopback_host
 from ..errors import LocalEnvError, NotLocal, PreflightFailed, ServiceFailed
 from ..hints import DOCTOR, LOGS, START, Command, either
-from ..waiting import at_most, waiting, within
+from ..machine.waiting import at_most, waiting, within
 from . import libpq
 from .watched import connection_class
 

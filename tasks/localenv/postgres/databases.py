@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..errors import LocalEnvError
-from ..parallel import side_by_side
+from ..machine.parallel import side_by_side
 from .connection import APPLICATION, connect, server_errors
 
 if TYPE_CHECKING:

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .. import private, shell
-from ..disk import disk_errors, no_space, tells_of_full_disk
 from ..errors import LocalEnvError
+from ..machine import private, shell
+from ..machine.disk import disk_errors, no_space, tells_of_full_disk
 from .connection import client_environment, connect, server_errors
 from .contents import Contents, measure
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from .. import VERSION
-from ..ages import ago
+from ..machine.ages import ago
 from ..people import Person
 from .connection import DatabaseMissing, connect, server_errors
 from .sqlfile import SqlFile

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .. import shell
 from ..errors import LocalEnvError
+from ..machine import shell
 from .connection import client_environment, connect, server_errors
 from .lexer import statements
 from .query import Rows, as_table

@@ -10,10 +10,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from ..columns import harmless, padded, width
 from ..errors import UsageError
 from ..hints import inv
-from ..reading import path_of
+from ..machine.columns import harmless, padded, width
+from ..machine.reading import path_of
 from .connection import connect, server_error
 from .faults import Batch, Diagnosis, sql_error
 from .lexer import Statement, called, first_words, statements

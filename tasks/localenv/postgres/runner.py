@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from ..waiting import waiting
+from ..machine.waiting import waiting
 from .connection import server_errors
 from .faults import Batch, Diagnosis, sql_error
 from .lexer import Statement, Text, statements

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from .. import guard
-from ..ages import ago
 from ..errors import ConfirmationNeeded, LocalEnvError
 from ..hints import Command, inv
+from ..machine.ages import ago
 from . import databases, ledger, load
 from .connection import connect, server_errors
 from .databases import Session, beside, ended_sentence

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from ..disk import disk_errors
 from ..errors import LocalEnvError, UsageError
-from ..reading import STREAM_BYTES, is_stream, is_there, opened
+from ..machine.disk import disk_errors
+from ..machine.reading import STREAM_BYTES, is_stream, is_there, opened
 from .lexer import BOM, Text
 
 IN_MEMORY_BYTES = 64 << 20

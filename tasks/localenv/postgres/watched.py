@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import ServiceFailed
 from ..hints import RESTART
-from ..waiting import hang_up, waiting
+from ..machine.waiting import hang_up, waiting
 
 if TYPE_CHECKING:
     import psycopg

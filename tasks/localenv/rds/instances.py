@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import LocalEnvError
 from ..hints import Command
-from ..parallel import side_by_side
+from ..machine.parallel import side_by_side
 from ..wire import Api, AwsApi, pages
 from .address import PublicAddress, find_address
 from .rule import Rule, database_port, fetch_rule, listing

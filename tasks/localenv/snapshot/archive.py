@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import IO
 
 from ..errors import UsageError
-from ..reading import Damaged, opened, plain
+from ..machine.reading import Damaged, opened, plain
 
 BLOCK = 512
 PAX_BYTES = 64 << 10

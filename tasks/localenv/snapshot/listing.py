@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
-from ..ages import ago
 from ..errors import ServiceFailed, UsageError
+from ..machine.ages import ago
 from ..postgres import databases
 from .manifest import Manifest
 from .save import Say, tidy

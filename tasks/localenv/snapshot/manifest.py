@@ -14,8 +14,8 @@ from typing import Any
 
 from ..errors import UsageError
 from ..hints import inv
+from ..machine.reading import json_of
 from ..postgres.properties import Properties
-from ..reading import json_of
 
 VERSION = 1
 BEFORE = "before-restore"

@@ -7,10 +7,10 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from .. import private
-from ..disk import disk_errors
 from ..hints import Command, either
-from ..reading import read_note as read_note_file
+from ..machine import private
+from ..machine.disk import disk_errors
+from ..machine.reading import read_note as read_note_file
 from .manifest import BEFORE
 
 GO_BACK = f"inv snapshot.restore {BEFORE}"

@@ -16,12 +16,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Literal
 
-from .. import private
-from ..ages import ago
-from ..disk import disk_errors, no_space
 from ..errors import UsageError
 from ..hints import inv
-from ..reading import is_stream, is_there, opened
+from ..machine import private
+from ..machine.ages import ago
+from ..machine.disk import disk_errors, no_space
+from ..machine.reading import is_stream, is_there, opened
 from .archive import AGAIN, Members, members
 from .manifest import File, Manifest, read_manifest
 

@@ -21,13 +21,13 @@ from ..dynamodb.copies import Files, Items
 from ..engines.emulator_server.inside import renamed, users_of
 from ..errors import LocalEnvError, UsageError
 from ..hints import Command, either, inv
-from ..parallel import side_by_side
+from ..machine.parallel import side_by_side
+from ..machine.reading import json_of, read_bytes
 from ..postgres import contents, databases, guest, ledger, load, properties
 from ..postgres.connection import DISK_FULL, connect, disk_full, server_errors
 from ..postgres.properties import Properties
 from ..postgres.runner import run_file
 from ..postgres.sqlfile import SqlError, SqlFile, read_sql
-from ..reading import json_of, read_bytes
 from . import portable
 from .manifest import BEFORE, POOL_FILE, POSTGRES_FILE, Database, Manifest, Table, table_files
 from .note import GO_BACK

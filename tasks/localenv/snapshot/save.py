@@ -11,17 +11,18 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .. import VERSION, private, shell
+from .. import VERSION
 from ..cognito.emulated import Door
 from ..cognito.users import look_for_pool
-from ..disk import disk_errors
 from ..dynamodb import copies, schema
 from ..dynamodb.client import connect as connect_dynamodb
 from ..dynamodb.copies import Files
 from ..engines.emulator_server.inside import users_of
 from ..errors import LocalEnvError
 from ..hints import Command
-from ..parallel import side_by_side
+from ..machine import private, shell
+from ..machine.disk import disk_errors
+from ..machine.parallel import side_by_side
 from ..postgres import contents, databases, dump, properties
 from ..postgres.connection import connect
 from . import portable

@@ -14,13 +14,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .. import ownership, private
-from ..disk import disk_errors
+from .. import ownership
 from ..engines import with_room
 from ..errors import LocalEnvError, UsageError
 from ..hints import Command
+from ..machine import private
+from ..machine.disk import disk_errors
+from ..machine.reading import is_there, read_bytes
 from ..postgres import databases, guest
-from ..reading import is_there, read_bytes
 from .manifest import BEFORE, Manifest, checked_name, read_manifest
 from .note import Note, read_note, write_note, write_whole
 

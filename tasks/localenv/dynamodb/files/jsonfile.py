@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ...errors import UsageError
-from ...reading import Doubled, json_of, read_text
+from ...machine.reading import Doubled, json_of, read_text
 from .document import Document, Places, Steps
 
 TOKEN = re.compile(r'[{}\[\],:]|"[^"]*"|[^\s{}\[\],:"]+')

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...errors import UsageError
-from ...reading import DEPTH, is_deeper, read_text
+from ...machine.reading import DEPTH, is_deeper, read_text
 from .document import Document, Steps
 
 if TYPE_CHECKING:

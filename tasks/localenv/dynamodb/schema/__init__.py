@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from ...errors import ConfirmationNeeded
 from ...hints import Command
-from ...parallel import side_by_side
+from ...machine.parallel import side_by_side
 from ...wire import AwsError
 from ..tables import FOLDER, TableFile, describe_index, describe_key
 from . import replacement

@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ...errors import LocalEnvError, TimedOut
-from ...parallel import side_by_side
+from ...machine.parallel import side_by_side
 from ..client import TableMissing
 from ..tables import TableShape, describe_index, describe_key, shape_of
 from .definition import properties_of

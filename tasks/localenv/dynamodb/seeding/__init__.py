@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING
 
-from ...ages import ago
 from ...errors import UsageError
+from ...machine.ages import ago
 from ...people import read_people
 from ..client import connect
 from ..items import deletes, puts, write

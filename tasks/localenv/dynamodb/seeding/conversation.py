@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ...errors import UsageError
+from ...machine.reading import is_folder, path_of, read_bytes, require_utf8
 from ...people import Person, find_person
-from ...reading import is_folder, path_of, read_bytes, require_utf8
 from ...settings import Settings
 from ..tables import shown
 

@@ -12,7 +12,7 @@ from contextlib import closing
 from typing import IO
 
 from ...errors import UsageError
-from ...reading import lines, require_utf8
+from ...machine.reading import lines, require_utf8
 from .itemline import Keys, Line, checked_item, need_keys
 from .typed import Misfit, check_size
 

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
-from ...disk import no_space, spooled
 from ...errors import UsageError
-from ...reading import is_folder, is_stream, opened, path_of
+from ...machine.disk import no_space, spooled
+from ...machine.reading import is_folder, is_stream, opened, path_of
 from ..items import BATCHES_AT_ONCE, dealt, fetch, puts, write
 from .itemfile import read_items, read_lines
 from .itemline import Keys, Line

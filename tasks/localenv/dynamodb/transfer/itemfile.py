@@ -16,10 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from ... import private
-from ...disk import disk_errors
 from ...errors import UsageError
-from ...reading import lines, opened, plain, require_utf8
+from ...machine import private
+from ...machine.disk import disk_errors
+from ...machine.reading import lines, opened, plain, require_utf8
 from .csvfile import read_csv
 from .itemline import ONE_A_LINE, Keys, Line, read_line
 from .typed import Item, ordered

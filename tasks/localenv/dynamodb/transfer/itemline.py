@@ -12,8 +12,8 @@ from decimal import Decimal, InvalidOperation
 from typing import Any, NoReturn
 
 from ...errors import UsageError
-from ...reading import LINE_BYTES as LINE_BYTES
-from ...reading import json_excess
+from ...machine.reading import LINE_BYTES as LINE_BYTES
+from ...machine.reading import json_excess
 from ..files.document import Steps
 from ..files.jsonfile import document_of
 from ..numbers import DIGITS

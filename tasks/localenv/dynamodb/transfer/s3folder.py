@@ -20,9 +20,9 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from ...disk import disk_errors
 from ...errors import UsageError
-from ...reading import json_of, lines, opened, unreadable
+from ...machine.disk import disk_errors
+from ...machine.reading import json_of, lines, opened, unreadable
 from ..files.jsonfile import read_json
 from .itemfile import need_folder, write_lines
 from .typed import Item

@@ -18,8 +18,8 @@ from contextvars import ContextVar, copy_context
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from .errors import TimedOut
-from .hints import Command
+from ..errors import TimedOut
+from ..hints import Command
 from .ports import paused_behind
 
 T = TypeVar("T")

@@ -11,8 +11,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..errors import LocalEnvError, PreflightFailed
 from . import shell
-from .errors import LocalEnvError, PreflightFailed
 
 LISTEN = "0A"
 """Linux, include/net/tcp_states.h: TCP_LISTEN, as /proc/net/tcp writes it."""

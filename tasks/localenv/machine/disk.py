@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, cast
 
-from .errors import PreflightFailed, UsageError
+from ..errors import PreflightFailed, UsageError
 from .reading import STREAM_BYTES
 
 UNFIT = {

@@ -11,8 +11,8 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
-from .errors import LocalEnvError, ServiceFailed
-from .hints import LOGS, either
+from ..errors import LocalEnvError, ServiceFailed
+from ..hints import LOGS, either
 from .waiting import at_most, waiting
 
 T = TypeVar("T")

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from .errors import ServiceFailed
+from ..errors import ServiceFailed
 
 LARGEST_BYTES = 64 * 1024**2
 """DynamoDB answers 16 MB at most (BatchGetItem), of which base64 and names make a few times as much."""

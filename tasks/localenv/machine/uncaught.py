@@ -7,9 +7,9 @@ import os
 import sys
 from pathlib import Path
 
+from ..errors import LocalEnvError, PreflightFailed, ServiceFailed
+from ..hints import DOCTOR, Command, either, inv
 from .disk import disk_errors, lost_output
-from .errors import LocalEnvError, PreflightFailed, ServiceFailed
-from .hints import DOCTOR, Command, either, inv
 
 LIBRARIES = ("psycopg", "botocore", "boto3", "docker", "requests", "urllib3", "ssl", "http", "socket")
 OURS = ("tasks", "ddb")

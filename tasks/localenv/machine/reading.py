@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, NoReturn, cast
 
-from .errors import UsageError
+from ..errors import UsageError
 
 TEXT_BYTES = 16 << 20
 """A file that is read whole."""

@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from ..errors import PreflightFailed, TimedOut
 from . import private
-from .errors import PreflightFailed, TimedOut
 
 LIMITS = {
     errno.EAGAIN: "end some programs, or raise the limit of processes (`ulimit -u`), then run the same command again",
