@@ -19,7 +19,7 @@ from ._output import Reporter
 from ._run import FORMATS, Options, Run
 from ._usage import Misuse
 from .localenv.errors import UsageError
-from .localenv.guard import DESTROYS, READS, REPLACES, WRITES, Effect
+from .localenv.settings.guard import DESTROYS, READS, REPLACES, WRITES, Effect
 
 OPTION_HELP = {
     "target": "whose data: local or prod, as an exact word (default: local)",

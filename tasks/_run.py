@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 from ._advice import Situation, advised, fitting
 from ._output import Lines, Reporter, as_typed, envelope, harmless_line, show
 from .localenv.errors import ConfirmationNeeded, LocalEnvError, UsageError
-from .localenv.guard import READS, Effect
 from .localenv.hints import Command, words_of
+from .localenv.settings.guard import READS, Effect
 
 if TYPE_CHECKING:
     from .localenv.settings import Settings
@@ -152,8 +152,8 @@ class Run:
         `confirm` is the value of --confirm, and `yes` that of a --yes which takes over a database of somebody else's.
         Raises ConfirmationNeeded where neither says what is needed, and nobody is there to ask.
         """
-        from .localenv import guard
         from .localenv.postgres import ledger, load
+        from .localenv.settings import guard
 
         settings, name = self.settings, self.settings.postgres.database
         if not settings.is_local:
@@ -175,7 +175,7 @@ class Run:
         For production its account, region and hosts are shown, and the name is asked for; local tables and pools are
         the project's own. Raises ConfirmationNeeded where the name is not given, and nobody is there to ask.
         """
-        from .localenv import guard
+        from .localenv.settings import guard
 
         if not self.settings.is_local:
             return self._writable_production(name, confirm)
@@ -184,16 +184,16 @@ class Run:
 
     def writable_at_aws(self, name: str) -> Settings:
         """Return settings that open AWS for a change to what is called so, in the account that is production's."""
-        from .localenv import guard
         from .localenv.production import fetch_caller
+        from .localenv.settings import guard
 
         observed = guard.Observed(name, account=fetch_caller(self.settings)[0])
         return guard.permitted(self.settings, guard.decide_at_aws(self.settings, self.effect, observed))
 
     def _writable_production(self, name: str, confirm: str) -> Settings:
         """Show whose data it is, and ask for its name. A step that runs for another one may not ask."""
-        from .localenv import guard
         from .localenv.production import fetch_caller, whereabouts
+        from .localenv.settings import guard
 
         if not self.typed:
             first = Command(self.name, "--target", "prod", "--confirm", name, when="first")

@@ -11,11 +11,11 @@ if TYPE_CHECKING:
     from .localenv.cognito.seed import Seeded
     from .localenv.cognito.sync import Comparison, Queries
     from .localenv.cognito.users import PoolUser
-    from .localenv.people import Person
+    from .localenv.settings.people import Person
 
 
 def people(c: StepContext) -> list[Person]:
-    from .localenv.people import read_people
+    from .localenv.settings.people import read_people
 
     return read_people(c.step.settings.root)
 

@@ -13,10 +13,10 @@ from .localenv.hints import Command, inv
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from .localenv.addresses import PostgresAddress
     from .localenv.postgres.databases import Session
     from .localenv.postgres.load import Script
     from .localenv.postgres.sqlfile import SqlFile
+    from .localenv.settings.addresses import PostgresAddress
 
 CONFIRM = "name of the database to change, where it is production's or another project's"
 YES = "use a database that this project did not make"

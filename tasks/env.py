@@ -41,7 +41,7 @@ def _is_up(c: StepContext) -> str | None:
 def _has_foreign_data(c: StepContext) -> bool:
     """Tell whether a moved or copied folder brought data of another project, which are not taken over yet."""
     from .localenv import engines
-    from .localenv.kept import kept_project
+    from .localenv.settings.kept import kept_project
 
     project = c.step.settings.project_id
     return (
@@ -194,7 +194,7 @@ def _logs(found: dict[ServiceName, str]) -> list[str]:
 def _named(c: StepContext) -> Sequence[ServiceName]:
     """Return the services that were typed. Raises UsageError for another word, and for less than no lines."""
     from .localenv.errors import UsageError
-    from .localenv.variables import checked, choice
+    from .localenv.settings.variables import checked, choice
 
     service, lines = c.step.arguments["service"], c.step.arguments["lines"]
     if lines < 0:
@@ -244,7 +244,7 @@ class _Prefixed:
 
 def _way_to_write(c: StepContext) -> str:
     from .localenv import exports
-    from .localenv.variables import checked, choice
+    from .localenv.settings.variables import checked, choice
 
     return str(checked("--format", c.step.arguments["format"], choice(*exports.FORMATS)))
 

@@ -15,8 +15,8 @@ from tasks.localenv.dynamodb.seeding import Seeding
 from tasks.localenv.dynamodb.seeding.conversation import Conversation, Line
 from tasks.localenv.dynamodb.seeding.stored import Seed
 from tasks.localenv.dynamodb.seeding.users import User
-from tasks.localenv.people import Person
 from tasks.localenv.settings import Settings
+from tasks.localenv.settings.people import Person
 
 NOW = datetime(2026, 11, 21, 9, 30, tzinfo=timezone.utc)
 """A whole second: its sort key must have six digits all the same."""

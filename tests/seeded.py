@@ -14,9 +14,9 @@ from tasks.localenv.cognito.sync import Queries
 from tasks.localenv.dynamodb import schema, seeding, tables
 from tasks.localenv.dynamodb.client import connect
 from tasks.localenv.dynamodb.seeding.users import Lookup
-from tasks.localenv.people import read_people
 from tasks.localenv.postgres import setup
 from tasks.localenv.settings import ROOT, Settings
+from tasks.localenv.settings.people import read_people
 
 USERS = ROOT / "sql" / "users"
 QUERIES = Queries(USERS / "cognito_ids.sql", USERS / "set_cognito_user_ids.sql")

@@ -17,11 +17,11 @@ import pytest
 
 from tasks.localenv import checkouts, engines
 from tasks.localenv.engines import claims
-from tasks.localenv.kept import keep_ports, kept_ports
 from tasks.localenv.machine.ports import Holder, find_free
 from tasks.localenv.neighbours import survey
 from tasks.localenv.settings import ROOT, Settings, read_settings
-from tasks.localenv.variables import PORT_VARIABLES
+from tasks.localenv.settings.kept import keep_ports, kept_ports
+from tasks.localenv.settings.variables import PORT_VARIABLES
 from tests.environments import KEPT, PATIENCE_S, environment, inv, reachable
 
 ALL = ("postgres", "dynamodb", "cognito")

@@ -17,11 +17,11 @@ import pytest
 from tasks import ns
 from tasks._graph import Step
 from tasks.localenv import engines
-from tasks.localenv.addresses import parse_postgres_url
 from tasks.localenv.errors import LocalEnvError, NotLocal, UsageError
 from tasks.localenv.postgres import connection, libpq, prompt
 from tasks.localenv.postgres.connection import client_environment, connect
 from tasks.localenv.settings import Settings, read_settings
+from tasks.localenv.settings.addresses import parse_postgres_url
 from tests.environments import Finished, environment, inv, reachable
 
 pytestmark = pytest.mark.reliability("guard")

@@ -8,8 +8,8 @@ import pytest
 
 from tasks.localenv.dynamodb.seeding.conversation import Conversation, Line, read_conversation, read_conversations
 from tasks.localenv.errors import UsageError
-from tasks.localenv.people import Person, read_people
 from tasks.localenv.settings import ROOT, read_settings
+from tasks.localenv.settings.people import Person, read_people
 
 GROUP = "5ae290ed-55d1-47a0-bc6d-fe2bc2700399"
 ANDREW = Person("andrewbrown", "andrew-b", "Andrew Brown", "andrew@example.com")

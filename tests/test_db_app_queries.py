@@ -12,10 +12,10 @@ from typing import Any
 import psycopg
 import pytest
 
-from tasks.localenv.people import derived_uuid, read_people
 from tasks.localenv.postgres import databases, setup
 from tasks.localenv.postgres.connection import connect
 from tasks.localenv.settings import ROOT, Settings
+from tasks.localenv.settings.people import derived_uuid, read_people
 
 FILES = sorted(path.relative_to(ROOT / "sql").with_suffix("").as_posix() for path in (ROOT / "sql").glob("*/*.sql"))
 PEOPLE = read_people(ROOT)

@@ -17,7 +17,6 @@ from typing import Any
 import pytest
 
 from tasks.localenv.errors import ConfirmationNeeded, LocalEnvError
-from tasks.localenv.people import read_people
 from tasks.localenv.postgres import databases, ledger, load, setup
 from tasks.localenv.postgres.connection import connect
 from tasks.localenv.postgres.ledger import Applied, Entry, Observed
@@ -25,6 +24,7 @@ from tasks.localenv.postgres.load import Script
 from tasks.localenv.postgres.setup import Decision, decide
 from tasks.localenv.postgres.sqlfile import SqlError, SqlFile
 from tasks.localenv.settings import ROOT, Settings
+from tasks.localenv.settings.people import read_people
 from tests.environments import PATIENCE_S, wait_until
 
 SCHEMA = "create table users (uuid uuid primary key, handle text not null);\ncreate table posts (id int);\n"

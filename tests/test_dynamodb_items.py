@@ -13,7 +13,6 @@ from typing import Any
 
 import pytest
 
-from tasks.localenv.addresses import Endpoint
 from tasks.localenv.dynamodb import items
 from tasks.localenv.dynamodb.client import connect
 from tasks.localenv.dynamodb.scan import scan
@@ -21,6 +20,7 @@ from tasks.localenv.dynamodb.schema import apply_tables
 from tasks.localenv.dynamodb.tables import read_tables
 from tasks.localenv.errors import LocalEnvError, TimedOut
 from tasks.localenv.settings import Settings
+from tasks.localenv.settings.addresses import Endpoint
 
 Answer = tuple[int, dict[str, Any]]
 THROTTLED: Answer = (400, {"__type": "x#ProvisionedThroughputExceededException", "message": "slow down"})

@@ -164,7 +164,7 @@ def test_a_table_is_described_for_people(fresh: Settings, files: list[TableFile]
 
 
 def test_an_engine_that_is_down_is_said(live: Settings) -> None:
-    from tasks.localenv.addresses import Endpoint
+    from tasks.localenv.settings.addresses import Endpoint
 
     port = find_free()
     with pytest.raises(ServiceFailed) as caught:

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from tasks.localenv.addresses import Endpoint
 from tasks.localenv.settings import Settings
+from tasks.localenv.settings.addresses import Endpoint
 from tasks.localenv.wire import Api, api
 from tests.browser import serve, visit
 

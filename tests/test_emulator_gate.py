@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from tasks.localenv.addresses import Endpoint
 from tasks.localenv.engines.emulator import HOSTS
 from tasks.localenv.engines.emulator_server.gate import Gate
 from tasks.localenv.errors import UsageError
 from tasks.localenv.settings import ROOT, Settings, read_settings
-from tasks.localenv.variables import origins
+from tasks.localenv.settings.addresses import Endpoint
+from tasks.localenv.settings.variables import origins
 
 pytestmark = pytest.mark.reliability("emulator door")
 

@@ -19,7 +19,6 @@ from typing import Any
 import pytest
 
 from tasks.localenv import engines, saved
-from tasks.localenv.addresses import Endpoint
 from tasks.localenv.engines.emulator import Emulator, address, find_unsaved, unclean_end
 from tasks.localenv.engines.emulator_server.saving import write_whole
 from tasks.localenv.engines.service import Deadline
@@ -27,6 +26,7 @@ from tasks.localenv.errors import ConfirmationNeeded, PreflightFailed, ServiceFa
 from tasks.localenv.machine.parallel import side_by_side
 from tasks.localenv.machine.ports import find_free
 from tasks.localenv.settings import Settings, read_settings
+from tasks.localenv.settings.addresses import Endpoint
 from tasks.localenv.wire import api
 from tests.environments import Finished, environment, inv, permitted, reachable
 

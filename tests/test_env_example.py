@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 from tasks.localenv.settings import ROOT, read_settings
-from tasks.localenv.variables import PORT_VARIABLES, VARIABLES
+from tasks.localenv.settings.variables import PORT_VARIABLES, VARIABLES
 
 EXAMPLE = ROOT / ".env.example"
 FOR_COMPOSE = {"POSTGRES_USER", "POSTGRES_PASSWORD", "POSTGRES_PORT", "DYNAMODB_PORT", "DYNAMODB_CORS"}

@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 
 from tasks.localenv import exports
-from tasks.localenv.addresses import parse_postgres_url
 from tasks.localenv.cognito import seed
 from tasks.localenv.cognito.users import noted_pools
 from tasks.localenv.errors import UsageError
 from tasks.localenv.settings import Settings, read_settings
+from tasks.localenv.settings.addresses import parse_postgres_url
 from tests.conftest import Cli
 from tests.environments import PATIENCE_S, environment
 from tests.seeded import PEOPLE

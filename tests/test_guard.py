@@ -12,10 +12,10 @@ from moto import mock_aws
 
 from tasks._output import Reporter
 from tasks._run import Options, Run, _Once
-from tasks.localenv import aws, guard, production
+from tasks.localenv import aws, production
 from tasks.localenv.errors import ConfirmationNeeded, LocalEnvError, ServiceFailed, UsageError
 from tasks.localenv.machine.ports import find_free
-from tasks.localenv.settings import Settings, read_settings
+from tasks.localenv.settings import Settings, guard, read_settings
 
 PROD_URL = "postgresql://cruddurroot:s3cret@db.abc.us-east-1.rds.amazonaws.com:5432/cruddur"
 KEYS = {

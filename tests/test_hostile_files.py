@@ -19,8 +19,8 @@ from tasks.localenv.dynamodb.client import connect
 from tasks.localenv.dynamodb.schema import apply_tables
 from tasks.localenv.dynamodb.tables import read_tables
 from tasks.localenv.errors import UsageError
-from tasks.localenv.people import read_people
 from tasks.localenv.settings import Settings
+from tasks.localenv.settings.people import read_people
 from tests.hostile import Measured, header, measured, refused, swollen
 
 pytestmark = pytest.mark.reliability("hostile input")

@@ -10,7 +10,7 @@ from urllib.parse import quote, quote_plus
 import pytest
 
 from tasks.localenv.machine.masking import Secrets, _is_secret, masked
-from tasks.localenv.variables import VARIABLES
+from tasks.localenv.settings.variables import VARIABLES
 
 pytestmark = pytest.mark.reliability("secrets")
 

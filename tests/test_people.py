@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from tasks.localenv.errors import UsageError
-from tasks.localenv.people import PEOPLE, Person, find_person, read_people
 from tasks.localenv.settings import ROOT
+from tasks.localenv.settings.people import PEOPLE, Person, find_person, read_people
 
 HEAD = "person,handle,display_name,email\n"
 

@@ -15,7 +15,7 @@ import pytest
 from tasks import ns
 from tasks._graph import Step
 from tasks.localenv.settings import ROOT
-from tasks.localenv.variables import VARIABLES
+from tasks.localenv.settings.variables import VARIABLES
 from tests.environments import environment, inv, reachable
 
 pytestmark = pytest.mark.reliability("secrets")

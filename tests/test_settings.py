@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from tasks.localenv.addresses import Endpoint, PostgresAddress, parse_postgres_url
 from tasks.localenv.errors import NotLocal, UsageError
-from tasks.localenv.kept import keep_ports
 from tasks.localenv.settings import Settings, emulated_pool_file, project_id, read_settings
+from tasks.localenv.settings.addresses import Endpoint, PostgresAddress, parse_postgres_url
+from tasks.localenv.settings.kept import keep_ports
 
 
 def read(root: Path, dotenv: str = "", target: str = "local", engine: str = "", **environ: str) -> Settings:

@@ -11,12 +11,12 @@ import pytest
 
 from tasks.localenv.engines.postgres_home import installed_programs
 from tasks.localenv.errors import LocalEnvError
-from tasks.localenv.people import Person
 from tasks.localenv.postgres import databases, session, sqlfile
 from tasks.localenv.postgres.connection import connect
 from tasks.localenv.postgres.runner import Outcome, run_file
 from tasks.localenv.postgres.sqlfile import SqlError, SqlFile, caret_line, display_name, read_sql
 from tasks.localenv.settings import Settings
+from tasks.localenv.settings.people import Person
 from tests.environments import PATIENCE_S
 
 Connection = psycopg.Connection[Any]

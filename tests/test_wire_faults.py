@@ -11,11 +11,11 @@ from contextlib import contextmanager, suppress
 
 import pytest
 
-from tasks.localenv.addresses import Endpoint
 from tasks.localenv.errors import LocalEnvError, ServiceFailed, TimedOut
 from tasks.localenv.machine import retrying, waiting
 from tasks.localenv.machine.answers import OPERATIONS
 from tasks.localenv.settings import read_settings
+from tasks.localenv.settings.addresses import Endpoint
 from tasks.localenv.wire import AwsError, LocalApi
 from tests.environments import permitted
 

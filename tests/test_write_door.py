@@ -21,7 +21,7 @@ from tests.test_layers import MODULES, calls
 
 pytestmark = pytest.mark.reliability("guard")
 
-GUARD = "tasks.localenv.guard"
+GUARD = "tasks.localenv.settings.guard"
 STEPS = {name: ns[name] for name in ns.task_names if isinstance(ns[name], Step)}
 WRITING = {name: step for name, step in STEPS.items() if not step.effect.reads or step.effects}
 

@@ -15,10 +15,10 @@ from tasks.localenv.dynamodb import copies, schema
 from tasks.localenv.dynamodb.client import connect as connect_dynamodb
 from tasks.localenv.dynamodb.scan import scan
 from tasks.localenv.engines.emulator_server.inside import users_of
-from tasks.localenv.people import read_people
 from tasks.localenv.postgres import contents, databases, setup
 from tasks.localenv.postgres.connection import connect
 from tasks.localenv.settings import ROOT, Settings
+from tasks.localenv.settings.people import read_people
 from tasks.localenv.snapshot import restore, save
 from tasks.localenv.snapshot.shelf import Shelf
 from tests import seeded

@@ -61,7 +61,7 @@ def _plan_seed(c: StepContext) -> Iterable[str]:
 
 def _read_conversations(c: StepContext) -> None:
     from ..localenv.dynamodb.seeding.conversation import read_conversations
-    from ..localenv.people import read_people
+    from ..localenv.settings.people import read_people
 
     root = c.step.settings.root
     read_conversations(c.step.settings, read_people(root), c.step.arguments["file"])

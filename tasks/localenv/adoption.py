@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 from . import engines
 from .cognito.users import look_for_pool
 from .engines.emulator_server.inside import renamed
-from .kept import keep_project, kept_project
 from .machine.disk import disk_errors
 from .postgres import databases, ledger
+from .settings.kept import keep_project, kept_project
 from .snapshot.save import door
 from .snapshot.shelf import Shelf
 

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_sts import STSClient
 
-    from .addresses import Endpoint
     from .settings import Settings
+    from .settings.addresses import Endpoint
 
 LOCAL_KEY = "local"
 """Key and secret for the local engines: DynamoDB Local takes letters and digits only and keeps a store a key."""

@@ -10,8 +10,8 @@ from .cognito.sync import Queries
 from .cognito.users import look_for_pool
 from .dynamodb import schema
 from .dynamodb.client import connect
-from .people import Person
 from .postgres import load
+from .settings.people import Person
 
 if TYPE_CHECKING:
     from .dynamodb.seeding import Seeding

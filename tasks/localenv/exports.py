@@ -8,7 +8,6 @@ import sys
 from collections.abc import Mapping
 from dataclasses import replace
 
-from .addresses import Endpoint
 from .aws import LOCAL_KEY
 from .cognito.seed import find_client
 from .cognito.users import look_for_pool, noted_pools
@@ -16,6 +15,7 @@ from .engines.docker_api import DockerApi
 from .engines.docker_endpoint import find_endpoint
 from .errors import LocalEnvError, UsageError
 from .settings import Settings
+from .settings.addresses import Endpoint
 
 FORMATS = ("shell", "dotenv", "json", "github", "docker")
 FROM_A_CONTAINER = "host.docker.internal"

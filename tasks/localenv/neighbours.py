@@ -22,11 +22,11 @@ from .engines.docker_endpoint import find_endpoint
 from .engines.postgres_home import OUTSIDE, find_belongings, kind_of
 from .engines.state import read_choice
 from .errors import LocalEnvError
-from .kept import PROJECT
 from .machine.answers import Each
 from .machine.ports import commands
 from .ownership import owned_folders, read_mark, removable
 from .settings import Settings, project_id
+from .settings.kept import PROJECT
 
 VOLUMES = ("db", "dynamodb")
 """What docker-compose.yml calls its volumes."""

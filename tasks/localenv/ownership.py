@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING, Any
 
 from .errors import PreflightFailed
 from .hints import inv
-from .kept import PROJECT, kept_project
 from .machine import private
+from .settings.kept import PROJECT, kept_project
 
 if TYPE_CHECKING:
     from .settings import Settings

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from . import guard
+from .settings import guard
 
 if TYPE_CHECKING:
     from .settings import Settings

@@ -21,7 +21,7 @@ from .hints import LOGS, RESTART, START, Command, either
 from .machine.waiting import LOOK_S, at_most, hang_up, waiting
 
 if TYPE_CHECKING:
-    from .addresses import Endpoint
+    from .settings.addresses import Endpoint
 
 HEADER = "X-Localenv-Unsaved"
 """In an answer of the emulator: how many changes are in memory alone, where there are any."""

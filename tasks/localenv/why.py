@@ -24,8 +24,8 @@ from .dynamodb.scan import plain_item
 from .errors import LocalEnvError, UsageError
 from .hints import Command, inv
 from .machine.parallel import side_by_side
-from .people import PEOPLE, Person
 from .postgres.connection import connect, server_errors
+from .settings.people import PEOPLE, Person
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient

@@ -24,9 +24,9 @@ from .machine.retrying import BROKEN, PATIENCE_S, THROTTLED, Lost, Refused, pers
 from .machine.waiting import AWAY_LOOK_S, at_most, hang_up, is_looking, waiting, within
 
 if TYPE_CHECKING:
-    from .addresses import Endpoint
-    from .guard import Permit
     from .settings import Settings, Target
+    from .settings.addresses import Endpoint
+    from .settings.guard import Permit
 
 Service = Literal["dynamodb", "dynamodbstreams", "cognito-idp"]
 TARGETS = {

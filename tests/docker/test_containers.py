@@ -9,10 +9,10 @@ from dataclasses import replace
 
 import pytest
 
-from tasks.localenv.addresses import Endpoint
 from tasks.localenv.aws import client
 from tasks.localenv.machine.ports import find_free
 from tasks.localenv.postgres.connection import connect
+from tasks.localenv.settings.addresses import Endpoint
 from tests.docker.shop import MakeShop, Shop, docker, dynamodb_that
 from tests.environments import PATIENCE_S
 

@@ -18,8 +18,8 @@ from ..machine.waiting import at_most, hang_up, waiting
 from ..wire import require_permit
 
 if TYPE_CHECKING:
-    from ..addresses import Endpoint
-    from ..guard import Permit
+    from ..settings.addresses import Endpoint
+    from ..settings.guard import Permit
 
 DOOR = "/_localenv/cognito"
 TOKEN_HEADER = "X-Localenv-Token"

@@ -13,7 +13,7 @@ from typing import Any
 from ..errors import UsageError
 from ..machine.reading import is_folder, path_of, unreadable
 from ..settings import Settings
-from ..variables import VARIABLES
+from ..settings.variables import VARIABLES
 from .files.document import Document
 from .files.jsonfile import read_json
 from .files.template import tables_in

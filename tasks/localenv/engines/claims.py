@@ -12,10 +12,10 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from .. import checkouts
-from ..kept import PROJECT, keep_ports, kept_ports
 from ..machine.ports import Holder, command_of, find_taker, is_free
 from ..ownership import remove_note
 from ..settings import Settings
+from ..settings.kept import PROJECT, keep_ports, kept_ports
 
 OURS = (
     re.compile(r"\bcluster_name=(\S+)"),

@@ -11,7 +11,7 @@ from ..hints import Command
 from ..machine.ports import PortsTaken, Taken, find_holder, is_free, look_at
 from ..machine.waiting import waiting
 from ..settings import Settings
-from ..variables import PORT_VARIABLES
+from ..settings.variables import PORT_VARIABLES
 from . import docker_sdk, probes
 from .compose import Compose
 from .docker_api import Container, DockerApi

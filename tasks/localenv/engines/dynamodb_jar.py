@@ -16,13 +16,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .. import ownership
-from ..addresses import Endpoint
 from ..errors import PreflightFailed
 from ..hints import START, either
 from ..machine import shell
 from ..machine.ports import require_free
 from ..settings import Settings
-from ..variables import LOOPBACK
+from ..settings.addresses import Endpoint
+from ..settings.variables import LOOPBACK
 from . import probes
 from .daemon import LOST, OUTDATED, Daemon, Wait, end_lost, owned
 from .following import file_source

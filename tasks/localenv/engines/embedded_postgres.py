@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .. import ownership
-from ..addresses import Endpoint, PostgresAddress
 from ..errors import LocalEnvError, ServiceFailed
 from ..hints import START, Command, either
 from ..machine import shell
@@ -25,6 +24,7 @@ from ..machine.disk import no_space, tells_of_full_disk
 from ..machine.ports import require_free
 from ..postgres.connection import connect
 from ..settings import Settings
+from ..settings.addresses import Endpoint, PostgresAddress
 from . import probes
 from .daemon import LOST, OUTDATED, Daemon, Wait, end_lost, owned
 from .following import file_source

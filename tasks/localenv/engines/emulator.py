@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .. import ownership, saved
-from ..addresses import COMPOSE_HOSTS, Endpoint, parse_endpoint
 from ..errors import ConfirmationNeeded, LocalEnvError
 from ..hints import START, Command, either
 from ..machine import private
 from ..machine.ports import PortsTaken, Taken, command_of, look_at
 from ..settings import Settings
-from ..variables import PORT_VARIABLES
+from ..settings.addresses import COMPOSE_HOSTS, Endpoint, parse_endpoint
+from ..settings.variables import PORT_VARIABLES
 from . import probes
 from .daemon import LOST, OUTDATED, Daemon, Wait, end_lost, owned
 from .emulator_server import RUNNING, UNSAVED

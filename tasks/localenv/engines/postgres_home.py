@@ -20,11 +20,11 @@ from pathlib import Path
 from .. import ownership
 from ..errors import PreflightFailed, ServiceFailed
 from ..hints import inv
-from ..kept import PROJECT, kept_project
 from ..machine import private
 from ..machine.disk import free_bytes, has_room
 from ..machine.ports import command_of, commands
 from ..settings import Settings
+from ..settings.kept import PROJECT, kept_project
 from .daemon import Account
 
 OUTSIDE = Path("/var/lib/localenv")

@@ -7,8 +7,8 @@ import struct
 import time
 from contextlib import closing
 
-from ..addresses import Endpoint, PostgresAddress
 from ..hints import inv
+from ..settings.addresses import Endpoint, PostgresAddress
 
 TIMEOUT_S = 2.0
 LONGEST_BYTES = 1 << 16

@@ -10,17 +10,17 @@ import socket
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from ..addresses import loopback_host
 from ..errors import LocalEnvError, NotLocal, PreflightFailed, ServiceFailed
 from ..hints import DOCTOR, LOGS, START, Command, either
 from ..machine.waiting import at_most, waiting, within
+from ..settings.addresses import loopback_host
 from . import libpq
 from .watched import connection_class
 
 if TYPE_CHECKING:
     import psycopg
 
-    from ..addresses import PostgresAddress
+    from ..settings.addresses import PostgresAddress
 
 APPLICATION = "localenv"
 """application_name of our own sessions, so that db.sessions can tell them apart."""

@@ -16,7 +16,7 @@ from .connection import APPLICATION, connect, server_errors
 if TYPE_CHECKING:
     import psycopg
 
-    from ..addresses import PostgresAddress
+    from ..settings.addresses import PostgresAddress
 
 NAME_BYTES = 63
 """PostgreSQL cuts longer names off (NAMEDATALEN - 1)."""

@@ -13,7 +13,7 @@ from .connection import client_environment, connect, server_errors
 from .contents import Contents, measure
 
 if TYPE_CHECKING:
-    from ..addresses import PostgresAddress
+    from ..settings.addresses import PostgresAddress
 
 TIMEOUT_S = 1800
 

@@ -21,7 +21,7 @@ from .sqlfile import SqlFile
 if TYPE_CHECKING:
     import psycopg
 
-    from ..addresses import PostgresAddress
+    from ..settings.addresses import PostgresAddress
 
 PREFIX = "localenv_restore_"
 EXTENSIONS = frozenset(

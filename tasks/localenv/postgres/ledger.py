@@ -15,15 +15,15 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from .. import VERSION
 from ..machine.ages import ago
-from ..people import Person
+from ..settings.people import Person
 from .connection import DatabaseMissing, connect, server_errors
 from .sqlfile import SqlFile
 
 if TYPE_CHECKING:
     import psycopg
 
-    from ..addresses import PostgresAddress
     from ..settings import Settings
+    from ..settings.addresses import PostgresAddress
 
 Step = Literal["schema", "seed"]
 

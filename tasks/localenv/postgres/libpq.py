@@ -11,11 +11,11 @@ import threading
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from ..addresses import OPTIONS
 from ..errors import UsageError
+from ..settings.addresses import OPTIONS
 
 if TYPE_CHECKING:
-    from ..addresses import PostgresAddress
+    from ..settings.addresses import PostgresAddress
 
 PREFIX = "PG"
 SECURITY = ("PGSSL", "PGREQUIRE", "PGCHANNEL", "PGGSS", "PGKRB")

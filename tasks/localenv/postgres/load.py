@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .. import guard
 from ..errors import ConfirmationNeeded
 from ..hints import Command, either, inv
 from ..machine.reading import is_there, path_of
-from ..people import PEOPLE, Person, nearest, read_people
+from ..settings import guard
+from ..settings.people import PEOPLE, Person, nearest, read_people
 from . import databases, ledger, session
 from .connection import connect, server_errors
 from .ledger import Entry, Observed, entry_for

@@ -17,7 +17,7 @@ from .query import Rows, as_table
 if TYPE_CHECKING:
     import psycopg
 
-    from ..addresses import PostgresAddress
+    from ..settings.addresses import PostgresAddress
 
 CLIENTS = ("psql", "pgcli")
 LEAVE = ("\\q", "exit", "quit")

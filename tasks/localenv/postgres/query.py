@@ -22,8 +22,8 @@ from .sqlfile import SqlFile, read_sql
 if TYPE_CHECKING:
     import psycopg
 
-    from ..addresses import PostgresAddress
     from ..settings import Settings
+    from ..settings.addresses import PostgresAddress
 
 FETCH_ROWS = 1000
 """Rows that come over at once; the widths of a table's columns are those of the first so many."""

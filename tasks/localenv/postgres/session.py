@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from ..people import Person
+from ..settings.people import Person
 from .connection import LOCK_S, server_errors
 from .faults import NOBODY
 

@@ -7,10 +7,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
-from .. import guard
 from ..errors import ConfirmationNeeded, LocalEnvError
 from ..hints import Command, inv
 from ..machine.ages import ago
+from ..settings import guard
 from . import databases, ledger, load
 from .connection import connect, server_errors
 from .databases import Session, beside, ended_sentence

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from ..errors import LocalEnvError, ServiceFailed, TimedOut, UsageError
 from ..hints import inv
-from ..variables import checked
+from ..settings.variables import checked
 
 if TYPE_CHECKING:
     from ..settings import Settings

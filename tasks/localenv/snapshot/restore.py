@@ -35,8 +35,8 @@ from .save import Say, door, take, tidied, tidy
 from .shelf import Shelf
 
 if TYPE_CHECKING:
-    from ..addresses import PostgresAddress
     from ..settings import Settings
+    from ..settings.addresses import PostgresAddress
 
 FORBIDDEN = "42501"
 NO_RIGHTS = f"the SQL of a file runs as a role without special rights: restore only what {inv('snapshot.save')} wrote"

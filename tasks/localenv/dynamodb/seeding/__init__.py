@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from ...errors import UsageError
 from ...machine.ages import ago
-from ...people import read_people
+from ...settings.people import read_people
 from ..client import connect
 from ..items import deletes, puts, write
 from .conversation import Conversation, read_conversations

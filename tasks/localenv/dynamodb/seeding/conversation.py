@@ -22,8 +22,8 @@ from typing import NamedTuple
 
 from ...errors import UsageError
 from ...machine.reading import is_folder, path_of, read_bytes, require_utf8
-from ...people import Person, find_person
 from ...settings import Settings
+from ...settings.people import Person, find_person
 from ..tables import shown
 
 SPEAKERS = ("Person 1", "Person 2")

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from ...people import derived_uuid
+from ...settings.people import derived_uuid
 from .conversation import Conversation
 from .shapes import Item, Shapes
 from .users import User

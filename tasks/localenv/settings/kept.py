@@ -7,8 +7,8 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from .machine import private
-from .machine.reading import read_note
+from ..machine import private
+from ..machine.reading import read_note
 
 PROJECT = re.compile(r"[a-z0-9-]+-[0-9a-f]{6}")
 """What `settings.project_id` makes."""

@@ -9,10 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
-from .errors import ConfirmationNeeded, UsageError
+from ..errors import ConfirmationNeeded, UsageError
 
 if TYPE_CHECKING:
-    from .settings import Settings, Target
+    from . import Settings, Target
 
 Kind = Literal["reads", "writes", "destroys"]
 

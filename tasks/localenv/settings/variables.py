@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from ..errors import LocalEnvError, UsageError
 from .addresses import parse_checkip_url, parse_endpoint, parse_postgres_url
-from .errors import LocalEnvError, UsageError
 
 TARGETS = ("local", "prod")
 ENGINES = ("auto", "docker", "embedded")

@@ -11,8 +11,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from .errors import UsageError
-from .machine.reading import read_text
+from ..errors import UsageError
+from ..machine.reading import read_text
 
 PEOPLE = "seeds/people.csv"
 """Where they are, from the root of the project."""

@@ -15,10 +15,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from ..errors import LocalEnvError, UsageError
+from ..machine.reading import read_note
 from .addresses import Endpoint, PostgresAddress, loopback_host
-from .errors import LocalEnvError, UsageError
 from .kept import kept_ports
-from .machine.reading import read_note
 from .variables import ENGINES, LIBPQ_VARIABLES, PORT_VARIABLES, TARGETS, VARIABLES, Variable, checked, choice
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from .guard import Permit
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 
 Target = Literal["local", "prod"]
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, parse_qsl, unquote, urlencode, urlsplit
 
-from .errors import NotLocal, UsageError
+from ..errors import NotLocal, UsageError
 
 if TYPE_CHECKING:
     from .guard import Permit
