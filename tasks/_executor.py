@@ -23,8 +23,8 @@ from ._graph import Node, StepContext, check_inputs, collect, is_refused
 from ._output import Reporter, envelope, printed, show, stream
 from ._run import Options, Run
 from ._running import running
+from .localenv.checkout.lock import ProjectLock, command_line
 from .localenv.errors import INTERRUPTED, LocalEnvError, UsageError
-from .localenv.lock import ProjectLock, command_line
 from .localenv.machine.waiting import speaking
 
 

@@ -218,7 +218,7 @@ class Run:
     def require_saved(self) -> None:
         """Raise where the step wrote something and the emulator cannot save it; before its result is shown."""
         if not self.effect.reads:
-            from .localenv import saved
+            from .localenv.checkout import saved
 
             saved.require_saved()
 

@@ -32,7 +32,7 @@ PREFLIGHT = 6
 )
 def check(c: StepContext, limit: int = 20, format: str = "text") -> str | None:
     """Prove that users, user pool and items belong together."""
-    from .localenv import saved
+    from .localenv.checkout import saved
 
     found = examine(c, limit)
     report = replace(found, findings=tuple(_fitting(c, found.findings)))

@@ -9,13 +9,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from tasks.localenv.checkout.ownership import MARK
 from tasks.localenv.cognito.users import find_pool
 from tasks.localenv.dynamodb import copies, schema
 from tasks.localenv.dynamodb.client import connect as connect_dynamodb
 from tasks.localenv.dynamodb.copies import Items
 from tasks.localenv.dynamodb.scan import scan
 from tasks.localenv.engines.emulator_server.inside import users_of
-from tasks.localenv.ownership import MARK
 from tasks.localenv.postgres import contents, databases
 from tasks.localenv.postgres.connection import connect
 from tasks.localenv.postgres.contents import Contents

@@ -15,7 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from tasks.localenv import checkouts, engines
+from tasks.localenv import engines
+from tasks.localenv.checkout import checkouts
 from tasks.localenv.engines import claims
 from tasks.localenv.machine.ports import Holder, find_free
 from tasks.localenv.neighbours import survey

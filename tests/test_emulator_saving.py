@@ -18,7 +18,8 @@ from typing import Any
 
 import pytest
 
-from tasks.localenv import engines, saved
+from tasks.localenv import engines
+from tasks.localenv.checkout import saved
 from tasks.localenv.engines.emulator import Emulator, address, find_unsaved, unclean_end
 from tasks.localenv.engines.emulator_server.saving import write_whole
 from tasks.localenv.engines.service import Deadline

@@ -21,9 +21,9 @@ from invoke import Collection, Config, Executor, Exit
 from tasks._executor import GraphExecutor
 from tasks._graph import READS, WRITES, StepContext, step
 from tasks._output import Reporter
+from tasks.localenv.checkout.lock import ProjectLock
 from tasks.localenv.errors import ConfirmationNeeded, LocalEnvError, ServiceFailed, UsageError
 from tasks.localenv.hints import Command
-from tasks.localenv.lock import ProjectLock
 from tests.environments import PATIENCE_S
 
 ROOT = Path(__file__).resolve().parents[1]

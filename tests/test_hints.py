@@ -278,7 +278,7 @@ SHOWN: dict[str, Callable[[], str] | str] = {
     ),
     "tasks/localenv/snapshot/note:hint: …": "tests/test_snapshot.py",
     "tasks/localenv/snapshot/restore:_read: …": "tests/test_snapshot_commands.py",
-    "tasks/localenv/saved:require_saved: check": "tests/test_emulator_saving.py",
+    "tasks/localenv/checkout/saved:require_saved: check": "tests/test_emulator_saving.py",
     "tasks/localenv/engines/emulator:require_saved: env.down --yes": "tests/test_emulator_saving.py",
     "tasks/localenv/machine/waiting:error: env.up": "tests/test_paused.py",
     "tasks/localenv/rds/rule:require_ids: rds.status": "tests/test_rds.py",

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tasks.localenv.checkout.lock import ProjectLock, command_line
 from tasks.localenv.errors import LockHeld, PreflightFailed
-from tasks.localenv.lock import ProjectLock, command_line
 from tests.environments import as_nobody, reachable
 
 HOLD = """

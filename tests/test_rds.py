@@ -16,8 +16,8 @@ from botocore.stub import Stubber
 from moto import mock_aws
 
 from tasks.localenv.aws import EXPIRED_HINT
+from tasks.localenv.checkout.lock import ProjectLock
 from tasks.localenv.errors import LocalEnvError, ServiceFailed, TimedOut, UsageError
-from tasks.localenv.lock import ProjectLock
 from tasks.localenv.rds import address
 from tasks.localenv.rds.address import find_address, parse_address
 from tasks.localenv.settings import read_settings

@@ -20,7 +20,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import IO
 
-from . import ownership
+from .checkout import ownership
 from .engines.docker_api import DockerApi
 from .engines.docker_endpoint import find_endpoint
 from .engines.state import read_choice

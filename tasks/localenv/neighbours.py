@@ -14,7 +14,8 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from .checkouts import Checkout, read_all
+from .checkout.checkouts import Checkout, read_all
+from .checkout.ownership import owned_folders, read_mark, removable
 from .engines import dynamodb_jar, embedded_postgres, emulator
 from .engines.daemon import may_signal
 from .engines.docker_api import LABEL, Container, DockerApi
@@ -24,7 +25,6 @@ from .engines.state import read_choice
 from .errors import LocalEnvError
 from .machine.answers import Each
 from .machine.ports import commands
-from .ownership import owned_folders, read_mark, removable
 from .settings import Settings, project_id
 from .settings.kept import PROJECT
 

@@ -16,7 +16,7 @@ from functools import partial
 from http.client import HTTPConnection, HTTPException, HTTPResponse
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from . import saved
+from .checkout import saved
 from .errors import LocalEnvError, ServiceFailed
 from .hints import RESTART, START
 from .machine.answers import LARGEST_BYTES, OPERATIONS, read_json, require, shown

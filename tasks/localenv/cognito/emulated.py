@@ -11,7 +11,7 @@ from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .. import saved
+from ..checkout import saved
 from ..errors import LocalEnvError, ServiceFailed
 from ..hints import RESTART, START
 from ..machine.waiting import at_most, hang_up, waiting

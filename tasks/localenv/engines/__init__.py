@@ -10,7 +10,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from .. import ownership
+from ..checkout import ownership
 from ..errors import ConfirmationNeeded, LocalEnvError, PreflightFailed
 from ..hints import Command, either
 from ..machine.disk import disk_errors

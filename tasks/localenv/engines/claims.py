@@ -11,9 +11,9 @@ import re
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from .. import checkouts
+from ..checkout import checkouts
+from ..checkout.ownership import remove_note
 from ..machine.ports import Holder, command_of, find_taker, is_free
-from ..ownership import remove_note
 from ..settings import Settings
 from ..settings.kept import PROJECT, keep_ports, kept_ports
 

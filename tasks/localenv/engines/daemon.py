@@ -16,13 +16,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..checkout.ownership import Made, removable
 from ..errors import LocalEnvError, ServiceFailed
 from ..hints import inv
 from ..machine import private, shell
 from ..machine.disk import has_room, no_space, tells_of_full_disk
 from ..machine.ports import command_of, commands, paused_among, paused_text
 from ..machine.waiting import waiting
-from ..ownership import Made, removable
 from .service import Deadline, Say
 
 STEP_S = 0.01

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from ..checkout.ownership import remove_note
 from ..errors import LocalEnvError, PreflightFailed, ServiceFailed, UsageError
 from ..hints import Command
 from ..machine import private
-from ..ownership import remove_note
 from ..settings import Settings
 from . import docker_sdk
 from .compose import Compose, wanted_hashes

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from .. import ownership
+from ..checkout import ownership
 from ..errors import PreflightFailed
 from ..hints import START, either
 from ..machine import shell

@@ -16,7 +16,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from .. import ownership
+from ..checkout import ownership
 from ..errors import LocalEnvError, ServiceFailed
 from ..hints import START, Command, either
 from ..machine import shell

@@ -17,7 +17,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from .. import ownership
+from ..checkout import ownership
 from ..errors import PreflightFailed, ServiceFailed
 from ..hints import inv
 from ..machine import private

@@ -8,9 +8,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal, cast
 
+from ..checkout.ownership import remove_note
 from ..machine import private
 from ..machine.reading import read_note
-from ..ownership import remove_note
 
 EngineName = Literal["docker", "embedded"]
 

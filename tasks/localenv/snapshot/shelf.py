@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .. import ownership
+from ..checkout import ownership
 from ..engines import with_room
 from ..errors import LocalEnvError, UsageError
 from ..hints import Command

@@ -12,11 +12,11 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from .errors import LockHeld
-from .machine import private
-from .machine.disk import disk_errors
-from .machine.masking import masked
-from .machine.reading import read_note
+from ..errors import LockHeld
+from ..machine import private
+from ..machine.disk import disk_errors
+from ..machine.masking import masked
+from ..machine.reading import read_note
 from .ownership import foreign
 
 

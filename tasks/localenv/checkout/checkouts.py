@@ -15,9 +15,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from .machine import private
-from .machine.reading import read_note
-from .settings import Settings
+from ..machine import private
+from ..machine.reading import read_note
+from ..settings import Settings
 
 WAIT_S = 10.0
 

@@ -19,13 +19,13 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .errors import PreflightFailed
-from .hints import inv
-from .machine import private
-from .settings.kept import PROJECT, kept_project
+from ..errors import PreflightFailed
+from ..hints import inv
+from ..machine import private
+from ..settings.kept import PROJECT, kept_project
 
 if TYPE_CHECKING:
-    from .settings import Settings
+    from ..settings import Settings
 
 Say = Callable[[str], None]
 

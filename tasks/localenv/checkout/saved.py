@@ -16,12 +16,12 @@ from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException, HTTPResponse
 from typing import TYPE_CHECKING
 
-from .errors import PreflightFailed, ServiceFailed
-from .hints import LOGS, RESTART, START, Command, either
-from .machine.waiting import LOOK_S, at_most, hang_up, waiting
+from ..errors import PreflightFailed, ServiceFailed
+from ..hints import LOGS, RESTART, START, Command, either
+from ..machine.waiting import LOOK_S, at_most, hang_up, waiting
 
 if TYPE_CHECKING:
-    from .settings.addresses import Endpoint
+    from ..settings.addresses import Endpoint
 
 HEADER = "X-Localenv-Unsaved"
 """In an answer of the emulator: how many changes are in memory alone, where there are any."""
