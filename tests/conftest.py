@@ -139,7 +139,7 @@ def database(live: Settings) -> Iterator[Settings]:
 @pytest.fixture
 def fresh(live: Settings) -> Iterator[Settings]:
     """`live` with a message table of its own; the table does not exist yet, and is gone afterwards."""
-    from tasks.localenv.aws import client
+    from tasks.localenv.aws.client import client
 
     settings = replace(live, message_table=f"t-{uuid.uuid4().hex[:12]}")
     yield settings

@@ -16,6 +16,7 @@ from moto import mock_aws
 
 from tasks import ns
 from tasks._executor import GraphExecutor
+from tasks.localenv.aws.wire import Api, api
 from tasks.localenv.cognito import seed, sync, users
 from tasks.localenv.cognito.sync import Queries
 from tasks.localenv.cognito.users import PoolUser, find_pool, look_for_pool
@@ -23,7 +24,6 @@ from tasks.localenv.errors import LocalEnvError, ServiceFailed, UsageError
 from tasks.localenv.postgres.connection import connect
 from tasks.localenv.settings import ROOT, Settings, emulated_pool_file
 from tasks.localenv.settings.people import Person
-from tasks.localenv.wire import Api, api
 from tests.environments import Finished
 from tests.seeded import PEOPLE
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from moto import mock_aws
 
-from tasks.localenv import aws
+from tasks.localenv.aws import client as aws
 from tasks.localenv.dynamodb import schema
 from tasks.localenv.dynamodb.client import connect
 from tasks.localenv.dynamodb.schema.changes import encryption_differs, plan_changes

@@ -14,7 +14,7 @@ from moto import mock_aws
 
 from tasks import ns
 from tasks._executor import GraphExecutor
-from tasks.localenv import aws
+from tasks.localenv.aws import client as aws
 from tasks.localenv.settings import ROOT, Settings
 from tests.environments import Finished
 

@@ -17,13 +17,13 @@ import pytest
 from ddb.messages import each_row_in_group, key_of
 from ddb.streams.group_rows import Handled
 from tasks.ddb.stream import Counted
+from tasks.localenv.aws.wire import AwsError
 from tasks.localenv.dynamodb import stream
 from tasks.localenv.dynamodb.client import connect
 from tasks.localenv.dynamodb.schema import apply_tables
 from tasks.localenv.dynamodb.tables import read_tables
 from tasks.localenv.errors import LocalEnvError
 from tasks.localenv.settings import ROOT, Settings
-from tasks.localenv.wire import AwsError
 from tests.chats import GROUP, NOW, ago, make_seed, plant, rows_of, send
 from tests.conftest import Cli
 from tests.environments import KEPT, PATIENCE_S

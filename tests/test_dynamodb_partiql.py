@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from tasks.localenv.aws.wire import AwsError
 from tasks.localenv.dynamodb import partiql
 from tasks.localenv.dynamodb.client import TableMissing, connect
 from tasks.localenv.dynamodb.items import puts, write
@@ -16,7 +17,6 @@ from tasks.localenv.dynamodb.statement import read_statement
 from tasks.localenv.dynamodb.tables import read_tables
 from tasks.localenv.errors import LocalEnvError, UsageError
 from tasks.localenv.settings import Settings
-from tasks.localenv.wire import AwsError
 
 
 @pytest.mark.parametrize(

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
+from tasks.localenv.aws.wire import Api, api
 from tasks.localenv.settings import Settings
 from tasks.localenv.settings.addresses import Endpoint
-from tasks.localenv.wire import Api, api
 from tests.browser import serve, visit
 
 pytestmark = [pytest.mark.browser, pytest.mark.reliability("emulator door")]

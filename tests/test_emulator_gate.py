@@ -294,7 +294,7 @@ def test_a_refusal_says_what_allows_it(ask: Callable[..., tuple[int, dict[str, s
 
 
 def test_nothing_is_changed_by_a_request_that_is_refused(fresh: Settings) -> None:
-    from tasks.localenv.aws import client
+    from tasks.localenv.aws.client import client
 
     assert fresh.dynamodb
     table = fresh.message_table

@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 
 from tasks.localenv import engines
+from tasks.localenv.aws.wire import api
 from tasks.localenv.checkout import saved
 from tasks.localenv.engines.emulator import Emulator, address, find_unsaved, unclean_end
 from tasks.localenv.engines.emulator_server.saving import write_whole
@@ -28,7 +29,6 @@ from tasks.localenv.machine.parallel import side_by_side
 from tasks.localenv.machine.ports import find_free
 from tasks.localenv.settings import Settings, read_settings
 from tasks.localenv.settings.addresses import Endpoint
-from tasks.localenv.wire import api
 from tests.environments import Finished, environment, inv, permitted, reachable
 
 pytestmark = pytest.mark.reliability("destroy")

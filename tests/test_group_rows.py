@@ -21,13 +21,13 @@ import yaml
 from ddb import messages
 from ddb.streams import group_rows
 from ddb.streams.transactions import Busy
+from tasks.localenv.aws.wire import AwsError
 from tasks.localenv.dynamodb.client import connect
 from tasks.localenv.dynamodb.schema import apply_tables
 from tasks.localenv.dynamodb.stream import batches
 from tasks.localenv.dynamodb.tables import read_tables
 from tasks.localenv.machine.parallel import side_by_side
 from tasks.localenv.settings import ROOT, Settings
-from tasks.localenv.wire import AwsError
 from tests.chats import (
     ANDREW,
     BAYKO,

@@ -12,7 +12,8 @@ from moto import mock_aws
 
 from tasks._output import Reporter
 from tasks._run import Options, Run, _Once
-from tasks.localenv import aws, production
+from tasks.localenv import production
+from tasks.localenv.aws import client as aws
 from tasks.localenv.errors import ConfirmationNeeded, LocalEnvError, ServiceFailed, UsageError
 from tasks.localenv.machine.ports import find_free
 from tasks.localenv.settings import Settings, guard, read_settings

@@ -15,7 +15,7 @@ import pytest
 
 from tasks import _output
 from tasks._output import annotation
-from tasks.localenv.aws import client
+from tasks.localenv.aws.client import client
 from tasks.localenv.machine.columns import harmless, harmless_lines, without_sequences
 from tasks.localenv.postgres.connection import connect
 from tasks.localenv.settings import Settings, read_settings

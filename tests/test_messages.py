@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from ddb import messages
-from tasks.localenv import aws
+from tasks.localenv.aws import client as aws
 from tasks.localenv.dynamodb.client import connect
 from tasks.localenv.dynamodb.schema import apply_tables
 from tasks.localenv.dynamodb.tables import read_tables

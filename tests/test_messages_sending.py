@@ -16,14 +16,14 @@ from ddb import claims, messages
 from ddb.consistency import Survey
 from ddb.messages import NotSent, Sent
 from ddb.streams import transactions
-from tasks.localenv import aws
+from tasks.localenv.aws import client as aws
+from tasks.localenv.aws.wire import AwsError
 from tasks.localenv.dynamodb.client import connect
 from tasks.localenv.dynamodb.scan import scan
 from tasks.localenv.dynamodb.schema import apply_tables
 from tasks.localenv.dynamodb.tables import read_tables
 from tasks.localenv.machine.parallel import side_by_side
 from tasks.localenv.settings import Settings
-from tasks.localenv.wire import AwsError
 from tests.chats import (
     ANDREW,
     BAYKO,

@@ -21,10 +21,10 @@ from typing import Any
 
 import pytest
 
+from tasks.localenv.aws.wire import AwsError, api
 from tasks.localenv.engines.emulator_server import inside
 from tasks.localenv.settings import ROOT, Settings
 from tasks.localenv.snapshot.save import door
-from tasks.localenv.wire import AwsError, api
 
 ACCOUNT, REGION = "000000000000", "us-east-1"
 

@@ -144,7 +144,7 @@ def test_a_server_that_is_paused_in_the_middle_is_named_while_it_is_waited_for_a
 ) -> None:
     from tasks.localenv.dynamodb.client import connect as dynamodb
 
-    monkeypatch.setattr("tasks.localenv.wire.CALL_S", 1.0)
+    monkeypatch.setattr("tasks.localenv.aws.wire.CALL_S", 1.0)
     monkeypatch.setattr(waiting, "SAY_AFTER_S", 0.3)
     pid = pid_of(filled, "emulator")
     pause(pid)

@@ -15,7 +15,7 @@ import pytest
 from botocore.stub import Stubber
 from moto import mock_aws
 
-from tasks.localenv.aws import EXPIRED_HINT
+from tasks.localenv.aws.client import EXPIRED_HINT
 from tasks.localenv.checkout.lock import ProjectLock
 from tasks.localenv.errors import LocalEnvError, ServiceFailed, TimedOut, UsageError
 from tasks.localenv.rds import address
@@ -605,8 +605,8 @@ def test_status_of_an_instance_that_is_not_there_suggests_the_nearest(run: Comma
 
 def test_status_reads_all_pages(run: Command) -> None:
     """A page of moto's holds a hundred, as RDS's does: two pages are played."""
+    from tasks.localenv.aws.wire import AwsApi
     from tasks.localenv.rds.instances import fetch_instances
-    from tasks.localenv.wire import AwsApi
 
     settings = read_settings()
     with Stubber(client(settings, "rds")) as stub:

@@ -14,13 +14,13 @@ from typing import Any
 import pytest
 from moto import mock_aws
 
-from tasks.localenv.aws import client
+from tasks.localenv.aws.client import client
+from tasks.localenv.aws.wire import AwsApi, AwsError, LocalApi, api, require_permit
 from tasks.localenv.cognito.users import Pool
 from tasks.localenv.errors import ServiceFailed, UsageError
 from tasks.localenv.machine.ports import find_free
 from tasks.localenv.settings import Settings, read_settings
 from tasks.localenv.settings.addresses import Endpoint
-from tasks.localenv.wire import AwsApi, AwsError, LocalApi, api, require_permit
 from tests.environments import permitted_at_aws
 from tests.seeded import own
 

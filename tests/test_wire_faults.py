@@ -11,12 +11,12 @@ from contextlib import contextmanager, suppress
 
 import pytest
 
+from tasks.localenv.aws.wire import AwsError, LocalApi
 from tasks.localenv.errors import LocalEnvError, ServiceFailed, TimedOut
 from tasks.localenv.machine import retrying, waiting
 from tasks.localenv.machine.answers import OPERATIONS
 from tasks.localenv.settings import read_settings
 from tasks.localenv.settings.addresses import Endpoint
-from tasks.localenv.wire import AwsError, LocalApi
 from tests.environments import permitted
 
 pytestmark = pytest.mark.reliability("faults")
@@ -266,7 +266,7 @@ def test_another_status_than_those_of_aws_is_not_taken_for_an_answer(status: str
 
 
 def test_an_answer_without_an_end_is_not_taken_into_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tasks.localenv.wire.LARGEST_BYTES", 2 * 1024**2)
+    monkeypatch.setattr("tasks.localenv.aws.wire.LARGEST_BYTES", 2 * 1024**2)
 
     def endless(connection: socket.socket, number: int) -> None:
         read_request(connection)
@@ -308,7 +308,7 @@ def test_a_look_at_a_peer_that_does_not_answer_ends_after_its_time(serve: Serve)
 
 @pytest.mark.parametrize("serve", [silent, dripping])
 def test_a_call_that_is_not_answered_is_told_and_ends(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tasks.localenv.wire.CALL_S", 0.6)
+    monkeypatch.setattr("tasks.localenv.aws.wire.CALL_S", 0.6)
     monkeypatch.setattr(waiting, "SAY_AFTER_S", 0.1)
     said: list[str] = []
     with peer(serve) as (call, _), waiting.speaking(said.append):

@@ -296,7 +296,7 @@ def _aws(settings: Settings) -> Iterator[Finding]:
     if settings.is_local and settings.cognito_is_emulated:
         yield Finding("aws", "ok", "no credentials are needed: every service is local")
         return
-    from .aws import NETWORK_HINT
+    from .aws.client import NETWORK_HINT
     from .production import describe
 
     with looking(AWAY_LOOK_S):

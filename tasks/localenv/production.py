@@ -15,7 +15,7 @@ Caller = tuple[str, str]
 
 def fetch_caller(settings: Settings) -> Caller:
     """Fetch whose the credentials are, from STS. Raises UsageError for those that are missing or expired."""
-    from .aws import aws_errors, client
+    from .aws.client import aws_errors, client
     from .machine.waiting import waiting
 
     sts = client(settings, "sts")

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 
-from tasks.localenv.aws import client
+from tasks.localenv.aws.client import client
 from tasks.localenv.machine.ports import find_free
 from tasks.localenv.postgres.connection import connect
 from tasks.localenv.settings.addresses import Endpoint

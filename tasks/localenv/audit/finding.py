@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from ..wire import Api, AwsApi, AwsError
+from ..aws.wire import Api, AwsApi, AwsError
 
 if TYPE_CHECKING:
     from ..settings import Settings

@@ -10,11 +10,11 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..aws import DENIED_CODES
+from ..aws.client import DENIED_CODES
+from ..aws.wire import AwsApi, AwsError
 from ..errors import LocalEnvError
 from ..hints import Command, either
 from ..machine.parallel import side_by_side
-from ..wire import AwsApi, AwsError
 from . import access, capacity, network, safety, table, trails
 from .finding import LEVELS, Finding, Look
 

@@ -11,11 +11,11 @@ from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..aws.wire import require_permit
 from ..checkout import saved
 from ..errors import LocalEnvError, ServiceFailed
 from ..hints import RESTART, START
 from ..machine.waiting import at_most, hang_up, waiting
-from ..wire import require_permit
 
 if TYPE_CHECKING:
     from ..settings.addresses import Endpoint

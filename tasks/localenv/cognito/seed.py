@@ -10,12 +10,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ..aws.wire import Api, AwsError, api
 from ..machine import private
 from ..machine.disk import disk_errors
 from ..machine.parallel import side_by_side
 from ..settings import emulated_pool_file
 from ..settings.people import Person
-from ..wire import Api, AwsError, api
 from .users import Pool, PoolUser, find_pool, look_for_pool, noted_pools, pages
 
 if TYPE_CHECKING:

@@ -6,10 +6,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from ..aws.wire import Api, AwsError, api
 from ..errors import LocalEnvError, ServiceFailed, UsageError
 from ..hints import RESTART, Command
 from ..settings import emulated_pool_file
-from ..wire import Api, AwsError, api
 
 if TYPE_CHECKING:
     from ..settings import Settings

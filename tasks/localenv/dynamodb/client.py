@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, cast
 
+from ..aws.wire import Api, AwsError, api
 from ..errors import LocalEnvError
 from ..hints import Command, either
-from ..wire import Api, AwsError, api
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient

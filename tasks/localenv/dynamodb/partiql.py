@@ -7,9 +7,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from ..aws.wire import AwsError
 from ..errors import LocalEnvError, UsageError
 from ..machine.reading import json_of, path_of, read_text
-from ..wire import AwsError
 from .schema import need_table
 from .statement import EXAMPLE, Statement, fault, read_statement
 from .transfer.typed import Item, Misfit, Value, is_typed, read_value

@@ -11,9 +11,9 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
+from ..aws.wire import Api, AwsError, api
 from ..errors import LocalEnvError
 from ..hints import Command
-from ..wire import Api, AwsError, api
 from .client import TableMissing, connect
 
 if TYPE_CHECKING:

@@ -8,10 +8,10 @@ from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
+from ..aws.wire import Api, AwsApi, pages
 from ..errors import LocalEnvError
 from ..hints import Command
 from ..machine.parallel import side_by_side
-from ..wire import Api, AwsApi, pages
 from .address import PublicAddress, find_address
 from .rule import Rule, database_port, fetch_rule, listing
 

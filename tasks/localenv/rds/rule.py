@@ -11,9 +11,9 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from ..aws.wire import Api, AwsApi, AwsError
 from ..errors import LocalEnvError, UsageError
 from ..hints import Command
-from ..wire import Api, AwsApi, AwsError
 
 if TYPE_CHECKING:
     from ..settings import Settings

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
+from ...aws.wire import AwsError
 from ...errors import ConfirmationNeeded
 from ...hints import Command
 from ...machine.parallel import side_by_side
-from ...wire import AwsError
 from ..tables import FOLDER, TableFile, describe_index, describe_key
 from . import replacement
 from .altering import DEADLINE_S as CHANGE_DEADLINE_S

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ...aws.wire import AwsError
 from ...errors import TimedOut
-from ...wire import AwsError
 from ..tables import Extras, TableFile
 from .changes import Change, Plan, plan_changes
 from .existing import Table, fetch_table, wait_for, wait_until_active

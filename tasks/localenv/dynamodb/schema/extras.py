@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ...wire import AwsError
+from ...aws.wire import AwsError
 from ..tables import Extras, Recovery
 
 if TYPE_CHECKING:

@@ -16,9 +16,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from ...aws.wire import AwsError
 from ...errors import LocalEnvError
 from ...hints import Command, inv
-from ...wire import AwsError
 from .. import items
 from ..scan import scan
 from ..tables import TableFile

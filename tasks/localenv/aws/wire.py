@@ -16,17 +16,17 @@ from functools import partial
 from http.client import HTTPConnection, HTTPException, HTTPResponse
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from .checkout import saved
-from .errors import LocalEnvError, ServiceFailed
-from .hints import RESTART, START
-from .machine.answers import LARGEST_BYTES, OPERATIONS, read_json, require, shown
-from .machine.retrying import BROKEN, PATIENCE_S, THROTTLED, Lost, Refused, persist
-from .machine.waiting import AWAY_LOOK_S, at_most, hang_up, is_looking, waiting, within
+from ..checkout import saved
+from ..errors import LocalEnvError, ServiceFailed
+from ..hints import RESTART, START
+from ..machine.answers import LARGEST_BYTES, OPERATIONS, read_json, require, shown
+from ..machine.retrying import BROKEN, PATIENCE_S, THROTTLED, Lost, Refused, persist
+from ..machine.waiting import AWAY_LOOK_S, at_most, hang_up, is_looking, waiting, within
 
 if TYPE_CHECKING:
-    from .settings import Settings, Target
-    from .settings.addresses import Endpoint
-    from .settings.guard import Permit
+    from ..settings import Settings, Target
+    from ..settings.addresses import Endpoint
+    from ..settings.guard import Permit
 
 Service = Literal["dynamodb", "dynamodbstreams", "cognito-idp"]
 TARGETS = {
@@ -242,7 +242,7 @@ class AwsApi:
     """The API of any service of AWS itself, through a boto3 client. `service` is boto3's name for it."""
 
     def __init__(self, settings: Settings, service: str) -> None:
-        from .aws import client
+        from .client import client
 
         # One overload a service is for callers that know which; here it is a value.
         make: Any = client
@@ -269,7 +269,7 @@ class AwsApi:
         from botocore import xform_name
         from botocore.exceptions import ClientError
 
-        from .aws import CREDENTIAL_CODES, aws_errors, error_code, error_text, hint_for
+        from .client import CREDENTIAL_CODES, aws_errors, error_code, error_text, hint_for
 
         with aws_errors(subject):
             try:

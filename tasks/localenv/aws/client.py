@@ -8,16 +8,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal, overload
 
-from .errors import LocalEnvError, ServiceFailed, UsageError
-from .hints import START
+from ..errors import LocalEnvError, ServiceFailed, UsageError
+from ..hints import START
 
 if TYPE_CHECKING:
     from mypy_boto3_cognito_idp import CognitoIdentityProviderClient
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_sts import STSClient
 
-    from .settings import Settings
-    from .settings.addresses import Endpoint
+    from ..settings import Settings
+    from ..settings.addresses import Endpoint
 
 LOCAL_KEY = "local"
 """Key and secret for the local engines: DynamoDB Local takes letters and digits only and keeps a store a key."""
