@@ -184,7 +184,7 @@ class Run:
 
     def writable_at_aws(self, name: str) -> Settings:
         """Return settings that open AWS for a change to what is called so, in the account that is production's."""
-        from .localenv.production import fetch_caller
+        from .localenv.production.caller import fetch_caller
         from .localenv.settings import guard
 
         observed = guard.Observed(name, account=fetch_caller(self.settings)[0])
@@ -192,7 +192,7 @@ class Run:
 
     def _writable_production(self, name: str, confirm: str) -> Settings:
         """Show whose data it is, and ask for its name. A step that runs for another one may not ask."""
-        from .localenv.production import fetch_caller, whereabouts
+        from .localenv.production.caller import fetch_caller, whereabouts
         from .localenv.settings import guard
 
         if not self.typed:

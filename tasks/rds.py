@@ -11,15 +11,15 @@ from . import _output
 from ._graph import READS, WRITES, Exit, StepContext, step
 
 if TYPE_CHECKING:
-    from .localenv.rds.instances import Report
-    from .localenv.rds.rule import Change
+    from .localenv.production.rds.instances import Report
+    from .localenv.production.rds.rule import Change
 
 FORMAT = "text or json"
 NOT_IN_SERVICE = 4
 
 
 def _change(c: StepContext) -> Change:
-    from .localenv.rds import address, rule
+    from .localenv.production.rds import address, rule
 
     settings, arguments = c.step.settings, c.step.arguments
     description = rule.check_description(arguments["description"])
@@ -56,7 +56,7 @@ def _where(c: StepContext, change: Change) -> str:
 )
 def update_sg_rule(c: StepContext, address: str = "", description: str = "GITPOD", format: str = "text") -> str:
     """Let this workspace's address through to the production database."""
-    from .localenv.rds import rule
+    from .localenv.production.rds import rule
 
     change = _change(c)
     c.step.say(_where(c, change))
@@ -74,7 +74,7 @@ def update_sg_rule(c: StepContext, address: str = "", description: str = "GITPOD
 )
 def status(c: StepContext, instance: str = "", format: str = "text") -> None:
     """Show the production database at AWS; exit 4 when it is not up."""
-    from .localenv.rds import instances
+    from .localenv.production.rds import instances
 
     found = instances.examine(c.step.settings, instance)
     c.step.emit(found.as_dict(), lambda: _shown(found))
@@ -83,7 +83,7 @@ def status(c: StepContext, instance: str = "", format: str = "text") -> None:
 
 
 def _shown(found: Report) -> list[str]:
-    from .localenv.rds.instances import describe
+    from .localenv.production.rds.instances import describe
 
     parts = [_output.table(describe(instance)) for instance in found.instances]
     parts = parts or [[f"no DB instance in {found.region}; AWS_DEFAULT_REGION names the region"]]

@@ -16,12 +16,12 @@ import pytest
 from botocore.stub import Stubber
 from moto import mock_aws
 
-from tasks.localenv.audit import report
-from tasks.localenv.audit.capacity import Part, Use, cheaper_provisioned
-from tasks.localenv.audit.finding import Finding, Look
-from tasks.localenv.audit.policy import Table, grant_of, matches
-from tasks.localenv.audit.safety import encryption
-from tasks.localenv.audit.trails import CHANGE, item_event, logs
+from tasks.localenv.production.audit import report
+from tasks.localenv.production.audit.capacity import Part, Use, cheaper_provisioned
+from tasks.localenv.production.audit.finding import Finding, Look
+from tasks.localenv.production.audit.policy import Table, grant_of, matches
+from tasks.localenv.production.audit.safety import encryption
+from tasks.localenv.production.audit.trails import CHANGE, item_event, logs
 from tasks.localenv.settings import ROOT, read_settings
 from tests import played
 from tests.played import Command

@@ -37,7 +37,7 @@ from tasks.localenv.hints import RESTART, START, Command, commands_of, either
 from tasks.localenv.machine import uncaught
 from tasks.localenv.postgres import connection, databases, faults
 from tasks.localenv.postgres.connection import connect
-from tasks.localenv.rds import instances
+from tasks.localenv.production.rds import instances
 from tasks.localenv.settings import ROOT, Settings, read_settings
 from tests import worlds
 from tests.environments import KEPT, Finished, environment, permitted, reachable
@@ -268,7 +268,7 @@ SHOWN: dict[str, Callable[[], str] | str] = {
     "tasks/localenv/engines/docker_postgres:FORMER_LOGIN: env.destroy": lambda: docker_postgres.FORMER_LOGIN,
     "tasks/ddb/stream:_given_up: ddb.stream --once": lambda: made(given_up({"g": "no row"}, "one")),
     "tasks/localenv/cognito/sync:_refuse_nobody: db.seed --force": lambda: of_nobody(),
-    "tasks/localenv/rds/instances:UPDATE: rds.update-sg-rule": lambda: instances.UPDATE,
+    "tasks/localenv/production/rds/instances:UPDATE: rds.update-sg-rule": lambda: instances.UPDATE,
     "tasks/localenv/machine/uncaught:_of_library: status": lambda: made(uncaught.understood(ConnectionResetError())),
     "tasks/localenv/engines/docker_messages:RULES: env.up": lambda: made(
         docker_messages.explain(["Cannot connect to the Docker daemon"])
@@ -281,8 +281,8 @@ SHOWN: dict[str, Callable[[], str] | str] = {
     "tasks/localenv/checkout/saved:require_saved: check": "tests/test_emulator_saving.py",
     "tasks/localenv/engines/emulator:require_saved: env.down --yes": "tests/test_emulator_saving.py",
     "tasks/localenv/machine/waiting:error: env.up": "tests/test_paused.py",
-    "tasks/localenv/rds/rule:require_ids: rds.status": "tests/test_rds.py",
-    "tasks/localenv/audit/report:_describe: ddb.list-tables --target prod": "tests/test_ddb_audit.py",
+    "tasks/localenv/production/rds/rule:require_ids: rds.status": "tests/test_rds.py",
+    "tasks/localenv/production/audit/report:_describe: ddb.list-tables --target prod": "tests/test_ddb_audit.py",
     "tasks/_run:_writable_production: … --target prod --confirm …": "tests/test_ddb_prod.py",
     "tasks/localenv/dynamodb/stream:_arn: ddb.schema-load": "tests/test_ddb_stream.py",
     "tasks/localenv/engines/docker_start:_name_holder: env.up": "tests/docker/test_failures.py",

@@ -18,8 +18,8 @@ from moto import mock_aws
 from tasks.localenv.aws.client import EXPIRED_HINT
 from tasks.localenv.checkout.lock import ProjectLock
 from tasks.localenv.errors import LocalEnvError, ServiceFailed, TimedOut, UsageError
-from tasks.localenv.rds import address
-from tasks.localenv.rds.address import find_address, parse_address
+from tasks.localenv.production.rds import address
+from tasks.localenv.production.rds.address import find_address, parse_address
 from tasks.localenv.settings import read_settings
 from tests import played
 from tests.environments import PATIENCE_S, environment, inv
@@ -606,7 +606,7 @@ def test_status_of_an_instance_that_is_not_there_suggests_the_nearest(run: Comma
 def test_status_reads_all_pages(run: Command) -> None:
     """A page of moto's holds a hundred, as RDS's does: two pages are played."""
     from tasks.localenv.aws.wire import AwsApi
-    from tasks.localenv.rds.instances import fetch_instances
+    from tasks.localenv.production.rds.instances import fetch_instances
 
     settings = read_settings()
     with Stubber(client(settings, "rds")) as stub:

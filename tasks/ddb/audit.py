@@ -9,7 +9,7 @@ from .._graph import READS, Exit, StepContext, step
 from .tables import FORMAT, TABLE
 
 if TYPE_CHECKING:
-    from ..localenv.audit.report import Report
+    from ..localenv.production.audit.report import Report
 
 FINDINGS = 1
 STREAM_POLICY = ("ddb", "streams", "policy.json")
@@ -18,7 +18,7 @@ STREAM_POLICY = ("ddb", "streams", "policy.json")
 @step(effect=READS, help={"table": TABLE, "format": FORMAT})
 def audit(c: StepContext, table: str = "", format: str = "text") -> None:
     """Examine the table at AWS: protection, recovery, access, capacity."""
-    from ..localenv.audit import report
+    from ..localenv.production.audit import report
 
     settings = c.step.settings
     shipped = "/".join(STREAM_POLICY), settings.root.joinpath(*STREAM_POLICY)
@@ -44,8 +44,8 @@ def _shown(found: Report) -> list[str]:
 
 
 def _complaint(found: Report) -> Any:
-    from ..localenv.audit.report import counted
     from ..localenv.errors import LocalEnvError
+    from ..localenv.production.audit.report import counted
 
     problems = counted(found.problems, "problem")
     return LocalEnvError(f"table {found.table}: {problems}", hint="run the command below each problem")

@@ -297,7 +297,7 @@ def _aws(settings: Settings) -> Iterator[Finding]:
         yield Finding("aws", "ok", "no credentials are needed: every service is local")
         return
     from .aws.client import NETWORK_HINT
-    from .production import describe
+    from .production.caller import describe
 
     with looking(AWAY_LOOK_S):
         lines = within(AWAY_LOOK_S, "AWS", lambda: describe(settings), hint=NETWORK_HINT)

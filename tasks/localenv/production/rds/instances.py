@@ -8,15 +8,15 @@ from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
-from ..aws.wire import Api, AwsApi, pages
-from ..errors import LocalEnvError
-from ..hints import Command
-from ..machine.parallel import side_by_side
+from ...aws.wire import Api, AwsApi, pages
+from ...errors import LocalEnvError
+from ...hints import Command
+from ...machine.parallel import side_by_side
 from .address import PublicAddress, find_address
 from .rule import Rule, database_port, fetch_rule, listing
 
 if TYPE_CHECKING:
-    from ..settings import Settings
+    from ...settings import Settings
 
 ANSWERS = (
     *("available", "backing-up", "modifying", "storage-initialization", "storage-optimization"),

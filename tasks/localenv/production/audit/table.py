@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from ..aws.wire import pages
+from ...aws.wire import pages
 from .finding import Finding, Look
 
 

@@ -11,12 +11,12 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ..aws.wire import Api, AwsApi, AwsError
-from ..errors import LocalEnvError, UsageError
-from ..hints import Command
+from ...aws.wire import Api, AwsApi, AwsError
+from ...errors import LocalEnvError, UsageError
+from ...hints import Command
 
 if TYPE_CHECKING:
-    from ..settings import Settings
+    from ...settings import Settings
     from .address import PublicAddress
 
 POSTGRES_PORT = 5432

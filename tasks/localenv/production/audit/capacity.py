@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
-from ..aws.wire import pages
+from ...aws.wire import pages
 from .finding import Finding, Look
 
 DAYS = 14

@@ -12,12 +12,12 @@ from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from ..errors import LocalEnvError, ServiceFailed, TimedOut, UsageError
-from ..hints import inv
-from ..settings.variables import checked
+from ...errors import LocalEnvError, ServiceFailed, TimedOut, UsageError
+from ...hints import inv
+from ...settings.variables import checked
 
 if TYPE_CHECKING:
-    from ..settings import Settings
+    from ...settings import Settings
 
 IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 DEADLINE_S = 5.0

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from ..aws.wire import pages
+from ...aws.wire import pages
 from .finding import Finding, Look
 from .policy import statements
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from datetime import datetime, timezone
 from typing import Any
 
-from ..aws.wire import AwsError, pages
-from ..machine.ages import ago
+from ...aws.wire import AwsError, pages
+from ...machine.ages import ago
 from .finding import Finding, Look
 
 USABLE = ("Enabled", "Updating")

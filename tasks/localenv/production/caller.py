@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .settings import guard
+from ..settings import guard
 
 if TYPE_CHECKING:
-    from .settings import Settings
+    from ..settings import Settings
 
 Caller = tuple[str, str]
 """An AWS account's id, and the ARN of who calls."""
@@ -15,8 +15,8 @@ Caller = tuple[str, str]
 
 def fetch_caller(settings: Settings) -> Caller:
     """Fetch whose the credentials are, from STS. Raises UsageError for those that are missing or expired."""
-    from .aws.client import aws_errors, client
-    from .machine.waiting import waiting
+    from ..aws.client import aws_errors, client
+    from ..machine.waiting import waiting
 
     sts = client(settings, "sts")
     with aws_errors("AWS account"), waiting("AWS (sts GetCallerIdentity)"):

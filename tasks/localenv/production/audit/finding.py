@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from ..aws.wire import Api, AwsApi, AwsError
+from ...aws.wire import Api, AwsApi, AwsError
 
 if TYPE_CHECKING:
-    from ..settings import Settings
+    from ...settings import Settings
 
 Level = Literal["problem", "advice", "unknown", "ok"]
 LEVELS: tuple[Level, ...] = ("problem", "advice", "unknown", "ok")

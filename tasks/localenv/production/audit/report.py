@@ -10,16 +10,16 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..aws.client import DENIED_CODES
-from ..aws.wire import AwsApi, AwsError
-from ..errors import LocalEnvError
-from ..hints import Command, either
-from ..machine.parallel import side_by_side
+from ...aws.client import DENIED_CODES
+from ...aws.wire import AwsApi, AwsError
+from ...errors import LocalEnvError
+from ...hints import Command, either
+from ...machine.parallel import side_by_side
 from . import access, capacity, network, safety, table, trails
 from .finding import LEVELS, Finding, Look
 
 if TYPE_CHECKING:
-    from ..settings import Settings
+    from ...settings import Settings
 
 Check = Callable[[Look], Iterator[Finding]]
 

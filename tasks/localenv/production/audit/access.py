@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from ..aws.wire import AwsError
+from ...aws.wire import AwsError
 from .finding import Finding, Level, Look
 from .policy import Grant, Table, grant_of, statements
 
