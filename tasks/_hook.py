@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from . import _output
 from ._graph import Exit, StepContext
-from .localenv import hook
+from .localenv.environment import hook
 from .localenv.errors import LocalEnvError
 
 

@@ -18,7 +18,7 @@ from .localenv.machine.columns import without_sequences
 
 if TYPE_CHECKING:
     from .localenv.engines.service import LogLine, ServiceName, ServiceState
-    from .localenv.neighbours import Neighbour
+    from .localenv.environment.neighbours import Neighbour
 
 NOTHING_LOCAL = "target prod: nothing to start here"
 NOT_ALL_RUN = 4
@@ -84,7 +84,7 @@ def _claim_ports(c: StepContext) -> None:
 
 def _adopt(c: StepContext) -> None:
     """Take over the data that came here with a moved or copied folder."""
-    from .localenv import adoption
+    from .localenv.environment import adoption
 
     told = adoption.adopt(c.step.writable("what came here with the folder"))
     if told:
@@ -243,7 +243,7 @@ class _Prefixed:
 
 
 def _way_to_write(c: StepContext) -> str:
-    from .localenv import exports
+    from .localenv.environment import exports
     from .localenv.settings.variables import checked, choice
 
     return str(checked("--format", c.step.arguments["format"], choice(*exports.FORMATS)))
@@ -260,7 +260,8 @@ def _way_to_write(c: StepContext) -> str:
 )
 def export(c: StepContext, format: str = "shell", legacy: bool = False) -> None:
     """Print the variables that the app needs, passwords included."""
-    from .localenv import engines, exports
+    from .localenv import engines
+    from .localenv.environment import exports
 
     _way_to_write(c)
     settings = c.step.settings
@@ -285,7 +286,7 @@ def export(c: StepContext, format: str = "shell", legacy: bool = False) -> None:
 @step(name="list", effect=READS, help={"format": "text or json"})
 def list_checkouts(c: StepContext, format: str = "text") -> None:
     """List every checkout's environment on this machine, and what is left."""
-    from .localenv import neighbours
+    from .localenv.environment import neighbours
 
     found = neighbours.survey(c.step.settings)
     c.step.emit([one.as_dict() for one in found], lambda: _listing(found) or "no environment on this machine")

@@ -13,10 +13,10 @@ from ._graph import DESTROYS, READS, Exit, StepContext, step
 from .localenv.hints import Command, either, inv
 
 if TYPE_CHECKING:
-    from .localenv.check import Finding, Report
     from .localenv.engines.service import ServiceState
+    from .localenv.environment.check import Finding, Report
+    from .localenv.environment.status import Newest, Status
     from .localenv.settings import Settings
-    from .localenv.status import Newest, Status
 
 FORMAT = "text or json"
 FINDINGS = 1
@@ -51,7 +51,7 @@ def check(c: StepContext, limit: int = 20, format: str = "text") -> str | None:
 def examine(c: StepContext, limit: int, settings: Settings | None = None) -> Report:
     from ddb import consistency
 
-    from .localenv import check
+    from .localenv.environment import check
 
     app = check.App(cognito.queries(c), consistency.references, consistency.Survey(), consistency.confirmed)
     return check.examine(settings or c.step.settings, app, at_most=limit)
@@ -79,7 +79,7 @@ def _counted(findings: int) -> str:
 @step(effect=READS, help={"format": FORMAT})
 def status(c: StepContext, format: str = "text") -> None:
     """Show services, data and freshness; exit 4 when a service is down."""
-    from .localenv import status
+    from .localenv.environment import status
 
     seen = status.examine(c.step.settings, _newest_message(c))
     problems = (replace(one, hint=_output.as_typed(c.step.fitting(one.hint))) for one in seen.problems)
@@ -92,7 +92,7 @@ def status(c: StepContext, format: str = "text") -> None:
 def _newest_message(c: StepContext) -> Newest:
     from ddb import messages
 
-    from .localenv.status import newest_of
+    from .localenv.environment.status import newest_of
 
     def newest(client: Any, table: str) -> datetime | None:
         people = cognito.people(c)
@@ -138,14 +138,14 @@ def initial_setup(c: StepContext, hook: bool = False) -> str | None:
 
         _hook.run(c)
         return None
-    from .localenv import environment
+    from .localenv.environment import stores as environment
 
     _output.show(_output.table(environment.addresses(c.step.settings)))
     return f"ready; look around with {inv('status')}, {inv('db.connect')}, {inv('cognito.list-users')}"
 
 
 def _plan_reset(c: StepContext) -> list[str]:
-    from .localenv import environment
+    from .localenv.environment import stores as environment
 
     c.step.require_database()
     return [f"remove {thing}" for thing in environment.surplus(c.step.settings, cognito.people(c))]
@@ -160,7 +160,7 @@ def _plan_reset(c: StepContext) -> list[str]:
 )
 def reset(c: StepContext, yes: bool = False, confirm: str = "") -> str:
     """Put the data of all stores back to the seeds, after a question."""
-    from .localenv import environment
+    from .localenv.environment import stores as environment
 
     settings = c.step.writable_database(confirm)
     c.step.require_yes(_plan_reset(c), yes=yes)
@@ -178,7 +178,7 @@ def reset(c: StepContext, yes: bool = False, confirm: str = "") -> str:
 @step(effect=READS, help={"format": FORMAT})
 def doctor(c: StepContext, format: str = "text") -> None:
     """Test what this machine has and lacks, and name each remedy."""
-    from .localenv import doctor
+    from .localenv.environment import doctor
     from .localenv.errors import LocalEnvError
 
     try:
@@ -196,7 +196,7 @@ def doctor(c: StepContext, format: str = "text") -> None:
 
 
 def _id_to_explain(c: StepContext) -> str:
-    from .localenv import why
+    from .localenv.environment import why
 
     return why.checked(c.step.arguments["name"] or "")
 
@@ -212,7 +212,7 @@ def why(c: StepContext, name: str | None = None, format: str = "text") -> None:
     """Explain an id across the stores, and whether they agree on it."""
     from ddb import consistency, references
 
-    from .localenv import why
+    from .localenv.environment import why
 
     survey, every_row = consistency.Survey(), c.step.settings.is_local
     app = why.App(

@@ -11,7 +11,7 @@ from ._words import word_step
 from .localenv.hints import inv
 
 if TYPE_CHECKING:
-    from .localenv.check import Report
+    from .localenv.environment.check import Report
     from .localenv.settings import Settings
     from .localenv.snapshot.listing import Listed
     from .localenv.snapshot.manifest import Manifest

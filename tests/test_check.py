@@ -16,13 +16,13 @@ import pytest
 from ddb import messages
 from ddb.claims import STALE_S
 from ddb.consistency import PAUSES_S, Survey, confirmed, references
-from tasks.localenv import check
-from tasks.localenv.check import App, Finding, Report
 from tasks.localenv.cognito.matching import DatabaseUser, Match, Pair, Unmatched
 from tasks.localenv.cognito.users import PoolUser, find_pool
 from tasks.localenv.dynamodb.client import connect as dynamodb
 from tasks.localenv.dynamodb.scan import scan
 from tasks.localenv.dynamodb.seeding.users import User
+from tasks.localenv.environment import check
+from tasks.localenv.environment.check import App, Finding, Report
 from tasks.localenv.errors import ConfirmationNeeded, LocalEnvError
 from tasks.localenv.postgres.connection import connect
 from tasks.localenv.settings import Settings

@@ -18,8 +18,8 @@ import pytest
 from tasks.localenv import engines
 from tasks.localenv.checkout import checkouts
 from tasks.localenv.engines import claims
+from tasks.localenv.environment.neighbours import survey
 from tasks.localenv.machine.ports import Holder, find_free
-from tasks.localenv.neighbours import survey
 from tasks.localenv.settings import ROOT, Settings, read_settings
 from tasks.localenv.settings.kept import keep_ports, kept_ports
 from tasks.localenv.settings.variables import PORT_VARIABLES

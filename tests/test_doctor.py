@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tasks.localenv import doctor
-from tasks.localenv.doctor import Finding
+from tasks.localenv.environment import doctor
+from tasks.localenv.environment.doctor import Finding
 from tasks.localenv.settings import Settings, read_settings
 from tests.environments import environment, inv
 

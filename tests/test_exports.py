@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from tasks.localenv import exports
 from tasks.localenv.cognito import seed
 from tasks.localenv.cognito.users import noted_pools
+from tasks.localenv.environment import exports
 from tasks.localenv.errors import UsageError
 from tasks.localenv.settings import Settings, read_settings
 from tasks.localenv.settings.addresses import parse_postgres_url

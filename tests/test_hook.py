@@ -21,11 +21,12 @@ from types import SimpleNamespace
 
 import pytest
 
-from tasks.localenv import engines, hook
+from tasks.localenv import engines
 from tasks.localenv.checkout.lock import ProjectLock
 from tasks.localenv.engines import embedded_postgres, emulator
 from tasks.localenv.engines.postgres_home import Home, find_home
 from tasks.localenv.engines.state import Choice, keep_choice
+from tasks.localenv.environment import hook
 from tasks.localenv.postgres.connection import connect
 from tasks.localenv.settings import ROOT, Settings, read_settings
 from tests.environments import PATIENCE_S, Finished, environment, inv, permitted

@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 
 from ddb import messages
-from tasks.localenv import status
 from tasks.localenv.cognito.users import find_pool
 from tasks.localenv.dynamodb.client import connect as dynamodb
+from tasks.localenv.environment import status
+from tasks.localenv.environment.status import Line, Problem, Status
 from tasks.localenv.machine.ports import find_free
 from tasks.localenv.postgres.connection import connect
 from tasks.localenv.settings import Settings
-from tasks.localenv.status import Line, Problem, Status
 from tests.environments import Finished, environment, inv
 from tests.seeded import PEOPLE, fill, own
 

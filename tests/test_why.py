@@ -12,14 +12,14 @@ import pytest
 
 from ddb import consistency, messages, references
 from ddb.consistency import Survey
-from tasks.localenv import why
-from tasks.localenv.check import FOLLOW, SEED_AGAIN
 from tasks.localenv.cognito.users import find_pool
 from tasks.localenv.dynamodb.client import connect as connect_dynamodb
+from tasks.localenv.environment import why
+from tasks.localenv.environment.check import FOLLOW, SEED_AGAIN
+from tasks.localenv.environment.why import App, Fact, Why
 from tasks.localenv.errors import ConfirmationNeeded, LocalEnvError, UsageError
 from tasks.localenv.postgres.connection import connect
 from tasks.localenv.settings import ROOT, Settings
-from tasks.localenv.why import App, Fact, Why
 from tests.chats import GROUP
 from tests.environments import Finished
 from tests.seeded import PEOPLE, QUERIES, complete, half_replaced

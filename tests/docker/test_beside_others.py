@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tasks.localenv.engines.service import Source
-from tasks.localenv.neighbours import survey
+from tasks.localenv.environment.neighbours import survey
 from tests.docker.shop import Shop, docker
 from tests.environments import PATIENCE_S
 

@@ -12,19 +12,19 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
-from .cognito import sync
-from .cognito.matching import Match
-from .cognito.sync import Comparison, Queries
-from .dynamodb import schema
-from .dynamodb.client import connect
-from .dynamodb.scan import scan
-from .hints import Command, either
-from .machine.parallel import side_by_side
+from ..cognito import sync
+from ..cognito.matching import Match
+from ..cognito.sync import Comparison, Queries
+from ..dynamodb import schema
+from ..dynamodb.client import connect
+from ..dynamodb.scan import scan
+from ..hints import Command, either
+from ..machine.parallel import side_by_side
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
-    from .settings import Settings
+    from ..settings import Settings
 
 Item = dict[str, Any]
 Reference = tuple[str, str, bool]

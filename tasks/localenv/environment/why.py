@@ -13,24 +13,24 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from ..cognito import sync
+from ..cognito.matching import DatabaseUser, match
+from ..cognito.sync import Queries
+from ..cognito.users import Pool, PoolUser, look_for_pool
+from ..dynamodb import schema
+from ..dynamodb.client import connect as connect_dynamodb
+from ..dynamodb.scan import plain_item
+from ..errors import LocalEnvError, UsageError
+from ..hints import Command, inv
+from ..machine.parallel import side_by_side
+from ..postgres.connection import connect, server_errors
+from ..settings.people import PEOPLE, Person
 from .check import Fault, Finding, Reference, Survey, fault_findings, link_findings, reference_findings
-from .cognito import sync
-from .cognito.matching import DatabaseUser, match
-from .cognito.sync import Queries
-from .cognito.users import Pool, PoolUser, look_for_pool
-from .dynamodb import schema
-from .dynamodb.client import connect as connect_dynamodb
-from .dynamodb.scan import plain_item
-from .errors import LocalEnvError, UsageError
-from .hints import Command, inv
-from .machine.parallel import side_by_side
-from .postgres.connection import connect, server_errors
-from .settings.people import PEOPLE, Person
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
-    from .settings import Settings
+    from ..settings import Settings
 
 Item = dict[str, Any]
 

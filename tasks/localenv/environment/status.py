@@ -7,19 +7,19 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
-from .errors import LocalEnvError, ServiceFailed, TimedOut
-from .hints import DOCTOR, Command, inv
-from .machine.ages import ago
-from .machine.parallel import side_by_side
-from .machine.waiting import AWAY_LOOK_S, LOOK_S, looking
+from ..errors import LocalEnvError, ServiceFailed, TimedOut
+from ..hints import DOCTOR, Command, inv
+from ..machine.ages import ago
+from ..machine.parallel import side_by_side
+from ..machine.waiting import AWAY_LOOK_S, LOOK_S, looking
 
 if TYPE_CHECKING:
     import psycopg
     from mypy_boto3_dynamodb import DynamoDBClient
 
-    from .cognito.users import Pool
-    from .engines.service import ServiceState
-    from .settings import Settings
+    from ..cognito.users import Pool
+    from ..engines.service import ServiceState
+    from ..settings import Settings
 
 Newest = Callable[["DynamoDBClient", str], "datetime | None"]
 """Takes a client and the table of messages; gives the time of the newest message, or None."""
@@ -106,14 +106,14 @@ def _guarded(store: str, part: Callable[[], Seen]) -> Callable[[], Seen]:
 
 
 def _services(settings: Settings) -> Seen:
-    from . import engines
+    from .. import engines
 
     return engines.look(settings), [], []
 
 
 def _postgres(settings: Settings) -> Seen:
-    from .postgres import ledger, load
-    from .postgres.connection import connect, server_errors
+    from ..postgres import ledger, load
+    from ..postgres.connection import connect, server_errors
 
     with (
         connect(settings.postgres, autocommit=True) as connection,
@@ -152,8 +152,8 @@ def _rows(count: int) -> str:
 
 
 def _dynamodb(settings: Settings, newest: Newest) -> Seen:
-    from .dynamodb.client import connect
-    from .dynamodb.schema import fetch_tables, half_replaced
+    from ..dynamodb.client import connect
+    from ..dynamodb.schema import fetch_tables, half_replaced
 
     client = connect(settings)
     tables = fetch_tables(client)
@@ -184,7 +184,7 @@ def _freshness(at: datetime | None) -> str:
 
 
 def _cognito(settings: Settings) -> Seen:
-    from .cognito.users import look_for_pool
+    from ..cognito.users import look_for_pool
 
     with looking(LOOK_S if settings.cognito else AWAY_LOOK_S):
         return _pool(look_for_pool(settings), settings)

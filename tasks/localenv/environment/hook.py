@@ -20,16 +20,16 @@ from datetime import datetime
 from pathlib import Path
 from typing import IO
 
-from .checkout import ownership
-from .engines.docker_api import DockerApi
-from .engines.docker_endpoint import find_endpoint
-from .engines.state import read_choice
-from .errors import INTERRUPTED, LocalEnvError, TimedOut
-from .machine import private, shell
-from .machine.columns import harmless
-from .machine.disk import disk_errors
-from .machine.masking import masked
-from .settings import Settings, read_settings
+from ..checkout import ownership
+from ..engines.docker_api import DockerApi
+from ..engines.docker_endpoint import find_endpoint
+from ..engines.state import read_choice
+from ..errors import INTERRUPTED, LocalEnvError, TimedOut
+from ..machine import private, shell
+from ..machine.columns import harmless
+from ..machine.disk import disk_errors
+from ..machine.masking import masked
+from ..settings import Settings, read_settings
 
 Say = Callable[[str], None]
 

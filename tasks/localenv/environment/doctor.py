@@ -13,14 +13,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from .errors import LocalEnvError
-from .hints import START
-from .machine.parallel import side_by_side
-from .machine.waiting import AWAY_LOOK_S, LOOK_S, looking, within
-from .settings import ROOT
+from ..errors import LocalEnvError
+from ..hints import START
+from ..machine.parallel import side_by_side
+from ..machine.waiting import AWAY_LOOK_S, LOOK_S, looking, within
+from ..settings import ROOT
 
 if TYPE_CHECKING:
-    from .settings import Settings
+    from ..settings import Settings
 
 Level = Literal["ok", "warn", "FAIL"]
 
@@ -53,7 +53,7 @@ def examine(settings: Settings) -> list[Finding]:
 
     For --target prod the credentials and the database are tried over the network, without writing.
     """
-    from . import engines  # noqa: F401 - before the threads: two that import parts of it at once see half of them
+    from .. import engines  # noqa: F401 - before the threads: two that import parts of it at once see half of them
 
     parts = [("settings", _settings), ("folder", _folder), ("disk", _disk)]
     parts += [("engine", _engine), ("ports", _ports), ("java", _java)] if settings.is_local else []
@@ -194,8 +194,8 @@ def _nearest(path: Path) -> Path:
 
 
 def _engine(settings: Settings) -> Iterator[Finding]:
-    from .engines import choose
-    from .engines.docker_preflight import preflight
+    from ..engines import choose
+    from ..engines.docker_preflight import preflight
 
     docker = preflight(settings)
     embedded = _embedded()
@@ -220,8 +220,8 @@ def _engine(settings: Settings) -> Iterator[Finding]:
 
 def _embedded() -> Finding:
     """Try the wheels of the embedded engine: there, and made for this machine."""
-    from .engines.postgres_home import installed_programs
-    from .machine import shell
+    from ..engines.postgres_home import installed_programs
+    from ..machine import shell
 
     try:
         postgres = installed_programs() / "bin" / "postgres"
@@ -241,7 +241,7 @@ def _embedded() -> Finding:
 
 
 def _ports(settings: Settings) -> Iterator[Finding]:
-    from . import engines
+    from .. import engines
 
     try:
         seen = {state.service: state for state in engines.look(settings)}
@@ -266,7 +266,7 @@ def _ports(settings: Settings) -> Iterator[Finding]:
 
 
 def _port(service: str, variable: str, host: str, port: int) -> Finding:
-    from .machine.ports import require_free
+    from ..machine.ports import require_free
 
     try:
         require_free(host, port, service=service, variable=variable)
@@ -287,7 +287,7 @@ def _addresses(settings: Settings) -> Iterator[tuple[str, str, str, int]]:
 
 def _java(settings: Settings) -> Iterator[Finding]:
     if settings.dynamodb_local_jar:
-        from .engines.dynamodb_jar import require_java
+        from ..engines.dynamodb_jar import require_java
 
         yield Finding("java", "ok", f"{require_java()} runs {settings.dynamodb_local_jar}")
 
@@ -296,8 +296,8 @@ def _aws(settings: Settings) -> Iterator[Finding]:
     if settings.is_local and settings.cognito_is_emulated:
         yield Finding("aws", "ok", "no credentials are needed: every service is local")
         return
-    from .aws.client import NETWORK_HINT
-    from .production.caller import describe
+    from ..aws.client import NETWORK_HINT
+    from ..production.caller import describe
 
     with looking(AWAY_LOOK_S):
         lines = within(AWAY_LOOK_S, "AWS", lambda: describe(settings), hint=NETWORK_HINT)
@@ -305,7 +305,7 @@ def _aws(settings: Settings) -> Iterator[Finding]:
 
 
 def _database(settings: Settings) -> Iterator[Finding]:
-    from .postgres.connection import connect
+    from ..postgres.connection import connect
 
     with connect(settings.postgres) as connection:
         version = connection.info.parameter_status("server_version")

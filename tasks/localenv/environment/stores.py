@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from .cognito import seed, sync
-from .cognito.sync import Queries
-from .cognito.users import look_for_pool
-from .dynamodb import schema
-from .dynamodb.client import connect
-from .postgres import load
-from .settings.people import Person
+from ..cognito import seed, sync
+from ..cognito.sync import Queries
+from ..cognito.users import look_for_pool
+from ..dynamodb import schema
+from ..dynamodb.client import connect
+from ..postgres import load
+from ..settings.people import Person
 
 if TYPE_CHECKING:
-    from .dynamodb.seeding import Seeding
-    from .dynamodb.tables import TableFile
-    from .settings import Settings
+    from ..dynamodb.seeding import Seeding
+    from ..dynamodb.tables import TableFile
+    from ..settings import Settings
 
 Say = Callable[[str], None]
 

@@ -14,19 +14,19 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from .checkout.checkouts import Checkout, read_all
-from .checkout.ownership import owned_folders, read_mark, removable
-from .engines import dynamodb_jar, embedded_postgres, emulator
-from .engines.daemon import may_signal
-from .engines.docker_api import LABEL, Container, DockerApi
-from .engines.docker_endpoint import find_endpoint
-from .engines.postgres_home import OUTSIDE, find_belongings, kind_of
-from .engines.state import read_choice
-from .errors import LocalEnvError
-from .machine.answers import Each
-from .machine.ports import commands
-from .settings import Settings, project_id
-from .settings.kept import PROJECT
+from ..checkout.checkouts import Checkout, read_all
+from ..checkout.ownership import owned_folders, read_mark, removable
+from ..engines import dynamodb_jar, embedded_postgres, emulator
+from ..engines.daemon import may_signal
+from ..engines.docker_api import LABEL, Container, DockerApi
+from ..engines.docker_endpoint import find_endpoint
+from ..engines.postgres_home import OUTSIDE, find_belongings, kind_of
+from ..engines.state import read_choice
+from ..errors import LocalEnvError
+from ..machine.answers import Each
+from ..machine.ports import commands
+from ..settings import Settings, project_id
+from ..settings.kept import PROJECT
 
 VOLUMES = ("db", "dynamodb")
 """What docker-compose.yml calls its volumes."""

@@ -8,17 +8,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from . import engines
-from .cognito.users import look_for_pool
-from .engines.emulator_server.inside import renamed
-from .machine.disk import disk_errors
-from .postgres import databases, ledger
-from .settings.kept import keep_project, kept_project
-from .snapshot.save import door
-from .snapshot.shelf import Shelf
+from .. import engines
+from ..cognito.users import look_for_pool
+from ..engines.emulator_server.inside import renamed
+from ..machine.disk import disk_errors
+from ..postgres import databases, ledger
+from ..settings.kept import keep_project, kept_project
+from ..snapshot.save import door
+from ..snapshot.shelf import Shelf
 
 if TYPE_CHECKING:
-    from .settings import Settings
+    from ..settings import Settings
 
 
 def adopt(settings: Settings) -> str:
