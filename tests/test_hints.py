@@ -31,7 +31,9 @@ from tasks.localenv.cognito.users import Pool, find_pool
 from tasks.localenv.dynamodb import schema
 from tasks.localenv.dynamodb.client import connect as connect_dynamodb
 from tasks.localenv.dynamodb.scan import scan
-from tasks.localenv.engines import docker_messages, docker_postgres, embedded_postgres, emulator
+from tasks.localenv.engines import embedded_postgres, emulator
+from tasks.localenv.engines.docker import messages as docker_messages
+from tasks.localenv.engines.docker import postgres as docker_postgres
 from tasks.localenv.errors import LocalEnvError, ServiceFailed, UsageError
 from tasks.localenv.hints import RESTART, START, Command, commands_of, either
 from tasks.localenv.machine import uncaught
@@ -272,15 +274,15 @@ SHOWN: dict[str, Callable[[], str] | str] = {
     "tasks/localenv/engines/embedded_postgres:HINT: env.destroy": lambda: embedded_postgres.HINT,
     "tasks/localenv/engines/emulator:HINT: env.destroy": lambda: emulator.HINT,
     "tasks/localenv/engines/__init__:LOST: initial-setup": lambda: engines.LOST,
-    "tasks/localenv/engines/docker_postgres:FORMER_LOGIN: env.destroy": lambda: docker_postgres.FORMER_LOGIN,
+    "tasks/localenv/engines/docker/postgres:FORMER_LOGIN: env.destroy": lambda: docker_postgres.FORMER_LOGIN,
     "tasks/ddb/stream:_given_up: ddb.stream --once": lambda: made(given_up({"g": "no row"}, "one")),
     "tasks/localenv/cognito/sync:_refuse_nobody: db.seed --force": lambda: of_nobody(),
     "tasks/localenv/production/rds/instances:UPDATE: rds.update-sg-rule": lambda: instances.UPDATE,
     "tasks/localenv/machine/uncaught:_of_library: status": lambda: made(uncaught.understood(ConnectionResetError())),
-    "tasks/localenv/engines/docker_messages:RULES: env.up": lambda: made(
+    "tasks/localenv/engines/docker/messages:RULES: env.up": lambda: made(
         docker_messages.explain(["Cannot connect to the Docker daemon"])
     ),
-    "tasks/localenv/engines/docker_messages:ended: env.up": lambda: made(
+    "tasks/localenv/engines/docker/messages:ended: env.up": lambda: made(
         docker_messages.ended("x", docker_messages.Ending(oom_killed=True))
     ),
     "tasks/localenv/snapshot/note:hint: …": "tests/test_snapshot.py",
@@ -292,8 +294,8 @@ SHOWN: dict[str, Callable[[], str] | str] = {
     "tasks/localenv/production/audit/report:_describe: ddb.list-tables --target prod": "tests/test_ddb_audit.py",
     "tasks/_run:_writable_production: … --target prod --confirm …": "tests/test_ddb_prod.py",
     "tasks/localenv/dynamodb/stream:_arn: ddb.schema-load": "tests/test_ddb_stream.py",
-    "tasks/localenv/engines/docker_start:_name_holder: env.up": "tests/docker/test_failures.py",
-    "tasks/localenv/engines/docker:_in_use: env.destroy": "tests/docker/test_failures.py",
+    "tasks/localenv/engines/docker/start:_name_holder: env.up": "tests/docker/test_failures.py",
+    "tasks/localenv/engines/docker/engine:_in_use: env.destroy": "tests/docker/test_failures.py",
 }
 """Hints of what cannot fail here, by the function that makes them or the tests that provoke them."""
 

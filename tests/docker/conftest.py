@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.localenv.engines.docker_preflight import find_docker
+from tasks.localenv.engines.docker.preflight import find_docker
 from tasks.localenv.errors import LocalEnvError
 from tests.docker.shop import MakeShop, Shop, docker, make_shop
 

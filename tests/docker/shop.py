@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tasks.localenv.engines.docker import ComposeServices
+from tasks.localenv.engines.docker.engine import ComposeServices
 from tasks.localenv.engines.service import Deadline, ServiceState
 from tasks.localenv.machine.ports import find_free
 from tasks.localenv.settings import ROOT, Settings, read_settings

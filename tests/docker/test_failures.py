@@ -16,9 +16,9 @@ from pathlib import Path
 
 import pytest
 
-from tasks.localenv.engines.docker_api import DockerApi
-from tasks.localenv.engines.docker_endpoint import parse_endpoint
-from tasks.localenv.engines.docker_preflight import preflight
+from tasks.localenv.engines.docker.api import DockerApi
+from tasks.localenv.engines.docker.endpoint import parse_endpoint
+from tasks.localenv.engines.docker.preflight import preflight
 from tasks.localenv.errors import LocalEnvError, PreflightFailed, ServiceFailed, TimedOut, UsageError
 from tasks.localenv.postgres.connection import connect
 from tasks.localenv.settings import ROOT

@@ -31,9 +31,9 @@ def dump_command(settings: Settings) -> list[str | Path]:
 
 
 def _in_container(settings: Settings) -> list[str | Path]:
-    from .docker_api import DockerApi
-    from .docker_endpoint import find_endpoint
-    from .docker_start import current
+    from .docker.api import DockerApi
+    from .docker.endpoint import find_endpoint
+    from .docker.start import current
 
     docker = shutil.which("docker")
     if docker is None:

@@ -195,7 +195,7 @@ def _nearest(path: Path) -> Path:
 
 def _engine(settings: Settings) -> Iterator[Finding]:
     from ..engines import choose
-    from ..engines.docker_preflight import preflight
+    from ..engines.docker.preflight import preflight
 
     docker = preflight(settings)
     embedded = _embedded()

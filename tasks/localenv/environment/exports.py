@@ -11,8 +11,8 @@ from dataclasses import replace
 from ..aws.client import LOCAL_KEY
 from ..cognito.seed import find_client
 from ..cognito.users import look_for_pool, noted_pools
-from ..engines.docker_api import DockerApi
-from ..engines.docker_endpoint import find_endpoint
+from ..engines.docker.api import DockerApi
+from ..engines.docker.endpoint import find_endpoint
 from ..errors import LocalEnvError, UsageError
 from ..settings import Settings
 from ..settings.addresses import Endpoint

@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import IO
 
 from ..checkout import ownership
-from ..engines.docker_api import DockerApi
-from ..engines.docker_endpoint import find_endpoint
+from ..engines.docker.api import DockerApi
+from ..engines.docker.endpoint import find_endpoint
 from ..engines.state import read_choice
 from ..errors import INTERRUPTED, LocalEnvError, TimedOut
 from ..machine import private, shell

@@ -18,8 +18,8 @@ from ..checkout.checkouts import Checkout, read_all
 from ..checkout.ownership import owned_folders, read_mark, removable
 from ..engines import dynamodb_jar, embedded_postgres, emulator
 from ..engines.daemon import may_signal
-from ..engines.docker_api import LABEL, Container, DockerApi
-from ..engines.docker_endpoint import find_endpoint
+from ..engines.docker.api import LABEL, Container, DockerApi
+from ..engines.docker.endpoint import find_endpoint
 from ..engines.postgres_home import OUTSIDE, find_belongings, kind_of
 from ..engines.state import read_choice
 from ..errors import LocalEnvError

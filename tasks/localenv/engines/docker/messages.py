@@ -10,8 +10,8 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from ..errors import LocalEnvError, PreflightFailed, ServiceFailed, UsageError
-from ..hints import DOCTOR, START, Command, either
+from ...errors import LocalEnvError, PreflightFailed, ServiceFailed, UsageError
+from ...hints import DOCTOR, START, Command, either
 
 FILE = "docker-compose.yml"
 OLDEST_COMPOSE = (2, 20)

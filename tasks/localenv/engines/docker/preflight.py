@@ -5,12 +5,12 @@ from __future__ import annotations
 import shutil
 from dataclasses import dataclass
 
-from ..errors import LocalEnvError, PreflightFailed
-from ..machine import shell
-from ..settings import Settings
-from .docker_api import DockerApi, EngineAway
-from .docker_endpoint import OTHER_ENGINE, DockerEndpoint, find_endpoint
-from .docker_messages import OLDEST_COMPOSE, parse_version
+from ...errors import LocalEnvError, PreflightFailed
+from ...machine import shell
+from ...settings import Settings
+from .api import DockerApi, EngineAway
+from .endpoint import OTHER_ENGINE, DockerEndpoint, find_endpoint
+from .messages import OLDEST_COMPOSE, parse_version
 
 PUBLISHED = "127.0.0.1"
 INSTALL = f"install Docker with Compose 2.20 or later (https://docs.docker.com/engine/install/), {OTHER_ENGINE}"

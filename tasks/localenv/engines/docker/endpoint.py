@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from ..errors import PreflightFailed
+from ...errors import PreflightFailed
 
 STANDARD_SOCKET = "unix:///var/run/docker.sock"
 OTHER_ENGINE = "or use --engine embedded"

@@ -9,20 +9,20 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ..checkout.ownership import remove_note
-from ..errors import LocalEnvError, PreflightFailed, ServiceFailed, UsageError
-from ..hints import Command
-from ..machine import private
-from ..settings import Settings
-from . import docker_sdk
+from ...checkout.ownership import remove_note
+from ...errors import LocalEnvError, PreflightFailed, ServiceFailed, UsageError
+from ...hints import Command
+from ...machine import private
+from ...settings import Settings
+from ..service import Component, Deadline, Say, ServiceName, ServiceState, Source, Status
+from . import sdk as docker_sdk
+from .api import WORK_S, Container, DockerApi, EngineAway
 from .compose import Compose, wanted_hashes
-from .docker_api import WORK_S, Container, DockerApi, EngineAway
-from .docker_endpoint import find_endpoint
-from .docker_logs import ContainerSource
-from .docker_postgres import DatabaseServer
-from .docker_preflight import Preflight, find_docker, preflight, require_docker
-from .docker_start import SERVICES, Start, answers_now, current, port_of
-from .service import Component, Deadline, Say, ServiceName, ServiceState, Source, Status
+from .endpoint import find_endpoint
+from .logs import ContainerSource
+from .postgres import DatabaseServer
+from .preflight import Preflight, find_docker, preflight, require_docker
+from .start import SERVICES, Start, answers_now, current, port_of
 
 STOPPED = (0, 130, 143)
 """Exit codes of programs that were asked to stop."""
@@ -30,7 +30,7 @@ STOPPED = (0, 130, 143)
 
 def components(settings: Settings) -> list[Component]:
     """List the parts of this engine: the containers, and the emulator when Cognito is emulated."""
-    from .emulator import Emulator
+    from ..emulator import Emulator
 
     containers = ComposeServices(settings)
     return [containers, Emulator(settings, ("cognito",))] if settings.cognito_is_emulated else [containers]

@@ -6,12 +6,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from ..errors import LocalEnvError, ServiceFailed
-from ..hints import DOCTOR, START
-from ..machine.waiting import waiting
-from .docker_api import LABEL, NOT_DOCKER, away, epoch_s
-from .docker_endpoint import DockerEndpoint
-from .docker_messages import Ending, clean
+from ...errors import LocalEnvError, ServiceFailed
+from ...hints import DOCTOR, START
+from ...machine.waiting import waiting
+from .api import LABEL, NOT_DOCKER, away, epoch_s
+from .endpoint import DockerEndpoint
+from .messages import Ending, clean
 
 if TYPE_CHECKING:
     from docker import DockerClient

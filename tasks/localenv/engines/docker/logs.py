@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 from functools import partial
 from http.client import HTTPResponse
 
-from ..errors import LocalEnvError
-from .docker_api import Container, DockerApi, epoch_s
-from .docker_messages import clean
-from .service import LogLine
+from ...errors import LocalEnvError
+from ..service import LogLine
+from .api import Container, DockerApi, epoch_s
+from .messages import clean
 
 ATTACH_EVERY_S = 0.5
 CHUNK = 1 << 16

@@ -13,14 +13,14 @@ from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..machine import private, shell
-from ..machine.reading import read_note
-from ..machine.waiting import waiting
-from ..settings import Settings
-from .docker_messages import clean, explain
-from .docker_preflight import DockerTools, find_docker
-from .dynamodb_jar import origins
-from .service import Deadline
+from ...machine import private, shell
+from ...machine.reading import read_note
+from ...machine.waiting import waiting
+from ...settings import Settings
+from ..dynamodb_jar import origins
+from ..service import Deadline
+from .messages import clean, explain
+from .preflight import DockerTools, find_docker
 
 FILES = ("docker-compose.yml", "docker-compose.override.yml", "docker-compose.override.yaml")
 NOT_OURS = ("COMPOSE_FILE", "COMPOSE_PATH_SEPARATOR", "COMPOSE_PROJECT_NAME", "DOCKER_CONTEXT")

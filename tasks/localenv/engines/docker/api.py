@@ -17,10 +17,10 @@ from http.client import HTTPConnection, HTTPException, HTTPResponse
 from typing import Any
 from urllib.parse import urlencode
 
-from ..errors import LocalEnvError, PreflightFailed, ServiceFailed
-from ..machine.answers import LARGEST_BYTES, Each, Shape, read_json, require
-from ..machine.waiting import LOOK_S, hang_up, waiting
-from .docker_endpoint import OTHER_ENGINE, DockerEndpoint
+from ...errors import LocalEnvError, PreflightFailed, ServiceFailed
+from ...machine.answers import LARGEST_BYTES, Each, Shape, read_json, require
+from ...machine.waiting import LOOK_S, hang_up, waiting
+from .endpoint import OTHER_ENGINE, DockerEndpoint
 
 CONTAINERS: Shape = [
     {

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..errors import LocalEnvError, ServiceFailed
-from ..hints import Command, either
-from ..machine import private
-from ..postgres.connection import DatabaseMissing, connect
-from ..settings import Settings
-from . import docker_sdk
-from .docker_api import Container, DockerApi
-from .service import Say
+from ...errors import LocalEnvError, ServiceFailed
+from ...hints import Command, either
+from ...machine import private
+from ...postgres.connection import DatabaseMissing, connect
+from ...settings import Settings
+from ..service import Say
+from . import sdk as docker_sdk
+from .api import Container, DockerApi
 
 FIRST_USER = "postgres"
 VOLUME = "db"

@@ -6,16 +6,18 @@ import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
-from ..errors import LocalEnvError, PreflightFailed, ServiceFailed, TimedOut, UsageError
-from ..hints import Command
-from ..machine.ports import PortsTaken, Taken, find_holder, is_free, look_at
-from ..machine.waiting import waiting
-from ..settings import Settings
-from ..settings.variables import PORT_VARIABLES
-from . import docker_sdk, probes
+from ...errors import LocalEnvError, PreflightFailed, ServiceFailed, TimedOut, UsageError
+from ...hints import Command
+from ...machine.ports import PortsTaken, Taken, find_holder, is_free, look_at
+from ...machine.waiting import waiting
+from ...settings import Settings
+from ...settings.variables import PORT_VARIABLES
+from .. import probes
+from ..service import Deadline, Say, ServiceName
+from . import sdk as docker_sdk
+from .api import Container, DockerApi
 from .compose import Compose
-from .docker_api import Container, DockerApi
-from .docker_messages import (
+from .messages import (
     LINES,
     NAME_IN_USE,
     Conflict,
@@ -29,7 +31,6 @@ from .docker_messages import (
     is_pull,
     progress,
 )
-from .service import Deadline, Say, ServiceName
 
 SERVICES: Mapping[ServiceName, str] = {"postgres": "db", "dynamodb": "dynamodb-local"}
 """Our services, and what docker-compose.yml calls them."""
