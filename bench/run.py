@@ -184,7 +184,7 @@ def cold_start(bench: Bench) -> float:
 
 def find_psql() -> str:
     """Find psql, on the PATH or in the wheel of the embedded engine."""
-    from tasks.localenv.engines.postgres_home import installed_programs
+    from tasks.localenv.engines.embedded.home import installed_programs
 
     return shutil.which("psql") or str(installed_programs() / "bin" / "psql")
 

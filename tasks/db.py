@@ -301,7 +301,7 @@ def _address_for_session(c: StepContext, confirm: str, *, write: bool) -> Postgr
 
 
 def _shipped_psql() -> Path | None:
-    from .localenv.engines import postgres_home
+    from .localenv.engines.embedded import home as postgres_home
     from .localenv.errors import PreflightFailed
 
     try:

@@ -16,7 +16,7 @@ import pytest
 
 from tasks.localenv import engines
 from tasks.localenv.aws.client import client
-from tasks.localenv.engines.postgres_home import OUTSIDE, find_home
+from tasks.localenv.engines.embedded.home import OUTSIDE, find_home
 from tasks.localenv.errors import ConfirmationNeeded, LocalEnvError, PreflightFailed, ServiceFailed, TimedOut
 from tasks.localenv.machine.ports import find_free
 from tasks.localenv.postgres.connection import connect

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tasks.localenv import engines
-from tasks.localenv.engines.postgres_home import find_home
+from tasks.localenv.engines.embedded.home import find_home
 from tasks.localenv.settings import read_settings
 from tests.conftest import Cli
 from tests.environments import Finished, environment, inv, permitted, reachable

@@ -15,9 +15,9 @@ import pytest
 from tasks.localenv import engines
 from tasks.localenv.engines import probes
 from tasks.localenv.engines.daemon import Daemon, Wait
-from tasks.localenv.engines.embedded_postgres import PLAIN, EmbeddedPostgres
+from tasks.localenv.engines.embedded.home import find_home
+from tasks.localenv.engines.embedded.postgres import PLAIN, EmbeddedPostgres
 from tasks.localenv.engines.emulator import Emulator
-from tasks.localenv.engines.postgres_home import find_home
 from tasks.localenv.engines.service import Deadline
 from tasks.localenv.engines.state import Choice, keep_choice
 from tasks.localenv.settings import Settings, read_settings

@@ -31,9 +31,10 @@ from tasks.localenv.cognito.users import Pool, find_pool
 from tasks.localenv.dynamodb import schema
 from tasks.localenv.dynamodb.client import connect as connect_dynamodb
 from tasks.localenv.dynamodb.scan import scan
-from tasks.localenv.engines import embedded_postgres, emulator
+from tasks.localenv.engines import emulator
 from tasks.localenv.engines.docker import messages as docker_messages
 from tasks.localenv.engines.docker import postgres as docker_postgres
+from tasks.localenv.engines.embedded import postgres as embedded_postgres
 from tasks.localenv.errors import LocalEnvError, ServiceFailed, UsageError
 from tasks.localenv.hints import RESTART, START, Command, commands_of, either
 from tasks.localenv.machine import uncaught
@@ -271,7 +272,7 @@ SHOWN: dict[str, Callable[[], str] | str] = {
     "tasks/localenv/postgres/connection:HINTS: db.sessions": lambda: connection.HINTS["55P03"],
     "tasks/localenv/postgres/connection:HINTS: db.sessions --kill": lambda: connection.HINTS["55P03"],
     "tasks/localenv/postgres/faults:HINTS: db.connect": lambda: faults.HINTS["25001"],
-    "tasks/localenv/engines/embedded_postgres:HINT: env.destroy": lambda: embedded_postgres.HINT,
+    "tasks/localenv/engines/embedded/postgres:HINT: env.destroy": lambda: embedded_postgres.HINT,
     "tasks/localenv/engines/emulator:HINT: env.destroy": lambda: emulator.HINT,
     "tasks/localenv/engines/__init__:LOST: initial-setup": lambda: engines.LOST,
     "tasks/localenv/engines/docker/postgres:FORMER_LOGIN: env.destroy": lambda: docker_postgres.FORMER_LOGIN,

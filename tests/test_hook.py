@@ -23,8 +23,9 @@ import pytest
 
 from tasks.localenv import engines
 from tasks.localenv.checkout.lock import ProjectLock
-from tasks.localenv.engines import embedded_postgres, emulator
-from tasks.localenv.engines.postgres_home import Home, find_home
+from tasks.localenv.engines import emulator
+from tasks.localenv.engines.embedded import postgres as embedded_postgres
+from tasks.localenv.engines.embedded.home import Home, find_home
 from tasks.localenv.engines.state import Choice, keep_choice
 from tasks.localenv.environment import hook
 from tasks.localenv.postgres.connection import connect

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tasks.localenv.engines.postgres_home import installed_programs
+from tasks.localenv.engines.embedded.home import installed_programs
 from tasks.localenv.errors import LocalEnvError
 from tasks.localenv.postgres import databases, session
 from tasks.localenv.postgres.connection import connect

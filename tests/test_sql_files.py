@@ -9,7 +9,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from tasks.localenv.engines.postgres_home import installed_programs
+from tasks.localenv.engines.embedded.home import installed_programs
 from tasks.localenv.errors import LocalEnvError
 from tasks.localenv.postgres import databases, session, sqlfile
 from tasks.localenv.postgres.connection import connect

@@ -19,7 +19,7 @@ import pytest
 
 from tasks.localenv import engines
 from tasks.localenv.checkout import ownership
-from tasks.localenv.engines.postgres_home import OUTSIDE, find_home
+from tasks.localenv.engines.embedded.home import OUTSIDE, find_home
 from tasks.localenv.settings import ROOT, Settings, read_settings
 from tests.environments import Finished, environment, inv, permitted, reachable
 

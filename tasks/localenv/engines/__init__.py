@@ -19,8 +19,8 @@ from ..machine.ports import PortsTaken
 from ..settings import Settings
 from . import claims, emulator, following
 from .claims import Move
-from .embedded import make_way
-from .postgres_home import find_home
+from .embedded.engine import make_way
+from .embedded.home import find_home
 from .service import Component, Deadline, LogLine, Say, ServiceName, ServiceState
 from .state import Choice, EngineName, forget_choice, keep_choice, read_choice
 

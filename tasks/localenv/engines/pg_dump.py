@@ -25,7 +25,7 @@ def dump_command(settings: Settings) -> list[str | Path]:
     choice = read_choice(settings.state_dir)
     if choice and choice.engine == "docker":
         return _in_container(settings)
-    from .postgres_home import installed_programs
+    from .embedded.home import installed_programs
 
     return [installed_programs() / "bin" / "pg_dump"]
 

@@ -220,7 +220,7 @@ def _engine(settings: Settings) -> Iterator[Finding]:
 
 def _embedded() -> Finding:
     """Try the wheels of the embedded engine: there, and made for this machine."""
-    from ..engines.postgres_home import installed_programs
+    from ..engines.embedded.home import installed_programs
     from ..machine import shell
 
     try:
@@ -287,7 +287,7 @@ def _addresses(settings: Settings) -> Iterator[tuple[str, str, str, int]]:
 
 def _java(settings: Settings) -> Iterator[Finding]:
     if settings.dynamodb_local_jar:
-        from ..engines.dynamodb_jar import require_java
+        from ..engines.embedded.dynamodb_jar import require_java
 
         yield Finding("java", "ok", f"{require_java()} runs {settings.dynamodb_local_jar}")
 

@@ -16,11 +16,13 @@ from typing import Any
 
 from ..checkout.checkouts import Checkout, read_all
 from ..checkout.ownership import owned_folders, read_mark, removable
-from ..engines import dynamodb_jar, embedded_postgres, emulator
+from ..engines import emulator
 from ..engines.daemon import may_signal
 from ..engines.docker.api import LABEL, Container, DockerApi
 from ..engines.docker.endpoint import find_endpoint
-from ..engines.postgres_home import OUTSIDE, find_belongings, kind_of
+from ..engines.embedded import dynamodb_jar
+from ..engines.embedded import postgres as embedded_postgres
+from ..engines.embedded.home import OUTSIDE, find_belongings, kind_of
 from ..engines.state import read_choice
 from ..errors import LocalEnvError
 from ..machine.answers import Each

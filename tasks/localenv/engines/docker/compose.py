@@ -17,7 +17,7 @@ from ...machine import private, shell
 from ...machine.reading import read_note
 from ...machine.waiting import waiting
 from ...settings import Settings
-from ..dynamodb_jar import origins
+from ..embedded.dynamodb_jar import origins
 from ..service import Deadline
 from .messages import clean, explain
 from .preflight import DockerTools, find_docker

@@ -17,15 +17,15 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..checkout import ownership
-from ..errors import PreflightFailed, ServiceFailed
-from ..hints import inv
-from ..machine import private
-from ..machine.disk import free_bytes, has_room
-from ..machine.ports import command_of, commands
-from ..settings import Settings
-from ..settings.kept import PROJECT, kept_project
-from .daemon import Account
+from ...checkout import ownership
+from ...errors import PreflightFailed, ServiceFailed
+from ...hints import inv
+from ...machine import private
+from ...machine.disk import free_bytes, has_room
+from ...machine.ports import command_of, commands
+from ...settings import Settings
+from ...settings.kept import PROJECT, kept_project
+from ..daemon import Account
 
 OUTSIDE = Path("/var/lib/localenv")
 UNPRIVILEGED = "nobody"

@@ -15,18 +15,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..checkout import ownership
-from ..errors import PreflightFailed
-from ..hints import START, either
-from ..machine import shell
-from ..machine.ports import require_free
-from ..settings import Settings
-from ..settings.addresses import Endpoint
-from ..settings.variables import LOOPBACK
-from . import probes
-from .daemon import LOST, OUTDATED, Daemon, Wait, end_lost, owned
-from .following import file_source
-from .service import Deadline, Say, ServiceName, ServiceState, Source, Status
+from ...checkout import ownership
+from ...errors import PreflightFailed
+from ...hints import START, either
+from ...machine import shell
+from ...machine.ports import require_free
+from ...settings import Settings
+from ...settings.addresses import Endpoint
+from ...settings.variables import LOOPBACK
+from .. import probes
+from ..daemon import LOST, OUTDATED, Daemon, Wait, end_lost, owned
+from ..following import file_source
+from ..service import Deadline, Say, ServiceName, ServiceState, Source, Status
 
 OLDEST_JAVA = 17
 """DynamoDB Local 2.x and later; AWS docs, "Deploying DynamoDB locally on your computer"."""

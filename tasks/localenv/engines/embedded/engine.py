@@ -5,13 +5,15 @@ from __future__ import annotations
 import signal
 from collections.abc import Sequence
 
-from ..settings import Settings
-from . import dynamodb_jar, embedded_postgres, emulator
-from .daemon import end_lost
+from ...settings import Settings
+from .. import emulator
+from ..daemon import end_lost
+from ..emulator import Emulator
+from ..service import Component, Say, ServiceName
+from . import dynamodb_jar
+from . import postgres as embedded_postgres
 from .dynamodb_jar import DynamoDBLocal
-from .embedded_postgres import EmbeddedPostgres
-from .emulator import Emulator
-from .service import Component, Say, ServiceName
+from .postgres import EmbeddedPostgres
 
 
 def components(settings: Settings) -> list[Component]:

@@ -16,20 +16,20 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..checkout import ownership
-from ..errors import LocalEnvError, ServiceFailed
-from ..hints import START, Command, either
-from ..machine import shell
-from ..machine.disk import no_space, tells_of_full_disk
-from ..machine.ports import require_free
-from ..postgres.connection import connect
-from ..settings import Settings
-from ..settings.addresses import Endpoint, PostgresAddress
-from . import probes
-from .daemon import LOST, OUTDATED, Daemon, Wait, end_lost, owned
-from .following import file_source
-from .postgres_home import Home, find_belongings, find_home, kind_of, require_user_name
-from .service import Deadline, Say, ServiceName, ServiceState, Source, Status
+from ...checkout import ownership
+from ...errors import LocalEnvError, ServiceFailed
+from ...hints import START, Command, either
+from ...machine import shell
+from ...machine.disk import no_space, tells_of_full_disk
+from ...machine.ports import require_free
+from ...postgres.connection import connect
+from ...settings import Settings
+from ...settings.addresses import Endpoint, PostgresAddress
+from .. import probes
+from ..daemon import LOST, OUTDATED, Daemon, Wait, end_lost, owned
+from ..following import file_source
+from ..service import Deadline, Say, ServiceName, ServiceState, Source, Status
+from .home import Home, find_belongings, find_home, kind_of, require_user_name
 
 HINT = either(START, Command("env.destroy", when="to make room for a new database server"))
 EXTENSION = Path(__file__).with_name("extension")

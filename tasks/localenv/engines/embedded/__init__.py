@@ -1,0 +1,1 @@
+"""The engine without Docker: servers as processes of this user."""
