@@ -1,9 +1,10 @@
-"""The layers, read from the imports: tasks, use cases, stores and engines, adapters, values. Imports run downward."""
+"""The layers, read from the imports: each folder of tasks/localenv/ is a room on a floor, and knows those below it."""
 
 from __future__ import annotations
 
 import ast
 import graphlib
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,23 +12,20 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 LIBRARY = "tasks.localenv"
-VALUES = (
-    "errors",
-    "guard",
-    "addresses",
-    "people",
-    "variables",
-    "settings",
-    "kept",
-    "parallel",
-    "private",
-    "reading",
-    "masking",
-    "columns",
-    "hints",
+FLOORS = (
+    ("errors", "hints"),
+    ("machine",),
+    ("settings",),
+    ("checkout",),
+    ("aws", "postgres"),
+    ("dynamodb", "cognito", "engines", "production"),
+    ("snapshot",),
+    ("environment",),
 )
-ADAPTERS = ("shell", "disk", "ownership", "lock", "ports", "waiting", "answers", "retrying", "aws", "wire", "saved")
-STORES = ("postgres", "dynamodb", "cognito")
+"""The rooms of the library from the ground up. A room knows those below it, and not the others on its floor."""
+
+PICTURE = ROOT / "docs" / "how-it-works.md"
+STORES = tuple(f"{LIBRARY}.{name}" for name in ("dynamodb", "cognito", "engines"))
 CONNECTION = f"{LIBRARY}.postgres.connection"
 """The one module of a store that others use: it connects, and knows nothing of what is in there."""
 
@@ -102,32 +100,42 @@ def strays(name: str, *forbidden: str, but: tuple[str, ...] = ()) -> list[str]:
     return sorted(found for found in imports(name) if is_in(found, *forbidden) and not is_in(found, *but))
 
 
-def in_library(*names: str) -> list[str]:
-    packages = [f"{LIBRARY}.{name}" for name in names]
-    return [name for name in MODULES if is_in(name, *packages)]
-
-
 @pytest.mark.parametrize("name", [name for name in MODULES if is_in(name, LIBRARY)])
 def test_the_library_knows_nothing_of_invoke_the_tasks_or_the_app(name: str) -> None:
     assert strays(name, "invoke", "tasks", "ddb", but=(LIBRARY,)) == []
 
 
-@pytest.mark.parametrize("name", in_library(*VALUES))
-def test_values_import_only_values(name: str) -> None:
-    assert strays(name, "tasks", but=tuple(f"{LIBRARY}.{value}" for value in VALUES)) == []
+def room(name: str) -> str:
+    return name.split(".")[2]
 
 
-@pytest.mark.parametrize("name", in_library(*ADAPTERS))
-def test_adapters_import_only_values_and_adapters(name: str) -> None:
-    allowed = tuple(f"{LIBRARY}.{module}" for module in (*VALUES, *ADAPTERS))
-    assert strays(name, "tasks", but=allowed) == []
+ROOMS = {room: number for number, floor in enumerate(FLOORS) for room in floor}
 
 
-@pytest.mark.parametrize("name", in_library(*STORES, "engines"))
-def test_stores_and_engines_do_not_know_each_other(name: str) -> None:
-    own = ".".join(name.split(".")[:3])
-    others = [f"{LIBRARY}.{other}" for other in (*STORES, "engines") if f"{LIBRARY}.{other}" != own]
-    assert strays(name, *others, but=(CONNECTION,)) == []
+@pytest.mark.parametrize("name", [name for name in MODULES if name.startswith(f"{LIBRARY}.")])
+def test_imports_run_downward(name: str) -> None:
+    found = [other for other in imports(name) if other.startswith(f"{LIBRARY}.") and room(other) != room(name)]
+    assert [other for other in found if ROOMS[room(other)] >= ROOMS[room(name)]] == []
+
+
+@pytest.mark.parametrize("name", [name for name in MODULES if is_in(name, *STORES)])
+def test_of_the_rows_other_stores_and_engines_know_only_the_connection(name: str) -> None:
+    assert strays(name, f"{LIBRARY}.postgres", but=(CONNECTION,)) == []
+
+
+def test_the_picture_of_the_layers_is_what_the_imports_say() -> None:
+    drawn = set(re.findall(r"^ +(\w+) --> (\w+)$", PICTURE.read_text(), re.MULTILINE))
+    assert drawn == arrows()
+
+
+def arrows() -> set[tuple[str, str]]:
+    """Name which room knows which, without what goes by way of another room."""
+    known: dict[str, set[str]] = {of: set() for of in ROOMS}
+    for name in (name for name in MODULES if name.startswith(f"{LIBRARY}.")):
+        known[room(name)] |= {room(other) for other in imports(name) if other.startswith(f"{LIBRARY}.")} - {room(name)}
+    for of in ROOMS:  # from the ground up, so that what is below is complete
+        known[of] |= {below for other in known[of] for below in known[other]}
+    return {(of, other) for of in known for other in known[of] if not any(other in known[via] for via in known[of])}
 
 
 @pytest.mark.parametrize("name", [name for name in MODULES if is_in(name, "ddb")] or ["ddb"])
@@ -150,7 +158,7 @@ def test_the_library_never_prints(name: str) -> None:
 def test_other_programs_are_run_through_one_door(name: str) -> None:
     doors = ("subprocess.", "os.system", "os.popen", "os.exec", "os.spawn", "os.fork")
     found = [line for line, function in calls(name) if function.startswith(doors)]
-    assert found == [] or name == f"{LIBRARY}.shell" or is_in(name, EMULATOR)
+    assert found == [] or name == f"{LIBRARY}.machine.shell" or is_in(name, EMULATOR)
 
 
 def test_no_modules_import_each_other_in_a_circle() -> None:
