@@ -138,17 +138,17 @@ def initial_setup(c: StepContext, hook: bool = False) -> str | None:
 
         _hook.run(c)
         return None
-    from .localenv.environment import stores as environment
+    from .localenv.environment import stores
 
-    _output.show(_output.table(environment.addresses(c.step.settings)))
+    _output.show(_output.table(stores.addresses(c.step.settings)))
     return f"ready; look around with {inv('status')}, {inv('db.connect')}, {inv('cognito.list-users')}"
 
 
 def _plan_reset(c: StepContext) -> list[str]:
-    from .localenv.environment import stores as environment
+    from .localenv.environment import stores
 
     c.step.require_database()
-    return [f"remove {thing}" for thing in environment.surplus(c.step.settings, cognito.people(c))]
+    return [f"remove {thing}" for thing in stores.surplus(c.step.settings, cognito.people(c))]
 
 
 @step(
@@ -160,11 +160,11 @@ def _plan_reset(c: StepContext) -> list[str]:
 )
 def reset(c: StepContext, yes: bool = False, confirm: str = "") -> str:
     """Put the data of all stores back to the seeds, after a question."""
-    from .localenv.environment import stores as environment
+    from .localenv.environment import stores
 
     settings = c.step.writable_database(confirm)
     c.step.require_yes(_plan_reset(c), yes=yes)
-    return environment.reset(
+    return stores.reset(
         settings,
         people=cognito.people(c),
         queries=cognito.queries(c),

@@ -24,7 +24,7 @@ FLOORS = (
 )
 """The rooms of the library from the ground up. A room knows those below it, and not the others on its floor."""
 
-PICTURE = ROOT / "docs" / "how-it-works.md"
+PICTURE = ROOT / "docs" / "architecture.md"
 STORES = tuple(f"{LIBRARY}.{name}" for name in ("dynamodb", "cognito", "engines"))
 CONNECTION = f"{LIBRARY}.postgres.connection"
 """The one module of a store that others use: it connects, and knows nothing of what is in there."""

@@ -1,6 +1,6 @@
 """A look at the Docker engine in a few milliseconds: its HTTP API over the socket, reading only.
 
-The SDK costs 0.1 to 0.5 s to load; it does the rarer work (docker_sdk.py). Changes go through Compose (compose.py).
+The SDK costs 0.1 to 0.5 s to load; it does the rarer work (sdk.py). Changes go through Compose (compose.py).
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from ...hints import Command
 from ...machine import private
 from ...settings import Settings
 from ..service import Component, Deadline, Say, ServiceName, ServiceState, Source, Status
-from . import sdk as docker_sdk
+from . import sdk
 from .api import WORK_S, Container, DockerApi, EngineAway
 from .compose import Compose, wanted_hashes
 from .endpoint import find_endpoint
@@ -109,7 +109,7 @@ class ComposeServices:
     def logs(self, service: ServiceName, lines: int = 20) -> str:
         api = DockerApi(find_endpoint())
         container = current(self._ours(api)).get(service)
-        return docker_sdk.read_log(api.endpoint, container.id, lines) if container else ""
+        return sdk.read_log(api.endpoint, container.id, lines) if container else ""
 
     def sources(self, services: Sequence[ServiceName], lines: int) -> list[Source]:
         api = DockerApi(find_endpoint())

@@ -13,7 +13,7 @@ from ...machine import private
 from ...postgres.connection import DatabaseMissing, connect
 from ...settings import Settings
 from ..service import Say
-from . import sdk as docker_sdk
+from . import sdk
 from .api import Container, DockerApi
 
 FIRST_USER = "postgres"
@@ -73,7 +73,7 @@ class DatabaseServer:
             return False
         self.may_be_half_made = False
         self.say("an earlier start was interrupted while it made the database server; making it anew")
-        docker_sdk.remove_with_volumes(self.api.endpoint, container.id)
+        sdk.remove_with_volumes(self.api.endpoint, container.id)
         return True
 
     def _log_in(self) -> None:
@@ -88,7 +88,7 @@ class DatabaseServer:
         user, password = self.settings.postgres.user, self.settings.postgres.password
         for known in dict.fromkeys((self.former_user, user, FIRST_USER)):
             environment = {"STATEMENTS": adoption(user, password), "AS_USER": known}
-            code, _ = docker_sdk.run_inside(self.api.endpoint, container.id, ["sh", "-c", ADOPT], environment)
+            code, _ = sdk.run_inside(self.api.endpoint, container.id, ["sh", "-c", ADOPT], environment)
             if code == 0:
                 self.say(f"the database server was made with another user or password; {user} can log in now")
                 return

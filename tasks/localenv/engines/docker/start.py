@@ -14,7 +14,7 @@ from ...settings import Settings
 from ...settings.variables import PORT_VARIABLES
 from .. import probes
 from ..service import Deadline, Say, ServiceName
-from . import sdk as docker_sdk
+from . import sdk
 from .api import Container, DockerApi
 from .compose import Compose
 from .messages import (
@@ -91,7 +91,7 @@ class Start:
     def _repair(self, error: LocalEnvError) -> bool:
         """Put right what another try would meet again; tell whether there is reason for one."""
         if isinstance(error, Conflict):
-            docker_sdk.remove_surplus_networks(self.api.endpoint, self.settings.project_id)
+            sdk.remove_surplus_networks(self.api.endpoint, self.settings.project_id)
             return True
         if not isinstance(error, NetworkGone):
             return False
@@ -222,7 +222,7 @@ class Start:
 
     def _why_not_running(self, container: Container) -> LocalEnvError | None:
         """Ask the engine first, then the container's own log."""
-        ending = docker_sdk.read_ending(self.api.endpoint, container.id, LINES)
+        ending = sdk.read_ending(self.api.endpoint, container.id, LINES)
         if ending.error:
             error = explain_state_error(container.name, ending.error)
             return self._port_holder(error) if isinstance(error, PortTaken) else error
@@ -281,7 +281,7 @@ class Start:
         return TimedOut(
             f"container {container.name} did not become ready within {seconds:.0f} s ({container.status})",
             hint=again(container.name),
-            evidence=docker_sdk.read_log(self.api.endpoint, container.id, LINES),
+            evidence=sdk.read_log(self.api.endpoint, container.id, LINES),
         )
 
 
