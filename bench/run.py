@@ -19,7 +19,7 @@ sys.path.insert(0, str(ROOT))
 
 from tasks.localenv.postgres.connection import connect  # noqa: E402
 from tasks.localenv.settings import read_settings  # noqa: E402
-from tests.environments import environment  # noqa: E402
+from tests.support.environments import environment  # noqa: E402
 
 OLD = ROOT / "bench" / "old_way"
 STOCK = [sys.executable, "-I", "-m", "invoke"]

@@ -21,9 +21,9 @@ import pytest
 from tasks.localenv import engines
 from tasks.localenv.errors import LocalEnvError
 from tasks.localenv.settings import Settings, read_settings
-from tests import durations, environments, reliability
-from tests.browser import find_browser
-from tests.environments import Finished, environment, inv, permitted, reachable
+from tests.support import durations, environments, reliability
+from tests.support.browser import find_browser
+from tests.support.environments import Finished, environment, inv, permitted, reachable
 
 JAR = os.environ.get("DYNAMODB_LOCAL_JAR", "")
 REQUIRED = tuple(filter(None, os.environ.get("LOCALENV_REQUIRE", "").split(",")))

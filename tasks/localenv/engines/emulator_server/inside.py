@@ -1,14 +1,14 @@
 """All that this project takes from inside ministack, and nothing else: a new release of it is tried here.
 
 ministack has no interface for a program that serves, saves and restores it; what is used here are its names, which may
-change with any release. tests/test_ministack_inside.py has a test for each piece; it says what breaks without it.
+change with any release. tests/engines/test_ministack_inside.py has a test for each piece, and says what breaks without.
 
 To move to a newer release:
 
 1. Set the version in pyproject.toml and make the locks (`./inv lint` says where one is stale).
-2. Run `./inv test -- tests/test_ministack_inside.py`. Each failing test names a piece: mend that piece in this file.
-3. Run `./inv test -- tests/test_emulator_server.py tests/test_emulator_gate.py tests/test_emulator_saving.py`, which
-   use it as commands do, and start it once on a copy of an old state folder: what was saved must be there.
+2. Run `./inv test -- tests/engines/test_ministack_inside.py`. Each failing test names a piece: mend it in this file.
+3. Run `./inv test -- tests/engines`, which uses it as commands do, and start it once on a copy of an old state folder:
+   what was saved must be there.
 """
 
 from __future__ import annotations

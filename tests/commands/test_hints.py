@@ -1,0 +1,467 @@
+"""Where a hint leads: each command that one names is run as it is printed, and what it was printed for is gone.
+
+ROWS has a state, a command, what it finds and the hint's command. A hint that only shows something `tells` it.
+SHOWN has what cannot fail here (AWS, Docker, a damaged disk): there the real function makes the hint, or the named file
+of tests holds its text. A command in a hint that no row covers fails.
+"""
+
+from __future__ import annotations
+
+import ast
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from invoke.parser import ParserContext
+
+from tasks import _graph, ns
+from tasks._advice import Situation, advised, fitting
+from tasks.ddb.stream import _given_up as given_up
+from tasks.localenv import engines
+from tasks.localenv.cognito import sync
+from tasks.localenv.cognito.matching import Match
+from tasks.localenv.cognito.users import Pool, find_pool
+from tasks.localenv.dynamodb import schema
+from tasks.localenv.dynamodb.client import connect as connect_dynamodb
+from tasks.localenv.dynamodb.scan import scan
+from tasks.localenv.engines import emulator
+from tasks.localenv.engines.docker import messages as docker_messages
+from tasks.localenv.engines.docker import postgres as docker_postgres
+from tasks.localenv.engines.embedded import postgres as embedded_postgres
+from tasks.localenv.errors import LocalEnvError, ServiceFailed, UsageError
+from tasks.localenv.hints import RESTART, START, Command, commands_of, either
+from tasks.localenv.machine import uncaught
+from tasks.localenv.postgres import connection, databases, faults
+from tasks.localenv.postgres.connection import connect
+from tasks.localenv.production.rds import instances
+from tasks.localenv.settings import ROOT, Settings, read_settings
+from tests.support import worlds
+from tests.support.environments import KEPT, Finished, environment, permitted, reachable
+from tests.support.seeded import quiet
+from tests.support.worlds import State
+
+TYPED = "path/to/inv"
+"""As these tests type `inv`, in the folder where they stand."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A state, a command, a pattern of what it finds, and the hint's command with the places that make it.
+
+    `tells` is a pattern of what the hint's command shows where it repairs nothing.
+    """
+
+    sites: tuple[str, ...]
+    state: State
+    command: str
+    finding: str
+    hint: str
+    tells: str = ""
+
+
+def row(site: str, state: State, command: str, finding: str, hint: str, tells: str = "") -> Row:
+    return Row(tuple(site.split(" | ")), state, command, finding, hint, tells)
+
+
+def sql(statement: str) -> State:
+    """Return the state of a whole environment after a statement."""
+
+    def state(settings: Settings) -> None:
+        worlds.set_up(settings)
+        with connect(settings.postgres, autocommit=True) as conn:
+            conn.execute(statement.encode())
+
+    state.__name__ = statement.split()[0].lower()
+    return state
+
+
+def no_pool(settings: Settings) -> None:
+    worlds.set_up(settings)
+    pool = find_pool(settings)
+    pool.call("DeleteUserPool", UserPoolId=pool.id)
+
+
+def group_row_missing(settings: Settings) -> None:
+    worlds.set_up(settings)
+    client = connect_dynamodb(settings)
+    key = next(item for item in scan(client, settings.message_table) if item["pk"]["S"].startswith("GRP#"))
+    client.delete_item(TableName=settings.message_table, Key={name: key[name] for name in ("pk", "sk")})
+
+
+def stray_item(settings: Settings) -> None:
+    worlds.set_up(settings)
+    item = {"pk": {"S": "it's"}, "sk": {"S": "1"}}
+    connect_dynamodb(settings).put_item(TableName=settings.message_table, Item=item)
+
+
+def from_the_future(settings: Settings) -> None:
+    """Six messages of one group were written while a clock was wrong, and one item is nobody's."""
+    worlds.set_up(settings)
+    client, table = connect_dynamodb(settings), settings.message_table
+    message = next(item for item in scan(client, table) if item["pk"]["S"].startswith("MSG#"))
+    for minute in range(6):
+        client.put_item(TableName=table, Item={**message, "sk": {"S": f"2999-01-01T00:0{minute}:00.000000+00:00"}})
+
+
+def half_replaced(settings: Settings) -> None:
+    """A replacement of the table by one of the same key was cut short."""
+    worlds.table_missing(settings)
+    client, name = connect_dynamodb(settings), f"{settings.message_table}.replacing"
+    client.create_table(
+        TableName=name,
+        KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}],
+        AttributeDefinitions=[{"AttributeName": one, "AttributeType": "S"} for one in ("pk", "sk")],
+        BillingMode="PAY_PER_REQUEST",
+        DeletionProtectionEnabled=True,
+    )
+    schema.wait_until_active(client, name)
+
+
+def half_made_copy(settings: Settings) -> None:
+    half_replaced(settings)
+    name = f"{settings.message_table}.replacing"
+    connect_dynamodb(settings).update_table(TableName=name, DeletionProtectionEnabled=False)
+
+
+def clone_lost(settings: Settings) -> None:
+    worlds.snapshot_there(settings)
+    with databases.maintenance(settings.postgres) as conn:
+        for name, _ in databases.names(conn):
+            if name not in (*worlds.OTHERS, settings.postgres.database):
+                databases.drop(conn, name)
+
+
+def paused(settings: Settings) -> None:
+    worlds.set_up(settings)
+    holder = next(state.holder for state in engines.look(settings) if state.service == "postgres")
+    os.kill(int(holder.removeprefix("pid ")), signal.SIGSTOP)
+
+
+LONDO = "(SELECT uuid FROM users WHERE handle = 'londo')"
+GONE = sql("DELETE FROM activities; DELETE FROM users")
+LONDO_GONE = sql(f"DELETE FROM activities WHERE user_uuid = {LONDO}; DELETE FROM users WHERE handle = 'londo'")
+TWICE = sql(
+    "INSERT INTO users (display_name, handle, email, cognito_user_id)"
+    " SELECT display_name, handle, 'x' || email, 'MOCK' FROM users WHERE handle = 'londo'"
+)
+NOBODY = "11111111-2222-3333-4444-555555555555"
+UNKNOWN = "no user has the handle|nobody"
+
+ROWS = [
+    row("tasks/root:_shown: env.up", worlds.down, "status", "stopped", "env.up"),
+    row("tasks/root:_shown: initial-setup", worlds.destroyed, "status", "stopped", "initial-setup"),
+    row("tasks/localenv/postgres/connection:_refusal: db.setup", worlds.no_database, "status", "does not", "db.setup"),
+    row("tasks/localenv/postgres/connection:server_error: db.setup", sql("DROP TABLE users CASCADE"), "check",
+        "relation .* does not exist", "db.setup"),
+    row("tasks/localenv/environment/status:_dynamodb: ddb.schema-load",
+        worlds.table_missing, "status", "does not exist",
+        "ddb.schema-load"),
+    row("tasks/localenv/environment/status:_dynamodb: ddb.schema-load --replace", half_replaced, "status",
+        "half replaced", "ddb.schema-load --replace"),
+    row("tasks/localenv/environment/status:_pool: cognito.seed", no_pool, "status", "not made yet", "cognito.seed"),
+    row("tasks/localenv/environment/status:_postgres: db.setup",
+        worlds.schema_changed, "status", "changed since", "db.setup"),
+    row("tasks/localenv/postgres/setup:require_agreement: …", worlds.schema_changed, "initial-setup", "kept as it is",
+        "db.setup"),
+    row("tasks/localenv/environment/check:link_findings: cognito.sync-ids", worlds.unlinked, "check", "in the pool",
+        "cognito.sync-ids"),
+    row("tasks/localenv/environment/check:link_findings: cognito.seed",
+        worlds.user_missing, "check", "no pool user has this",
+        "cognito.seed"),
+    row("tasks/localenv/environment/check:link_findings: db.seed --force", LONDO_GONE, "check", "pool user .*londo",
+        "db.seed --force"),
+    row("tasks/localenv/environment/check:SEED_AGAIN: db.seed --force", LONDO_GONE, "check", "and not in the database",
+        "db.seed --force"),
+    row("tasks/localenv/environment/check:FOLLOW: ddb.stream --once", group_row_missing, "check", "no group row",
+        "ddb.stream --once"),
+    row("tasks/localenv/environment/check:_removal: …",
+        from_the_future, "check", "6 of .* with a time in the future", "ddb.query"),
+    row("tasks/localenv/environment/check:_removal: …", stray_item, "check", "neither a message",
+        "ddb.query"),
+    row("tasks/localenv/cognito/sync:_refuse_nobody: cognito.list-users",
+        sql("UPDATE users SET handle = 'x' || handle"), "cognito.sync-ids", "none of", "cognito.list-users", "londo"),
+    row("tasks/localenv/cognito/matching:about_row: db.setup --force", TWICE, "check", "rows have this handle",
+        "db.setup --force"),
+    row("tasks/localenv/cognito/users:find_pool: cognito.seed", no_pool, "check", "no user pool called",
+        "cognito.seed"),
+    row("tasks/localenv/dynamodb/client:__init__: ddb.schema-load", worlds.table_missing, "ddb.scan", "does not exist",
+        "ddb.schema-load"),
+    row("tasks/localenv/dynamodb/client:__init__: ddb.list-tables", worlds.table_missing, "ddb.scan", "does not exist",
+        "ddb.list-tables", "no tables"),
+    row("tasks/ddb/tables:list_tables: ddb.schema-load", worlds.table_missing, "ddb.list-tables", "no tables",
+        "ddb.schema-load"),
+    row("tasks/localenv/dynamodb/schema/__init__:refuse_half: ddb.schema-load --replace", half_replaced,
+        "ddb.scan", "half replaced", "ddb.schema-load --replace"),
+    row("tasks/localenv/dynamodb/schema/__init__:refuse_replacements: …", worlds.table_of_another_key,
+        "ddb.schema-load", "cannot change that in place", "ddb.schema-load --replace"),
+    row("tasks/localenv/dynamodb/schema/replacement:_recognised: ddb.drop …", half_made_copy,
+        "ddb.schema-load --replace --yes", "does not exist, but", "ddb.drop"),
+    row("tasks/localenv/environment/why:_findings: cognito.seed",
+        no_pool, "why londo", "user pool: there is none", "cognito.seed"),
+    row("tasks/localenv/environment/why:_findings: db.seed --force",
+        LONDO_GONE, "why londo", "not in the database with uuid",
+        "db.seed --force"),
+    row("tasks/localenv/environment/why:_nowhere: cognito.list-users",
+        worlds.set_up, "why zzz", "is nowhere", "cognito.list-users",
+        "londo"),
+    row("tasks/localenv/postgres/load:_waiting: db.seed --force", worlds.seed_changed, "db.seed", "applied before",
+        "db.seed --force"),
+    row("tasks/localenv/postgres/load:_waiting: db.reset", worlds.seed_changed, "db.seed", "applied before",
+        "db.reset"),
+    row("tasks/localenv/postgres/load:_run: db.setup --force", worlds.schema_changed, "db.schema-load",
+        "already exists", "db.setup --force"),
+    row("tasks/localenv/postgres/load:_run: db.reset", worlds.schema_changed, "db.schema-load", "already exists",
+        "db.reset"),
+    row("tasks/localenv/postgres/setup:_require_kept: snapshot.list", worlds.set_up, "db.undo", "nothing to go back to",
+        "snapshot.list", "no snapshots"),
+    row("tasks/localenv/snapshot/save:NOTHING: initial-setup", worlds.nothing, "snapshot.save one", "no database",
+        "initial-setup"),
+    row("tasks/localenv/snapshot/shelf:_way_to: snapshot.save …", worlds.set_up, "snapshot.restore one --yes",
+        "no snapshot", "snapshot.save one"),
+    row("tasks/localenv/snapshot/shelf:require_free: …", worlds.restore_cut_short, "snapshot.save one", "cut short",
+        "snapshot.restore one"),
+    row("tasks/localenv/snapshot/restore:_lost: snapshot.delete … --yes", clone_lost, "snapshot.restore one --yes",
+        "its clone is not", "snapshot.delete one --yes"),
+    row("tasks/env:export: env.up", worlds.down, "env.export", "not all services run", "env.up"),
+    row("tasks/ddb/conversations:_no_conversation: ddb.send-message --as … --to … --text Hello", worlds.set_up,
+        "ddb.get-conversation --as londo --with bayko", "have no conversation", "ddb.send-message"),
+    row("tasks/ddb/conversations:_no_conversation: ddb.list-conversations --as …", worlds.set_up,
+        f"ddb.get-conversation --as londo --group {NOBODY}", "is not in group",
+        "ddb.list-conversations", "consumed|no"),
+    row("tasks/ddb/conversations:_way_to_send: ddb.list-conversations --as … --format json", worlds.set_up,
+        f"ddb.send-message --as londo --group {NOBODY} --text Hi", "nothing was sent", "ddb.list-conversations",
+        '"status": "ok"'),
+    row("tasks/_run:require_yes: … …", worlds.set_up, "db.drop", "answer was not yes", "db.drop --yes"),
+    row("tasks/localenv/engines/__init__:choose: env.down --engine …", worlds.set_up, "doctor --engine docker",
+        "run under the engine embedded", "env.down --engine embedded"),
+    row("tasks/localenv/hints:START: env.up", paused, "doctor", "is paused", "env.up"),
+    row("tasks/localenv/dynamodb/seeding/users:find_users: db.seed", GONE,
+        "ddb.list-conversations --as londo", "it has no users", "db.seed"),
+    row("tasks/localenv/dynamodb/seeding/users:_way_out: db.seed --force", LONDO_GONE, "ddb.seed --force", UNKNOWN,
+        "db.seed --force"),
+]  # fmt: skip
+"""Alphabetical order is of no use here: those of one state stand together where they can."""
+
+
+def made(error: BaseException) -> str:
+    assert isinstance(error, LocalEnvError)
+    return error.hint
+
+
+def of_nobody() -> str:
+    """What db.setup keeps from happening on local data: a database without users."""
+    with pytest.raises(LocalEnvError) as caught:
+        sync._refuse_nobody(sync.Comparison(Pool("p", None), {}, 0, Match((), (), ())))  # type: ignore[arg-type]
+    return caught.value.hint
+
+
+SHOWN: dict[str, Callable[[], str] | str] = {
+    "tasks/localenv/hints:RESTART: env.restart": lambda: RESTART,
+    "tasks/localenv/hints:LOGS: env.logs": lambda: advised(
+        ServiceFailed("x", hint=START), Situation((("env.up", ()),))
+    ),
+    "tasks/localenv/hints:DOCTOR: doctor": lambda: connection.LOCAL_HINT,
+    "tasks/_advice:_fitting: env.restart": lambda: fitting(START, Situation((("check", ()),), all_run=lambda: True)),
+    "tasks/localenv/postgres/connection:HINTS: db.sessions": lambda: connection.HINTS["55P03"],
+    "tasks/localenv/postgres/connection:HINTS: db.sessions --kill": lambda: connection.HINTS["55P03"],
+    "tasks/localenv/postgres/faults:HINTS: db.connect": lambda: faults.HINTS["25001"],
+    "tasks/localenv/engines/embedded/postgres:HINT: env.destroy": lambda: embedded_postgres.HINT,
+    "tasks/localenv/engines/emulator:HINT: env.destroy": lambda: emulator.HINT,
+    "tasks/localenv/engines/__init__:LOST: initial-setup": lambda: engines.LOST,
+    "tasks/localenv/engines/docker/postgres:FORMER_LOGIN: env.destroy": lambda: docker_postgres.FORMER_LOGIN,
+    "tasks/ddb/stream:_given_up: ddb.stream --once": lambda: made(given_up({"g": "no row"}, "one")),
+    "tasks/localenv/cognito/sync:_refuse_nobody: db.seed --force": lambda: of_nobody(),
+    "tasks/localenv/production/rds/instances:UPDATE: rds.update-sg-rule": lambda: instances.UPDATE,
+    "tasks/localenv/machine/uncaught:_of_library: status": lambda: made(uncaught.understood(ConnectionResetError())),
+    "tasks/localenv/engines/docker/messages:RULES: env.up": lambda: made(
+        docker_messages.explain(["Cannot connect to the Docker daemon"])
+    ),
+    "tasks/localenv/engines/docker/messages:ended: env.up": lambda: made(
+        docker_messages.ended("x", docker_messages.Ending(oom_killed=True))
+    ),
+    "tasks/localenv/snapshot/note:hint: …": "tests/snapshot/test_snapshot.py",
+    "tasks/localenv/snapshot/restore:_read: …": "tests/commands/test_snapshot.py",
+    "tasks/localenv/checkout/saved:require_saved: check": "tests/engines/test_emulator_saving.py",
+    "tasks/localenv/engines/emulator:require_saved: env.down --yes": "tests/engines/test_emulator_saving.py",
+    "tasks/localenv/machine/waiting:error: env.up": "tests/engines/test_paused.py",
+    "tasks/localenv/production/rds/rule:require_ids: rds.status": "tests/production/test_rds.py",
+    "tasks/localenv/production/audit/report:_describe: ddb.list-tables --target prod": "tests/production/test_audit.py",
+    "tasks/_run:_writable_production: … --target prod --confirm …": "tests/commands/test_ddb_prod.py",
+    "tasks/localenv/dynamodb/stream:_arn: ddb.schema-load": "tests/commands/test_ddb_stream.py",
+    "tasks/localenv/engines/docker/start:_name_holder: env.up": "tests/engines/docker/test_failures.py",
+    "tasks/localenv/engines/docker/engine:_in_use: env.destroy": "tests/engines/docker/test_failures.py",
+}
+"""Hints of what cannot fail here, by the function that makes them or the tests that provoke them."""
+
+
+@dataclass
+class Place:
+    """An environment, and the folder where its user stands and types TYPED."""
+
+    environ: dict[str, str]
+    folder: Path
+
+    @property
+    def settings(self) -> Settings:
+        return permitted(read_settings(environ=self.environ))
+
+    def run(self, line: str) -> Finished:
+        """Run a line as a shell does."""
+        kept = {name: os.environ[name] for name in KEPT if name in os.environ}
+        environ = {**kept, "NO_COLOR": "1", "LOCALENV_INV": TYPED, **self.environ}
+        done = subprocess.run(
+            ["sh", "-c", line], env=environ, cwd=self.folder, stdin=subprocess.DEVNULL, capture_output=True, text=True,
+            timeout=120, check=False,
+        )  # fmt: skip
+        return Finished(done.returncode, done.stdout, done.stderr)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    environ = environment(reachable(tmp_path_factory.mktemp("hints")) / "state")
+    folder = tmp_path_factory.mktemp("typed")
+    script = folder / TYPED
+    script.parent.mkdir(parents=True)
+    script.write_text(f'#!/bin/sh\nexec {sys.executable} -m invoke --search-root "{ROOT}" "$@"\n')
+    script.chmod(0o755)
+    yield Place(environ, folder)
+    engines.destroy(read_settings(environ=environ), quiet)
+
+
+def commands_in(done: Finished) -> list[str]:
+    """Return the commands that an output names, as they are printed."""
+    return re.findall(rf"`({TYPED} [^`]+)`", done.stdout + done.stderr)
+
+
+def follow(place: Place, command: str) -> Finished:
+    """Run a hint's command; where it asks, run the one that this names."""
+    done = place.run(command)
+    return place.run(commands_in(done)[-1]) if done.code == 3 else done
+
+
+@pytest.mark.reliability("hints")
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row.command}-{row.hint}")
+def test_the_command_of_a_hint_removes_the_finding(place: Place, row: Row) -> None:
+    row.state(place.settings)
+    found = place.run(f"{TYPED} {row.command}")
+    told = found.stdout + found.stderr
+    assert re.search(row.finding, told), told
+    named = [one for one in commands_in(found) if one.startswith(f"{TYPED} {row.hint}")]
+    assert named, told
+    done = follow(place, named[0])
+    assert done.code == 0, f"{named[0]}\n{done.stdout}{done.stderr}"
+    if row.tells:
+        assert re.search(row.tells, done.stdout + done.stderr), done
+        return
+    again = place.run(f"{TYPED} {row.command}")
+    assert not re.search(row.finding, again.stdout + again.stderr), f"{named[0]} did not help\n{again.stderr}"
+
+
+@pytest.mark.parametrize("site", SHOWN)
+def test_a_hint_of_what_cannot_fail_here_names_its_command(site: str) -> None:
+    source, words = SHOWN[site], site.rpartition(": ")[2]
+    literal = words.partition("…")[0].strip()
+    if isinstance(source, str):
+        assert f"inv {literal}" in (ROOT / source).read_text()
+    else:
+        assert literal in [shlex.join(command.words) for command in commands_of(source())]
+
+
+def test_a_statement_that_writes_to_production_is_sent_to_the_command_for_that(place: Place) -> None:
+    url = "PROD_CONNECTION_URL=postgresql://u:p@prod.example.com/cruddur"
+    refused = place.run(f"{url} {TYPED} db.query 'select 1' --write --target prod")
+    assert (refused.code, commands_in(refused)) == (2, [f"{TYPED} db.connect --write --target prod"])
+
+
+def sites() -> Iterator[tuple[str, list[str]]]:
+    """Find every command of a hint in the source: where it is made, with the words that stand there."""
+    for top in ("tasks", "ddb"):
+        for path in sorted((ROOT / top).rglob("*.py")):
+            for node in ast.parse(path.read_text()).body:
+                yield from _sites(node, str(path.relative_to(ROOT).with_suffix("")), "")
+
+
+def _sites(node: ast.AST, path: str, name: str) -> Iterator[tuple[str, list[str]]]:
+    if isinstance(node, ast.FunctionDef):
+        name = node.name
+    if isinstance(node, ast.Assign) and not name and isinstance(node.targets[0], ast.Name):
+        name = node.targets[0].id
+    if isinstance(node, ast.Call) and ast.unparse(node.func) in ("Command", "Command.of"):
+        words = [str(word.value) if isinstance(word, ast.Constant) else "…" for word in node.args]
+        yield f"{path}:{name}: {' '.join(words)}", words
+    for child in ast.iter_child_nodes(node):
+        yield from _sites(child, path, name)
+
+
+SITES = dict(sites())
+OF_THE_MECHANISM = {"tasks/localenv/hints:replaced: …"}
+ON_PROD = {"tasks/db:_statement: db.connect --write --target prod"}
+"""What a test of its own here holds."""
+
+
+def test_every_command_of_a_hint_has_a_row() -> None:
+    covered = {site for row in ROWS for site in row.sites} | SHOWN.keys() | OF_THE_MECHANISM | ON_PROD
+    assert (sorted(SITES.keys() - covered), sorted(covered - SITES.keys())) == ([], [])
+
+
+@pytest.mark.parametrize("words", [words for words in SITES.values() if words[0] != "…"], ids=" ".join)
+def test_a_command_of_a_hint_exists_with_its_options(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_graph, "_is_typed", lambda task: True)
+    known = {flag for context in [ParserContext(args=ns[words[0]].get_arguments())] for flag in context.flags}
+    assert {word for word in words if word.startswith("--")} <= known
+
+
+def test_no_command_stands_in_a_text_as_text() -> None:
+    found = []
+    for top in ("tasks", "ddb"):
+        for path in sorted((ROOT / top).rglob("*.py")):
+            tree = ast.parse(path.read_text())
+            docs = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+            texts = [node for node in ast.walk(tree) if isinstance(node, ast.Constant) and id(node) not in docs]
+            found += [f"{path.relative_to(ROOT)}:{node.lineno}" for node in texts if "`inv " in str(node.value)]
+    assert [place for place in found if not place.startswith("tasks/_output.py:")] == []
+
+
+@pytest.mark.parametrize(
+    ("hint", "now", "shown"),
+    [
+        (START, Situation((("env.up", ()),)), ""),
+        (either(START, "read the log"), Situation((("env.up", ()),)), "read the log"),
+        (START, Situation((("check", ()),), all_run=lambda: True), "run `inv env.restart`"),
+        (START, Situation((("env.restart", ()),), all_run=lambda: True), ""),
+        (Command("env.up", first="start Docker"), Situation((("env.up", ()),)), "start Docker, then run `inv env.up`"),
+        (Command("db.seed", "--force"), Situation((("db.seed", ()),)), "run `inv db.seed --force`"),
+        (Command("db.seed", "--force"), Situation((("db.seed", ("--force",)),)), ""),
+        (START, Situation((("check", ()),), target="prod"), ""),
+        (Command("check"), Situation((("why", ()),), target="prod"), "run `inv check --target prod`"),
+        (Command("db.setup"), Situation((("db.seed", ()),), engine="docker"), "run `inv db.setup --engine docker`"),
+        (
+            Command("why", "a", "why", "b"),
+            Situation((), engine="docker"),
+            "run `inv why a --engine docker why b --engine docker`",
+        ),
+        ("give another name", Situation((("db.setup", ()),)), "give another name"),
+    ],
+)
+def test_a_hint_fits_what_ran_and_what_runs(hint: str, now: Situation, shown: str) -> None:
+    assert fitting(hint, now) == shown
+
+
+@pytest.mark.parametrize(
+    ("error", "name", "shown"),
+    [
+        (ServiceFailed("x", hint=START), "env.up", "run `inv env.logs` to see what the services say"),
+        (UsageError("x", hint=Command("db.setup")), "db.setup", "run `inv doctor` to see what this machine lacks"),
+        (ServiceFailed("x", hint=START), "check", "run `inv env.up`"),
+        (ServiceFailed("x"), "check", ""),
+    ],
+)
+def test_where_no_command_is_left_the_evidence_is_named(error: LocalEnvError, name: str, shown: str) -> None:
+    assert advised(error, Situation(((name, ()),))) == shown

@@ -1,0 +1,563 @@
+"""db.setup and its kin on a real server: what is built, kept, swapped and brought back, whatever happens meanwhile."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tasks.localenv.errors import ConfirmationNeeded, LocalEnvError
+from tasks.localenv.postgres import databases, ledger, load, setup
+from tasks.localenv.postgres.connection import connect
+from tasks.localenv.postgres.ledger import Applied, Entry, Observed
+from tasks.localenv.postgres.load import Script
+from tasks.localenv.postgres.setup import Decision, decide
+from tasks.localenv.postgres.sqlfile import SqlError, SqlFile
+from tasks.localenv.settings import ROOT, Settings
+from tasks.localenv.settings.people import read_people
+from tests.support.environments import PATIENCE_S, wait_until
+
+SCHEMA = "create table users (uuid uuid primary key, handle text not null);\ncreate table posts (id int);\n"
+SEED = "insert into users select uuid, handle from pg_temp.people;\n"
+POSTS = "insert into posts values (1), (2);\n"
+PEOPLE = "person,handle,display_name,email\nann,ann,Ann,ann@example.com\nbob,bobby,Bob,bob@example.com\n"
+
+
+@pytest.fixture
+def project(database: Settings, tmp_path: Path) -> Settings:
+    """A project of its own: a schema of two tables, two seeds, two people."""
+    for name, text in {
+        "sql/schema.sql": SCHEMA,
+        "seeds/sql/1_users.sql": SEED,
+        "seeds/sql/2_posts.sql": POSTS,
+        "seeds/people.csv": PEOPLE,
+    }.items():
+        write(tmp_path, name, text)
+    return replace(database, root=tmp_path)
+
+
+def write(root: Path, name: str, text: str) -> None:
+    (root / name).parent.mkdir(parents=True, exist_ok=True)
+    (root / name).write_text(text)
+
+
+def silent(_: str) -> None:
+    pass
+
+
+def build(project: Settings, **options: Any) -> str:
+    return setup.setup(project, silent, **{"typed": True, **options})
+
+
+def rows(settings: Settings, query: str, *, database: str | None = None) -> list[Any]:
+    with connect(settings.postgres, database=database) as conn:
+        return [row[0] if len(row) == 1 else row for row in conn.execute(query.encode()).fetchall()]
+
+
+def run_sql(settings: Settings, statement: str, *, database: str | None = None) -> None:
+    with connect(settings.postgres, database=database, autocommit=True) as conn:
+        conn.execute(statement.encode())
+
+
+def names(settings: Settings) -> list[str]:
+    """The databases of this test: all start with its database's name."""
+    name = settings.postgres.database
+    found = rows(
+        settings, f"select datname::text from pg_database where datname ~ '^{name}' order by 1", database="postgres"
+    )
+    return [each.removeprefix(name) for each in found]
+
+
+def handles(settings: Settings) -> list[str]:
+    return rows(settings, "select handle from users order by 1")
+
+
+# --- what to do, as a pure decision -----------------------------------------------------------------------------------
+
+SCHEMA_ENTRY = Entry("schema", "sql/schema.sql", "s1", "i1")
+SEED_ENTRY = Entry("seed", "seeds/sql/a.sql", "d1", "i2")
+SCRIPTS = [Script(SqlFile(entry.path, b""), entry) for entry in (SCHEMA_ENTRY, SEED_ENTRY)]
+
+
+def applied(entry: Entry, objects: int = 2, **changes: str) -> Applied:
+    return Applied(**{**vars(entry), **changes}, objects=objects, age_s=7200)
+
+
+def seen(*rows: Applied, owner: str | None = "me", objects: int = 2) -> Observed:
+    return Observed(True, owner, rows, objects)
+
+
+BOTH = (applied(SCHEMA_ENTRY), applied(SEED_ENTRY))
+CHANGED = (applied(SCHEMA_ENTRY, sha256="s0"), applied(SEED_ENTRY))
+
+
+@pytest.mark.parametrize(
+    ("observed", "typed", "action", "reason"),
+    [
+        (Observed(False), False, "build", "there is no database yet"),
+        (seen(owner=None, objects=0), False, "build", "the database is empty"),
+        (seen(owner="other", objects=0), False, "build", "the database is empty"),
+        (seen(*BOTH, objects=0), False, "build", "the database is empty"),
+        (seen(*BOTH), True, "keep", "unchanged (7bd1fa3, 2 h ago)"),
+        (seen(*BOTH), False, "keep", "unchanged (7bd1fa3, 2 h ago)"),
+        (seen(*BOTH, objects=5), False, "keep", "unchanged (7bd1fa3, 2 h ago)"),
+        (seen(*CHANGED), True, "build", "sql/schema.sql changed since"),
+        (
+            seen(*CHANGED),
+            False,
+            "keep",
+            "kept as it is: sql/schema.sql changed since (`inv db.setup` rebuilds it)",
+        ),
+        (
+            seen(BOTH[0], applied(SEED_ENTRY, inputs="i0")),
+            False,
+            "keep",
+            "kept as it is: seeds/people.csv changed since (`inv db.setup` rebuilds it)",
+        ),
+        (
+            seen(*BOTH, objects=1),
+            False,
+            "keep",
+            "kept as it is: 1 of its tables, views or routines gone (`inv db.setup` rebuilds it)",
+        ),
+        (seen(BOTH[0]), False, "seed", "the schema is there, nothing of the seeds is"),
+        (seen(BOTH[0]), True, "build", "seeds/sql/a.sql is not applied"),
+        (
+            seen(*BOTH, applied(SEED_ENTRY, path="seeds/sql/b.sql")),
+            False,
+            "keep",
+            "kept as it is: seeds/sql/b.sql is gone since (`inv db.setup` rebuilds it)",
+        ),
+        (
+            seen(owner=None),
+            False,
+            "keep",
+            "kept as it is: it holds 2 tables or routines that this project did not make"
+            " (`inv db.setup --yes` rebuilds it)",
+        ),
+        (seen(*BOTH, owner="other"), True, "build", "it belongs to project other, not to me"),
+    ],
+)
+def test_what_is_seen_decides_what_is_done(observed: Observed, typed: bool, action: Any, reason: str) -> None:
+    assert decide(observed, SCRIPTS, "me", typed=typed) == Decision(action, reason)
+
+
+# --- build beside, swap, undo -----------------------------------------------------------------------------------------
+
+
+def test_a_missing_database_is_built_whole(project: Settings) -> None:
+    files = "sql/schema.sql, seeds/sql/1_users.sql, seeds/sql/2_posts.sql (4 statements, 4 rows)"
+    assert build(project, typed=False) == f"{project.postgres.database} made from {files}"
+    assert handles(project) == ["ann", "bobby"]
+    assert names(project) == [""]
+    assert load.drift(project) == []
+
+
+def test_user_ids_follow_from_the_people_and_stay_the_same(project: Settings) -> None:
+    build(project)
+    before = rows(project, "select uuid from users order by 1")
+    build(project, force=True)
+    assert rows(project, "select uuid from users order by 1") == before
+    assert before == sorted(person.uuid for person in read_people(project.root))
+
+
+def test_nothing_changed_means_nothing_done(project: Settings) -> None:
+    build(project)
+    oid = rows(project, "select oid from pg_database where datname = current_database()")
+    assert setup.read_decision(project, typed=True).action == "keep"
+    assert build(project).startswith("unchanged (")
+    assert rows(project, "select oid from pg_database where datname = current_database()") == oid
+    assert names(project) == [""]
+
+
+def test_a_rebuild_keeps_the_old_database_and_undo_swaps_them_back_and_forth(project: Settings) -> None:
+    build(project)
+    run_sql(project, "insert into posts values (99)")
+    write(project.root, "seeds/sql/2_posts.sql", "insert into posts values (3);")
+    assert load.drift(project) == ["seeds/sql/2_posts.sql changed since"]
+    assert build(project).endswith("; the old one is kept, `inv db.undo` brings it back")
+    assert (rows(project, "select id from posts"), names(project)) == ([3], ["", "__undo"])
+    assert re.fullmatch(
+        r"t_\w+ is the database of before, made \d+ s ago; `inv db.undo` again swaps them back", setup.undo(project)
+    )
+    assert (rows(project, "select id from posts"), names(project)) == ([1, 2, 99], ["", "__undo"])
+    setup.undo(project)
+    assert rows(project, "select id from posts") == [3]
+
+
+def test_only_the_last_generation_is_kept(project: Settings) -> None:
+    for number in range(3):
+        write(project.root, "seeds/sql/2_posts.sql", f"insert into posts values ({number});")
+        build(project)
+    assert names(project) == ["", "__undo"]
+    setup.undo(project)
+    assert rows(project, "select id from posts") == [1]
+
+
+def test_undo_brings_back_a_dropped_database_and_says_when_there_is_none(project: Settings) -> None:
+    with pytest.raises(LocalEnvError, match="so nothing to go back to"):
+        setup.undo(project)
+    build(project)
+    build(project, force=True)
+    assert setup.drop(project).endswith("; `inv db.undo` brings back the one before it")
+    assert names(project) == ["__undo"]
+    setup.undo(project)
+    assert (handles(project), names(project)) == (["ann", "bobby"], [""])
+
+
+def test_a_database_that_was_empty_is_not_worth_an_undo(project: Settings) -> None:
+    load.create(project)
+    build(project, typed=False)
+    assert (handles(project), names(project)) == (["ann", "bobby"], [""])
+
+
+def test_a_failing_file_leaves_the_old_database_and_nothing_else(project: Settings) -> None:
+    build(project)
+    write(project.root, "seeds/sql/2_posts.sql", "insert into posts values (7);\ninsert into post values (8);")
+    with pytest.raises(SqlError) as caught:
+        build(project)
+    assert caught.value.message == 'seeds/sql/2_posts.sql:2:13: relation "post" does not exist'
+    assert caught.value.evidence.splitlines()[-1] == f"kept: database {project.postgres.database} is unchanged"
+    assert (rows(project, "select id from posts"), names(project)) == ([1, 2], [""])
+
+
+def test_a_deferred_violation_is_told_of_the_file_that_made_it(project: Settings) -> None:
+    write(
+        project.root,
+        "sql/schema.sql",
+        SCHEMA + "alter table posts add u uuid references users deferrable initially deferred;",
+    )
+    write(project.root, "seeds/sql/2_posts.sql", "insert into posts values (1, gen_random_uuid());")
+    with pytest.raises(
+        LocalEnvError, match=r"^seeds/sql/2_posts.sql: insert or update on table \"posts\" violates"
+    ) as caught:
+        build(project)
+    assert "is not present in table" in caught.value.evidence
+
+
+def test_what_an_interrupted_run_left_behind_is_cleared_away(project: Settings) -> None:
+    name = project.postgres.database
+    with databases.maintenance(project.postgres) as conn:
+        for leftover in ("new", "gone"):
+            databases.create(conn, databases.beside(name, leftover))
+    build(project)
+    assert names(project) == [""]
+
+
+@pytest.mark.reliability("kills")
+def test_a_run_killed_while_it_builds_is_repaired_by_the_next(project: Settings, tmp_path: Path) -> None:
+    build(project)
+    write(project.root, "seeds/sql/2_posts.sql", "insert into posts values (5); select pg_sleep(600);")
+    code = (
+        "from pathlib import Path; from dataclasses import replace\n"
+        "from tasks.localenv.postgres import setup; from tasks.localenv.settings import read_settings\n"
+        "from tests.support.environments import permitted\n"
+        "settings = permitted(read_settings())\n"
+        f"settings = replace(settings, root=Path({str(project.root)!r}), project_id={project.project_id!r})\n"
+        "setup.setup(settings, print, typed=True)\n"
+    )
+    environ = {**os.environ, "CONNECTION_URL": project.postgres.url(masked=False), "PYTHONPATH": str(ROOT)}
+    process = subprocess.Popen([sys.executable, "-c", code], env=environ, stderr=subprocess.DEVNULL)
+    new = databases.beside(project.postgres.database, "new")
+    wait_until(lambda: any(s.query.endswith("pg_sleep(600);") for s in sessions_in(project, new)))
+    process.send_signal(signal.SIGKILL)
+    process.wait(PATIENCE_S)
+    assert rows(project, "select id from posts") == [1, 2]
+    write(project.root, "seeds/sql/2_posts.sql", "insert into posts values (6);")
+    build(project)
+    assert (rows(project, "select id from posts"), names(project)) == ([6], ["", "__undo"])
+
+
+def sessions_in(project: Settings, name: str) -> list[databases.Session]:
+    with databases.maintenance(project.postgres) as conn:
+        return databases.sessions(conn, name)
+
+
+def test_clients_that_reconnect_all_the_time_do_not_stop_a_swap(project: Settings) -> None:
+    build(project)
+    app = replace(project.postgres, options=(("application_name", "the app"),))
+    done = threading.Event()
+
+    def client() -> None:
+        while not done.is_set():
+            with contextlib.suppress(Exception), connect(app) as conn:
+                conn.execute("select pg_sleep(60)")
+
+    clients = [threading.Thread(target=client, daemon=True) for _ in range(4)]
+    for thread in clients:
+        thread.start()
+    try:
+        for _ in range(3):
+            wait_until(lambda: len(sessions_in(project, project.postgres.database)) == len(clients))
+            assert "; ended " in build(project, force=True)
+        wait_until(lambda: len(sessions_in(project, project.postgres.database)) == len(clients))
+        assert "; ended " in setup.drop(project)
+    finally:
+        done.set()
+        with databases.maintenance(project.postgres) as conn:
+            databases.terminate(conn, [project.postgres.database])
+        for thread in clients:
+            thread.join(PATIENCE_S)
+
+
+def test_whose_sessions_were_ended_is_said(project: Settings) -> None:
+    build(project)
+    address = replace(project.postgres, options=(("application_name", "the app"),))
+    with connect(address) as conn:
+        pid = conn.info.backend_pid
+        sentence = setup.drop(project)
+        assert sentence.endswith(f"; ended 1 session: the app (pid {pid}, postgres@127.0.0.1, idle)")
+
+
+# --- whose database it is ---------------------------------------------------------------------------------------------
+
+
+def make_foreign(project: Settings) -> None:
+    load.create(project)
+    run_sql(project, "drop schema localenv cascade; create table precious (a int); insert into precious values (1)")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        lambda project: build(project),
+        lambda project: load.reset(project, silent),
+        lambda project: load.apply_schema(project, "", silent),
+        lambda project: load.apply_seeds(project, "", silent),
+    ],
+    ids=["setup", "reset", "schema-load", "seed"],
+)
+def test_a_database_that_others_made_is_not_written_to_unasked(
+    project: Settings, command: Callable[[Settings], str]
+) -> None:
+    make_foreign(project)
+    with pytest.raises(ConfirmationNeeded) as caught:
+        command(project)
+    name = project.postgres.database
+    assert caught.value.message == f"database {name} holds 1 table or routines that this project did not make"
+    assert rows(project, "select a from precious") == [1]
+    assert rows(project, "select count(*) from pg_namespace where nspname = 'localenv'") == [0]
+
+
+def test_a_seed_of_which_nothing_is_left_is_applied_again(project: Settings) -> None:
+    build(project)
+    run_sql(project, "DELETE FROM posts")
+    assert load.is_seeded(project, "seeds/sql/2_posts.sql") is None
+    assert setup.read_decision(project, typed=False).reason.endswith("; public.posts is empty now")
+    assert load.apply_seeds(project, "", silent).startswith("applied seeds/sql/2_posts.sql (")
+    assert rows(project, "select id from posts") == [1, 2]
+    run_sql(project, "TRUNCATE posts, users")
+    assert setup.read_decision(project, typed=False).action == "seed"
+    build(project, typed=False)
+    assert rows(project, "select id from posts") == [1, 2]
+
+
+def test_what_the_files_make_twice_is_not_repaired_by_the_same_command(project: Settings) -> None:
+    write(project.root, "sql/schema.sql", f"{SCHEMA}\nCREATE TABLE posts ();")
+    with pytest.raises(SqlError) as caught:
+        build(project)
+    assert caught.value.hint == "the files of the project make it twice: take one of the two out"
+
+
+def test_a_ledger_of_an_earlier_version_is_read(project: Settings) -> None:
+    build(project)
+    run_sql(project, "ALTER TABLE localenv.applied DROP COLUMN filled")
+    assert setup.read_decision(project, typed=False).action == "keep"
+    run_sql(project, "DELETE FROM posts")
+    build(project, force=True)
+    assert rows(project, "select id from posts") == [1, 2]
+
+
+def test_a_foreign_database_is_replaced_when_told_to_and_kept_as_the_undo(project: Settings) -> None:
+    make_foreign(project)
+    assert setup.read_decision(project, typed=False).action == "keep"
+    build(project, yes=True)
+    assert handles(project) == ["ann", "bobby"]
+    setup.undo(project)
+    assert rows(project, "select a from precious") == [1]
+
+
+def test_a_database_of_another_checkout_is_named_with_its_owner(project: Settings) -> None:
+    build(project)
+    other = replace(project, project_id="other-123456")
+    with pytest.raises(ConfirmationNeeded, match=f"belongs to project {project.project_id}, not to other-123456"):
+        load.reset(other, silent)
+    load.reset(other, silent, yes=True)
+    assert ledger.observe(project.postgres).project_id == "other-123456"
+
+
+# --- in place ---------------------------------------------------------------------------------------------------------
+
+
+def test_create_schema_and_seeds_one_by_one_come_to_the_same_as_setup(project: Settings) -> None:
+    name = project.postgres.database
+    assert load.create(project) == f"created {name}"
+    assert load.create(project) == f"{name} is there already"
+    assert load.apply_schema(project, "", silent) == "applied sql/schema.sql (2 statements, 0 rows)"
+    assert load.apply_seeds(project, "", silent).endswith("(2 statements, 4 rows)")
+    assert setup.read_decision(project, typed=True).action == "keep"
+
+
+def test_setup_for_another_step_seeds_a_schema_that_has_no_seeds_yet(project: Settings) -> None:
+    load.create(project)
+    load.apply_schema(project, "", silent)
+    run_sql(project, "insert into posts values (99)")
+    build(project, typed=False)
+    assert rows(project, "select id from posts order by 1") == [1, 2, 99]
+
+
+def test_a_second_seed_changes_nothing(project: Settings) -> None:
+    build(project)
+    assert load.is_seeded(project, "") is not None
+    assert load.apply_seeds(project, "", silent) == "applied before, nothing to do"
+    assert rows(project, "select id from posts") == [1, 2]
+
+
+def test_a_new_seed_file_is_applied_alone(project: Settings) -> None:
+    build(project)
+    write(project.root, "seeds/sql/3_more.sql", "insert into posts values (3);")
+    assert load.apply_seeds(project, "", silent) == "applied seeds/sql/3_more.sql (1 statement, 1 row)"
+    assert rows(project, "select id from posts") == [1, 2, 3]
+
+
+def test_a_changed_seed_is_not_run_over_its_old_rows_unless_told_to(project: Settings) -> None:
+    build(project)
+    write(project.root, "seeds/people.csv", PEOPLE.replace("bobby", "robert"))
+    with pytest.raises(ConfirmationNeeded, match=r"^seeds/sql/1_users.sql, seeds/sql/2_posts.sql: applied before, and"):
+        load.apply_seeds(project, "", silent)
+    write(
+        project.root,
+        "seeds/sql/1_users.sql",
+        "update users set handle = p.handle from pg_temp.people p where p.uuid = users.uuid;",
+    )
+    load.apply_seeds(project, "", silent, again=True)
+    assert handles(project) == ["ann", "robert"]
+    assert load.drift(project) == []
+
+
+def test_a_seed_that_names_nobody_is_told_the_nearest_name(project: Settings) -> None:
+    write(project.root, "seeds/sql/2_posts.sql", "insert into users values (pg_temp.person('boby'), 'x');")
+    with pytest.raises(SqlError) as caught:
+        build(project)
+    assert caught.value.message == "seeds/sql/2_posts.sql:1:42: nobody in seeds/people.csv is called 'boby'".replace(
+        ":42:", f":{len('insert into users values (pg_temp.person(') + 1}:"
+    )
+    assert caught.value.hint == "did you mean 'bobby'?"
+
+
+def test_another_file_than_the_default_may_be_given(project: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(project.root, "other/schema.sql", "create table other (a int);")
+    write(project.root, "other/seed.sql", "insert into other values (1);")
+    load.create(project)
+    load.apply_schema(project, "other/schema.sql", silent)
+    monkeypatch.chdir(project.root / "other")
+    load.apply_seeds(project, "seed.sql", silent)
+    assert rows(project, "select a from other") == [1]
+    assert [row.path for row in ledger.observe(project.postgres).applied] == ["other/schema.sql", "other/seed.sql"]
+
+
+def test_a_schema_over_an_old_one_fails_whole_and_says_what_to_do(project: Settings) -> None:
+    build(project)
+    write(project.root, "sql/schema.sql", "create table extra (a int);\n" + SCHEMA)
+    with pytest.raises(SqlError) as caught:
+        load.apply_schema(project, "", silent)
+    assert caught.value.message == 'sql/schema.sql:2:1: relation "users" already exists'
+    assert caught.value.hint.startswith("run `inv db.setup --force` to build the database anew beside this one")
+    assert rows(project, "select to_regclass('extra') is null") == [True]
+
+
+def test_reset_puts_the_contents_back_in_place(project: Settings) -> None:
+    build(project)
+    run_sql(project, "delete from users; create schema more; create table more.stuff (); drop table posts")
+    assert load.drift(project) == []  # a table more, a table less: only the count is known
+    load.reset(project, silent)
+    assert (handles(project), rows(project, "select id from posts")) == (["ann", "bobby"], [1, 2])
+    assert rows(project, "select to_regnamespace('more') is null") == [True]
+    assert rows(project, "select has_schema_privilege('public', 'public', 'usage')") == [True]
+    assert setup.read_decision(project, typed=True).action == "keep"
+
+
+def test_a_reset_that_fails_changes_nothing(project: Settings) -> None:
+    build(project)
+    run_sql(project, "insert into posts values (99)")
+    write(project.root, "seeds/sql/2_posts.sql", "insert into posts values ('x');")
+    with pytest.raises(SqlError, match=r"^seeds/sql/2_posts.sql:1:27: "):
+        load.reset(project, silent)
+    assert rows(project, "select id from posts") == [1, 2, 99]
+
+
+def test_a_lock_that_another_session_holds_is_named_as_the_cause(
+    project: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build(project)
+    monkeypatch.setattr("tasks.localenv.postgres.session.LOCK_S", 0.2)
+    with connect(project.postgres) as other:
+        other.execute("select * from users")
+        with pytest.raises(LocalEnvError) as caught:
+            load.reset(project, silent)
+    assert "lock" in caught.value.message
+    assert (
+        caught.value.hint
+        == "run `inv db.sessions` to see who holds the lock, or run `inv db.sessions --kill` to end them"
+    )
+
+
+def test_tables_lost_by_hand_are_seen(project: Settings) -> None:
+    build(project)
+    run_sql(project, "drop table posts")
+    assert load.drift(project) == ["1 of its tables, views or routines gone"]
+    run_sql(project, "drop table users")
+    assert setup.read_decision(project, typed=False) == Decision("build", "the database is empty")
+
+
+def test_names_of_sixty_three_bytes_still_have_a_name_beside_them(project: Settings) -> None:
+    long = project.postgres.database + "_é" * 16 + "x"
+    long = long.encode()[:63].decode(errors="ignore")
+    settings = replace(project, postgres=replace(project.postgres, database=long))
+    build(settings)
+    build(settings, force=True)
+    setup.undo(settings)
+    assert handles(settings) == ["ann", "bobby"]
+    with databases.maintenance(settings.postgres) as conn:
+        beside = databases.beside(long, "undo")
+        assert (len(beside.encode()) <= 63, databases.exists(conn, beside)) == (True, True)
+
+
+def test_a_plan_says_what_setup_would_do_and_does_nothing(project: Settings) -> None:
+    name = project.postgres.database
+    assert setup.plan(project, typed=True) == [
+        f"create {name}__new: there is no database yet",
+        "apply sql/schema.sql",
+        "apply seeds/sql/1_users.sql",
+        "apply seeds/sql/2_posts.sql",
+        f"rename it to {name}; the old one, if there is one, is kept as {name}__undo",
+    ]
+    assert names(project) == []
+
+
+def test_a_project_without_seeds_is_set_up_too(project: Settings) -> None:
+    for path in (project.root / load.SEEDS).iterdir():
+        path.unlink()
+    build(project)
+    assert handles(project) == []
+    assert load.apply_seeds(project, "", silent) == "no seeds in seeds/sql"
+
+
+def test_an_empty_schema_is_not_built_again_and_again(project: Settings) -> None:
+    for path in (project.root / load.SEEDS).iterdir():
+        path.unlink()
+    write(project.root, "sql/schema.sql", "-- nothing yet\n")
+    said: list[str] = []
+    setup.setup(project, said.append, typed=False)
+    assert said == ["sql/schema.sql: there is no statement in it"]
+    assert setup.read_decision(project, typed=False).action == "keep"

@@ -1,0 +1,167 @@
+"""The layers, read from the imports: each folder of tasks/localenv/ is a room on a floor, and knows those below it."""
+
+from __future__ import annotations
+
+import ast
+import graphlib
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+LIBRARY = "tasks.localenv"
+FLOORS = (
+    ("errors", "hints"),
+    ("machine",),
+    ("settings",),
+    ("checkout",),
+    ("aws", "postgres"),
+    ("dynamodb", "cognito", "engines", "production"),
+    ("snapshot",),
+    ("environment",),
+)
+"""The rooms of the library from the ground up. A room knows those below it, and not the others on its floor."""
+
+PICTURE = ROOT / "docs" / "architecture.md"
+STORES = tuple(f"{LIBRARY}.{name}" for name in ("dynamodb", "cognito", "engines"))
+CONNECTION = f"{LIBRARY}.postgres.connection"
+"""The one module of a store that others use: it connects, and knows nothing of what is in there."""
+
+EMULATOR = f"{LIBRARY}.engines.emulator_server"
+"""Not part of a command: the program that the emulator's process runs. Its stderr is its log."""
+
+HEAVY = (
+    "boto3",
+    "botocore",
+    "psycopg",
+    "docker",
+    "requests",
+    "urllib3",
+    "rich",
+    "moto",
+    "ministack",
+    "hypercorn",
+    "yaml",
+)
+
+
+def modules() -> dict[str, Path]:
+    """Every module of the project that commands or the app import, by its dotted name."""
+    found = {}
+    for top in ("tasks", "ddb"):
+        for path in sorted((ROOT / top).rglob("*.py")):
+            parts = path.relative_to(ROOT).with_suffix("").parts
+            found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return found
+
+
+MODULES = modules()
+
+
+def imports(name: str, *, at_start: bool = False) -> set[str]:
+    """Name what a module imports, in dotted names of modules; `at_start`: only what is imported when it is."""
+    path = MODULES[name]
+    package = name if path.name == "__init__.py" else name.rpartition(".")[0]
+    found: set[str] = set()
+    for node in _statements(ast.parse(path.read_text()), at_start=at_start):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            above = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
+            source = ".".join([*above, *([node.module] if node.module else [])])
+            deeper = {f"{source}.{alias.name}" for alias in node.names}
+            found |= {inner for inner in deeper if inner in MODULES} or {source}
+    return found
+
+
+def _statements(node: ast.AST, *, at_start: bool) -> Iterator[ast.AST]:
+    for child in ast.iter_child_nodes(node):
+        if at_start and isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef):
+            continue
+        if at_start and isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test):
+            continue
+        yield child
+        yield from _statements(child, at_start=at_start)
+
+
+def calls(name: str) -> list[tuple[int, str]]:
+    """List the line and the function, as written, of every call in a module."""
+    nodes = [node for node in ast.walk(ast.parse(MODULES[name].read_text())) if isinstance(node, ast.Call)]
+    return [(node.lineno, ast.unparse(node.func)) for node in nodes]
+
+
+def is_in(name: str, *packages: str) -> bool:
+    return any(name == package or name.startswith(f"{package}.") for package in packages)
+
+
+def strays(name: str, *forbidden: str, but: tuple[str, ...] = ()) -> list[str]:
+    return sorted(found for found in imports(name) if is_in(found, *forbidden) and not is_in(found, *but))
+
+
+@pytest.mark.parametrize("name", [name for name in MODULES if is_in(name, LIBRARY)])
+def test_the_library_knows_nothing_of_invoke_the_tasks_or_the_app(name: str) -> None:
+    assert strays(name, "invoke", "tasks", "ddb", but=(LIBRARY,)) == []
+
+
+def room(name: str) -> str:
+    return name.split(".")[2]
+
+
+ROOMS = {room: number for number, floor in enumerate(FLOORS) for room in floor}
+
+
+@pytest.mark.parametrize("name", [name for name in MODULES if name.startswith(f"{LIBRARY}.")])
+def test_imports_run_downward(name: str) -> None:
+    found = [other for other in imports(name) if other.startswith(f"{LIBRARY}.") and room(other) != room(name)]
+    assert [other for other in found if ROOMS[room(other)] >= ROOMS[room(name)]] == []
+
+
+@pytest.mark.parametrize("name", [name for name in MODULES if is_in(name, *STORES)])
+def test_of_the_rows_other_stores_and_engines_know_only_the_connection(name: str) -> None:
+    assert strays(name, f"{LIBRARY}.postgres", but=(CONNECTION,)) == []
+
+
+def test_the_picture_of_the_layers_is_what_the_imports_say() -> None:
+    drawn = set(re.findall(r"^ +(\w+) --> (\w+)$", PICTURE.read_text(), re.MULTILINE))
+    assert drawn == arrows()
+
+
+def arrows() -> set[tuple[str, str]]:
+    """Name which room knows which, without what goes by way of another room."""
+    known: dict[str, set[str]] = {of: set() for of in ROOMS}
+    for name in (name for name in MODULES if name.startswith(f"{LIBRARY}.")):
+        known[room(name)] |= {room(other) for other in imports(name) if other.startswith(f"{LIBRARY}.")} - {room(name)}
+    for of in ROOMS:  # from the ground up, so that what is below is complete
+        known[of] |= {below for other in known[of] for below in known[other]}
+    return {(of, other) for of in known for other in known[of] if not any(other in known[via] for via in known[of])}
+
+
+@pytest.mark.parametrize("name", [name for name in MODULES if is_in(name, "ddb")] or ["ddb"])
+def test_the_apps_own_modules_know_nothing_of_this_tool(name: str) -> None:
+    assert name not in MODULES or strays(name, "invoke", "tasks") == []
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_nothing_heavy_is_imported_at_the_top_of_a_module(name: str) -> None:
+    assert sorted(found for found in imports(name, at_start=True) if is_in(found, *HEAVY)) == []
+
+
+@pytest.mark.parametrize("name", [name for name in MODULES if is_in(name, LIBRARY)])
+def test_the_library_never_prints(name: str) -> None:
+    found = [line for line, function in calls(name) if function in ("print", "sys.stdout.write")]
+    assert found == [] or is_in(name, EMULATOR)
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_other_programs_are_run_through_one_door(name: str) -> None:
+    doors = ("subprocess.", "os.system", "os.popen", "os.exec", "os.spawn", "os.fork")
+    found = [line for line, function in calls(name) if function.startswith(doors)]
+    assert found == [] or name == f"{LIBRARY}.machine.shell" or is_in(name, EMULATOR)
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    graph = {name: imports(name, at_start=True) & MODULES.keys() for name in MODULES}
+    order = list(graphlib.TopologicalSorter(graph).static_order())
+    assert set(order) >= set(MODULES)
