@@ -17,7 +17,7 @@ from tasks.localenv.postgres import load
 from tasks.localenv.postgres.connection import connect
 from tasks.localenv.settings import Settings
 from tests.conftest import Cli
-from tests.house.test_layers import MODULES, calls
+from tests.project.test_layers import MODULES, calls
 
 pytestmark = pytest.mark.reliability("guard")
 

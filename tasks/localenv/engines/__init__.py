@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING
 
 from ..checkout import ownership
 from ..errors import ConfirmationNeeded, LocalEnvError, PreflightFailed
@@ -23,6 +20,9 @@ from .embedded.engine import make_way
 from .embedded.home import find_home
 from .service import Component, Deadline, LogLine, Say, ServiceName, ServiceState
 from .state import Choice, EngineName, forget_choice, keep_choice, read_choice
+
+if TYPE_CHECKING:
+    from .docker.preflight import Preflight
 
 ENGINES: tuple[EngineName, ...] = ("docker", "embedded")
 LOST = Command("initial-setup", when=": it repairs what the seeds made")
@@ -226,14 +226,17 @@ def _stopped(settings: Settings) -> list[str]:
 
 
 def _components(engine: EngineName, settings: Settings) -> list[Component]:
-    found: list[Component] = importlib.import_module(f".{engine}", __name__).components(settings)
-    return found
+    if engine == "docker":
+        from .docker.engine import components
+    else:
+        from .embedded.engine import components
+    return list(components(settings))
 
 
-def _docker_preflight(settings: Settings) -> Any:
-    if importlib.util.find_spec(".docker", __name__) is None:
-        return SimpleNamespace(ok=False, reason="the docker engine is not built yet", hint="")
-    return importlib.import_module(".docker", __name__).preflight(settings)
+def _docker_preflight(settings: Settings) -> Preflight:
+    from .docker.preflight import preflight
+
+    return preflight(settings)
 
 
 def _look(engine: EngineName, settings: Settings) -> list[ServiceState]:

@@ -21,7 +21,7 @@ from .compose import Compose, wanted_hashes
 from .endpoint import find_endpoint
 from .logs import ContainerSource
 from .postgres import DatabaseServer
-from .preflight import Preflight, find_docker, preflight, require_docker
+from .preflight import find_docker, require_docker
 from .start import SERVICES, Start, answers_now, current, port_of
 
 STOPPED = (0, 130, 143)
@@ -197,6 +197,3 @@ class ComposeServices:
             f"not removed: {', '.join(left)}{', in use by ' + ', '.join(users) if users else ''}",
             hint=Command("env.destroy", first=f"run `docker rm -f {' '.join(users)}`" if users else "wait a moment"),
         )
-
-
-__all__ = ["ComposeServices", "Preflight", "components", "preflight"]
