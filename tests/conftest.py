@@ -98,9 +98,12 @@ def _only_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True)
 def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Hide the developer's own AWS and Cruddur variables from the tests, but for the region, which prod needs."""
+    """Hide the developer's own variables from the tests, but for the region, which prod needs.
+
+    That of the jar too: a test that wants it takes JAR.
+    """
     for name in list(os.environ):
-        if name.startswith(("AWS_", "LOCALENV_", "DDB_", "DB_SG")) or name.endswith("CONNECTION_URL"):
+        if name.startswith(("AWS_", "LOCALENV_", "DDB_", "DB_SG", "DYNAMODB_")) or name.endswith("CONNECTION_URL"):
             monkeypatch.delenv(name)
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
 

@@ -21,6 +21,7 @@ from tasks.localenv.errors import ConfirmationNeeded, LocalEnvError, PreflightFa
 from tasks.localenv.machine.ports import find_free
 from tasks.localenv.postgres.connection import connect
 from tasks.localenv.settings import Settings, read_settings
+from tests.conftest import JAR
 from tests.support.environments import environment, permitted, reachable, wait_until
 
 
@@ -310,7 +311,7 @@ def test_the_stand_in_for_uuid_ossp_makes_the_same_uuids(database: Settings) -> 
 
 @pytest.mark.jar
 def test_amazons_dynamodb_local_serves_dynamodb_and_keeps_its_data(own: Settings) -> None:
-    with_jar = replace(own, dynamodb_local_jar=Path(os.environ["DYNAMODB_LOCAL_JAR"]))
+    with_jar = replace(own, dynamodb_local_jar=Path(JAR))
     states = engines.up(with_jar, print)
     assert states[1].version.startswith("DynamoDB Local ")
     make_table(with_jar).put_item(TableName="kept", Item={"pk": {"S": "a"}})
@@ -321,7 +322,7 @@ def test_amazons_dynamodb_local_serves_dynamodb_and_keeps_its_data(own: Settings
 
 @pytest.mark.jar
 def test_the_jar_and_the_emulator_follow_each_other_on_one_port(own: Settings) -> None:
-    with_jar = replace(own, dynamodb_local_jar=Path(os.environ["DYNAMODB_LOCAL_JAR"]))
+    with_jar = replace(own, dynamodb_local_jar=Path(JAR))
     seen = []
     for settings in (with_jar, own, with_jar):
         engines.up(settings, print)

@@ -18,6 +18,7 @@ from tasks.localenv.machine import waiting
 from tasks.localenv.machine.ports import paused_among
 from tasks.localenv.postgres.connection import connect
 from tasks.localenv.settings import Settings, read_settings
+from tests.conftest import JAR
 from tests.support.environments import Finished, environment, inv, permitted, reachable
 from tests.support.seeded import fill
 
@@ -187,7 +188,7 @@ def test_a_look_as_json_says_it_too(environ: dict[str, str], filled: Settings, p
 def test_a_paused_jar_is_named_and_goes_on(tmp_path: Path, pause: Pause) -> None:
     environ = {
         **environment(reachable(tmp_path) / "state"),
-        "DYNAMODB_LOCAL_JAR": os.environ["DYNAMODB_LOCAL_JAR"],
+        "DYNAMODB_LOCAL_JAR": JAR,
     }
     settings = permitted(read_settings(environ=environ))
     engines.up(settings, print)
