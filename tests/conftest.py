@@ -40,6 +40,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--reliability", metavar="FILE", help="add what the marked tests tried to this file, as JSON")
     parser.addoption("--crowd-rounds", type=int, default=1, help="how often each pair of commands starts at once")
+    parser.addoption("--all-faults", action="store_true", help="let every command of test_faults.py meet every fault")
     parser.addoption("--model-seconds", type=float, default=20, help="how long test_orders.py plays orders of commands")
     parser.addoption("--model-seed", type=int, default=1, help="the first seed of test_orders.py, to play it again")
 
