@@ -1,6 +1,6 @@
 """Proves that the three stores belong together: users, the subs of the pool, and the items that name users.
 
-Reads only. The items are looked at as they come, a page in memory; what they mean is told by the app's functions.
+Reads only. The items are looked at as they come, a page in memory; what they mean is told by the app's part.
 A scan is no snapshot: what looks wrong is looked at again before it is a finding, so that users may write meanwhile.
 """
 
@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from ..cognito import sync
 from ..cognito.matching import Match
@@ -20,15 +20,11 @@ from ..dynamodb.client import connect
 from ..dynamodb.scan import scan
 from ..hints import Command, either
 from ..machine.parallel import side_by_side
+from .app import App, Fault, Item, Reference, Survey
 
 if TYPE_CHECKING:
-    from mypy_boto3_dynamodb import DynamoDBClient
-
     from ..settings import Settings
 
-Item = dict[str, Any]
-Reference = tuple[str, str, bool]
-"""A user in an item: uuid, handle or "", and whether that must be the present one."""
 SEED_AGAIN = either(Command("db.seed", "--force"), "add a row for who is not in the seeds")
 FOLLOW = Command("ddb.stream", "--once")
 FOLLOW_AWS = "read the log of the function behind the table's stream: it keeps these right"
@@ -44,39 +40,6 @@ class Finding:
 
     def lines(self) -> list[str]:
         return [f"{self.subject}: {self.text}", f"  hint: {self.fix}"]
-
-
-class Fault(Protocol):
-    """What a survey finds. `surplus` and `others` are keys of items to remove; else the stream's command repairs it."""
-
-    @property
-    def subject(self) -> str: ...
-    @property
-    def text(self) -> str: ...
-    @property
-    def surplus(self) -> Item | None: ...
-    @property
-    def others(self) -> Sequence[Item]: ...
-
-
-class Survey(Protocol):
-    """Looks at each item (DynamoDB JSON), and tells at the end what does not agree among them."""
-
-    def add(self, item: Item) -> None: ...
-    def faults(self) -> Iterable[Fault]: ...
-
-
-@dataclass(frozen=True)
-class App:
-    """What only the app knows: its queries for users, whom an item names, how items agree.
-
-    `confirm` gives those of a table's faults that are still there when it is looked at again.
-    """
-
-    queries: Queries
-    references: Callable[[Item], Iterable[Reference]]
-    survey: Survey
-    confirm: Callable[[DynamoDBClient, str, Iterable[Any]], Iterable[Fault]]
 
 
 @dataclass(frozen=True)
@@ -111,16 +74,18 @@ class _Named:
     references: Counter[Reference] = field(default_factory=Counter)
 
 
-def examine(settings: Settings, app: App, *, at_most: int = 20) -> Report:
+def examine(settings: Settings, app: App, queries: Queries, *, at_most: int = 20) -> Report:
     """Compare database, pool and items both ways; keep the first `at_most` findings and count the others.
 
     Raises LocalEnvError or ServiceFailed where a store, table or pool is not there at all.
     """
-    both: list[Any] = side_by_side([lambda: sync.compare(settings, app.queries), lambda: _survey(settings, app)])
+    survey = app.survey()
+    jobs: list[Any] = [lambda: sync.compare(settings, queries), lambda: _look_at_items(settings, app, survey)]
+    both: list[Any] = side_by_side(jobs)
     compared: Comparison = both[0]
     named: _Named = both[1]
     kept, total = [], 0
-    for finding in _findings(settings, app, compared, named):
+    for finding in _findings(settings, app, queries, compared, named, survey):
         total += 1
         if total <= at_most:
             kept.append(finding)
@@ -172,20 +137,22 @@ def fault_findings(settings: Settings, faults: Iterable[Fault]) -> Iterator[Find
         yield Finding(fault.subject, fault.text, fix)
 
 
-def _findings(settings: Settings, app: App, compared: Comparison, named: _Named) -> Iterator[Finding]:
+def _findings(
+    settings: Settings, app: App, queries: Queries, compared: Comparison, named: _Named, survey: Survey
+) -> Iterator[Finding]:
     yield from link_findings(compared.match)
     if any(reference_findings(settings, named.references, compared.handles)):  # of users who came meanwhile, perhaps
-        compared = sync.compare(settings, app.queries)
+        compared = sync.compare(settings, queries)
     yield from reference_findings(settings, named.references, compared.handles)
-    yield from fault_findings(settings, app.confirm(connect(settings), settings.message_table, app.survey.faults()))
+    yield from fault_findings(settings, app.confirmed(connect(settings), settings.message_table, survey.faults()))
 
 
-def _survey(settings: Settings, app: App) -> _Named:
+def _look_at_items(settings: Settings, app: App, survey: Survey) -> _Named:
     named, client = _Named(), connect(settings)
     schema.refuse_half(client, settings.message_table)
     for item in scan(client, settings.message_table):
         named.items += 1
-        app.survey.add(item)
+        survey.add(item)
         named.references.update(app.references(item))
     return named
 

@@ -12,13 +12,11 @@ from ..dynamodb import schema
 from ..dynamodb.client import connect
 from ..postgres import load
 from ..settings.people import Person
+from .app import Say, Seeding
 
 if TYPE_CHECKING:
-    from ..dynamodb.seeding import Seeding
     from ..dynamodb.tables import TableFile
     from ..settings import Settings
-
-Say = Callable[[str], None]
 
 
 def addresses(settings: Settings) -> list[tuple[str, str]]:

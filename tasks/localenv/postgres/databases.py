@@ -47,7 +47,7 @@ def maintenance(address: PostgresAddress) -> psycopg.Connection[Any]:
 
 
 def beside(name: str, role: str) -> str:
-    """Name a database that goes with another: cruddur → cruddur__undo. Long names are cut and get a digest."""
+    """Name a database that goes with another: shop → shop__undo. Long names are cut and get a digest."""
     full = f"{name}__{role}"
     if len(full.encode()) <= NAME_BYTES:
         return full

@@ -1,20 +1,19 @@
-"""The people of the seeds as the database has them: the uuid and the display name behind each handle."""
+"""The app's users by their handles, read with the app's own queries: the uuid and display name behind each."""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ...errors import LocalEnvError, UsageError
-from ...hints import Command, either
-from ...postgres.connection import connect, server_errors
+from ..errors import LocalEnvError, UsageError
+from ..hints import Command, either
+from .connection import connect, server_errors
 
 if TYPE_CHECKING:
-    from ...settings import Settings
-    from .conversation import Conversation
+    from ..settings import Settings
 
 
 @dataclass(frozen=True)
@@ -35,18 +34,13 @@ class Lookup:
 
 
 def fetch_users(
-    settings: Settings, lookup: Lookup, conversations: Sequence[Conversation], say: Callable[[str], None]
+    settings: Settings, lookup: Lookup, wanted: Mapping[str, str], say: Callable[[str], None]
 ) -> dict[str, User]:
-    """Look up everybody who talks, in one query, by handle.
+    """Look up users by handle, in one query; `wanted` has the place in a seed file that names each handle.
 
     Where two users share a handle the first row counts, and `say` hears of it. Raises LocalEnvError at the place of
-    the person whom the database does not know, with the nearest handle that it does.
+    the one whom the database does not know, with the nearest handle that it does.
     """
-    wanted = {
-        person.handle: place
-        for conversation in conversations
-        for person, place in zip(conversation.people, conversation.places, strict=True)
-    }
     found, known = _look_up(settings, lookup, list(wanted), say)
     missing = [handle for handle in wanted if handle not in found]
     if missing:
