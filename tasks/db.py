@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from . import _output, env
+from . import _output, app, env
 from ._graph import DESTROYS, READS, REPLACES, WRITES, StepContext, step
 from ._words import word_step
 from .localenv.hints import Command, inv
@@ -192,7 +192,9 @@ def reset(c: StepContext, yes: bool = False) -> str:
 
 def _what_next(c: StepContext) -> str:
     """Say what a typed rebuild leaves open; within initial-setup the next steps see to it."""
-    return f"; next: {inv('cognito.sync-ids')}, since new users have no pool id yet" if c.step.typed else ""
+    if not c.step.typed or app.why_absent("cognito.sync-ids", c):
+        return ""
+    return f"; next: {inv('cognito.sync-ids')}, since new users have no pool id yet"
 
 
 def _is_gone(c: StepContext) -> str | None:

@@ -154,7 +154,7 @@ def status(c: StepContext, format: str = "text") -> None:
         c.step.emit([], NOTHING_LOCAL)
         return
     states = engines.look(c.step.settings)
-    c.step.emit([vars(state) for state in states], lambda: _output.table(map(_row, states), HEADINGS))
+    c.step.emit([vars(state) for state in states], lambda: [*_output.table(map(_row, states), HEADINGS), *left_out(c)])
     if any(state.status != "running" for state in states):
         raise Exit(code=NOT_ALL_RUN)
 
@@ -199,7 +199,9 @@ def _named(c: StepContext) -> Sequence[ServiceName]:
     service, lines = c.step.arguments["service"], c.step.arguments["lines"]
     if lines < 0:
         raise UsageError(f"--lines {lines} is less than 0")
-    return [checked("--service", service, choice(*SERVICES))] if service else SERVICES
+    if service:
+        return [checked("--service", service, choice(*SERVICES))]
+    return [name for name in SERVICES if name in c.step.settings.services]
 
 
 def _follow(c: StepContext, names: Sequence[ServiceName], lines: int) -> None:
@@ -329,6 +331,12 @@ def destroy(c: StepContext, yes: bool = False) -> str:
     if not things:
         return "nothing to remove"
     return f"removed {len(things)} things; {inv('initial-setup')} makes them anew"
+
+
+def left_out(c: StepContext) -> list[str]:
+    """Say in one line which services the app does not need, and why."""
+    reasons = [f"{service} ({reason})" for service, reason in c.step.settings.left_out]
+    return [f"left out: {', '.join(reasons)}"] if reasons else []
 
 
 HEADINGS = ("SERVICE", "STATUS", "ADDRESS", "VERSION", "BEHIND IT", "SINCE", "")

@@ -12,7 +12,6 @@ from .localenv.hints import Command, either, inv
 
 if TYPE_CHECKING:
     from .localenv.engines.service import ServiceState
-    from .localenv.environment.app import App
     from .localenv.environment.check import Finding, Report
     from .localenv.environment.status import Status
     from .localenv.settings import Settings
@@ -23,10 +22,18 @@ NOT_ALL_RUN = 4
 PREFLIGHT = 6
 
 
+def _has_nothing(c: StepContext) -> str | None:
+    """Say that there is nothing to hold against each other; whoever types it is told by the body."""
+    from .localenv.environment.check import NOTHING
+
+    return None if c.step.typed or cognito.queries(c) or app.part(c.step.settings) else NOTHING
+
+
 @step(
     effect=READS,
     pre=[env.up],
     after=[cognito.sync_ids, ddb.seed],
+    check=_has_nothing,
     help={"limit": "show this many findings at most", "format": FORMAT},
 )
 def check(c: StepContext, limit: int = 20, format: str = "text") -> str | None:
@@ -50,13 +57,8 @@ def check(c: StepContext, limit: int = 20, format: str = "text") -> str | None:
 def examine(c: StepContext, limit: int, settings: Settings | None = None) -> Report:
     from .localenv.environment import check
 
-    return check.examine(settings or c.step.settings, _part(c), cognito.queries(c), at_most=limit)
-
-
-def _part(c: StepContext) -> App:
-    part = app.part(c.step.settings)
-    assert part
-    return part
+    settings = settings or c.step.settings
+    return check.examine(settings, app.part(settings), cognito.queries(c), at_most=limit)
 
 
 def complaint(report: Report) -> Any:
@@ -83,12 +85,17 @@ def status(c: StepContext, format: str = "text") -> None:
     """Show services, data and freshness; exit 4 when a service is down."""
     from .localenv.environment import status
 
-    seen = status.examine(c.step.settings, _part(c), lambda: [str(person.uuid) for person in cognito.people(c)])
+    settings = c.step.settings
+    seen = status.examine(settings, app.part(settings), lambda: _uuids(c), lambda: ddb.tables.files_of(c))
     problems = (replace(one, hint=_output.as_typed(c.step.fitting(one.hint))) for one in seen.problems)
     found = replace(seen, problems=tuple(problems))
     c.step.emit({"target": c.step.settings.target, **found.as_dict()}, lambda: _shown(c, found))
     if found.is_down:
         raise Exit(code=NOT_ALL_RUN)
+
+
+def _uuids(c: StepContext) -> list[str]:
+    return [str(person.uuid) for person in cognito.people(c)]
 
 
 HEADINGS = ("SERVICE", "STATUS", "ADDRESS", "VERSION", "")
@@ -100,7 +107,7 @@ def _row(s: ServiceState) -> tuple[str, ...]:
 
 def _shown(c: StepContext, found: Status) -> list[str]:
     parts = [
-        _output.table((_row(state) for state in found.services), HEADINGS),
+        [*_output.table((_row(state) for state in found.services), HEADINGS), *env.left_out(c)],
         _output.table((vars(line).values() for line in found.lines), ("STORE", "WHAT", "HOLDS", "STATE")),
         *([f"{problem.store}: {problem.text}", f"  hint: {problem.hint}"] for problem in found.problems),
     ]
@@ -130,14 +137,16 @@ def initial_setup(c: StepContext, hook: bool = False) -> str | None:
     from .localenv.environment import stores
 
     _output.show(_output.table(stores.addresses(c.step.settings)))
-    return f"ready; look around with {inv('status')}, {inv('db.connect')}, {inv('cognito.list-users')}"
+    ways = {"postgres": "db.connect", "cognito": "cognito.list-users"}
+    shown = ["status", *(way for service, way in ways.items() if service in c.step.settings.services)]
+    return f"ready; look around with {', '.join(map(inv, shown))}"
 
 
 def _plan_reset(c: StepContext) -> list[str]:
     from .localenv.environment import stores
 
     c.step.require_database()
-    return [f"remove {thing}" for thing in stores.surplus(c.step.settings, cognito.people(c))]
+    return [f"remove {thing}" for thing in stores.surplus(c.step.settings, cognito.people(c), ddb.tables.files_of(c))]
 
 
 @step(
@@ -158,7 +167,7 @@ def reset(c: StepContext, yes: bool = False, confirm: str = "") -> str:
         people=cognito.people(c),
         queries=cognito.queries(c),
         tables=ddb.tables.files_of(c),
-        seeding=lambda: ddb.seeds.seeding_of(c, settings),
+        prepare=lambda conn: ddb.seeds.for_reset(c, settings, conn),
         say=c.step.say,
         yes=bool(confirm),
     )
@@ -201,7 +210,7 @@ def why(c: StepContext, name: str | None = None, format: str = "text") -> None:
     """Explain an id across the stores, and whether they agree on it."""
     from .localenv.environment import why
 
-    found = why.explain(c.step.settings, _part(c), cognito.queries(c), cognito.people(c), name or "")
+    found = why.explain(c.step.settings, app.part(c.step.settings), cognito.queries(c), cognito.people(c), name or "")
     facts = _output.table((fact.store, fact.what, fact.text) for fact in found.facts)
     found.findings = _fitting(c, found.findings)
     verdict = [line for finding in found.findings for line in finding.lines()]

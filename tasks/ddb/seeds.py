@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .. import app, db
 from .._graph import WRITES, StepContext, step
@@ -14,6 +14,8 @@ from .tables import CONFIRM
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    import psycopg
 
     from ..localenv.environment.app import App, SeedFile, Seeding
     from ..localenv.postgres.handles import Lookup
@@ -27,8 +29,13 @@ def lookup(c: StepContext) -> Lookup:
     return Lookup(by_handles=queries / "by_handles.sql", handles=queries / "handles.sql")
 
 
-def seeding_of(c: StepContext, settings: Settings | None = None) -> Seeding:
-    """Read and check the seeds; with `settings` that have a permit they can be written."""
+def seeding_of(
+    c: StepContext, settings: Settings | None = None, inside: psycopg.Connection[Any] | None = None
+) -> Seeding:
+    """Read and check the seeds; with `settings` that have a permit they can be written.
+
+    Users are looked up `inside` a connection that is open, where one is given.
+    """
     from ..localenv.dynamodb.client import connect
     from ..localenv.dynamodb.items import write
     from ..localenv.machine.ages import ago
@@ -42,16 +49,21 @@ def seeding_of(c: StepContext, settings: Settings | None = None) -> Seeding:
             settings.message_table,
             _files(c, part),
             find_person=partial(find_person, read_people(settings.root)),
-            find_users=lambda wanted: fetch_users(settings, lookup(c), wanted, c.step.say),
+            find_users=lambda wanted: fetch_users(settings, lookup(c), wanted, c.step.say, inside=inside),
             write=write,
             ago=ago,
             anew=c.step.force,
         )
 
 
+def for_reset(c: StepContext, settings: Settings, inside: psycopg.Connection[Any] | None) -> Seeding | None:
+    """Read and check the seeds for a reset; None where the app has none."""
+    return None if app.why_absent("ddb.seed", c) else seeding_of(c, settings, inside)
+
+
 def _part(c: StepContext) -> App:
     part = app.part(c.step.settings)
-    assert part
+    assert part, "the step is skipped without it"
     return part
 
 

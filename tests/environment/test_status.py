@@ -15,6 +15,7 @@ import pytest
 from ddb import chat, messages
 from tasks.localenv.cognito.users import find_pool
 from tasks.localenv.dynamodb.client import connect as dynamodb
+from tasks.localenv.dynamodb.tables import read_tables
 from tasks.localenv.environment import status
 from tasks.localenv.environment.status import Line, Problem, Status
 from tasks.localenv.machine.ports import find_free
@@ -38,7 +39,7 @@ def pool_users(settings: Settings) -> int:
 
 def examine(settings: Settings, newest: datetime | None = None) -> Status:
     part: Any = SimpleNamespace(NEWEST="message", newest=lambda client, table, users: newest)
-    return status.examine(settings, part, lambda: [])
+    return status.examine(settings, part, lambda: [], lambda: read_tables(settings))
 
 
 def test_a_filled_environment_is_shown_whole(whole: Settings) -> None:
@@ -148,6 +149,6 @@ def test_the_command_shows_the_newest_message(cli: Callable[..., Finished], whol
 
 def test_what_somebody_else_serves_at_the_address_is_not_read(whole: Settings, tmp_path: Path) -> None:
     other = replace(whole, state_dir=tmp_path, project_id="other-123456", engine="embedded")
-    found = status.examine(other, chat, lambda: pytest.fail("the table was read"))
+    found = status.examine(other, chat, lambda: pytest.fail("the table was read"), lambda: [])
     assert [state.status == "running" for state in found.services] == [False, False, False]
     assert found.lines == ()

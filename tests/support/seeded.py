@@ -47,7 +47,7 @@ def fill(settings: Settings) -> None:
     seeding_of(settings).seed(quiet)
 
 
-def seeding_of(settings: Settings) -> Seeding:
+def seeding_of(settings: Settings, inside: Any = None) -> Seeding:
     """Read the shipped conversations as ddb.seed does."""
     paths = sorted((ROOT / chat.SEEDS).glob(chat.PATTERN))
     return chat.prepare(
@@ -55,7 +55,7 @@ def seeding_of(settings: Settings) -> Seeding:
         settings.message_table,
         [(str(path.relative_to(ROOT)), path.read_bytes()) for path in paths],
         find_person=partial(find_person, PEOPLE),
-        find_users=lambda wanted: fetch_users(settings, LOOKUP, wanted, quiet),
+        find_users=lambda wanted: fetch_users(settings, LOOKUP, wanted, quiet, inside=inside),
         write=items.write,
         ago=ago,
     )

@@ -25,6 +25,7 @@ from .app import App, Fault, Item, Reference, Survey
 if TYPE_CHECKING:
     from ..settings import Settings
 
+NOTHING = "this app has neither users of a pool nor a part that knows its items: nothing to compare"
 SEED_AGAIN = either(Command("db.seed", "--force"), "add a row for who is not in the seeds")
 FOLLOW = Command("ddb.stream", "--once")
 FOLLOW_AWS = "read the log of the function behind the table's stream: it keeps these right"
@@ -44,17 +45,22 @@ class Finding:
 
 @dataclass(frozen=True)
 class Report:
-    """What was looked at, and what was found: the first findings, and how many there are in all."""
+    """What was looked at, and what was found: the first findings, and how many there are in all.
 
-    users: int
-    pool_users: int
-    items: int
+    None: the app has no such thing.
+    """
+
+    users: int | None
+    pool_users: int | None
+    items: int | None
     findings: tuple[Finding, ...]
     total: int
 
     @property
     def sentence(self) -> str:
-        return f"{self.users} users, {self.pool_users} pool users and {self.items:,} items agree"
+        counts = {"users": self.users, "pool users": self.pool_users, "items": self.items}
+        *first, last = [f"{count:,} {what}" for what, count in counts.items() if count is not None] or [NOTHING]
+        return f"{', '.join(first)} and {last} agree" if first else last
 
     def lines(self) -> list[str]:
         """Write the findings, two lines each, and how many are not shown."""
@@ -66,6 +72,14 @@ class Report:
         return {**vars(self), "findings": [vars(finding) for finding in self.findings]}
 
 
+@dataclass(frozen=True)
+class _Users:
+    """The handles of the database's users, by uuid, and how they match the pool; None where there is no such thing."""
+
+    handles: dict[str, str] | None
+    compared: Comparison | None
+
+
 @dataclass
 class _Named:
     """The users that items name, how often, and the items' number."""
@@ -74,22 +88,28 @@ class _Named:
     references: Counter[Reference] = field(default_factory=Counter)
 
 
-def examine(settings: Settings, app: App, queries: Queries, *, at_most: int = 20) -> Report:
+def examine(settings: Settings, app: App | None, queries: Queries | None, *, at_most: int = 20) -> Report:
     """Compare database, pool and items both ways; keep the first `at_most` findings and count the others.
 
     Raises LocalEnvError or ServiceFailed where a store, table or pool is not there at all.
     """
-    survey = app.survey()
-    jobs: list[Any] = [lambda: sync.compare(settings, queries), lambda: _look_at_items(settings, app, survey)]
+    survey = app.survey() if app else None
+    jobs: list[Any] = [lambda: _look_at_users(settings, queries), lambda: _look_at_items(settings, app, survey)]
     both: list[Any] = side_by_side(jobs)
-    compared: Comparison = both[0]
+    users: _Users = both[0]
     named: _Named = both[1]
     kept, total = [], 0
-    for finding in _findings(settings, app, queries, compared, named, survey):
+    for finding in _findings(settings, app, queries, users, named, survey):
         total += 1
         if total <= at_most:
             kept.append(finding)
-    return Report(compared.users, compared.pool_users, named.items, tuple(kept), total)
+    return Report(
+        None if users.handles is None else len(users.handles),
+        users.compared.pool_users if users.compared else None,
+        named.items if app else None,
+        tuple(kept),
+        total,
+    )
 
 
 def link_findings(match: Match) -> Iterator[Finding]:
@@ -138,17 +158,38 @@ def fault_findings(settings: Settings, faults: Iterable[Fault]) -> Iterator[Find
 
 
 def _findings(
-    settings: Settings, app: App, queries: Queries, compared: Comparison, named: _Named, survey: Survey
+    settings: Settings,
+    app: App | None,
+    queries: Queries | None,
+    users: _Users,
+    named: _Named,
+    survey: Survey | None,
 ) -> Iterator[Finding]:
-    yield from link_findings(compared.match)
-    if any(reference_findings(settings, named.references, compared.handles)):  # of users who came meanwhile, perhaps
-        compared = sync.compare(settings, queries)
-    yield from reference_findings(settings, named.references, compared.handles)
-    yield from fault_findings(settings, app.confirmed(connect(settings), settings.message_table, survey.faults()))
+    if users.compared:
+        yield from link_findings(users.compared.match)
+    if users.handles is not None:
+        if any(reference_findings(settings, named.references, users.handles)):  # of users who came meanwhile, perhaps
+            users = _look_at_users(settings, queries)
+        yield from reference_findings(settings, named.references, users.handles or {})
+    if app and survey:
+        faults = app.confirmed(connect(settings), settings.message_table, survey.faults())
+        yield from fault_findings(settings, faults)
 
 
-def _look_at_items(settings: Settings, app: App, survey: Survey) -> _Named:
-    named, client = _Named(), connect(settings)
+def _look_at_users(settings: Settings, queries: Queries | None) -> _Users:
+    if queries is None:
+        return _Users(None, None)
+    if "cognito" not in settings.services:
+        return _Users({user.uuid: user.handle for user in sync.fetch_users(settings, queries)}, None)
+    compared = sync.compare(settings, queries)
+    return _Users(compared.handles, compared)
+
+
+def _look_at_items(settings: Settings, app: App | None, survey: Survey | None) -> _Named:
+    named = _Named()
+    if app is None or survey is None:
+        return named
+    client = connect(settings)
     schema.refuse_half(client, settings.message_table)
     for item in scan(client, settings.message_table):
         named.items += 1

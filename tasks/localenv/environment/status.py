@@ -17,10 +17,13 @@ if TYPE_CHECKING:
     import psycopg
 
     from ..cognito.users import Pool
+    from ..dynamodb.tables import TableFile
     from ..engines.service import ServiceState
     from ..settings import Settings
     from .app import App
 
+Tables = Callable[[], "list[TableFile]"]
+"""Gives the table files of the app. Raises UsageError."""
 Users = Callable[[], "list[str]"]
 """Gives the uuids of those for whom the app's newest items are looked for."""
 
@@ -55,6 +58,8 @@ class Status:
     services: tuple[ServiceState, ...]
     lines: tuple[Line, ...]
     problems: tuple[Problem, ...]
+    left_out: tuple[tuple[str, str], ...] = ()
+    """The services that the app does not need, each with the reason."""
 
     @property
     def is_down(self) -> bool:
@@ -63,20 +68,23 @@ class Status:
         return stopped or any(problem.is_down for problem in self.problems)
 
     def as_dict(self) -> dict[str, Any]:
-        return {name: [vars(value) for value in getattr(self, name)] for name in ("services", "lines", "problems")}
+        found: dict[str, Any] = {
+            name: [vars(value) for value in getattr(self, name)] for name in ("services", "lines", "problems")
+        }
+        return {**found, "leftOut": dict(self.left_out)}
 
 
 Seen = tuple[list["ServiceState"], list[Line], list[Problem]]
 
 
-def examine(settings: Settings, app: App, users: Users) -> Status:
+def examine(settings: Settings, app: App | None, users: Users, tables: Tables) -> Status:
     """Look at the services, then at each store, side by side.
 
     A store is read only where this project's own service answers: behind the same address may be somebody else's.
     """
     parts: dict[str, Callable[[], Seen]] = {
         "postgres": lambda: _postgres(settings),
-        "dynamodb": lambda: _dynamodb(settings, app, users),
+        "dynamodb": lambda: _dynamodb(settings, app, users, tables),
         "cognito": lambda: _cognito(settings),
     }
     seen_first = _guarded("engine", lambda: _services(settings))() if settings.is_local else ([], [], [])
@@ -85,12 +93,14 @@ def examine(settings: Settings, app: App, users: Users) -> Status:
         running = {state.service for state in services if state.status == "running"}
         running |= set() if settings.cognito_is_emulated else {"cognito"}
         parts = {store: part for store, part in parts.items() if store in running}
+    parts = {store: part for store, part in parts.items() if store in settings.services}
     with looking(LOOK_S if settings.is_local else AWAY_LOOK_S):
         found = [seen_first, *side_by_side([_guarded(store, part) for store, part in parts.items()])]
     return Status(
         tuple(services),
         tuple(line for seen in found for line in seen[1]),
         tuple(problem for seen in found for problem in seen[2]),
+        settings.left_out,
     )
 
 
@@ -151,14 +161,16 @@ def _rows(count: int) -> str:
     return f"more than {COUNT_UP_TO:,} rows" if count > COUNT_UP_TO else f"{count:,} rows"
 
 
-def _dynamodb(settings: Settings, app: App, users: Users) -> Seen:
+def _dynamodb(settings: Settings, app: App | None, users: Users, files: Tables) -> Seen:
     from ..dynamodb.client import connect
     from ..dynamodb.schema import fetch_tables, half_replaced
 
     client = connect(settings)
     tables = fetch_tables(client)
-    there = settings.message_table in [table.shape.name for table in tables]
-    fresh = _freshness(app.NEWEST, app.newest(client, settings.message_table, users())) if there else ""
+    there = [table.shape.name for table in tables]
+    fresh = ""
+    if app and settings.message_table in there:
+        fresh = _freshness(app.NEWEST, app.newest(client, settings.message_table, users()))
     lines = [
         Line(
             "dynamodb",
@@ -170,9 +182,10 @@ def _dynamodb(settings: Settings, app: App, users: Users) -> Seen:
     ]
     hint = Command("ddb.schema-load", "--replace", when="to finish that")
     problems = [Problem("dynamodb", text, hint) for text in half_replaced(tables)]
-    missing = f"table {settings.message_table} does not exist"
-    if not there and not problems:
-        problems.append(Problem("dynamodb", missing, Command("ddb.schema-load")))
+    if not problems:
+        missing = [file.name for file in files() if file.name not in there]
+        text = "table {} does not exist"
+        problems = [Problem("dynamodb", text.format(name), Command("ddb.schema-load")) for name in missing]
     return [], lines, problems
 
 

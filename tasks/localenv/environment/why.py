@@ -24,9 +24,10 @@ from ..errors import LocalEnvError, UsageError
 from ..hints import Command, inv
 from ..machine.parallel import side_by_side
 from ..postgres.connection import connect, server_errors
+from ..settings.parts import lacks
 from ..settings.people import PEOPLE, Person
-from .app import App, Mention, Reference, See
-from .check import Finding, fault_findings, link_findings, reference_findings
+from .app import App, Fault, Mention, Reference, See
+from .check import NOTHING, Finding, fault_findings, link_findings, reference_findings
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -102,36 +103,45 @@ def checked(name: str) -> str:
     return name.strip()
 
 
-def explain(settings: Settings, app: App, queries: Queries, people: Sequence[Person], name: str) -> Why:
+def explain(settings: Settings, app: App | None, queries: Queries | None, people: Sequence[Person], name: str) -> Why:
     """Look for an id in all stores. Raises LocalEnvError where it is nowhere, with the nearest handles."""
     name = checked(name)
+    if not (app or queries or people or "cognito" in settings.services):
+        raise UsageError(f"why {name}: {NOTHING}")
     pool, everybody = _fetch_users(settings, queries, people)
     found, why = everybody.related(name), Why(name)
-    client, table, survey = connect_dynamodb(settings), settings.message_table, app.survey()
-    schema.refuse_half(client, table)
     _explain_users(why, found, name)
     uuids = [row.uuid for row in found.rows] + [str(person.uuid) for person in found.people]
-    is_nobodys = _is_uuid(name) and not why.kinds
-    uuids += [name.lower()] if is_nobodys else []
+    mentions, faults = _look_at_items(why, settings, app, uuids) if app else ([], [])
+    if not why.kinds:
+        raise _nowhere(name, everybody.handles())
+    named = _named(app, mentions, uuids) if app else Counter()
+    why.findings += _findings(settings, queries, pool, everybody, found, named)
+    why.findings += fault_findings(settings, faults)
+    return why
+
+
+def _look_at_items(why: Why, settings: Settings, app: App, uuids: list[str]) -> tuple[list[Mention], list[Fault]]:
+    """Tell of the items that name these users, or that the id is of; also give what does not agree among them."""
+    client, table, survey = connect_dynamodb(settings), settings.message_table, app.survey()
+    schema.refuse_half(client, table)
+    is_nobodys = _is_uuid(why.name) and not why.kinds
+    uuids += [why.name.lower()] if is_nobodys else []
     mentions: list[Mention] = []
     for uuid in dict.fromkeys(uuids):
         of_user = app.of_user(client, table, uuid, see=survey.add, every_row=settings.is_local)
         mentions += _explain_items(why, app, uuid, list(of_user), "the uuid of a user in items")
     if is_nobodys and not mentions:
-        mentions += _explain_other(why, settings, app, client, name.lower(), survey.add)
-    if not why.kinds:
-        raise _nowhere(name, everybody.handles())
-    why.findings += _findings(settings, pool, everybody, found, _named(app, mentions, uuids))
-    why.findings += fault_findings(settings, app.confirmed(client, table, survey.faults()))
-    return why
+        mentions += _explain_other(why, settings, app, client, why.name.lower(), survey.add)
+    return mentions, list(app.confirmed(client, table, survey.faults())) if why.kinds else []
 
 
-def _fetch_users(settings: Settings, queries: Queries, people: Sequence[Person]) -> tuple[Pool | None, _Users]:
+def _fetch_users(settings: Settings, queries: Queries | None, people: Sequence[Person]) -> tuple[Pool | None, _Users]:
     def pool_users() -> tuple[Pool | None, list[PoolUser]]:
-        pool = look_for_pool(settings)
+        pool = look_for_pool(settings) if "cognito" in settings.services else None
         return pool, list(pool.users()) if pool else []
 
-    both: list[Any] = side_by_side([pool_users, lambda: sync.fetch_users(settings, queries)])
+    both: list[Any] = side_by_side([pool_users, lambda: sync.fetch_users(settings, queries) if queries else []])
     (pool, users), rows = both
     return pool, _Users(rows, users, list(people))
 
@@ -175,6 +185,8 @@ def _explain_other(
     if bundle:
         return _explain_items(why, app, uuid, bundle, f"the uuid of {_one(app.BUNDLE)}")
     for what, query in app.RECORDS:
+        if settings.why_left_out("postgres") or lacks(settings.root, query):
+            continue
         row = _fetch_record(settings, settings.root / query, uuid)
         if row:
             why.kinds.append(f"the uuid of {_one(what)}")
@@ -201,12 +213,19 @@ def _fetch_record(settings: Settings, query: Path, uuid: str) -> dict[str, Any]:
 
 
 def _findings(
-    settings: Settings, pool: Pool | None, everybody: _Users, found: _Users, named: Counter[Reference]
+    settings: Settings,
+    queries: Queries | None,
+    pool: Pool | None,
+    everybody: _Users,
+    found: _Users,
+    named: Counter[Reference],
 ) -> Iterator[Finding]:
     """Tell what does not agree, as `check` does for everybody."""
+    if queries is None:
+        return
     if pool:
         yield from link_findings(match(found.rows, found.pool_users, set_handle=sync.handle_command(settings, pool)))
-    elif found.rows:
+    elif found.rows and "cognito" in settings.services:
         yield Finding("user pool", "there is none", Command("cognito.seed"))
     uuids_there = {row.uuid for row in found.rows}
     for person in found.people:

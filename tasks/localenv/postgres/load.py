@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from ..settings import Settings
 
 Say = Callable[[str], None]
+Prove = Callable[["psycopg.Connection[Any]"], None]
 
 SCHEMA = Path("sql/schema.sql")
 SEEDS = Path("seeds/sql")
@@ -147,14 +148,19 @@ def plan_reset(settings: Settings, *, yes: bool) -> list[str]:
     return [f"drop every table of {name}, then apply {SCHEMA} and {SEEDS}/*.sql, in one transaction"]
 
 
-def reset(settings: Settings, say: Say, *, yes: bool = False) -> str:
-    """Put the contents back to schema and seeds, in place and in one transaction: it all works, or nothing changed."""
+def reset(settings: Settings, say: Say, *, yes: bool = False, prove: Prove = lambda conn: None) -> str:
+    """Put the contents back to schema and seeds, in place and in one transaction: it all works, or nothing changed.
+
+    `prove` looks at them before that is committed; what it raises undoes all.
+    """
     scripts = [read_schema(settings), *read_seeds(settings)]
     with _in_place(settings, yes=yes) as conn:
         with server_errors("reset"):
             session.empty(conn)
         ledger.clear(conn)
-        return f"{settings.postgres.database} is back to {_apply(conn, scripts, say, anew=True)}"
+        done = _apply(conn, scripts, say, anew=True)
+        prove(conn)
+        return f"{settings.postgres.database} is back to {done}"
 
 
 def fill(conn: psycopg.Connection[Any], settings: Settings, scripts: Sequence[Script], say: Say) -> str:

@@ -113,29 +113,31 @@ def plan(settings: Settings, name: str, file: Path | None) -> list[str]:
     if shelf.is_done(_command(name, file)):
         return ["tidy up what the same command left when it was cut short: every store is restored"]
     manifest = _read(shelf, name, file)
-    database = settings.postgres.database
-    with databases.maintenance(settings.postgres) as conn:
-        there = databases.exists(conn, database)
-        sessions = databases.sessions(conn, database)
-    lines = [f"end the session of {session}" for session in sessions]
-    if there:
-        lines.append(f"replace database {database}")
+    lines = _about_database(settings)
     if manifest.postgres and file:
         lines.append(f"run the SQL in {file} as a role of its own, which owns the new database and has no other rights")
         lines.append(
             f"hand that database over to {settings.postgres.user}: its functions, triggers, views and indexes run with"
             " that user's rights from then on: go on only when you trust where it is from"
         )
-    client = connect_dynamodb(settings)
     wanted = {table.name: table for table in manifest.tables}
-    for table in schema.fetch_tables(client):
+    for table in schema.fetch_tables(connect_dynamodb(settings)) if "dynamodb" in settings.services else []:
         kept = wanted.get(table.shape.name)
         what = f"table {table.shape.name} with its {table.items:,} items"
         lines.append(f"replace {what} by {kept.items:,}" if kept else f"drop {what}: the snapshot does not have it")
-    lines.append(_about_pool(settings, manifest))
+    lines += _about_pool(settings, manifest)
     if not shelf.unfinished():
         lines.append(f"keep all of that as snapshot {BEFORE}")
     return lines
+
+
+def _about_database(settings: Settings) -> list[str]:
+    if "postgres" not in settings.services:
+        return []
+    database = settings.postgres.database
+    with databases.maintenance(settings.postgres) as conn:
+        lines = [f"end the session of {session}" for session in databases.sessions(conn, database)]
+        return [*lines, *([f"replace database {database}"] if databases.exists(conn, database) else [])]
 
 
 def read(settings: Settings, name: str, file: Path | None) -> Manifest | None:
@@ -195,6 +197,12 @@ def _check_parts(source: Source) -> None:
 def _require_fit(settings: Settings, shelf: Shelf, source: Source) -> None:
     """Raise UsageError where the snapshot cannot be restored here."""
     manifest = source.manifest
+    parts = {"postgres": manifest.postgres, "dynamodb": manifest.tables}
+    for service in (service for service, part in parts.items() if part and service not in settings.services):
+        raise UsageError(
+            f"snapshot {source.name} holds {service}, and {settings.why_left_out(service)}",
+            hint=f"let LOCALENV_SERVICES name {service}",
+        )
     pool = manifest.cognito.pool if manifest.cognito and settings.cognito_is_emulated else ""
     if pool and not pool.startswith(f"{settings.region}_"):
         region = pool.rpartition("_")[0]
@@ -383,6 +391,8 @@ def _change_others(settings: Settings, source: Source, present: Source | None, s
 
 
 def _replace_tables(settings: Settings, source: Source, present: Source | None) -> None:
+    if "dynamodb" not in settings.services:
+        return
     client = connect_dynamodb(settings)
     there = _tables(present) if present else {}
     wanted = _tables(source)
@@ -409,7 +419,8 @@ def _tables(source: Source) -> dict[str, tuple[Table, Files]]:
 
 def _replace_users(settings: Settings, source: Source, say: Say) -> None:
     if source.manifest.cognito is None or not settings.cognito_is_emulated:
-        say(_about_pool(settings, source.manifest))
+        for line in _about_pool(settings, source.manifest):
+            say(line)
         return
     shown = f"snapshot {source.name}: {POOL_FILE}"
     state = read_bytes(source.folder / POOL_FILE, shown, at_most=POOL_BYTES)
@@ -426,17 +437,21 @@ def _replace_users(settings: Settings, source: Source, say: Say) -> None:
         seed.note(settings, source.manifest.cognito.pool)
 
 
-def _about_pool(settings: Settings, manifest: Manifest) -> str:
+def _about_pool(settings: Settings, manifest: Manifest) -> list[str]:
     """Say what becomes of the users."""
+    if "cognito" not in settings.services:
+        return []
     if not settings.cognito_is_emulated:
-        return f"leave user pool {settings.user_pool_id} as it is: it is a real one"
+        return [f"leave user pool {settings.user_pool_id} as it is: it is a real one"]
     if manifest.cognito is None:
-        return "leave the emulated pool as it is: the snapshot was saved beside a real one"
-    return f"replace the emulated pool by {manifest.cognito.users:,} users, with their subs and passwords of then"
+        return ["leave the emulated pool as it is: the snapshot was saved without one"]
+    return [f"replace the emulated pool by {manifest.cognito.users:,} users, with their subs and passwords of then"]
 
 
 def _swap(settings: Settings, shelf: Shelf, incoming: Incoming) -> list[databases.Session]:
     """Put the new database in the place of the present one, in one transaction. Returns whose sessions were ended."""
+    if "postgres" not in settings.services:
+        return []
     name, gone = settings.postgres.database, shelf.clone_name("out")
     with databases.maintenance(settings.postgres) as conn:
         databases.drop(conn, gone)
@@ -448,6 +463,7 @@ def _swap(settings: Settings, shelf: Shelf, incoming: Incoming) -> list[database
 def _finish(shelf: Shelf, command: str, *, went_back: bool) -> None:
     """Make what was there before a snapshot like others; the way back, once gone, is not needed any more."""
     shelf.done(command, went_back=went_back)
-    with databases.maintenance(shelf.settings.postgres) as conn:
-        databases.drop(conn, shelf.clone_name("out"))
+    if "postgres" in shelf.settings.services:
+        with databases.maintenance(shelf.settings.postgres) as conn:
+            databases.drop(conn, shelf.clone_name("out"))
     shelf.end()

@@ -37,13 +37,20 @@ class Compose:
     tools: DockerTools
     settings: Settings
 
-    def up(self, on_line: Callable[[str], None], on_tick: Callable[[], None], *, anew: Collection[str] = ()) -> int:
+    def up(
+        self,
+        on_line: Callable[[str], None],
+        on_tick: Callable[[], None],
+        names: Iterable[str] = (),
+        *,
+        anew: Collection[str] = (),
+    ) -> int:
         """Make and start what is not there or outdated; do not wait for it. Return the exit code, which proves little.
 
-        Images are pulled where they are missing, and only then. With `anew` only the containers of these services are
-        made, anew; their volumes are kept, those without a name too.
+        Without `names` that is every service of the file. Images are pulled where they are missing, and only then. With
+        `anew` only the containers of these services are made, anew; their volumes are kept, those without a name too.
         """
-        up = ("up", "--detach", "--pull", "missing", *(("--force-recreate", "--no-deps", *anew) if anew else ()))
+        up = ("up", "--detach", "--pull", "missing", *(("--force-recreate", "--no-deps", *anew) if anew else names))
         return shell.follow(
             self._command(*self._files, "--progress", "plain", *up),
             on_line=lambda line: on_line(clean(line)),
@@ -70,6 +77,10 @@ class Compose:
         Raises UsageError where the file is wrong.
         """
         return dict(line.split()[:2] for line in self._config("--hash", "*"))
+
+    def others(self, left_out: Collection[str]) -> list[str]:
+        """Name the services of the file besides these. Raises as `hashes` does."""
+        return [name for name in self.hashes() if name not in left_out]
 
     def images(self) -> list[str]:
         """Name the images of all services. Raises as `hashes` does."""

@@ -17,12 +17,12 @@ from .postgres import EmbeddedPostgres
 
 
 def components(settings: Settings) -> list[Component]:
-    """List the programs of this engine: PostgreSQL, and the emulator or Amazon's DynamoDB Local and the emulator."""
-    found: list[Component] = [EmbeddedPostgres(settings)]
+    """List the programs that the app needs: PostgreSQL, Amazon's DynamoDB Local where it is wanted, the emulator."""
+    found: list[Component] = [EmbeddedPostgres(settings)] if "postgres" in settings.services else []
     emulated: list[ServiceName] = []
-    if settings.dynamodb_local_jar:
+    if "dynamodb" in settings.services and settings.dynamodb_local_jar:
         found.append(DynamoDBLocal(settings))
-    else:
+    elif "dynamodb" in settings.services:
         emulated.append("dynamodb")
     if settings.cognito_is_emulated:
         emulated.append("cognito")
