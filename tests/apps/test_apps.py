@@ -82,6 +82,11 @@ def skipped(finished: Finished) -> dict[str, str]:
     return {name: reason for name, (word, reason) in steps(finished).items() if word == "skip"}
 
 
+def services(inv: Inv) -> list[str]:
+    """Name the services that run."""
+    return [state["service"] for state in json.loads("\n".join(done(inv("env.status", "--format", "json"))))["data"]]
+
+
 def rows(inv: Inv, query: str) -> object:
     """Give what a query gives."""
     return json.loads("\n".join(done(inv("db.query", query, "--format", "json"))))["data"]
@@ -110,6 +115,7 @@ def test_the_shop_has_orders_and_nobody(make: Callable[[str, str], Inv], engine:
     assert f"left out: cognito ({nobody})" in shown
     assert any(line.startswith("dynamodb orders 1 items") for line in shown)
     assert f"left out: cognito ({nobody})" in done(inv("env.status"))
+    assert services(inv) == ["postgres", "dynamodb"]
     assert done(inv("check"))[-1].endswith("nothing to compare")
     nothing = inv("why", "tea")
     assert (nothing.code, "nothing to compare" in nothing.stderr) == (2, True)
@@ -141,6 +147,7 @@ def test_the_club_has_people_and_no_dynamodb(make: Callable[[str, str], Inv], en
     assert [name for name, (word, _) in again.items() if word != "skip"] == ["check", "initial-setup"]
     assert f"left out: dynamodb ({no_tables})" in done(inv("status"))
     assert f"left out: dynamodb ({no_tables})" in done(inv("env.status"))
+    assert services(inv) == ["postgres", "cognito"]
     assert done(inv("check"))[-1].endswith("2 users and 2 pool users agree")
     assert "ada is the handle of a user in the database" in done(inv("why", "ada"))[0]
     assert (inv("ddb.scan").code, inv("why", "ad").code) == (2, 1)
@@ -157,4 +164,32 @@ def test_the_club_has_people_and_no_dynamodb(make: Callable[[str, str], Inv], en
     done(inv("env.down"))
     done(inv("env.up"))
     done(inv("check"))
+    done(inv("env.destroy", "--yes"))
+
+
+def test_an_app_without_a_database_keeps_its_items(make: Callable[[str, str], Inv]) -> None:
+    shop = make("shop", "embedded")
+
+    def inv(*words: str) -> Finished:
+        return shop(*words, LOCALENV_SERVICES="dynamodb")
+
+    out = "LOCALENV_SERVICES leaves it out"
+    told = skipped(inv("initial-setup"))
+    assert {name: told[name] for name in ("db.setup", "cognito.seed", "ddb.seed")} == dict.fromkeys(
+        ("db.setup", "cognito.seed", "ddb.seed"), out
+    )
+    assert services(inv) == ["dynamodb"]
+    assert f"left out: postgres ({out}), cognito ({out})" in done(inv("status"))
+    done(inv("ddb.query", "INSERT INTO orders VALUE {'number': 1}", "--write"))
+    done(inv("snapshot.save", "one"))
+    assert done(inv("reset", "--yes"))[-1].endswith("all stores are back to the seeds")
+    assert done(inv("ddb.scan"))[-1].endswith("0 items of orders")
+    done(inv("snapshot.restore", "one", "--yes"))
+    assert done(inv("ddb.scan"))[-1].endswith("1 item of orders")
+    assert [line for line in done(inv("snapshot.list")) if line.startswith("one ")]
+    done(inv("snapshot.delete", "one", "--yes"))
+    asked = inv("db.query", "SELECT 1")
+    assert (asked.code, out in asked.stderr) == (2, True)
+    in_a_file = inv("snapshot.save", "--file", "one.tar", "one")
+    assert (in_a_file.code, "a file holds the database" in in_a_file.stderr) == (2, True)
     done(inv("env.destroy", "--yes"))
