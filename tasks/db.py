@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from .localenv.postgres.databases import Session
-    from .localenv.postgres.load import Script
+    from .localenv.postgres.scripts import Script
     from .localenv.postgres.sqlfile import SqlFile
     from .localenv.settings.addresses import PostgresAddress
 
@@ -49,9 +49,9 @@ def _is_shaped(c: StepContext) -> str | None:
 
 
 def _read_schema(c: StepContext) -> Script:
-    from .localenv.postgres import load
+    from .localenv.postgres import scripts
 
-    return load.read_schema(c.step.settings, c.step.arguments["file"])
+    return scripts.read_schema(c.step.settings, c.step.arguments["file"])
 
 
 def _plan_schema(c: StepContext) -> list[str]:
@@ -83,9 +83,9 @@ def _is_seeded(c: StepContext) -> str | None:
 
 
 def _read_seeds(c: StepContext) -> list[Script]:
-    from .localenv.postgres import load
+    from .localenv.postgres import scripts
 
-    return load.read_seeds(c.step.settings, c.step.arguments["file"])
+    return scripts.read_seeds(c.step.settings, c.step.arguments["file"])
 
 
 def _plan_seed(c: StepContext) -> list[str]:
@@ -131,9 +131,9 @@ def _plan_setup(c: StepContext) -> list[str]:
 
 
 def _read_scripts(c: StepContext) -> list[Script]:
-    from .localenv.postgres import setup
+    from .localenv.postgres import scripts
 
-    return setup.read_scripts(c.step.settings)
+    return scripts.read_scripts(c.step.settings)
 
 
 @step(

@@ -17,10 +17,10 @@ from typing import Any
 import pytest
 
 from tasks.localenv.errors import ConfirmationNeeded, LocalEnvError
-from tasks.localenv.postgres import databases, ledger, load, setup
+from tasks.localenv.postgres import databases, ledger, load, scripts, setup
 from tasks.localenv.postgres.connection import connect
-from tasks.localenv.postgres.ledger import Applied, Entry, Observed
-from tasks.localenv.postgres.load import Script
+from tasks.localenv.postgres.ledger import Applied, Observed
+from tasks.localenv.postgres.scripts import Entry, Script
 from tasks.localenv.postgres.setup import Decision, decide
 from tasks.localenv.postgres.sqlfile import SqlError, SqlFile
 from tasks.localenv.settings import ROOT, Settings
@@ -546,7 +546,7 @@ def test_a_plan_says_what_setup_would_do_and_does_nothing(project: Settings) -> 
 
 
 def test_a_project_without_seeds_is_set_up_too(project: Settings) -> None:
-    for path in (project.root / load.SEEDS).iterdir():
+    for path in (project.root / scripts.SEEDS).iterdir():
         path.unlink()
     build(project)
     assert handles(project) == []
@@ -554,7 +554,7 @@ def test_a_project_without_seeds_is_set_up_too(project: Settings) -> None:
 
 
 def test_an_empty_schema_is_not_built_again_and_again(project: Settings) -> None:
-    for path in (project.root / load.SEEDS).iterdir():
+    for path in (project.root / scripts.SEEDS).iterdir():
         path.unlink()
     write(project.root, "sql/schema.sql", "-- nothing yet\n")
     said: list[str] = []

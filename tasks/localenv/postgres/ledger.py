@@ -11,21 +11,17 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from .. import VERSION
 from ..machine.ages import ago
-from ..settings.people import Person
 from .connection import DatabaseMissing, connect, server_errors
-from .sqlfile import SqlFile
+from .scripts import Entry
 
 if TYPE_CHECKING:
     import psycopg
 
-    from ..settings import Settings
     from ..settings.addresses import PostgresAddress
-
-Step = Literal["schema", "seed"]
 
 _TABLES = """
 CREATE SCHEMA IF NOT EXISTS localenv;
@@ -63,21 +59,6 @@ SELECT count(*)::int FROM (
    AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend AS d
                     WHERE d.classid = object.kind AND d.objid = object.oid AND d.deptype = 'e')
 """
-
-
-@dataclass(frozen=True)
-class Entry:
-    """A file to apply. `sha256` is that of its bytes, `inputs` that of what else went in: people, whose database."""
-
-    step: Step
-    path: str
-    sha256: str
-    inputs: str
-
-    @property
-    def fingerprint(self) -> str:
-        """Give the seven digits that are shown to people."""
-        return hashlib.sha256(f"{self.sha256} {self.inputs}".encode()).hexdigest()[:7]
 
 
 @dataclass(frozen=True)
@@ -131,13 +112,6 @@ class Observed:
         """Tell whether a file was not applied yet, or nothing is left in the tables that it filled."""
         found = self.find(entry)
         return found is None or found.has_nothing_left or not self.has(entry)
-
-
-def entry_for(step: Step, file: SqlFile, settings: Settings, people: Iterable[Person] = ()) -> Entry:
-    """Take the fingerprint of a file with everything that goes into what it does."""
-    identity = f"{settings.target}/{settings.postgres.database}"
-    values = [(p.person, p.handle, p.display_name, p.email) for p in people]
-    return Entry(step, file.name, file.sha256, hashlib.sha256(repr((identity, values)).encode()).hexdigest())
 
 
 def observe(address: PostgresAddress, *, database: str | None = None) -> Observed:

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ConfirmationNeeded
 from ..hints import Command, either, inv
-from ..machine.reading import is_there, path_of
 from ..settings import guard
-from ..settings.people import PEOPLE, Person, nearest, read_people
+from ..settings.people import PEOPLE, nearest
 from . import databases, ledger, session
 from .connection import connect, server_errors
-from .ledger import Entry, Observed, entry_for
+from .ledger import Observed
 from .runner import Outcome, run_file
-from .sqlfile import SqlError, SqlFile, read_sql
+from .scripts import SCHEMA, SEEDS, Script, read_schema, read_scripts, read_seeds
+from .sqlfile import SqlError
 
 if TYPE_CHECKING:
     import psycopg
@@ -26,35 +24,8 @@ if TYPE_CHECKING:
 
 Say = Callable[[str], None]
 
-SCHEMA = Path("sql/schema.sql")
-SEEDS = Path("seeds/sql")
 ALREADY_THERE = ("42P07", "42710", "42P06", "42723")
 """SQLSTATEs of something that exists: a table, a type or trigger, a schema, a function."""
-
-
-@dataclass(frozen=True)
-class Script:
-    """A file to apply, read and fingerprinted, with the people it may name."""
-
-    file: SqlFile
-    entry: Entry
-    people: tuple[Person, ...] = ()
-
-
-def read_schema(settings: Settings, path: str = "") -> Script:
-    """Read sql/schema.sql, or the file given instead."""
-    file = read_sql(_chosen(settings, path) if path else settings.root / SCHEMA, settings.root)
-    return Script(file, entry_for("schema", file, settings))
-
-
-def read_seeds(settings: Settings, path: str = "") -> list[Script]:
-    """Read seeds/sql/*.sql in the order of their names, or the one file given instead, and the people."""
-    paths = [_chosen(settings, path)] if path else sorted((settings.root / SEEDS).glob("*.sql"))
-    if not paths:
-        return []
-    people = tuple(read_people(settings.root))
-    files = [read_sql(each, settings.root) for each in paths]
-    return [Script(file, entry_for("seed", file, settings, people), people) for file in files]
 
 
 def drift(settings: Settings) -> list[str]:
@@ -62,7 +33,7 @@ def drift(settings: Settings) -> list[str]:
 
     Raises ServiceFailed when the server does not answer. A database that is not there differs in everything.
     """
-    scripts = [read_schema(settings), *read_seeds(settings)]
+    scripts = read_scripts(settings)
     return differences(scripts, ledger.observe(settings.postgres))
 
 
@@ -149,7 +120,7 @@ def plan_reset(settings: Settings, *, yes: bool) -> list[str]:
 
 def reset(settings: Settings, say: Say, *, yes: bool = False) -> str:
     """Put the contents back to schema and seeds, in place and in one transaction: it all works, or nothing changed."""
-    scripts = [read_schema(settings), *read_seeds(settings)]
+    scripts = read_scripts(settings)
     with _in_place(settings, yes=yes) as conn:
         with server_errors("reset"):
             session.empty(conn)
@@ -258,9 +229,3 @@ def _run(conn: psycopg.Connection[Any], script: Script, *, anew: bool) -> Outcom
                 Command("db.reset", when="to empty it first"),
             )
         raise
-
-
-def _chosen(settings: Settings, path: str) -> Path:
-    """Find a file that the user named: from the current folder, else from the project's."""
-    given = path_of(path)
-    return given if is_there(given) or given.is_absolute() else settings.root / given

@@ -15,7 +15,8 @@ from . import databases, ledger, load
 from .connection import connect, server_errors
 from .databases import Session, beside, ended_sentence
 from .ledger import Observed
-from .load import Say, Script
+from .load import Say
+from .scripts import Script, read_scripts
 
 if TYPE_CHECKING:
     import psycopg
@@ -71,11 +72,6 @@ def decide(observed: Observed, scripts: Sequence[Script], project_id: str, *, ty
 def read_decision(settings: Settings, *, typed: bool) -> Decision:
     """Look at the database and at the files, and decide. Changes nothing."""
     return decide(ledger.observe(settings.postgres), read_scripts(settings), settings.project_id, typed=typed)
-
-
-def read_scripts(settings: Settings) -> list[Script]:
-    """Read schema and seeds in the order in which they are applied."""
-    return [load.read_schema(settings), *load.read_seeds(settings)]
 
 
 def plan(settings: Settings, *, typed: bool, force: bool = False, yes: bool = False) -> list[str]:
