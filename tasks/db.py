@@ -27,7 +27,7 @@ FORMAT = "text or json"
 def _is_created(c: StepContext) -> str | None:
     from .localenv.postgres import load
 
-    return load.is_created(c.step.settings)
+    return load.check_created(c.step.settings)
 
 
 def _plan_create(c: StepContext) -> list[str]:
@@ -45,7 +45,7 @@ def create(c: StepContext, confirm: str = "") -> str:
 def _is_shaped(c: StepContext) -> str | None:
     from .localenv.postgres import load
 
-    return load.is_shaped(c.step.settings, c.step.arguments["file"], typed=c.step.typed)
+    return load.check_schema(c.step.settings, c.step.arguments["file"], typed=c.step.typed)
 
 
 def _read_schema(c: StepContext) -> Script:
@@ -79,7 +79,7 @@ def schema_load(c: StepContext, file: str = "", yes: bool = False, confirm: str 
 def _is_seeded(c: StepContext) -> str | None:
     from .localenv.postgres import load
 
-    return load.is_seeded(c.step.settings, c.step.arguments["file"])
+    return load.check_seeds(c.step.settings, c.step.arguments["file"])
 
 
 def _read_seeds(c: StepContext) -> list[Script]:

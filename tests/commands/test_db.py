@@ -79,7 +79,7 @@ def test_a_plan_changes_nothing(db: Db, database: Settings) -> None:
     done = db("db.setup", "--plan")
     assert done.code == 0
     assert f"create {database.postgres.database}__new: there is no database yet" in done.stdout
-    assert load.is_created(database) is None
+    assert load.check_created(database) is None
 
 
 def test_a_failing_seed_is_told_with_place_caret_and_what_was_kept(db: Db, built: Settings, tmp_path: Path) -> None:
@@ -126,7 +126,7 @@ def test_drop_asks_and_names_whom_it_would_cut_off(db: Db, built: Settings) -> N
         refused = db("db.drop")
         assert (refused.code, steps(refused)[-1]) == (3, ("FAIL", "db.drop"))
         assert f"will end the session of localenv (pid {conn.info.backend_pid}, " in refused.stderr
-    assert load.is_created(built) is not None
+    assert load.check_created(built) is not None
     dropped = db("db.drop", "--yes")
     assert (dropped.code, steps(dropped)[-1]) == (0, ("ok", "db.drop"))
     again = db("db.drop", "--yes")
@@ -292,7 +292,7 @@ def test_a_step_does_not_create_a_production_database_on_its_own(db: Db, databas
     done = db("db.seed", "--target", "prod", "--confirm", database.postgres.database, PROD_CONNECTION_URL=url)
     assert (done.code, steps(done)[-1]) == (3, ("FAIL", "db.create"))
     assert "db.create would write to production" in done.stderr
-    assert load.is_created(database) is None
+    assert load.check_created(database) is None
 
 
 def test_the_library_is_loaded_for_no_other_command(db: Db) -> None:

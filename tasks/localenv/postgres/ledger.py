@@ -6,7 +6,6 @@ database: into a copy, into a dump, away with a drop.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -14,13 +13,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from .. import VERSION
-from ..machine.ages import ago
+from ..settings import guard
 from .connection import DatabaseMissing, connect, server_errors
 from .scripts import Entry
 
 if TYPE_CHECKING:
     import psycopg
 
+    from ..settings import Settings
     from ..settings.addresses import PostgresAddress
 
 _TABLES = """
@@ -108,10 +108,24 @@ class Observed:
         found = self.find(entry)
         return found is not None and (found.sha256, found.inputs) == (entry.sha256, entry.inputs)
 
-    def waits_for(self, entry: Entry) -> bool:
-        """Tell whether a file was not applied yet, or nothing is left in the tables that it filled."""
+    def awaits(self, entry: Entry) -> bool:
+        """Return whether a file is not applied as it is now, or nothing is left in the tables that it filled."""
         found = self.find(entry)
         return found is None or found.has_nothing_left or not self.has(entry)
+
+    @property
+    def summary(self) -> str:
+        """Return what the app has in it, in words."""
+        return f"{self.objects} table{'s' if self.objects != 1 else ''} or routines"
+
+    def for_guard(self, name: str) -> guard.Observed:
+        """Return what the guard has to know of this database, which is called `name`."""
+        return guard.Observed(name, self.project_id, "" if self.is_empty else self.summary)
+
+
+def owner(settings: Settings) -> str:
+    """Return the owner that a marker names. Production belongs to no checkout."""
+    return settings.project_id if settings.is_local else settings.target
 
 
 def observe(address: PostgresAddress, *, database: str | None = None) -> Observed:
@@ -258,41 +272,3 @@ def record(conn: psycopg.Connection[Any], entry: Entry, filled: Iterable[str] = 
 def clear(conn: psycopg.Connection[Any]) -> None:
     """Forget what was applied, in the transaction that removes it."""
     conn.execute("DELETE FROM localenv.applied")
-
-
-def differences(wanted: Sequence[Entry], observed: Observed, people_path: str, seeds_prefix: str) -> list[str]:
-    """Say in what the files differ from what was applied; nothing when they are the same."""
-    found: list[str] = []
-    people_changed = False
-    for entry in wanted:
-        row = observed.find(entry)
-        if row is None:
-            found.append(f"{entry.path} is not applied")
-        elif row.sha256 != entry.sha256:
-            found.append(f"{entry.path} changed since")
-        elif row.inputs != entry.inputs and entry.step == "schema":
-            found.append(f"{entry.path} was applied under another name or target")
-        elif row.inputs != entry.inputs:
-            people_changed = True
-    known = {(entry.step, entry.path) for entry in wanted}
-    for row in observed.applied:
-        if row.step == "seed" and row.path.startswith(seeds_prefix) and (row.step, row.path) not in known:
-            found.append(f"{row.path} is gone since")
-    if people_changed:
-        found.append(f"{people_path} changed since")
-    if observed.lost:
-        found.append(f"{observed.lost} of its tables, views or routines gone")
-    return found
-
-
-def unchanged(entries: Sequence[Entry], observed: Observed) -> str | None:
-    """Say "unchanged (a1b2c3d, 3 h ago)" when every entry was applied as it is now; None when one was not."""
-    if not entries or observed.lost or not all(map(observed.has, entries)):
-        return None
-    digest = entries[0].fingerprint
-    if len(entries) > 1:
-        digest = hashlib.sha256("".join(entry.fingerprint for entry in entries).encode()).hexdigest()[:7]
-    age_s = min(row.age_s for entry in entries if (row := observed.find(entry)))
-    emptied = sorted({table for row in observed.applied for table in row.emptied})
-    but = f"; {', '.join(emptied)} {'is' if len(emptied) == 1 else 'are'} empty now" if emptied else ""
-    return f"unchanged ({digest}, {ago(age_s)}){but}"

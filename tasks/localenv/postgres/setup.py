@@ -1,19 +1,18 @@
-"""A database built beside the old one and swapped in when all of it worked; and the way back."""
+"""A database built beside the old one and swapped in once all of it worked; and the way back."""
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from ..errors import ConfirmationNeeded, LocalEnvError
+from ..errors import LocalEnvError
 from ..hints import Command, inv
 from ..machine.ages import ago
-from ..settings import guard
 from . import databases, ledger, load
 from .connection import connect, server_errors
 from .databases import Session, beside, ended_sentence
+from .decision import Decision, decide, require_ours
 from .ledger import Observed
 from .load import Say
 from .scripts import Script, read_scripts
@@ -24,86 +23,79 @@ if TYPE_CHECKING:
     from ..settings import Settings
 
 
-@dataclass(frozen=True)
-class Decision:
-    """What db.setup would do, and why: build a new database, seed the one that is there, or keep it.
-
-    `command` builds anew what is kept although the files say something else.
-    """
-
-    action: Literal["build", "seed", "keep"]
-    reason: str
-    command: str = field(default="", compare=False)
-
-    def require_agreement(self, name: str) -> None:
-        """Raise ConfirmationNeeded where a database is kept that is not what the files say."""
-        if self.command:
-            raise ConfirmationNeeded(
-                f"database {name} is {self.reason}",
-                hint=Command.of(
-                    self.command, when=f": it builds the new one beside the old one, and {inv('db.undo')} goes back"
-                ),
-            )
-
-
-def decide(observed: Observed, scripts: Sequence[Script], project_id: str, *, typed: bool) -> Decision:
-    """Decide from what was seen. `typed` is True when the user asked for db.setup by name.
-
-    Only then is a database with content replaced.
-    """
-    if not observed.exists:
-        return Decision("build", "there is no database yet")
-    if observed.is_empty:
-        return Decision("build", "the database is empty")
-    ours = observed.project_id == project_id
-    same = ledger.unchanged([script.entry for script in scripts], observed) if ours else None
-    changed = load.differences(scripts, observed)
-    is_shape_only = _is_shape_only(observed, scripts)
-    if same and not changed and not is_shape_only:
-        return Decision("keep", same)
-    if not ours:
-        holds = guard.whose(guard.Observed("", observed.project_id, load.objects(observed)), project_id)
-        return _build_or_keep(f"it {holds}", "inv db.setup --yes", typed=typed)
-    if is_shape_only and (not typed or not changed):
-        return Decision("seed", "the schema is there, nothing of the seeds is")
-    return _build_or_keep(", ".join(changed), "inv db.setup", typed=typed)
-
-
 def read_decision(settings: Settings, *, typed: bool) -> Decision:
-    """Look at the database and at the files, and decide. Changes nothing."""
-    return decide(ledger.observe(settings.postgres), read_scripts(settings), settings.project_id, typed=typed)
+    """Read the files, observe the database, and decide. Changes nothing."""
+    return _decided(settings, typed=typed)[2]
 
 
 def plan(settings: Settings, *, typed: bool, force: bool = False, yes: bool = False) -> list[str]:
     """Return what `setup` would do, one step a line. Raises as it does."""
-    scripts = read_scripts(settings)
-    observed = ledger.observe(settings.postgres)
-    decision = decide(observed, scripts, settings.project_id, typed=typed)
-    name = settings.postgres.database
+    scripts, observed, decision = _decided(settings, typed=typed, force=force)
+    if decision.action == "keep":
+        return [decision.reason]
     files = [f"apply {script.file.name}" for script in scripts]
     if decision.action == "seed":
         return files[1:]
-    if decision.action == "keep" and not (typed and force):
-        return [decision.reason]
-    load.require_ours(observed, settings, yes=yes)
+    require_ours(observed, settings, yes=yes)
+    name = settings.postgres.database
     swap = f"rename it to {name}; the old one, if there is one, is kept as {beside(name, 'undo')}"
     return [f"create {beside(name, 'new')}: {decision.reason}", *files, swap]
 
 
 def setup(settings: Settings, say: Say, *, typed: bool, force: bool = False, yes: bool = False) -> str:
-    """Do what `decide` says. Raises ConfirmationNeeded before another's database is replaced without `yes`.
+    """Do what `decide` says. Raises ConfirmationNeeded before it replaces another project's database without `yes`.
 
-    An interrupted run leaves the old database in its place; the next run drops what was half built.
+    An interrupted run leaves the old database in place; the next run drops the unfinished one.
     """
+    scripts, observed, decision = _decided(settings, typed=typed, force=force)
+    if decision.action == "keep":
+        return decision.reason
+    if decision.action == "seed":
+        return load.run_seeds(settings, scripts[1:], say)
+    require_ours(observed, settings, yes=yes)
+    return _build(settings, scripts, observed, say)
+
+
+def _decided(settings: Settings, *, typed: bool, force: bool = False) -> tuple[list[Script], Observed, Decision]:
     scripts = read_scripts(settings)
     observed = ledger.observe(settings.postgres)
-    decision = decide(observed, scripts, settings.project_id, typed=typed)
-    if decision.action == "seed":
-        return load.apply_seeds(settings, "", say)
-    if decision.action == "keep" and not (typed and force):
-        return decision.reason
-    load.require_ours(observed, settings, yes=yes)
-    return _build(settings, scripts, observed, say)
+    return scripts, observed, decide(observed, scripts, settings.project_id, typed=typed, force=force)
+
+
+def _build(settings: Settings, scripts: Sequence[Script], observed: Observed, say: Say) -> str:
+    name = settings.postgres.database
+    new, kept, gone = beside(name, "new"), beside(name, "undo"), beside(name, "gone")
+    with databases.maintenance(settings.postgres) as conn:
+        for leftover in (new, gone):
+            databases.drop(conn, leftover)
+        databases.create(conn, new)
+        with _dropped_on_failure(conn, new, f"database {name} is unchanged" if observed.exists else "nothing was made"):
+            done = _fill(settings, new, scripts, say)
+        keeps_old = observed.exists and not observed.is_empty
+        pairs = [(name, kept if keeps_old else gone)] if observed.exists else []
+        if keeps_old and databases.exists(conn, kept):
+            pairs.insert(0, (kept, gone))
+        ended = databases.rename(conn, settings.postgres, [*pairs, (new, name)])
+        databases.drop(conn, gone)
+    old = f"; the old one is kept, {inv('db.undo')} brings it back" if keeps_old else ""
+    return f"{name} made from {done}{old}{ended_sentence(ended)}"
+
+
+def _fill(settings: Settings, new: str, scripts: Sequence[Script], say: Say) -> str:
+    with server_errors(f"database {new}"), connect(settings.postgres, database=new) as conn:
+        ledger.prepare(conn, ledger.owner(settings))
+        return load.apply(conn, scripts, say, anew=True)
+
+
+@contextlib.contextmanager
+def _dropped_on_failure(conn: psycopg.Connection[Any], new: str, kept: str) -> Iterator[None]:
+    try:
+        yield
+    except LocalEnvError as error:
+        error.evidence = "\n".join(part for part in (error.evidence, f"kept: {kept}") if part)
+        with contextlib.suppress(LocalEnvError):  # the first error is the one to report; the next run drops it too
+            databases.drop(conn, new)
+        raise
 
 
 def plan_undo(settings: Settings) -> list[str]:
@@ -160,55 +152,3 @@ def read_sessions(settings: Settings, *, kill: bool = False) -> list[Session]:
     name = settings.postgres.database
     with databases.maintenance(settings.postgres) as conn:
         return databases.terminate(conn, [name]) if kill else databases.sessions(conn, name)
-
-
-def _build(settings: Settings, scripts: Sequence[Script], observed: Observed, say: Say) -> str:
-    name = settings.postgres.database
-    new, kept, gone = beside(name, "new"), beside(name, "undo"), beside(name, "gone")
-    with databases.maintenance(settings.postgres) as conn:
-        for leftover in (new, gone):
-            databases.drop(conn, leftover)
-        databases.create(conn, new)
-        with _dropped_on_failure(conn, new, f"kept: {_what_stays(observed, name)}"):
-            done = _fill(settings, new, scripts, say)
-        keeps_old = observed.exists and not observed.is_empty
-        pairs = [(name, kept if keeps_old else gone)] if observed.exists else []
-        if keeps_old and databases.exists(conn, kept):
-            pairs.insert(0, (kept, gone))
-        ended = databases.rename(conn, settings.postgres, [*pairs, (new, name)])
-        databases.drop(conn, gone)
-    old = f"; the old one is kept, {inv('db.undo')} brings it back" if keeps_old else ""
-    return f"{name} made from {done}{old}{ended_sentence(ended)}"
-
-
-def _fill(settings: Settings, new: str, scripts: Sequence[Script], say: Say) -> str:
-    with server_errors(f"database {new}"), connect(settings.postgres, database=new) as conn:
-        return load.fill(conn, settings, scripts, say)
-
-
-@contextlib.contextmanager
-def _dropped_on_failure(conn: psycopg.Connection[Any], new: str, kept: str) -> Iterator[None]:
-    try:
-        yield
-    except LocalEnvError as error:
-        error.evidence = "\n".join(part for part in (error.evidence, kept) if part)
-        with contextlib.suppress(LocalEnvError):  # the first error is the one to tell; the next run drops it too
-            databases.drop(conn, new)
-        raise
-
-
-def _what_stays(observed: Observed, name: str) -> str:
-    return f"database {name} is unchanged" if observed.exists else "nothing was made"
-
-
-def _is_shape_only(observed: Observed, scripts: Sequence[Script]) -> bool:
-    schema_is_there = all(observed.has(script.entry) for script in scripts if script.entry.step == "schema")
-    seeds = [row for row in observed.applied if row.step == "seed"]
-    has_seeds = any(script.entry.step == "seed" for script in scripts)
-    return has_seeds and schema_is_there and not observed.lost and all(row.has_nothing_left for row in seeds)
-
-
-def _build_or_keep(why: str, command: str, *, typed: bool) -> Decision:
-    if typed:
-        return Decision("build", why)
-    return Decision("keep", f"kept as it is: {why} (`{command}` rebuilds it)", command)

@@ -23,7 +23,7 @@ from ..errors import LocalEnvError, UsageError
 from ..hints import Command, either, inv
 from ..machine.parallel import side_by_side
 from ..machine.reading import json_of, read_bytes
-from ..postgres import contents, databases, guest, ledger, load, properties
+from ..postgres import contents, databases, guest, ledger, properties
 from ..postgres.connection import DISK_FULL, connect, disk_full, server_errors
 from ..postgres.properties import Properties
 from ..postgres.runner import run_file
@@ -272,7 +272,7 @@ def _clone(settings: Settings, shelf: Shelf, source: Source, wanted: Database, s
             say(f"not taken over: {line}")
     if source.manifest.origin.project != settings.project_id:
         with server_errors(f"database {incoming}"), connect(address, database=incoming) as inside:
-            ledger.prepare(inside, load.owner(settings))
+            ledger.prepare(inside, ledger.owner(settings))
     return Incoming(incoming)
 
 
@@ -288,7 +288,7 @@ def _from_sql(settings: Settings, shelf: Shelf, source: Source, wanted: Database
     _require_whole(source, wanted, as_guest)
     with server_errors(f"{POSTGRES_FILE}: schema localenv"), connect(as_guest) as inside:
         is_ours = source.manifest.origin.project == settings.project_id
-        ledger.remake(inside, load.owner(settings), is_ours=is_ours)
+        ledger.remake(inside, ledger.owner(settings), is_ours=is_ours)
     return Incoming(incoming, as_guest)
 
 
