@@ -18,7 +18,7 @@ import pytest
 from tasks.localenv import engines
 from tasks.localenv.engines.pg_dump import dump_command
 from tasks.localenv.machine import shell
-from tasks.localenv.postgres import contents, databases, guest
+from tasks.localenv.postgres import checksum, databases, guest
 from tasks.localenv.postgres.connection import client_environment, connect
 from tasks.localenv.postgres.runner import run_file
 from tasks.localenv.postgres.sqlfile import read_sql
@@ -284,7 +284,7 @@ def measure_again(town: Town, file: Path, tmp_path: Path) -> None:
                 run_file(inside, read_sql(sql, tmp_path))
             guest.let_read_all(conn, role)
             with connect(where, autocommit=True) as inside:
-                held = contents.measure(inside)
+                held = checksum.measure(inside)
         finally:
             databases.drop(conn, "scratch")
             guest.remove(conn, role)

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from ..errors import LocalEnvError
 from ..machine import private, shell
 from ..machine.disk import disk_errors, no_space, tells_of_full_disk
+from .checksum import Contents, measure
 from .connection import client_environment, connect, server_errors
-from .contents import Contents, measure
 
 if TYPE_CHECKING:
     from ..settings.addresses import PostgresAddress

@@ -41,7 +41,7 @@ class File:
 
 @dataclass(frozen=True)
 class Database:
-    """The Postgres part. `name` is the database it was taken of, `sha256` that of its rows (postgres/contents.py).
+    """The Postgres part. `name` is the database it was taken of, `sha256` that of its rows (postgres/checksum.py).
 
     `file` is its SQL in the portable form; else a clone on the server holds it. `properties` as postgres/properties.py.
     """

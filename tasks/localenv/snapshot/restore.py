@@ -23,7 +23,7 @@ from ..errors import LocalEnvError, UsageError
 from ..hints import Command, either, inv
 from ..machine.parallel import side_by_side
 from ..machine.reading import json_of, read_bytes
-from ..postgres import contents, databases, guest, ledger, properties
+from ..postgres import checksum, databases, guest, ledger, properties
 from ..postgres.connection import DISK_FULL, connect, disk_full, server_errors
 from ..postgres.properties import Properties
 from ..postgres.runner import run_file
@@ -295,7 +295,7 @@ def _from_sql(settings: Settings, shelf: Shelf, source: Source, wanted: Database
 def _require_whole(source: Source, wanted: Database, address: PostgresAddress) -> None:
     """Raise LocalEnvError where a database has other rows than were saved."""
     with connect(address, autocommit=True) as inside:
-        held = contents.measure(inside)
+        held = checksum.measure(inside)
     if (held.tables, held.rows, held.sha256) != (wanted.tables, wanted.rows, wanted.sha256):
         raise LocalEnvError(
             f"snapshot {source.name}: its database has {held.rows:,} rows in {held.tables} tables, and other ones"

@@ -23,7 +23,7 @@ from ..hints import Command
 from ..machine import private, shell
 from ..machine.disk import disk_errors
 from ..machine.parallel import side_by_side
-from ..postgres import contents, databases, dump, properties
+from ..postgres import checksum, databases, dump, properties
 from ..postgres.connection import connect
 from . import portable
 from .manifest import (
@@ -155,7 +155,7 @@ def _clone(settings: Settings, copy: str, say: Say) -> Database | None:
             say(f"database {address.database} copied{ended}")
         size = databases.size_bytes(conn, copy)
     with connect(address, database=copy, autocommit=True) as conn:
-        held = contents.measure(conn)
+        held = checksum.measure(conn)
     return Database(address.database, size, held.tables, held.rows, held.sha256, asdict(found), None)
 
 

@@ -1,4 +1,4 @@
-"""What the tables of a database hold, as numbers that tell whether two databases hold the same."""
+"""A checksum over the rows of all tables in a database, which tells whether two databases hold the same."""
 
 from __future__ import annotations
 
