@@ -8,14 +8,14 @@ import math
 import os
 import socket
 from collections.abc import Callable, Iterator, Mapping
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from ..errors import LocalEnvError, NotLocal, PreflightFailed, ServiceFailed
-from ..hints import DOCTOR, LOGS, START, Command, either
-from ..machine.waiting import at_most, waiting, within
+from ..hints import DOCTOR, LOGS, RESTART, START, Command, either
+from ..machine.waiting import at_most, hang_up, waiting, within
 from ..settings.addresses import loopback_host
 from . import libpq
-from .watched import connection_class
 
 if TYPE_CHECKING:
     import psycopg
@@ -93,6 +93,61 @@ def connect(
     if address.permit is None:
         _close_to_writes(conn, autocommit=autocommit)
     return conn
+
+
+def port_here(conn: psycopg.Connection[Any]) -> int:
+    """Return the port of a connection to a server on this machine, 0 for any other."""
+    import psycopg
+
+    try:
+        return conn.info.port if conn.info.hostaddr.startswith("127.") or conn.info.hostaddr == "::1" else 0
+    except psycopg.OperationalError:  # it is closed
+        return 0
+
+
+@cache
+def connection_class() -> type[psycopg.Connection[tuple[Any, ...]]]:
+    """Make the class of this project's connections, when psycopg is needed."""
+    import psycopg
+
+    class WatchedConnection(psycopg.Connection[tuple[Any, ...]]):
+        """A connection that says what it waits for. Raises TimedOut inside a look."""
+
+        def wait(self, gen: Any, *arguments: Any, **keywords: Any) -> Any:
+            with waiting(self._server, port=port_here(self), cut=self._hang_up) as wait:
+                try:
+                    return super().wait(gen, *arguments, **keywords)
+                except psycopg.OperationalError as error:
+                    if wait.is_over:
+                        raise wait.error(RESTART) from error
+                    raise
+
+        def commit(self) -> None:
+            """Commit. Raises ServiceFailed where the connection is lost over it, as nobody knows what became of it."""
+            try:
+                super().commit()
+            except psycopg.OperationalError as error:
+                if not self.broken:
+                    raise
+                raise ServiceFailed(
+                    f"{self._server}: the connection was lost over a commit; whether it was done is not known",
+                    hint="run the same command again: it looks first and does what is missing",
+                ) from error
+
+        @property
+        def _server(self) -> str:
+            with contextlib.suppress(psycopg.OperationalError):  # what is closed knows no address any more
+                return f"postgres {self.info.host}:{self.info.port}/{self.info.dbname}"
+            return "postgres"
+
+        def _hang_up(self) -> None:
+            with (
+                contextlib.suppress(psycopg.OperationalError, OSError),
+                socket.socket(fileno=os.dup(self.fileno())) as same,
+            ):
+                hang_up(same)
+
+    return WatchedConnection
 
 
 def client_environment(address: PostgresAddress, database: str | None = None) -> dict[str, str]:

@@ -9,11 +9,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ..machine.waiting import waiting
-from .connection import server_errors
+from .connection import port_here, server_errors
 from .faults import Batch, Diagnosis, sql_error
 from .lexer import Statement, Text, statements
 from .sqlfile import SqlError, SqlFile
-from .watched import port_here
 
 if TYPE_CHECKING:
     import psycopg
