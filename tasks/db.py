@@ -321,7 +321,7 @@ def _statement(c: StepContext) -> tuple[SqlFile, Mapping[str, str]]:
         )
     statement = queries.read_statement(settings, arguments["sql"], arguments["file"])
     if not arguments["write"]:
-        queries.require_read(statement)
+        queries.require_read_only(statement)
     return statement, queries.parse_parameters(arguments["param"] or (), statement)
 
 

@@ -17,7 +17,7 @@ import pytest
 from tasks.localenv.errors import UsageError
 from tasks.localenv.postgres import load, setup
 from tasks.localenv.postgres.connection import connect
-from tasks.localenv.postgres.query import require_read
+from tasks.localenv.postgres.query import require_read_only
 from tasks.localenv.postgres.sqlfile import SqlFile
 from tasks.localenv.settings import ROOT, Settings
 from tests.support.environments import PATIENCE_S, Finished, inv, wait_until
@@ -218,7 +218,7 @@ def test_a_query_may_write_only_when_told_to(db: Db, built: Settings) -> None:
 )
 def test_a_query_without_write_only_looks(sql: str) -> None:
     with pytest.raises(UsageError, match="query: ") as caught:
-        require_read(SqlFile("query", sql.encode()))
+        require_read_only(SqlFile("query", sql.encode()))
     assert caught.value.hint.startswith("pass --write to ")
 
 
@@ -235,7 +235,7 @@ def test_a_query_without_write_only_looks(sql: str) -> None:
     ],
 )
 def test_what_only_looks_needs_no_write(sql: str) -> None:
-    require_read(SqlFile("query", sql.encode()))
+    require_read_only(SqlFile("query", sql.encode()))
 
 
 @pytest.mark.parametrize(

@@ -157,7 +157,8 @@ UNKNOWN = "no user has the handle|nobody"
 ROWS = [
     row("tasks/root:_shown: env.up", worlds.down, "status", "stopped", "env.up"),
     row("tasks/root:_shown: initial-setup", worlds.destroyed, "status", "stopped", "initial-setup"),
-    row("tasks/localenv/postgres/connection:_refusal: db.setup", worlds.no_database, "status", "does not", "db.setup"),
+    row("tasks/localenv/postgres/connection:_connection_error: db.setup", worlds.no_database, "status", "does not",
+        "db.setup"),
     row("tasks/localenv/postgres/connection:server_error: db.setup", sql("DROP TABLE users CASCADE"), "check",
         "relation .* does not exist", "db.setup"),
     row("tasks/localenv/environment/status:_dynamodb: ddb.schema-load",

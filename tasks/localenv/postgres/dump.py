@@ -1,4 +1,4 @@
-"""A database as plain SQL, by pg_dump: what goes to another server, of another version or engine."""
+"""A database as plain SQL from pg_dump, which a server of another version or engine can load."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ TIMEOUT_S = 1800
 
 
 def dump(command: Sequence[str | Path], address: PostgresAddress, path: Path) -> Contents:
-    """Write the database to a file, and say what it held at that very moment. Nobody's session is ended.
+    """Write the database to a file, and return what it held at that moment. Ends no sessions.
 
-    `command` is pg_dump and what it connects to. Owners and rights are left out: they name roles that another server
-    may not have.
+    `command` is pg_dump with its connection arguments. Owners and privileges are left out: they name roles that
+    another server may lack.
     """
     with server_errors(f"database {address.database}"), connect(address) as conn:
         conn.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
@@ -32,7 +32,7 @@ def dump(command: Sequence[str | Path], address: PostgresAddress, path: Path) ->
 
 
 def _run(command: Sequence[str | Path], address: PostgresAddress, path: Path) -> None:
-    """Run pg_dump. The password goes by the environment, unseen by `ps`."""
+    """Run pg_dump. The environment passes the password, so that `ps` does not show it."""
     with disk_errors(path.parent), private.create(path) as file:
         done = shell.run(
             [*command, "--encoding=UTF8", "--no-owner", "--no-privileges", "--no-password"],
