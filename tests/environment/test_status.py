@@ -60,7 +60,7 @@ def test_files_that_changed_are_a_problem_with_its_command(whole: Settings) -> N
         connection.execute("UPDATE localenv.applied SET sha256 = 'x' WHERE path = 'sql/schema.sql'")
     hint = "run `inv db.setup` to build it anew; the old one is kept for `inv db.undo`"
     found = examine(whole)
-    assert found.problems == (Problem("postgres", "sql/schema.sql changed since", hint),)
+    assert found.problems == (Problem("postgres", "sql/schema.sql changed since it was applied", hint),)
     assert not found.is_down
 
 

@@ -116,11 +116,11 @@ def test_a_rebuild_keeps_the_old_database_and_undo_swaps_them_back_and_forth(pro
     build(project)
     run_sql(project, "insert into posts values (99)")
     write(project.root, "seeds/sql/2_posts.sql", "insert into posts values (3);")
-    assert drift(project) == ["seeds/sql/2_posts.sql changed since"]
+    assert drift(project) == ["seeds/sql/2_posts.sql changed since it was applied"]
     assert build(project).endswith("; the old one is kept, `inv db.undo` brings it back")
     assert (rows(project, "select id from posts"), names(project)) == ([3], ["", "__undo"])
     assert re.fullmatch(
-        r"t_\w+ is the database of before, made \d+ s ago; `inv db.undo` again swaps them back", setup.undo(project)
+        r"t_\w+ is the previous database, made \d+ s ago; another `inv db.undo` swaps them back", setup.undo(project)
     )
     assert (rows(project, "select id from posts"), names(project)) == ([1, 2, 99], ["", "__undo"])
     setup.undo(project)
@@ -137,7 +137,7 @@ def test_only_the_last_generation_is_kept(project: Settings) -> None:
 
 
 def test_undo_brings_back_a_dropped_database_and_says_when_there_is_none(project: Settings) -> None:
-    with pytest.raises(LocalEnvError, match="so nothing to go back to"):
+    with pytest.raises(LocalEnvError, match="so there is nothing to go back to"):
         setup.undo(project)
     build(project)
     build(project, force=True)
@@ -181,7 +181,7 @@ def test_what_an_interrupted_run_left_behind_is_cleared_away(project: Settings) 
     name = project.postgres.database
     with databases.maintenance(project.postgres) as conn:
         for leftover in ("new", "gone"):
-            databases.create(conn, databases.beside(name, leftover))
+            databases.create(conn, databases.sibling_name(name, leftover))
     build(project)
     assert names(project) == [""]
 
@@ -200,7 +200,7 @@ def test_a_run_killed_while_it_builds_is_repaired_by_the_next(project: Settings,
     )
     environ = {**os.environ, "CONNECTION_URL": project.postgres.url(masked=False), "PYTHONPATH": str(ROOT)}
     process = subprocess.Popen([sys.executable, "-c", code], env=environ, stderr=subprocess.DEVNULL)
-    new = databases.beside(project.postgres.database, "new")
+    new = databases.sibling_name(project.postgres.database, "new")
     wait_until(lambda: any(s.query.endswith("pg_sleep(600);") for s in sessions_in(project, new)))
     process.send_signal(signal.SIGKILL)
     process.wait(PATIENCE_S)
@@ -276,7 +276,7 @@ def test_a_database_that_others_made_is_not_written_to_unasked(
     with pytest.raises(ConfirmationNeeded) as caught:
         command(project)
     name = project.postgres.database
-    assert caught.value.message == f"database {name} holds 1 table or routines that this project did not make"
+    assert caught.value.message == f"database {name} holds 1 table or routine that this project did not make"
     assert rows(project, "select a from precious") == [1]
     assert rows(project, "select count(*) from pg_namespace where nspname = 'localenv'") == [0]
 
@@ -298,7 +298,7 @@ def test_what_the_files_make_twice_is_not_repaired_by_the_same_command(project: 
     write(project.root, "sql/schema.sql", f"{SCHEMA}\nCREATE TABLE posts ();")
     with pytest.raises(SqlError) as caught:
         build(project)
-    assert caught.value.hint == "the files of the project make it twice: take one of the two out"
+    assert caught.value.hint == "the project's files create it twice: remove one of the two"
 
 
 def test_a_ledger_of_an_earlier_version_is_read(project: Settings) -> None:
@@ -334,7 +334,7 @@ def test_a_database_of_another_checkout_is_named_with_its_owner(project: Setting
 def test_create_schema_and_seeds_one_by_one_come_to_the_same_as_setup(project: Settings) -> None:
     name = project.postgres.database
     assert load.create(project) == f"created {name}"
-    assert load.create(project) == f"{name} is there already"
+    assert load.create(project) == f"{name} already exists"
     assert load.apply_schema(project, "", silent) == "applied sql/schema.sql (2 statements, 0 rows)"
     assert load.apply_seeds(project, "", silent).endswith("(2 statements, 4 rows)")
     assert setup.read_decision(project, typed=True).action == "keep"
@@ -404,7 +404,7 @@ def test_a_schema_over_an_old_one_fails_whole_and_says_what_to_do(project: Setti
     with pytest.raises(SqlError) as caught:
         load.apply_schema(project, "", silent)
     assert caught.value.message == 'sql/schema.sql:2:1: relation "users" already exists'
-    assert caught.value.hint.startswith("run `inv db.setup --force` to build the database anew beside this one")
+    assert caught.value.hint.startswith("run `inv db.setup --force` to build a new database beside this one")
     assert rows(project, "select to_regclass('extra') is null") == [True]
 
 
@@ -447,7 +447,7 @@ def test_a_lock_that_another_session_holds_is_named_as_the_cause(
 def test_tables_lost_by_hand_are_seen(project: Settings) -> None:
     build(project)
     run_sql(project, "drop table posts")
-    assert drift(project) == ["1 of its tables, views or routines gone"]
+    assert drift(project) == ["1 of its tables, views or routines is gone"]
     run_sql(project, "drop table users")
     assert setup.read_decision(project, typed=False) == Decision("build", "the database is empty")
 
@@ -461,7 +461,7 @@ def test_names_of_sixty_three_bytes_still_have_a_name_beside_them(project: Setti
     setup.undo(settings)
     assert handles(settings) == ["ann", "bobby"]
     with databases.maintenance(settings.postgres) as conn:
-        beside = databases.beside(long, "undo")
+        beside = databases.sibling_name(long, "undo")
         assert (len(beside.encode()) <= 63, databases.exists(conn, beside)) == (True, True)
 
 
@@ -491,5 +491,5 @@ def test_an_empty_schema_is_not_built_again_and_again(project: Settings) -> None
     write(project.root, "sql/schema.sql", "-- nothing yet\n")
     said: list[str] = []
     setup.setup(project, said.append, typed=False)
-    assert said == ["sql/schema.sql: there is no statement in it"]
+    assert said == ["sql/schema.sql: it has no statements"]
     assert setup.read_decision(project, typed=False).action == "keep"

@@ -54,7 +54,7 @@ def decide(
         return _build_or_keep(f"it {whose}", "inv db.setup --yes", typed=typed)
     changed = differences(scripts, observed)
     if _awaits_all_seeds(scripts, observed) and not (typed and changed):
-        return Decision("seed", "the schema is there, nothing of the seeds is")
+        return Decision("seed", "the schema is there, but no rows from the seeds")
     same = unchanged(scripts, observed)
     if same and not changed:
         return Decision("build" if typed and force else "keep", same)
@@ -102,15 +102,15 @@ def due_seeds(scripts: Sequence[Script], observed: Observed, *, again: bool) -> 
         raise ConfirmationNeeded(
             f"{', '.join(changed)}: applied before, and changed since (the file, or {PEOPLE})",
             hint=either(
-                Command("db.reset", when="to put the contents back to the seeds"),
-                Command("db.seed", "--force", when="to run them once more"),
+                Command("db.reset", when="to reset the contents to the seeds"),
+                Command("db.seed", "--force", when="to run them again"),
             ),
         )
     return [script for script in scripts if observed.awaits(script.entry)]
 
 
 def differences(scripts: Sequence[Script], observed: Observed) -> list[str]:
-    """List how the files differ from what was applied; nothing when they are the same."""
+    """List how the files differ from what was applied; empty when they are the same."""
     found: list[str] = []
     people_changed = False
     entries = [script.entry for script in scripts]
@@ -119,7 +119,7 @@ def differences(scripts: Sequence[Script], observed: Observed) -> list[str]:
         if row is None:
             found.append(f"{entry.path} is not applied")
         elif row.sha256 != entry.sha256:
-            found.append(f"{entry.path} changed since")
+            found.append(f"{entry.path} changed since it was applied")
         elif row.inputs != entry.inputs and entry.step == "schema":
             found.append(f"{entry.path} was applied under another name or target")
         elif row.inputs != entry.inputs:
@@ -127,11 +127,11 @@ def differences(scripts: Sequence[Script], observed: Observed) -> list[str]:
     known = {(entry.step, entry.path) for entry in entries}
     for row in observed.applied:
         if row.step == "seed" and row.path.startswith(f"{SEEDS}/") and (row.step, row.path) not in known:
-            found.append(f"{row.path} is gone since")
+            found.append(f"{row.path} no longer exists")
     if people_changed:
-        found.append(f"{PEOPLE} changed since")
+        found.append(f"{PEOPLE} changed since it was applied")
     if observed.lost:
-        found.append(f"{observed.lost} of its tables, views or routines gone")
+        found.append(f"{observed.lost} of its tables, views or routines {'is' if observed.lost == 1 else 'are'} gone")
     return found
 
 

@@ -1,4 +1,4 @@
-"""Files applied to a database in place: each command's check, plan and act, and the ledger's row for every file."""
+"""Files applied to an existing database: what each command checks, plans and does, and the ledger's row per file."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ ALREADY_THERE = ("42P07", "42710", "42P06", "42723")
 
 
 def check_created(settings: Settings) -> str | None:
-    """Return that the database exists, or None."""
-    return f"{settings.postgres.database} is there already" if ledger.observe(settings.postgres).exists else None
+    """Return why `create` has nothing to do, or None."""
+    return f"{settings.postgres.database} already exists" if ledger.observe(settings.postgres).exists else None
 
 
 def create(settings: Settings) -> str:
-    """Create the database, empty but for the marker of its owner. Does nothing when it exists."""
+    """Create the database, empty except for its owner's marker. Does nothing if it exists."""
     name = settings.postgres.database
     with databases.maintenance(settings.postgres) as conn:
         if databases.exists(conn, name):
-            return f"{name} is there already"
+            return f"{name} already exists"
         databases.create(conn, name)
     with _transaction(settings) as conn:
         ledger.prepare(conn, ledger.owner(settings))
@@ -97,13 +97,13 @@ def plan_reset(settings: Settings, *, yes: bool) -> list[str]:
 
 
 def reset(settings: Settings, say: Say, *, yes: bool = False) -> str:
-    """Put the contents back to schema and seeds, in place and in one transaction: all of it or nothing."""
+    """Reset the contents to schema and seeds, in place and in one transaction: all of it or nothing."""
     scripts = read_scripts(settings)
     with _in_place(settings, yes=yes) as conn:
         with server_errors("reset"):
-            session.empty(conn)
+            session.drop_schemas(conn)
         ledger.clear(conn)
-        return f"{settings.postgres.database} is back to {apply(conn, scripts, say, anew=True)}"
+        return f"{settings.postgres.database} is back to {apply(conn, scripts, say, was_empty=True)}"
 
 
 @contextmanager
@@ -124,27 +124,27 @@ def _in_place(settings: Settings, *, yes: bool) -> Iterator[psycopg.Connection[A
 def _transaction(settings: Settings) -> Iterator[psycopg.Connection[Any]]:
     """Open one transaction: committed at the end, rolled back on an error. The commit can fail too."""
     with server_errors(f"database {settings.postgres.database}"), connect(settings.postgres) as conn:
-        session.fresh(conn)
+        session.reset(conn)
         yield conn
 
 
-def apply(conn: psycopg.Connection[Any], scripts: Sequence[Script], say: Say, *, anew: bool = False) -> str:
+def apply(conn: psycopg.Connection[Any], scripts: Sequence[Script], say: Say, *, was_empty: bool = False) -> str:
     """Run files one after the other in the open transaction, record each in the ledger, and return a summary.
 
-    `anew`: the database was empty before.
+    `was_empty`: nothing of the app was in the database before.
     """
     statements = rows = 0
     for script in scripts:
         before = ledger.filled_tables(conn)
         if script.people:
-            session.provide(conn, script.people, PEOPLE)
-        outcome = _run(conn, script, anew=anew)
-        session.settle(conn, script.file.name)
+            session.provide_people(conn, script.people, PEOPLE)
+        outcome = _run(conn, script, was_empty=was_empty)
+        session.check_constraints(conn, script.file.name)
         for warning in outcome.warnings:
             say(warning)
         if not outcome.statements:
-            say(f"{script.file.name}: there is no statement in it")
-        session.fresh(conn)
+            say(f"{script.file.name}: it has no statements")
+        session.reset(conn)
         filled = ledger.filled_tables(conn)
         ledger.record(conn, script.entry, [table for table in filled if filled[table] > before.get(table, 0)])
         statements, rows = statements + outcome.statements, rows + outcome.rows
@@ -152,17 +152,17 @@ def apply(conn: psycopg.Connection[Any], scripts: Sequence[Script], say: Say, *,
     return f"{names} ({statements} statement{'s' if statements != 1 else ''}, {rows} row{'s' if rows != 1 else ''})"
 
 
-def _run(conn: psycopg.Connection[Any], script: Script, *, anew: bool) -> Outcome:
+def _run(conn: psycopg.Connection[Any], script: Script, *, was_empty: bool) -> Outcome:
     try:
         return run_file(conn, script.file)
     except SqlError as error:
         if error.unknown_person:
             error.hint = nearest(script.people, error.unknown_person)
-        elif error.sqlstate in ALREADY_THERE and not error.hint and anew:
-            error.hint = "the files of the project make it twice: take one of the two out"
+        elif error.sqlstate in ALREADY_THERE and not error.hint and was_empty:
+            error.hint = "the project's files create it twice: remove one of the two"
         elif error.sqlstate in ALREADY_THERE and not error.hint:
             error.hint = either(
-                Command("db.setup", "--force", when="to build the database anew beside this one"),
+                Command("db.setup", "--force", when="to build a new database beside this one"),
                 Command("db.reset", when="to empty it first"),
             )
         raise

@@ -11,7 +11,7 @@ from ..hints import Command, inv
 from ..machine.ages import ago
 from . import databases, ledger, load
 from .connection import connect, server_errors
-from .databases import Session, beside, ended_sentence
+from .databases import Session, describe_ended, sibling_name
 from .decision import Decision, decide, require_ours
 from .ledger import Observed
 from .load import Say
@@ -38,8 +38,8 @@ def plan(settings: Settings, *, typed: bool, force: bool = False, yes: bool = Fa
         return files[1:]
     require_ours(observed, settings, yes=yes)
     name = settings.postgres.database
-    swap = f"rename it to {name}; the old one, if there is one, is kept as {beside(name, 'undo')}"
-    return [f"create {beside(name, 'new')}: {decision.reason}", *files, swap]
+    swap = f"rename it to {name}; the old one, if there is one, is kept as {sibling_name(name, 'undo')}"
+    return [f"create {sibling_name(name, 'new')}: {decision.reason}", *files, swap]
 
 
 def setup(settings: Settings, say: Say, *, typed: bool, force: bool = False, yes: bool = False) -> str:
@@ -57,6 +57,7 @@ def setup(settings: Settings, say: Say, *, typed: bool, force: bool = False, yes
 
 
 def _decided(settings: Settings, *, typed: bool, force: bool = False) -> tuple[list[Script], Observed, Decision]:
+    """Return what is wanted, what was observed, and what is to be done."""
     scripts = read_scripts(settings)
     observed = ledger.observe(settings.postgres)
     return scripts, observed, decide(observed, scripts, settings.project_id, typed=typed, force=force)
@@ -64,7 +65,7 @@ def _decided(settings: Settings, *, typed: bool, force: bool = False) -> tuple[l
 
 def _build(settings: Settings, scripts: Sequence[Script], observed: Observed, say: Say) -> str:
     name = settings.postgres.database
-    new, kept, gone = beside(name, "new"), beside(name, "undo"), beside(name, "gone")
+    new, kept, gone = sibling_name(name, "new"), sibling_name(name, "undo"), sibling_name(name, "gone")
     with databases.maintenance(settings.postgres) as conn:
         for leftover in (new, gone):
             databases.drop(conn, leftover)
@@ -78,13 +79,13 @@ def _build(settings: Settings, scripts: Sequence[Script], observed: Observed, sa
         ended = databases.rename(conn, settings.postgres, [*pairs, (new, name)])
         databases.drop(conn, gone)
     old = f"; the old one is kept, {inv('db.undo')} brings it back" if keeps_old else ""
-    return f"{name} made from {done}{old}{ended_sentence(ended)}"
+    return f"{name} made from {done}{old}{describe_ended(ended)}"
 
 
 def _fill(settings: Settings, new: str, scripts: Sequence[Script], say: Say) -> str:
     with server_errors(f"database {new}"), connect(settings.postgres, database=new) as conn:
         ledger.prepare(conn, ledger.owner(settings))
-        return load.apply(conn, scripts, say, anew=True)
+        return load.apply(conn, scripts, say, was_empty=True)
 
 
 @contextlib.contextmanager
@@ -103,52 +104,52 @@ def plan_undo(settings: Settings) -> list[str]:
     name = settings.postgres.database
     with databases.maintenance(settings.postgres) as conn:
         _require_kept(conn, name)
-    return [f"swap {name} with the one before"]
+    return [f"swap {name} with the previous one"]
 
 
 def undo(settings: Settings) -> str:
     """Swap the database with the one kept by the last rebuild; a second undo swaps them back.
 
-    Raises LocalEnvError when none is kept.
+    Raises LocalEnvError when none was kept.
     """
     name = settings.postgres.database
-    between = beside(name, "swap")
+    between = sibling_name(name, "swap")
     with databases.maintenance(settings.postgres) as conn:
         kept = _require_kept(conn, name)
         was_there = databases.exists(conn, name)
         pairs = [(name, between), (kept, name), (between, kept)] if was_there else [(kept, name)]
         ended = databases.rename(conn, settings.postgres, pairs)
-    made = ledger.observe(settings.postgres)
-    age = f", made {ago(min(row.age_s for row in made.applied))}" if made.applied else ""
-    back = f"; {inv('db.undo')} again swaps them back" if was_there else ""
-    return f"{name} is the database of before{age}{back}{ended_sentence(ended)}"
+    restored = ledger.observe(settings.postgres)
+    age = f", made {ago(min(row.age_s for row in restored.applied))}" if restored.applied else ""
+    back = f"; another {inv('db.undo')} swaps them back" if was_there else ""
+    return f"{name} is the previous database{age}{back}{describe_ended(ended)}"
 
 
 def _require_kept(conn: psycopg.Connection[Any], name: str) -> str:
-    kept = beside(name, "undo")
+    kept = sibling_name(name, "undo")
     if not databases.exists(conn, kept):
         raise LocalEnvError(
-            f"there is no database {kept}, so nothing to go back to",
+            f"there is no database {kept}, so there is nothing to go back to",
             hint=Command("snapshot.list", when="to see what else there is"),
         )
     return kept
 
 
 def drop(settings: Settings) -> str:
-    """Drop the database and end its sessions. The one that db.undo would bring back stays."""
+    """Drop the database and end its sessions. Keeps the one that db.undo would bring back."""
     name = settings.postgres.database
     with databases.maintenance(settings.postgres) as conn:
         if not databases.exists(conn, name):
             return f"there is no {name}"
         ended = databases.drop(conn, name)
-        kept = databases.exists(conn, beside(name, "undo"))
-    return f"dropped {name}{ended_sentence(ended)}" + (
+        kept = databases.exists(conn, sibling_name(name, "undo"))
+    return f"dropped {name}{describe_ended(ended)}" + (
         f"; {inv('db.undo')} brings back the one before it" if kept else ""
     )
 
 
 def read_sessions(settings: Settings, *, kill: bool = False) -> list[Session]:
-    """List the sessions in the database, and end them when told to."""
+    """Return the sessions in the database; `kill` ends them."""
     name = settings.postgres.database
     with databases.maintenance(settings.postgres) as conn:
         return databases.terminate(conn, [name]) if kill else databases.sessions(conn, name)

@@ -280,15 +280,15 @@ def _from_sql(settings: Settings, shelf: Shelf, source: Source, wanted: Database
     """Run the SQL of a file, whoever wrote it, as a guest; all that looks at the result is the guest's too."""
     file = replace(read_sql(source.folder / POSTGRES_FILE, source.folder), name=POSTGRES_FILE)
     guest.require_known_extensions(file)
-    incoming, role = shelf.clone_name("in"), guest.name_of(settings.project_id)
+    incoming, role = shelf.clone_name("in"), guest.role_name(settings.project_id)
     with databases.maintenance(settings.postgres) as conn:
         as_guest = guest.admit(conn, settings.postgres, role, incoming)
         _run_sql(source, file, as_guest)
-        guest.let_read_all(conn, role)
+        guest.bypass_row_security(conn, role)
     _require_whole(source, wanted, as_guest)
     with server_errors(f"{POSTGRES_FILE}: schema localenv"), connect(as_guest) as inside:
         is_ours = source.manifest.origin.project == settings.project_id
-        ledger.remake(inside, ledger.owner(settings), is_ours=is_ours)
+        ledger.rebuild(inside, ledger.owner(settings), is_ours=is_ours)
     return Incoming(incoming, as_guest)
 
 
@@ -350,7 +350,7 @@ def _change(
         if incoming.guest:
             prove(replace(settings, postgres=incoming.guest))
         _hand_over(settings, source, incoming, say)
-        return databases.ended_sentence(_swap(settings, shelf, incoming))
+        return databases.describe_ended(_swap(settings, shelf, incoming))
     except Exception as error:  # whatever it is, a mistake of ours too: the stores do not stay in between
         outcome, hint = _go_back(settings, shelf, before)
         if isinstance(error, LocalEnvError):

@@ -150,7 +150,7 @@ def _clone(settings: Settings, copy: str, say: Say) -> Database | None:
         if not databases.exists(conn, address.database):
             return None
         found = properties.fetch(conn, address.database)
-        ended = databases.ended_sentence(databases.clone(conn, address, address.database, copy))
+        ended = databases.describe_ended(databases.clone(conn, address, address.database, copy))
         if ended:
             say(f"database {address.database} copied{ended}")
         size = databases.size_bytes(conn, copy)

@@ -127,7 +127,7 @@ class Shelf:
 
     def clone_name(self, role: str) -> str:
         """Name a new clone for the snapshot with this id; `in` and `out` are those of a restore."""
-        return databases.beside(self.settings.postgres.database, f"{self._mark}_{role}")
+        return databases.sibling_name(self.settings.postgres.database, f"{self._mark}_{role}")
 
     def mark(self, conn: psycopg.Connection[Any], manifest_id: str, name: str, created: str) -> None:
         """Have a clone say of itself what it is, and let nobody change it."""
@@ -182,7 +182,7 @@ class Shelf:
         known = {manifest.id for manifest in self._all()}
         for database in self._databases(conn, "in|out"):
             databases.drop(conn, database)
-        guest.remove(conn, guest.name_of(self.settings.project_id))
+        guest.remove(conn, guest.role_name(self.settings.project_id))
         for clone in self.clones(conn):
             if clone.id not in known and not clone.name:
                 databases.drop(conn, clone.database)
