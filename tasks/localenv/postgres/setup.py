@@ -67,7 +67,7 @@ def _build(settings: Settings, scripts: Sequence[Script], observed: Observed, sa
     name = settings.postgres.database
     new, kept, gone = sibling_name(name, "new"), sibling_name(name, "undo"), sibling_name(name, "gone")
     with databases.maintenance(settings.postgres) as conn:
-        for leftover in (new, gone):
+        for leftover in (new, gone):  # of an interrupted run
             databases.drop(conn, leftover)
         databases.create(conn, new)
         with _dropped_on_failure(conn, new, f"database {name} is unchanged" if observed.exists else "nothing was made"):
