@@ -18,10 +18,10 @@ from tasks.localenv.aws.client import client
 from tasks.localenv.aws.wire import AwsApi, AwsError, LocalApi, api, require_permit
 from tasks.localenv.cognito.users import Pool
 from tasks.localenv.errors import ServiceFailed, UsageError
-from tasks.localenv.machine.ports import find_free
 from tasks.localenv.settings import Settings, read_settings
 from tasks.localenv.settings.addresses import Endpoint
 from tests.support.environments import permitted_at_aws
+from tests.support.ports import find_free
 from tests.support.seeded import own
 
 Answer = Callable[[BaseHTTPRequestHandler, bytes], tuple[int, bytes]]

@@ -199,12 +199,16 @@ def test_a_reset_is_a_lost_connection() -> None:
     [
         ("CreateUserPool", {}, "run the same command again: it looks first and does what is missing"),
         ("UpdateTable", {}, "run the same command again: it looks first and does what is missing"),
-        ("ExecuteStatement", {"Statement": "UPDATE x"}, "look whether it was done before you run the command again"),
-        ("TransactWriteItems", {}, "look whether it was done before you run the command again"),
+        (
+            "ExecuteStatement",
+            {"Statement": "UPDATE x"},
+            "check whether it was done before you run the command again",
+        ),
+        ("TransactWriteItems", {}, "check whether it was done before you run the command again"),
         (
             "PutItem",
             {"ConditionExpression": "attribute_not_exists(pk)"},
-            "look whether it was done before you run the command again",
+            "check whether it was done before you run the command again",
         ),
     ],
 )
@@ -343,7 +347,7 @@ def test_what_goes_on_being_tried_is_told(monkeypatch: pytest.MonkeyPatch) -> No
     with peer(sending(refusal("ThrottlingException")), patience_s=0.6) as (call, _), waiting.speaking(said.append):
         failure(call)
     assert [line.partition(", until")[0] for line in said] == [
-        "waiting for dynamodb Scan (ThrottlingException), tried again and again"
+        "waiting for dynamodb Scan (ThrottlingException), retrying"
     ]
 
 

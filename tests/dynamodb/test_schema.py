@@ -16,9 +16,9 @@ from tasks.localenv.dynamodb.client import TableMissing, connect
 from tasks.localenv.dynamodb.tables import TableFile, read_tables
 from tasks.localenv.errors import LocalEnvError, ServiceFailed, TimedOut
 from tasks.localenv.machine.parallel import side_by_side
-from tasks.localenv.machine.ports import find_free
 from tasks.localenv.settings import Settings, read_settings
 from tests.support.environments import PATIENCE_S, permitted_at_aws
+from tests.support.ports import find_free
 
 
 @pytest.fixture

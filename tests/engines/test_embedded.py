@@ -18,11 +18,11 @@ from tasks.localenv import engines
 from tasks.localenv.aws.client import client
 from tasks.localenv.engines.embedded.home import OUTSIDE, find_home
 from tasks.localenv.errors import ConfirmationNeeded, LocalEnvError, PreflightFailed, ServiceFailed, TimedOut
-from tasks.localenv.machine.ports import find_free
 from tasks.localenv.postgres.connection import connect
 from tasks.localenv.settings import Settings, read_settings
 from tests.conftest import JAR
 from tests.support.environments import environment, permitted, reachable, wait_until
+from tests.support.ports import find_free
 
 
 @pytest.fixture

@@ -95,7 +95,7 @@ def test_a_look_names_a_paused_server(
         assert " paused " in done.stdout
     else:
         assert f"pid {pid} (" in done.stdout
-        assert "is paused; `inv env.up` lets it go on" in done.stdout
+        assert "is paused; `inv env.up` resumes it" in done.stdout
     assert paused_among(pid) == [pid], "a look changes nothing"
 
 
@@ -154,9 +154,9 @@ def test_a_server_that_is_paused_in_the_middle_is_named_while_it_is_waited_for_a
         dynamodb(filled).list_tables()
     assert len(said) == 1
     assert f": pid {pid} (" in said[0]
-    assert f"is paused: `kill -CONT {pid}` lets it go on" in said[0]
+    assert f"is paused: `kill -CONT {pid}` resumes it" in said[0]
     assert f"(ListTables): no answer within 1 s: pid {pid} (" in caught.value.message
-    assert caught.value.hint == "run `inv env.up`, which lets it go on"
+    assert caught.value.hint == "run `inv env.up`, which resumes it"
 
 
 def test_a_connection_to_a_paused_database_server_ends_in_time_and_names_it(filled: Settings, pause: Pause) -> None:

@@ -14,9 +14,9 @@ from tasks._output import Reporter
 from tasks._run import Options, Run, _Once
 from tasks.localenv.aws import client as aws
 from tasks.localenv.errors import ConfirmationNeeded, LocalEnvError, ServiceFailed, UsageError
-from tasks.localenv.machine.ports import find_free
 from tasks.localenv.production import caller as production
 from tasks.localenv.settings import Settings, guard, read_settings
+from tests.support.ports import find_free
 
 PROD_URL = "postgresql://cruddurroot:s3cret@db.abc.us-east-1.rds.amazonaws.com:5432/cruddur"
 KEYS = {

@@ -20,7 +20,7 @@ from ..checkout import saved
 from ..errors import LocalEnvError, ServiceFailed
 from ..hints import RESTART, START
 from ..machine.answers import LARGEST_BYTES, OPERATIONS, read_json, require, shown
-from ..machine.retrying import BROKEN, PATIENCE_S, THROTTLED, Lost, Refused, persist
+from ..machine.retrying import BROKEN, PATIENCE_S, THROTTLED, Lost, Refused, retry
 from ..machine.waiting import AWAY_LOOK_S, at_most, hang_up, is_looking, waiting, within
 
 if TYPE_CHECKING:
@@ -145,7 +145,7 @@ class LocalApi:
         require_permit(self._permit, "local", operation, parameters)
         body = json.dumps(parameters, default=_base64).encode()
         subject = f"{self._service} {operation}"
-        return persist(
+        return retry(
             lambda: self._ask(operation, subject, body),
             operation,
             parameters,
@@ -255,7 +255,7 @@ class AwsApi:
         subject = f"{self._service} {operation}"
         with waiting(f"AWS ({subject})"):  # botocore tries again what may have passed, five times in all (aws.py)
             ask = partial(self._bounded, operation, subject, parameters)
-            return persist(ask, operation, parameters, subject=subject, patience_s=0)
+            return retry(ask, operation, parameters, subject=subject, patience_s=0)
 
     def _bounded(self, operation: str, subject: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
         """Ask once: boto3 cannot be cut short, so a look leaves it to itself."""

@@ -20,7 +20,7 @@ from ..checkout.ownership import Made, removable
 from ..errors import LocalEnvError, ServiceFailed
 from ..hints import inv
 from ..machine import private, shell
-from ..machine.disk import has_room, no_space, tells_of_full_disk
+from ..machine.disk import has_room, no_space, reports_full_disk
 from ..machine.ports import command_of, commands, paused_among, paused_text
 from ..machine.waiting import waiting
 from .service import Deadline, Say
@@ -97,7 +97,7 @@ class Daemon:
         One of many is enough: a session that is paused holds its locks, and what waits for it waits for ever.
         """
         pids = self._paused()
-        return f"{paused_text(pids)}; {inv('env.up')} lets it go on" if pids else ""
+        return f"{paused_text(pids)}; {inv('env.up')} resumes it" if pids else ""
 
     def go_on(self, say: Say) -> None:
         """Let what is paused of it go on, as paused containers are."""
@@ -264,7 +264,7 @@ class Daemon:
 
     def _death(self, code: int, hint: str) -> LocalEnvError:
         evidence = self.tail()
-        if tells_of_full_disk(evidence):
+        if reports_full_disk(evidence):
             return no_space(self.lease.parent, evidence)
         return ServiceFailed(f"{self.name} {_ended(code)} while it started", evidence=evidence, hint=hint)
 

@@ -16,7 +16,7 @@ from ..checkout import ownership, saved
 from ..errors import ConfirmationNeeded, LocalEnvError
 from ..hints import START, Command, either
 from ..machine import private
-from ..machine.ports import PortsTaken, Taken, command_of, look_at
+from ..machine.ports import PortsTaken, Taken, command_of, find_taken
 from ..settings import Settings
 from ..settings.addresses import COMPOSE_HOSTS, Endpoint, parse_endpoint
 from ..settings.variables import PORT_VARIABLES
@@ -145,7 +145,7 @@ class Emulator:
         self._end_lost(say)
         for service in self.services:
             endpoint = self._endpoint(service)
-            taken += look_at(endpoint.host, endpoint.port, service=service, variable=PORT_VARIABLES[service])
+            taken += find_taken(endpoint.host, endpoint.port, service=service, variable=PORT_VARIABLES[service])
         if taken:
             raise PortsTaken(*taken)
         if unclean_end(self.settings):

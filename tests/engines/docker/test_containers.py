@@ -10,11 +10,11 @@ from dataclasses import replace
 import pytest
 
 from tasks.localenv.aws.client import client
-from tasks.localenv.machine.ports import find_free
 from tasks.localenv.postgres.connection import connect
 from tasks.localenv.settings.addresses import Endpoint
 from tests.engines.docker.shop import MakeShop, Shop, docker, dynamodb_that
 from tests.support.environments import PATIENCE_S
+from tests.support.ports import find_free
 
 pytestmark = pytest.mark.docker
 

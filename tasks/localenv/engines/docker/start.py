@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from ...errors import LocalEnvError, PreflightFailed, ServiceFailed, TimedOut, UsageError
 from ...hints import Command
-from ...machine.ports import PortsTaken, Taken, find_holder, is_free, look_at
+from ...machine.ports import PortsTaken, Taken, find_holder, find_taken, is_free
 from ...machine.waiting import waiting
 from ...settings import Settings
 from ...settings.variables import PORT_VARIABLES
@@ -166,7 +166,7 @@ class Start:
     def _look_at_port(self, service: ServiceName) -> list[Taken]:
         name = "Postgres" if service == "postgres" else "DynamoDB"
         port = port_of(self.settings, service)
-        return look_at("127.0.0.1", port, service=name, variable=PORT_VARIABLES[service])
+        return find_taken("127.0.0.1", port, service=name, variable=PORT_VARIABLES[service])
 
     def _hear(self, line: str) -> None:
         self.said.append(line)

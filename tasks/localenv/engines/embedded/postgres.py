@@ -20,7 +20,7 @@ from ...checkout import ownership
 from ...errors import LocalEnvError, ServiceFailed
 from ...hints import START, Command, either
 from ...machine import shell
-from ...machine.disk import no_space, tells_of_full_disk
+from ...machine.disk import no_space, reports_full_disk
 from ...machine.ports import require_free
 from ...postgres.connection import connect
 from ...settings import Settings
@@ -240,7 +240,7 @@ def _select_version(address: PostgresAddress) -> str:
 
 def _creation_failed(home: Home, done: shell.Completed) -> LocalEnvError:
     evidence = "\n".join((done.stdout + done.stderr).splitlines()[-20:])
-    if tells_of_full_disk(evidence):
+    if reports_full_disk(evidence):
         return no_space(home.base, evidence)
     return ServiceFailed(f"initdb ended with exit code {done.code}", evidence=evidence, hint=HINT)
 
