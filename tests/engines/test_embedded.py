@@ -15,12 +15,12 @@ from typing import Any
 import pytest
 
 from tasks.localenv import engines
-from tasks.localenv.aws.client import client
 from tasks.localenv.engines.embedded.home import OUTSIDE, find_home
 from tasks.localenv.errors import ConfirmationNeeded, LocalEnvError, PreflightFailed, ServiceFailed, TimedOut
 from tasks.localenv.postgres.connection import connect
 from tasks.localenv.settings import Settings, read_settings
 from tests.conftest import JAR
+from tests.support.boto import local_client
 from tests.support.environments import environment, permitted, reachable, wait_until
 from tests.support.ports import find_free
 
@@ -47,7 +47,7 @@ def query(settings: Settings, statement: str) -> list[tuple[Any, ...]]:
 
 
 def make_table(settings: Settings) -> Any:
-    dynamodb = client(settings, "dynamodb")
+    dynamodb = local_client(settings, "dynamodb")
     dynamodb.create_table(
         TableName="kept",
         KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}],
@@ -58,7 +58,7 @@ def make_table(settings: Settings) -> Any:
 
 
 def items(settings: Settings) -> list[dict[str, Any]]:
-    found: Any = client(settings, "dynamodb").scan(TableName="kept")["Items"]
+    found: Any = local_client(settings, "dynamodb").scan(TableName="kept")["Items"]
     return sorted(found, key=lambda item: item["pk"]["S"])
 
 
@@ -96,8 +96,8 @@ def test_up_brings_three_services_that_answer(running: Settings) -> None:
         ("cognito", "running", str(running.cognito), ""),
     ]
     assert query(running, "SELECT 1") == [(1,)]
-    assert client(running, "dynamodb").list_tables()["TableNames"] == []
-    assert client(running, "cognito-idp").list_user_pools(MaxResults=1)["UserPools"] == []
+    assert local_client(running, "dynamodb").list_tables()["TableNames"] == []
+    assert local_client(running, "cognito-idp").list_user_pools(MaxResults=1)["UserPools"] == []
 
 
 def test_a_second_up_starts_nothing(running: Settings) -> None:
@@ -110,7 +110,7 @@ def test_a_second_up_starts_nothing(running: Settings) -> None:
 def test_down_keeps_the_data_of_every_store(running: Settings) -> None:
     query(running, "CREATE TABLE kept AS SELECT 'a row' AS text")
     make_table(running).put_item(TableName="kept", Item={"pk": {"S": "a"}})
-    cognito = client(running, "cognito-idp")
+    cognito = local_client(running, "cognito-idp")
     pool = cognito.create_user_pool(PoolName="kept")["UserPool"]["Id"]
     user = cognito.admin_create_user(UserPoolId=pool, Username="someone")["User"]
     engines.down(running, print)
@@ -118,7 +118,7 @@ def test_down_keeps_the_data_of_every_store(running: Settings) -> None:
     engines.up(running, print)
     assert query(running, "SELECT text FROM kept") == [("a row",)]
     assert items(running) == [{"pk": {"S": "a"}}]
-    users = client(running, "cognito-idp").list_users(UserPoolId=pool)["Users"]
+    users = local_client(running, "cognito-idp").list_users(UserPoolId=pool)["Users"]
     assert [found["Attributes"] for found in users] == [user["Attributes"]]
 
 
@@ -174,7 +174,7 @@ def test_a_saved_state_that_cannot_be_read_is_put_aside(running: Settings) -> No
     whole = saved.read_text()
     saved.write_text(whole[: len(whole) // 2])
     engines.up(running, print)
-    assert client(running, "dynamodb").list_tables()["TableNames"] == []
+    assert local_client(running, "dynamodb").list_tables()["TableNames"] == []
     aside = list(saved.parent.glob("dynamodb.json.unreadable-*"))
     assert [path.read_text() for path in aside] == [whole[: len(whole) // 2]]
 

@@ -9,10 +9,10 @@ from dataclasses import replace
 
 import pytest
 
-from tasks.localenv.aws.client import client
 from tasks.localenv.postgres.connection import connect
 from tasks.localenv.settings.addresses import Endpoint
 from tests.engines.docker.shop import MakeShop, Shop, docker, dynamodb_that
+from tests.support.boto import local_client
 from tests.support.environments import PATIENCE_S
 from tests.support.ports import find_free
 
@@ -26,7 +26,7 @@ def write_data(shop: Shop) -> None:
     with connect(shop.settings.postgres, database="postgres", autocommit=True) as connection:
         connection.execute("CREATE TABLE kept (word text)")
         connection.execute("INSERT INTO kept VALUES ('there')")
-    client(shop.settings, "dynamodb").create_table(
+    local_client(shop.settings, "dynamodb").create_table(
         TableName="kept",
         KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}],
         AttributeDefinitions=[{"AttributeName": "pk", "AttributeType": "S"}],
@@ -37,7 +37,7 @@ def write_data(shop: Shop) -> None:
 def read_data(shop: Shop) -> tuple[list[tuple[str]], list[str]]:
     with connect(shop.settings.postgres, database="postgres") as connection:
         rows = connection.execute("SELECT word FROM kept").fetchall()
-    return rows, client(shop.settings, "dynamodb").list_tables()["TableNames"]
+    return rows, local_client(shop.settings, "dynamodb").list_tables()["TableNames"]
 
 
 DATA = ([("there",)], ["kept"])

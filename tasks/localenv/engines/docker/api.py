@@ -160,7 +160,7 @@ class DockerApi:
         ServiceFailed when the answer is not one of a Docker engine.
         """
         status, text = self._ask(path, **query)
-        subject = f"{path} of {self._where} was answered {status} and wrongly"
+        subject = f"{path} of {self._where} was answered {status}"
         if status != 200:
             raise LocalEnvError(f"{self._where}: {_refusal(text) or status}", hint="run `docker info`")
         return require(read_json(text, subject, hint=NOT_DOCKER), shape, subject, hint=NOT_DOCKER)
