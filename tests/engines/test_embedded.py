@@ -104,7 +104,7 @@ def test_a_second_up_starts_nothing(running: Settings) -> None:
     before = pids(running)
     engines.up(running, print)
     assert pids(running) == before
-    assert engines.is_up(running)
+    assert engines.look_if_up(running)
 
 
 def test_down_keeps_the_data_of_every_store(running: Settings) -> None:
@@ -225,7 +225,7 @@ def test_another_port_or_password_restarts_the_server_with_its_data(running: Set
     changed = replace(
         running, postgres=replace(running.postgres, port=find_free(), user="somebody", password='it\'s "new"')
     )
-    assert not engines.is_up(changed)
+    assert not engines.look_if_up(changed)
     engines.up(changed, print)
     assert query(changed, "SELECT current_user::text, text FROM kept") == [("somebody", "a row")]
     with pytest.raises(LocalEnvError, match="password authentication failed"):
@@ -259,11 +259,11 @@ def test_another_engine_than_the_running_one_is_refused(live: Settings) -> None:
 
 
 def test_destroy_removes_everything_that_it_names(running: Settings) -> None:
-    things = engines.belongings(running)
+    things = engines.owned_resources(running)
     server = running.state_dir / "postgres" if os.geteuid() else OUTSIDE / running.project_id
     assert things == [str(server), *(str(running.state_dir / name) for name in ("emulator", "logs", "run"))]
     engines.destroy(running, print)
-    assert engines.belongings(running) == []
+    assert engines.owned_resources(running) == []
     assert statuses(running) == ALL_STOPPED
 
 
@@ -361,7 +361,7 @@ def test_a_state_folder_that_others_cannot_reach_works_for_root_too(own: Setting
     assert query(own, "SELECT text FROM kept") == [("a row",)]
     assert own.state_dir.stat().st_mode & 0o777 == 0o700
     engines.destroy(own, print)
-    assert engines.belongings(own) == []
+    assert engines.owned_resources(own) == []
 
 
 @pytest.mark.reliability("kills")

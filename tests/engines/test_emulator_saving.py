@@ -171,7 +171,7 @@ def test_nothing_that_ends_it_loses_what_cannot_be_saved(own: Settings) -> None:
         lambda: engines.down(own, print),
         lambda: engines.restart(own, print),
         lambda: engines.up(elsewhere, print),
-        lambda: engine.make_way(without, [], print),
+        lambda: engine.stop_outdated(without, [], print),
     ):
         with pytest.raises(
             ConfirmationNeeded, match=r"would lose 2 changes of dynamodb since .*: File too large$"

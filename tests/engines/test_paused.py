@@ -112,7 +112,7 @@ def test_a_start_lets_a_paused_server_go_on(
     log = filled.state_dir / "hook.log"
     said = done.stderr + (log.read_text() if "hook" in command and log.exists() else "")
     assert f"{name}: pid {pid} (" in said
-    assert "is paused; going on" in said
+    assert "is paused; resuming" in said
     assert {state.status for state in engines.look(filled)} == {"running"}
     assert pid_of(filled, victim) == pid
 
@@ -198,7 +198,7 @@ def test_a_paused_jar_is_named_and_goes_on(tmp_path: Path, pause: Pause) -> None
         assert [state.status for state in engines.look(settings)] == ["running", "failed", "running"]
         assert run(environ, "env.status").code == 4
         done = run(environ, "env.up")
-        assert (done.code, "is paused; going on" in done.stderr) == (0, True)
+        assert (done.code, "is paused; resuming" in done.stderr) == (0, True)
         pause(pid)
         assert run(environ, "env.down").code == 0
     finally:

@@ -64,10 +64,10 @@ def test_stopping_keeps_the_data_and_removing_leaves_nothing(shop: Shop) -> None
     assert shop.statuses() == STOPPED
     shop.up()
     assert read_data(shop) == DATA
-    kinds = [thing.split()[0] for thing in shop.services.belongings()]
+    kinds = [thing.split()[0] for thing in shop.services.owned_resources()]
     assert kinds == ["container", "container", "volume", "volume", "network"]
     shop.services.destroy(print)
-    assert (shop.left(), shop.services.belongings(), shop.statuses()) == ([], [], STOPPED)
+    assert (shop.left(), shop.services.owned_resources(), shop.statuses()) == ([], [], STOPPED)
 
 
 def test_stopping_and_removing_need_no_compose_file(shop: Shop) -> None:
@@ -97,7 +97,7 @@ def test_a_new_user_or_password_is_taken_over_and_the_data_stays(shop: Shop, use
     assert changed.statuses() == {"postgres": "starting", "dynamodb": "running"}
     changed.up()
     assert read_data(changed) == DATA
-    assert changed.said[-1] == f"the database server was made with another user or password; {user} can log in now"
+    assert changed.said[-1] == f"the database server was created with another user or password; {user} can log in now"
 
 
 def test_another_port_replaces_the_containers_and_the_data_stays(shop: Shop) -> None:

@@ -99,7 +99,7 @@ WRONG = {
     "refused in HTML": (http(b"<html>", "503 Oh"), ": 503"),
     "moved": (http(b"", "302 Found"), ": 302"),
     "hung up": (b"", "Remote end closed connection without response"),
-    "half": (b'HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n{"Api', "an answer without its end"),
+    "half": (b'HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n{"Api', "an incomplete answer"),
     "garbage": (b"SSH-2.0-OpenSSH_9.2\r\n", "SSH-2.0-OpenSSH_9.2"),
 }
 
