@@ -126,7 +126,7 @@ CLAIM = """
 import sys
 from pathlib import Path
 from tasks.localenv.engines import claims
-from tasks.localenv.kept import kept_ports
+from tasks.localenv.settings.kept import kept_ports
 from tasks.localenv.settings import read_settings
 root, *ports = sys.argv[1:]
 services = ("postgres", "dynamodb", "cognito")

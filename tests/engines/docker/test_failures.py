@@ -32,7 +32,7 @@ import sys
 from pathlib import Path
 from tasks.localenv.engines.docker.engine import ComposeServices
 from tasks.localenv.engines.service import Deadline
-from tasks.localenv.parallel import side_by_side
+from tasks.localenv.machine.parallel import side_by_side
 from tasks.localenv.settings import read_settings
 root, url, endpoint = sys.argv[1:]
 environ = {"CONNECTION_URL": url, "AWS_ENDPOINT_URL_DYNAMODB": endpoint}
