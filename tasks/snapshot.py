@@ -33,7 +33,7 @@ def _name(c: StepContext) -> str:
         return portable.read(file).name
     if not name:
         there = f"{inv('snapshot.list')} shows those that there are"
-        hint = f"say it behind the command: {inv(c.step.name, 'seeded')}; {there}"
+        hint = f"put it after the command: {inv(c.step.name, 'seeded')}; {there}"
         raise UsageError(f"{c.step.name} needs the name of a snapshot", hint=hint)
     return checked_name(name)
 

@@ -145,7 +145,7 @@ def test_what_a_killed_save_left_is_removed_by_the_next(mine: Settings) -> None:
     save.save(mine, "a", said.append)
     assert leftovers(mine) == []
     assert said == [
-        f"put right what a killed command left: removed {manifest_id}",
+        f"cleaned up after a killed command: removed {manifest_id}",
         f"removed the clone {shelf.clone_name('0000beef')}, which a killed command left unfinished",
     ]
 
