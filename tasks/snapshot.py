@@ -149,7 +149,7 @@ def restore(c: StepContext, name: str = "", file: str = "", yes: bool = False, c
     if isinstance(report, LocalEnvError):
         raise report
     if report.total:
-        error: LocalEnvError = root.complaint(report)
+        error: LocalEnvError = root.failure(report)
         error.message = f"restored as it was saved, but {error.message}"
         raise error
     return f"{report.sentence}, as in snapshot {_name(c)}"

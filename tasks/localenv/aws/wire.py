@@ -102,13 +102,13 @@ def pages(call: Api, operation: str, listed: str, token: tuple[str, str], **para
 
     `token` names the continuation token: in the answer, and as a parameter.
     """
-    told, asked = token
+    returned, parameter = token
     while True:
         answer = call(operation, **parameters)
         yield from answer.get(listed) or ()
-        if not answer.get(told):
+        if not answer.get(returned):
             return
-        parameters[asked] = answer[told]
+        parameters[parameter] = answer[returned]
 
 
 class LocalApi:

@@ -177,15 +177,15 @@ def destroy(settings: Settings, say: Say) -> None:
 def with_room(settings: Settings, drop: Callable[[], None]) -> None:
     """Drop databases; on a full disk, first free the space that an embedded server needs for that."""
     home = find_home(settings) if choose(settings).engine == "embedded" else None
-    was_given = bool(home and home.give_reserve())
+    was_freed = bool(home and home.free_reserve())
     try:
         drop()
     except LocalEnvError:
-        if not was_given:
+        if not was_freed:
             raise
         drop()  # the first attempt met a checkpoint that had begun, and failed, before there was space
     if home:
-        home.keep_reserve()
+        home.reserve_space()
 
 
 def logs(settings: Settings, service: ServiceName, lines: int = 20) -> str:

@@ -183,7 +183,7 @@ class Start:
             self.pulling_since = 0
 
     def _look_for_deaths(self) -> None:
-        """While Compose works: end it when a container that it has just started ends.
+        """Raise the error that ends Compose when a container that it has just started dies.
 
         Containers that ran before may end, since Compose replaces outdated ones.
         """

@@ -136,7 +136,7 @@ class Home:
         """A placeholder file: on a full disk a server needs its space to stop cleanly or to drop a database."""
         return self.base / "reserve"
 
-    def keep_reserve(self) -> None:
+    def reserve_space(self) -> None:
         """Reserve space while there is plenty."""
         if self.data.exists() and not self.reserve.exists() and free_bytes(self.base) > RESERVE_BYTES + 8 * 1024**2:
             try:
@@ -145,7 +145,7 @@ class Home:
             except OSError:
                 self.reserve.unlink(missing_ok=True)
 
-    def give_reserve(self) -> bool:
+    def free_reserve(self) -> bool:
         """Free the reserved space if the disk is full. Returns whether it did."""
         if not self.reserve.exists() or has_room(self.base):
             return False

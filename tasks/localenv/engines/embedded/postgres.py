@@ -91,12 +91,12 @@ class EmbeddedPostgres(DaemonComponent):
         self.daemon.wait_ready(process, lambda: probes.postgres_accepts(self.address), Wait(deadline, HINT))
         if not self.daemon.version:
             self.daemon.mark_ready(_select_version(self.address))
-        find_home(self.settings).keep_reserve()
+        find_home(self.settings).reserve_space()
         return self.look()
 
     def stop(self, say: Say) -> None:
         if self.daemon.is_alive:
-            find_home(self.settings).give_reserve()
+            find_home(self.settings).free_reserve()
             self.daemon.stop(signal.SIGINT)  # fast shutdown: sessions are ended, nothing is lost
             say("PostgreSQL stopped")
         end_lost(self.daemon, say, signal.SIGINT)

@@ -96,15 +96,19 @@ def examine(settings: Settings, identifier: str = "") -> Report:
     """
     call = AwsApi(settings, "rds")
     seen: list[Any] = side_by_side(
-        [lambda: _choose(settings, fetch_instances(call), identifier), lambda: _rule(settings), lambda: _mine(settings)]
+        [
+            lambda: _choose(settings, fetch_instances(call), identifier),
+            lambda: _rule(settings),
+            lambda: _own_address(settings),
+        ]
     )
     instances, rule, address = seen
-    problems = [] if identifier else _astray(settings, instances)
+    problems = [] if identifier else _wrong_endpoint(settings, instances)
     problems += [rule] if isinstance(rule, Problem) else []
     found = rule if isinstance(rule, Rule) else None
     problems += [problem for instance in instances for problem in _problems_of(instance, settings)]
     if found:
-        problems += _way_in(settings, instances, found, address)
+        problems += _access_problems(settings, instances, found, address)
     return Report(settings.region, tuple(instances), found, address, tuple(problems))
 
 
@@ -156,14 +160,14 @@ def describe(instance: Instance) -> list[tuple[str, str]]:
 def _choose(settings: Settings, instances: list[Instance], identifier: str) -> list[Instance]:
     if identifier:
         chosen = [instance for instance in instances if instance.identifier == identifier.lower()]
-        return chosen or _none(settings, instances, f"called {identifier!r}", identifier)
+        return chosen or _no_such_instance(settings, instances, f"called {identifier!r}", identifier)
     if not settings.prod_postgres:
         return instances
     host = settings.prod_postgres.host
     return [instance for instance in instances if instance.host == host] or instances
 
 
-def _astray(settings: Settings, instances: list[Instance]) -> list[Problem]:
+def _wrong_endpoint(settings: Settings, instances: list[Instance]) -> list[Problem]:
     """Return a problem if PROD_CONNECTION_URL names none of the instances; RDS's host names contain the region."""
     host = settings.prod_postgres.host if settings.prod_postgres else ""
     if not host or any(instance.host == host for instance in instances):
@@ -176,7 +180,7 @@ def _astray(settings: Settings, instances: list[Instance]) -> list[Problem]:
     return [Problem("PROD_CONNECTION_URL", text, hint)]
 
 
-def _none(settings: Settings, instances: list[Instance], which: str, given: str) -> list[Instance]:
+def _no_such_instance(settings: Settings, instances: list[Instance], which: str, given: str) -> list[Instance]:
     names = [instance.identifier for instance in instances]
     near = difflib.get_close_matches(given.lower(), names, n=1)
     there = f"there are {', '.join(names)}" if names else "there is none at all; AWS_DEFAULT_REGION names the region"
@@ -195,7 +199,7 @@ def _rule(settings: Settings) -> Rule | Problem | None:
         return Problem(f"rule {rule_id}", error.message, error.hint)
 
 
-def _mine(settings: Settings) -> PublicAddress | None:
+def _own_address(settings: Settings) -> PublicAddress | None:
     if not settings.security_group_rule:
         return None
     try:
@@ -225,7 +229,9 @@ def _problems_of(instance: Instance, settings: Settings) -> list[Problem]:
     return found
 
 
-def _way_in(settings: Settings, instances: list[Instance], rule: Rule, address: PublicAddress | None) -> list[Problem]:
+def _access_problems(
+    settings: Settings, instances: list[Instance], rule: Rule, address: PublicAddress | None
+) -> list[Problem]:
     subject, port = f"rule {rule.id}", database_port(settings)
     found = []
     if len(instances) == 1 and rule.group not in instances[0].groups:
