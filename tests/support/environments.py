@@ -12,9 +12,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tasks.localenv.machine.ports import find_free
 from tasks.localenv.settings import ROOT, Settings, guard
 from tests.support import warm
+from tests.support.ports import find_free
 
 KEPT = ("PATH", "HOME", "PYTHONPATH")
 """What a command gets of the environment of the tests."""

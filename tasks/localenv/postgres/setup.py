@@ -61,7 +61,7 @@ def decide(observed: Observed, scripts: Sequence[Script], project_id: str, *, ty
     if same and not changed and not is_shape_only:
         return Decision("keep", same)
     if not ours:
-        holds = guard.whose(guard.Observed("", observed.project_id, load.objects(observed)), project_id)
+        holds = guard.describe_owner(guard.Observed("", observed.project_id, load.objects(observed)), project_id)
         return _build_or_keep(f"it {holds}", "inv db.setup --yes", typed=typed)
     if is_shape_only and (not typed or not changed):
         return Decision("seed", "the schema is there, nothing of the seeds is")
