@@ -312,7 +312,7 @@ def _checkout_row(one: Neighbour) -> tuple[str, ...]:
 def _plan_destroy(c: StepContext) -> list[str]:
     from .localenv import engines
 
-    return [f"remove {thing}" for thing in engines.belongings(c.step.settings)]
+    return [f"remove {thing}" for thing in engines.owned_resources(c.step.settings)]
 
 
 @step(effect=DESTROYS, local_only=True, plan=_plan_destroy, help={"yes": "do not ask"})
@@ -321,7 +321,7 @@ def destroy(c: StepContext, yes: bool = False) -> str:
     from .localenv import engines
 
     settings = c.step.settings
-    things = engines.belongings(settings)
+    things = engines.owned_resources(settings)
     if things:
         c.step.require_yes((f"remove {thing}" for thing in things), yes=yes)
     engines.destroy(settings, c.step.say)

@@ -37,7 +37,7 @@ def check(c: StepContext, limit: int = 20, format: str = "text") -> str | None:
     found = examine(c, limit)
     report = replace(found, findings=tuple(_fitting(c, found.findings)))
     saved.require_saved()
-    error = complaint(report) if report.total else None
+    error = failure(report) if report.total else None
     if c.step.format == "json":
         _output.show(_output.envelope(c.step.name, report.as_dict(), error=error))
         if error:
@@ -57,7 +57,7 @@ def examine(c: StepContext, limit: int, settings: Settings | None = None) -> Rep
     return check.examine(settings or c.step.settings, app, at_most=limit)
 
 
-def complaint(report: Report) -> Any:
+def failure(report: Report) -> Any:
     from .localenv.errors import LocalEnvError
 
     return LocalEnvError(

@@ -40,6 +40,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--reliability", metavar="FILE", help="add what the marked tests tried to this file, as JSON")
     parser.addoption("--crowd-rounds", type=int, default=1, help="how often each pair of commands starts at once")
+    parser.addoption("--all-faults", action="store_true", help="let every command of test_faults.py meet every fault")
     parser.addoption("--model-seconds", type=float, default=20, help="how long test_orders.py plays orders of commands")
     parser.addoption("--model-seed", type=int, default=1, help="the first seed of test_orders.py, to play it again")
 
@@ -98,9 +99,12 @@ def _only_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True)
 def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Hide the developer's own AWS and Cruddur variables from the tests, but for the region, which prod needs."""
+    """Hide the developer's own variables from the tests, but for the region, which prod needs.
+
+    That of the jar too: a test that wants it takes JAR.
+    """
     for name in list(os.environ):
-        if name.startswith(("AWS_", "LOCALENV_", "DDB_", "DB_SG")) or name.endswith("CONNECTION_URL"):
+        if name.startswith(("AWS_", "LOCALENV_", "DDB_", "DB_SG", "DYNAMODB_")) or name.endswith("CONNECTION_URL"):
             monkeypatch.delenv(name)
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
 
@@ -139,11 +143,11 @@ def database(live: Settings) -> Iterator[Settings]:
 @pytest.fixture
 def fresh(live: Settings) -> Iterator[Settings]:
     """`live` with a message table of its own; the table does not exist yet, and is gone afterwards."""
-    from tasks.localenv.aws.client import client
+    from tests.support.boto import local_client
 
     settings = replace(live, message_table=f"t-{uuid.uuid4().hex[:12]}")
     yield settings
-    dynamodb = client(settings, "dynamodb")
+    dynamodb = local_client(settings, "dynamodb")
     if settings.message_table in dynamodb.list_tables()["TableNames"]:
         dynamodb.update_table(TableName=settings.message_table, DeletionProtectionEnabled=False)
         dynamodb.delete_table(TableName=settings.message_table)

@@ -19,11 +19,12 @@ from tasks.localenv import engines
 from tasks.localenv.checkout import checkouts
 from tasks.localenv.engines import claims
 from tasks.localenv.environment.neighbours import survey
-from tasks.localenv.machine.ports import Holder, find_free
+from tasks.localenv.machine.ports import Holder
 from tasks.localenv.settings import ROOT, Settings, read_settings
 from tasks.localenv.settings.kept import keep_ports, kept_ports
 from tasks.localenv.settings.variables import PORT_VARIABLES
 from tests.support.environments import KEPT, PATIENCE_S, environment, inv, reachable
+from tests.support.ports import find_free
 
 ALL = ("postgres", "dynamodb", "cognito")
 Unset = Callable[..., Settings]
@@ -125,7 +126,7 @@ CLAIM = """
 import sys
 from pathlib import Path
 from tasks.localenv.engines import claims
-from tasks.localenv.kept import kept_ports
+from tasks.localenv.settings.kept import kept_ports
 from tasks.localenv.settings import read_settings
 root, *ports = sys.argv[1:]
 services = ("postgres", "dynamodb", "cognito")

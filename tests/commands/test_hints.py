@@ -21,7 +21,7 @@ from pathlib import Path
 import pytest
 from invoke.parser import ParserContext
 
-from tasks import _graph, ns
+from tasks import ns
 from tasks._advice import Situation, advised, fitting
 from tasks.ddb.stream import _given_up as given_up
 from tasks.localenv import engines
@@ -413,8 +413,7 @@ def test_every_command_of_a_hint_has_a_row() -> None:
 
 
 @pytest.mark.parametrize("words", [words for words in SITES.values() if words[0] != "…"], ids=" ".join)
-def test_a_command_of_a_hint_exists_with_its_options(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_graph, "_is_typed", lambda task: True)
+def test_a_command_of_a_hint_exists_with_its_options(words: list[str]) -> None:
     known = {flag for context in [ParserContext(args=ns[words[0]].get_arguments())] for flag in context.flags}
     assert {word for word in words if word.startswith("--")} <= known
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +14,7 @@ from tasks.localenv.dynamodb import items, schema
 from tasks.localenv.dynamodb.client import connect
 from tasks.localenv.dynamodb.schema.contents import read_contents
 from tasks.localenv.settings import Settings, read_settings
+from tests.conftest import JAR
 from tests.dynamodb.test_changes import after, before, read, table
 from tests.dynamodb.test_replace import rekeyed, some_items
 from tests.engines.test_emulator_gate import call, exchange
@@ -27,7 +27,7 @@ LACKING = "not on this engine: point-in-time recovery, table class, tags"
 @pytest.fixture(scope="module")
 def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     settings = permitted(read_settings(environ=environment(reachable(tmp_path_factory.mktemp("local")) / "state")))
-    settings = replace(settings, dynamodb_local_jar=Path(os.environ["DYNAMODB_LOCAL_JAR"]))
+    settings = replace(settings, dynamodb_local_jar=Path(JAR))
     engines.up(settings, print)
     yield connect(settings)
     engines.destroy(settings, print)
@@ -65,7 +65,7 @@ def allowing(tmp_path: Path) -> Iterator[Settings]:
         "LOCALENV_CORS_ORIGINS": "loopback,https://app.example.com",
     }
     settings = permitted(read_settings(environ=environ))
-    settings = replace(settings, dynamodb_local_jar=Path(os.environ["DYNAMODB_LOCAL_JAR"]))
+    settings = replace(settings, dynamodb_local_jar=Path(JAR))
     engines.up(settings, print)
     yield settings
     engines.destroy(settings, print)

@@ -15,10 +15,10 @@ from tasks.localenv.cognito.users import find_pool
 from tasks.localenv.dynamodb.client import connect as dynamodb
 from tasks.localenv.environment import status
 from tasks.localenv.environment.status import Line, Problem, Status
-from tasks.localenv.machine.ports import find_free
 from tasks.localenv.postgres.connection import connect
 from tasks.localenv.settings import Settings
 from tests.support.environments import Finished, environment, inv
+from tests.support.ports import find_free
 from tests.support.seeded import PEOPLE, fill, own
 
 

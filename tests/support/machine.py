@@ -31,6 +31,8 @@ from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
 
+from tasks.localenv.engines.embedded.home import OUTSIDE
+from tasks.localenv.settings.kept import kept_project
 from tests.support import orders
 from tests.support.orders import Command, Database, Table, World
 
@@ -82,6 +84,8 @@ class Checkout:
     root: Path
     token: str = field(default_factory=lambda: uuid.uuid4().hex)
     ports: dict[str, int] = field(default_factory=dict)
+    outside: Path | None = None
+    """As root, where the data of Postgres lie."""
 
     @classmethod
     def make(cls, folder: Path) -> Checkout:
@@ -98,7 +102,10 @@ class Checkout:
             ended = made.run(line)
             if ended.code:
                 raise Broken(f"{line}: exit code {ended.code}\n{ended.text}")
-        subprocess.run(["cp", "-a", str(made.state), str(made.baseline)], check=True)
+        project = kept_project(made.state)
+        made.outside = OUTSIDE / project if project and (OUTSIDE / project).is_dir() else None
+        for folder, kept in made.folders:
+            subprocess.run(["cp", "-a", str(folder), str(kept)], check=True)
         return made
 
     @property
@@ -106,8 +113,10 @@ class Checkout:
         return self.root / ".local"
 
     @property
-    def baseline(self) -> Path:
-        return self.root.parent / "baseline"
+    def folders(self) -> list[tuple[Path, Path]]:
+        """List where the data are, each with the copy that an example begins with."""
+        folders = [self.state, *([self.outside] if self.outside else [])]
+        return [(folder, self.root.parent / f"baseline-{number}") for number, folder in enumerate(folders)]
 
     @property
     def tmp(self) -> Path:
@@ -131,9 +140,10 @@ class Checkout:
     def begin(self) -> None:
         """Bring the checkout back to what initial-setup and env.down left."""
         self.end()
-        if self.state.exists():
-            shutil.rmtree(self.state)
-        subprocess.run(["cp", "-a", str(self.baseline), str(self.state)], check=True)
+        for folder, kept in self.folders:
+            if folder.exists():
+                shutil.rmtree(folder)
+            subprocess.run(["cp", "-a", str(kept), str(folder)], check=True)
         self.edit(0)
 
     def end(self) -> None:
@@ -191,7 +201,8 @@ class Checkout:
     def is_ours(self, process: Path) -> bool:
         if f"LOCALENV_MODEL={self.token}".encode() in (process / "environ").read_bytes():
             return True
-        return str((process / "cwd").readlink()).startswith(str(self.state))
+        inside = str((process / "cwd").readlink())
+        return any(inside.startswith(str(folder)) for folder, _ in self.folders)
 
     def answering(self) -> set[str]:
         """Return the services whose ports take a connection."""
@@ -519,7 +530,8 @@ def checkout() -> Iterator[Checkout]:
     finally:
         if made:
             made.end()
-        shutil.rmtree(folder, ignore_errors=True)
+        for data in (folder, *(data for data, _ in made.folders)) if made else (folder,):
+            shutil.rmtree(data, ignore_errors=True)
 
 
 def namespace() -> tuple[str, ...]:

@@ -85,7 +85,7 @@ def _contents(settings: Settings, database: str) -> str:
 
 def clear(settings: Settings) -> None:
     """Start the services, and leave nothing in them but a seeded pool."""
-    if not engines.is_up(settings):
+    if not engines.look_if_up(settings):
         engines.up(settings, quiet)
     with databases.maintenance(settings.postgres) as conn:
         for name, _ in databases.names(conn):

@@ -6,7 +6,7 @@ The fault proxy of tests/support/faults.py stands where the servers stand; the s
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +24,7 @@ from tasks.localenv.settings import Settings, read_settings
 from tests.support import faults
 from tests.support.environments import Finished, environment, inv, permitted, reachable
 from tests.support.faults import Fault, Plan
+from tests.support.reliability import Count
 from tests.support.seeded import fill
 
 pytestmark = pytest.mark.reliability("faults")
@@ -89,12 +90,11 @@ def await_ready(daemon: Daemon, is_ready: object) -> None:
     daemon.mark_ready("behind a proxy")
 
 
-HTTP_FAULTS = ("drop", "reset", "done-drop", "half", "500", "done-500", "throttle", "nothing", "list", "html")
-SOME_HTTP_FAULTS = ("done-drop", "half", "done-500", "throttle", "list")
-POSTGRES_FAULTS = ("drop", "reset", "done-drop", "half", "fatal")
-SOME_POSTGRES_FAULTS = ("reset", "done-drop", "fatal")
-THOROUGH = ("check", "ddb.send-message", "ddb.seed", "db.seed")
-"""The commands that meet every fault; the others meet one of each sort."""
+HTTP_FAULTS = ("drop", "500", "done-drop", "throttle", "half", "done-500", "reset", "list", "nothing", "html")
+POSTGRES_FAULTS = ("drop", "done-drop", "fatal", "half", "reset")
+AT_ONCE = 3
+"""So many faults a command meets, each the ones after those of the command before; all of them with --all-faults."""
+
 SENDS = "ddb.send-message --as andrewbrown --to bayko --text hello"
 
 OVER_HTTP = [
@@ -141,9 +141,26 @@ def shown(done: Finished, kind: str = "") -> str:
     return f"{kind}: exit {done.code}\n{done.stdout}\n{done.stderr}"
 
 
+Faults = Callable[[Sequence[str], int], Sequence[str]]
+
+
+@pytest.fixture
+def faults_of(request: pytest.FixtureRequest) -> Faults:
+    """The faults that a command meets in this run: its share, or all of them."""
+
+    def share(kinds: Sequence[str], row: int) -> Sequence[str]:
+        if request.config.getoption("--all-faults"):
+            return kinds
+        return [kinds[(row * AT_ONCE + number) % len(kinds)] for number in range(AT_ONCE)]
+
+    return share
+
+
 @pytest.mark.parametrize(("command", "operation"), OVER_HTTP)
-def test_over_http(world: World, command: str, operation: str) -> None:
-    for kind in HTTP_FAULTS if command.startswith(THOROUGH) else SOME_HTTP_FAULTS:
+def test_over_http(world: World, faults_of: Faults, trials: Count, command: str, operation: str) -> None:
+    kinds = faults_of(HTTP_FAULTS, OVER_HTTP.index((command, operation)))
+    trials(len(kinds))
+    for kind in kinds:
         with world.http.of(Fault(kind, operation or ".")) as plan:
             done = world.run(*words_of(world, command))
             assert plan.done() != [] or command == "env.status"
@@ -152,10 +169,12 @@ def test_over_http(world: World, command: str, operation: str) -> None:
 
 
 @pytest.mark.parametrize(("command", "statement"), OVER_POSTGRES)
-def test_over_postgres(world: World, command: str, statement: str) -> None:
+def test_over_postgres(world: World, faults_of: Faults, trials: Count, command: str, statement: str) -> None:
+    kinds = faults_of(POSTGRES_FAULTS, OVER_POSTGRES.index((command, statement)))
+    trials(len(kinds))
     if command.startswith("snapshot.restore") and not (world.settings.state_dir / "snapshots" / "kept").exists():
         assert world.run("snapshot.save", "kept", "--yes").code == 0
-    for kind in POSTGRES_FAULTS if command.startswith(THOROUGH) else SOME_POSTGRES_FAULTS:
+    for kind in kinds:
         with world.postgres.of(Fault(kind, statement or "nothing of this kind")) as plan:
             done = world.run(*words_of(world, command))
             assert plan.done() != [] or command == "env.status"

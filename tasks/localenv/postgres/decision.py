@@ -50,8 +50,8 @@ def decide(
     if observed.is_empty:
         return Decision("build", "the database is empty")
     if observed.project_id != project_id:
-        whose = guard.whose(observed.for_guard(""), project_id)
-        return _build_or_keep(f"it {whose}", "inv db.setup --yes", typed=typed)
+        owner = guard.describe_owner(observed.for_guard(""), project_id)
+        return _build_or_keep(f"it {owner}", "inv db.setup --yes", typed=typed)
     changed = differences(scripts, observed)
     if _awaits_all_seeds(scripts, observed) and not (typed and changed):
         return Decision("seed", "the schema is there, but no rows from the seeds")

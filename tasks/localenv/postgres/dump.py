@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import LocalEnvError
 from ..machine import private, shell
-from ..machine.disk import disk_errors, no_space, tells_of_full_disk
+from ..machine.disk import disk_errors, no_space, reports_full_disk
 from .checksum import Contents, measure
 from .connection import client_environment, connect, server_errors
 
@@ -40,7 +40,7 @@ def _run(command: Sequence[str | Path], address: PostgresAddress, path: Path) ->
             timeout_s=TIMEOUT_S,
             output=file,
         )
-    if done.code and tells_of_full_disk(done.stderr):
+    if done.code and reports_full_disk(done.stderr):
         raise no_space(path.parent, done.stderr.strip())
     if done.code:
         lines = done.stderr.strip().splitlines()

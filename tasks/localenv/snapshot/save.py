@@ -1,4 +1,4 @@
-"""A snapshot is made: the three stores side by side into a folder and a clone, then the manifest."""
+"""Saving a snapshot: the three stores in parallel into a folder and a clone, then the manifest."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ NOTHING = Command("initial-setup", when="first")
 
 
 def save(settings: Settings, name: str, say: Say) -> str:
-    """Keep the state of all stores under a name; a snapshot of that name is replaced. Returns what was done."""
+    """Save the state of all stores under a name, replacing a snapshot of that name. Returns what was done."""
     shelf = Shelf(settings)
     tidy(settings, shelf, say)
     require_possible(settings, name)
@@ -59,7 +59,7 @@ def save(settings: Settings, name: str, say: Say) -> str:
 
 
 def save_file(settings: Settings, name: str, path: Path, say: Say) -> str:
-    """Write the state of all stores to one file that every engine can restore. Nobody's session is ended."""
+    """Write the state of all stores to one file that every engine can restore. Ends no session."""
     portable.check_path(path)
     shelf = Shelf(settings)
     tidy(settings, shelf, say)
@@ -74,7 +74,7 @@ def save_file(settings: Settings, name: str, path: Path, say: Say) -> str:
 
 
 def tidy(settings: Settings, shelf: Shelf, say: Say) -> None:
-    """Put right what a killed command left."""
+    """Clean up after a killed command."""
     with databases.maintenance(settings.postgres) as conn:
         for line in shelf.tidy(conn):
             say(line)
@@ -82,11 +82,11 @@ def tidy(settings: Settings, shelf: Shelf, say: Say) -> None:
 
 @contextmanager
 def tidied(settings: Settings, shelf: Shelf) -> Iterator[None]:
-    """Leave nothing behind after a failure; what cannot be removed now is removed by the next command."""
+    """Clean up after a failure; what cannot be removed now is removed by the next command."""
     try:
         yield
     except LocalEnvError:
-        with suppress(LocalEnvError):  # the first error is the one to tell
+        with suppress(LocalEnvError):  # report the first error
             tidy(settings, shelf, lambda line: None)
         raise
 
@@ -94,7 +94,7 @@ def tidied(settings: Settings, shelf: Shelf) -> Iterator[None]:
 def take(
     settings: Settings, shelf: Shelf, name: str, manifest_id: str, folder: Path, say: Say, *, as_sql: bool = False
 ) -> Manifest:
-    """Write every part into the folder, Postgres as a clone or as SQL. Gives the manifest, not written yet."""
+    """Write every part into the folder, Postgres as a clone or as SQL. Returns the manifest, not written yet."""
     created = datetime.now(timezone.utc).isoformat(timespec="seconds")
 
     def postgres() -> Database | None:
@@ -113,7 +113,7 @@ def take(
 
 
 def door(settings: Settings) -> Door:
-    """Give the way to the whole state of the emulated Cognito."""
+    """Return the endpoint for the whole state of the emulated Cognito."""
     from ..engines.emulator import data_folder
     from ..engines.emulator_server import TOKEN
 
@@ -122,13 +122,13 @@ def door(settings: Settings) -> Door:
 
 
 def is_there(settings: Settings) -> bool:
-    """Tell whether the database of the settings exists."""
+    """Return whether the database of the settings exists."""
     with databases.maintenance(settings.postgres) as conn:
         return databases.exists(conn, settings.postgres.database)
 
 
 def describe(path: Path) -> File:
-    """Measure a file of a snapshot."""
+    """Return the name, size and hash of a snapshot's file."""
     with path.open("rb") as file:
         digest = hashlib.sha256()
         while chunk := file.read(1 << 20):
@@ -137,14 +137,14 @@ def describe(path: Path) -> File:
 
 
 def require_possible(settings: Settings, name: str = "") -> None:
-    """Raise LocalEnvError where nothing is there to save, or a restore that was cut short needs this snapshot."""
+    """Raise LocalEnvError where there is nothing to save, or an interrupted restore needs this snapshot."""
     Shelf(settings).require_free(name)
     if not is_there(settings):
         raise LocalEnvError(f"there is no database {settings.postgres.database}, so nothing to save", hint=NOTHING)
 
 
 def _clone(settings: Settings, copy: str, say: Say) -> Database | None:
-    """Copy the database, and read the copy, in which nobody writes."""
+    """Copy the database, and measure the copy, which nobody changes."""
     address = settings.postgres
     with databases.maintenance(address) as conn:
         if not databases.exists(conn, address.database):
@@ -183,7 +183,7 @@ def _tables(settings: Settings, folder: Path) -> list[Table]:
 
 
 def _users(settings: Settings, folder: Path) -> Users | None:
-    """Write the emulated Cognito to a file; a real pool is not ours to save."""
+    """Write the state of the emulated Cognito to a file; a real pool is not saved."""
     if not settings.cognito_is_emulated:
         return None
     state = door(settings).fetch()
@@ -211,7 +211,7 @@ def _origin(settings: Settings) -> Origin:
 
 
 def _git(root: Path) -> tuple[str, bool]:
-    """Name the commit that is checked out, and tell whether files differ from it; nothing outside of Git."""
+    """Return the commit that is checked out, and whether files differ from it; empty outside Git."""
     try:
         head = shell.run(["git", "-C", root, "rev-parse", "HEAD"], timeout_s=10)
         changes = shell.run(["git", "-C", root, "status", "--porcelain", "--untracked-files=no"], timeout_s=10)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ...errors import UsageError
-from ...machine.reading import Doubled, json_of, read_text
+from ...machine.reading import DuplicateName, json_of, read_text
 from .document import Document, Places, Steps
 
 TOKEN = re.compile(r'[{}\[\],:]|"[^"]*"|[^\s{}\[\],:"]+')
@@ -20,7 +20,7 @@ def read_json(path: Path, shown: str) -> Document:
     text = read_text(path, shown)
     try:
         return document_of(shown, text, json_of(text, shown))
-    except Doubled as error:
+    except DuplicateName as error:
         raise UsageError(error.message.replace(shown, _place_of_double(shown, text), 1)) from error
 
 
