@@ -224,7 +224,7 @@ ROWS = [
         "snapshot.list", "no snapshots"),
     row("tasks/localenv/snapshot/save:NOTHING: initial-setup", worlds.nothing, "snapshot.save one", "no database",
         "initial-setup"),
-    row("tasks/localenv/snapshot/shelf:_way_to: snapshot.save …", worlds.set_up, "snapshot.restore one --yes",
+    row("tasks/localenv/snapshot/shelf:_hint_for_missing: snapshot.save …", worlds.set_up, "snapshot.restore one --yes",
         "no snapshot", "snapshot.save one"),
     row("tasks/localenv/snapshot/shelf:require_free: …", worlds.restore_cut_short, "snapshot.save one", "cut short",
         "snapshot.restore one"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
 from ..errors import ConfirmationNeeded
@@ -81,7 +81,8 @@ def reason_to_skip_schema(script: Script, observed: Observed, *, typed: bool) ->
     if same or typed or observed.is_empty:
         return same
     if observed.applied:
-        return f"kept as it is: {', '.join(differences([script], observed))} ({inv('db.setup')} rebuilds it)"
+        schema = replace(observed, applied=tuple(row for row in observed.applied if row.step == "schema"))
+        return f"kept as it is: {', '.join(differences([script], schema))} ({inv('db.setup')} rebuilds it)"
     return f"kept as it is: it holds {observed.summary} that this project did not make"
 
 

@@ -15,6 +15,7 @@ from ..errors import UsageError
 from ..machine.reading import read_text
 
 PEOPLE = "seeds/people.csv"
+FIELD_CHARACTERS = 128 * 1024
 """The file, relative to the root of the project."""
 PEOPLE_BYTES = 1 << 20
 COLUMNS = ("person", "handle", "display_name", "email")
@@ -52,6 +53,7 @@ def read_people(root: Path) -> list[Person]:
     """
     if not (root / PEOPLE).exists():
         raise UsageError(f"{PEOPLE}: no such file", hint=f"make it with the columns {','.join(COLUMNS)}")
+    csv.field_size_limit(FIELD_CHARACTERS)  # of the whole process: whoever reads CSV sets its own
     reader = csv.DictReader(io.StringIO(read_text(root / PEOPLE, PEOPLE, at_most=PEOPLE_BYTES)))
     people: list[Person] = []
     taken: set[tuple[str, str]] = set()
