@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from .files.document import Document, Steps
+from .files.functions import text_of
 
 REQUIRED = ("TableName", "AttributeDefinitions", "KeySchema")
 OPTIONAL = (
@@ -90,6 +91,13 @@ class _Check:
             value = int(text)
         self.at(steps[:-1])[steps[-1]] = value
         return value
+
+    def text(self, steps: Steps) -> None:
+        """Take a scalar as the text that CloudFormation makes of it."""
+        text = text_of(self.at(steps))
+        if text is None:
+            raise self.file.error(steps, f"{steps[-1]} must be a string")
+        self.at(steps[:-1])[steps[-1]] = text
 
     def object(self, steps: Steps, required: Iterable[str], optional: Iterable[str] = ()) -> dict[str, Any]:
         value: dict[str, Any] = self.kind(steps, dict, "an object")
@@ -274,7 +282,7 @@ class _Check:
             steps = ("Tags", number)
             self.object(steps, ("Key", "Value"))
             key = self.kind((*steps, "Key"), str, "a string")
-            self.kind((*steps, "Value"), str, "a string")
+            self.text((*steps, "Value"))
             if not 1 <= len(key) <= 128 or key.startswith("aws:"):
                 raise self.file.error((*steps, "Key"), f"tag {key!r} is not 1 to 128 characters without aws: in front")
             if key in seen:
