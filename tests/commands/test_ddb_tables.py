@@ -113,6 +113,7 @@ def test_a_wrong_table_file_makes_no_table(ddb: Ddb, fresh: Settings, tmp_path: 
         2,
         [
             "FAIL ddb.schema-load table.json:2:2: not JSON: expecting ',' delimiter",
+            "hint look at the quotes, commas and brackets around this place",
         ],
     )
     assert fetch_table(connect(fresh), fresh.message_table) is None

@@ -123,11 +123,14 @@ NONSENSE = st.recursive(
 
 
 def refusal(folder: str) -> str:
-    """Read the table files of a folder, and give what is wrong with them; empty where nothing is."""
+    """Read the table files of a folder, and give what is wrong with them; empty where nothing is.
+
+    There is always something to do about it.
+    """
     try:
         read_all(read_settings(environ={}), folder)
     except UsageError as error:
-        return error.message.replace(folder, "")
+        return error.message.replace(folder, "") if error.hint else f"no hint: {error.message}"
     return ""
 
 

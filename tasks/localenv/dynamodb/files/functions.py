@@ -66,7 +66,9 @@ class Resolver:
         """Return whether a condition of the template is true."""
         conditions = self._section("Conditions")
         if not isinstance(name, str) or name not in conditions:
-            raise self._document.error(steps, f"no condition {name!r} in Conditions", hint=_nearest(name, conditions))
+            raise self._document.error(
+                steps, f"no condition {name!r} in Conditions", hint=_nearest(name, conditions) or "define it"
+            )
         if name not in self._conditions:
             self._conditions[name] = None
             self._conditions[name] = self._condition(conditions[name], ("Conditions", name))
@@ -250,7 +252,9 @@ class Resolver:
                 if default is not None:
                     return self._value(default, (*steps, 3, "DefaultValue"), None)
                 inside = "/".join(map(str, where))
-                raise self._document.error((*steps, number), f"no {name!r} in {inside}", hint=_nearest(name, found))
+                raise self._document.error(
+                    (*steps, number), f"no {name!r} in {inside}", hint=_nearest(name, found) or "define it"
+                )
             found, where = found[name], (*where, name)
         return self._value(found, where, None)
 

@@ -179,7 +179,7 @@ class Variables:
 def _way_out(variable: str) -> str:
     source = re.split(r"[:(]", variable[2:].strip(), maxsplit=1)[0]
     if source == "file":
-        return "other files are not followed: put that file beside this one, and write here what is taken from it"
+        return "other files are not followed: write here what it holds, or give that file in place of this one"
     if source == "self":
         return "define it in this file, or give a fallback: ${self:custom.name, 'value'}"
     return f"give a fallback: ${{{source}:…, 'value'}}; what is outside of this file is not looked at"
