@@ -110,6 +110,30 @@ def test_a_table_reads_back_the_same_from_every_form(properties: dict[str, Any],
     ]
 
 
+TAGS = st.dictionaries(TEXT.filter(lambda text: not text.startswith("aws:")), TEXT, max_size=3)
+
+
+@FEW
+@given(NAME, TEXT, st.sampled_from(["String", "Number", "Binary"]), st.none() | UNITS, TAGS, st.booleans())
+def test_a_simple_table_reads_back_as_the_table_that_it_makes(
+    name: str, key: str, kind: str, units: dict[str, int] | None, tags: dict[str, str], flow: bool
+) -> None:
+    capacity: dict[str, Any] = {"ProvisionedThroughput": units} if units else {}
+    simple = {"TableName": name, "PrimaryKey": {"Name": key, "Type": kind}, "Tags": tags, **capacity}
+    made = {
+        "TableName": name,
+        "AttributeDefinitions": [{"AttributeName": key, "AttributeType": kind[0]}],
+        "KeySchema": [{"AttributeName": key, "KeyType": "HASH"}],
+        "Tags": [{"Key": tag, "Value": value} for tag, value in tags.items()],
+        **(capacity or {"BillingMode": "PAY_PER_REQUEST"}),
+    }
+    transform = "AWS::Serverless-2016-10-31"
+    resource = {"Type": "AWS::Serverless::SimpleTable", "Properties": simple}
+    (found,) = read("t.yaml", dumped({"Transform": transform, "Resources": {"Things": resource}}, flow))
+    (wanted,) = read("t.json", json.dumps(made))
+    assert (found.shape, found.extras) == (wanted.shape, wanted.extras)
+
+
 FRAGMENTS = st.sampled_from(
     ["Ref", "Fn::Sub", "Fn::If", "Fn::Join", "Fn::FindInMap", "Fn::Select", "Fn::Split", "Fn::Equals", "Fn::Not",
      "Condition", "AWS::NoValue", "A", "TableName", "KeySchema", "Tags", "${A}", "${self:custom}", "${self:a.b, 'x'}",

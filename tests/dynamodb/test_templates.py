@@ -320,6 +320,11 @@ def test_the_resources_of_a_service_are_a_template(tmp_path: Path) -> None:
     assert reading.tables[0].extras.tags == (("e", "none"), ("team", "blue"))
 
 
+def test_stage_and_region_are_the_frameworks_own_where_the_file_names_none(tmp_path: Path) -> None:
+    text = SERVERLESS.replace("  stage: ${opt:stage, 'dev'}\n", "").replace("  region: eu-west-1\n", "")
+    assert names(read(tmp_path / "serverless.yml", text)) == ["chat-dev-messages", "000000000000-us-east-1-other"]
+
+
 def test_the_resources_of_a_service_may_be_one_template(tmp_path: Path) -> None:
     own = "".join(f"  {line}\n" for line in NAMELESS.splitlines())
     reading = read(tmp_path / "serverless.yml", f"service: chat\nprovider: {{name: aws}}\nresources:\n{own}")

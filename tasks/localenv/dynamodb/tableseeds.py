@@ -62,6 +62,11 @@ class TableSeeds:
     keys: dict[str, Keys]
     now: datetime = field(default_factory=lambda: datetime.now(timezone.utc))
 
+    @property
+    def tables(self) -> list[str]:
+        """Name the tables that there are seeds for."""
+        return [file.table for file in self.files]
+
     def check(self) -> str | None:
         """Say that every item is there; None where one is not."""
         if not self.files:

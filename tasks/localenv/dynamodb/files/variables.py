@@ -115,12 +115,12 @@ class Variables:
         self._lookups += 1
         if self._lookups > LOOKUPS or len(self._active) > 20:
             raise self._document.error(steps, "too many variables, or they lead in a circle", hint=OUT)
+        if (source, address) in (("sls", "stage"), ("self", "provider.stage")):
+            return self._first((("provider", "stage"),), "dev", steps)
+        if (source, address) in (("aws", "region"), ("self", "provider.region")):
+            return self._first((("provider", "region"),), self._stand_ins.get("AWS::Region"), steps)
         if source == "self":
             return self._at(tuple(address.split(".")), address, steps)
-        if source == "sls" and address == "stage":
-            return self._first((("provider", "stage"),), "dev", steps)
-        if source == "aws" and address == "region":
-            return self._first((("provider", "region"),), self._stand_ins.get("AWS::Region"), steps)
         if source == "aws" and address == "accountId":
             return Filled(self._stand_ins.get("AWS::AccountId"), steps)
         if source == "param":
