@@ -21,7 +21,11 @@ def read_json(path: Path, shown: str) -> Document:
     try:
         return document_of(shown, text, json_of(text, shown))
     except DuplicateName as error:
-        raise UsageError(error.message.replace(shown, _place_of_double(shown, text), 1)) from error
+        message = error.message.replace(shown, _place_of_double(shown, text), 1)
+        raise UsageError(message, hint="take one of the two out") from error
+    except UsageError as error:
+        error.hint = error.hint or "look at the quotes, commas and brackets around this place"
+        raise
 
 
 def _place_of_double(shown: str, text: str) -> str:
