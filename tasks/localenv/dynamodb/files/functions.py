@@ -16,7 +16,7 @@ from typing import Any
 
 from ...errors import UsageError
 from .document import Document, Steps
-from .variables import Variables
+from .interpolation import Variables
 
 STAND_INS: Mapping[str, str] = MappingProxyType(
     {

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from .document import Document, Steps
-from .variables import Variables
+from .interpolation import Variables
 
 BESIDE = ("provider", "functions", "resources", "plugins", "frameworkVersion", "custom")
 SECTIONS = ("Resources", "Parameters", "Mappings", "Conditions")

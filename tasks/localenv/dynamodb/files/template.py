@@ -13,9 +13,9 @@ from typing import Any
 
 from .document import Document, Steps
 from .functions import STAND_INS, Resolver
+from .interpolation import Variables
 from .serverless import is_serverless, template_in
 from .simpletable import SIMPLE_TABLE, table_of
-from .variables import Variables
 from .workbench import tables_of_model
 
 TABLE = "AWS::DynamoDB::Table"
