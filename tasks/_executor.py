@@ -6,10 +6,8 @@ Named in invoke.yaml. Without that line the same tasks run one after the other u
 from __future__ import annotations
 
 import atexit
-import graphlib
 import io
 import os
-import queue
 import sys
 import threading
 import time
@@ -19,11 +17,12 @@ from typing import Any
 
 from invoke import Executor, Exit, Local, ParserContext, UnexpectedExit
 
-from . import app
+from . import _app
 from ._graph import Node, StepContext, check_inputs, collect, is_refused
 from ._output import Reporter, envelope, printed, show, stream
 from ._run import Options, Run
 from ._running import running
+from ._scheduler import Scheduler
 from .localenv.checkout.lock import ProjectLock, command_line
 from .localenv.errors import INTERRUPTED, LocalEnvError, UsageError
 from .localenv.machine.waiting import speaking
@@ -58,7 +57,7 @@ class GraphExecutor(Executor):
 
 def _lacking(node: Node, c: StepContext) -> str:
     """Say what the app lacks of that which a task is about. Raises UsageError where data of it was asked for."""
-    reason = app.why_absent(node.name, c)
+    reason = _app.why_absent(node.name, c)
     if reason and node.typed and node.shows:
         raise UsageError(reason)
     return reason
@@ -80,6 +79,35 @@ class PrefixedLocal(Local):
             self.say(line)
 
 
+class StepLock:
+    """The project's lock as the steps of one run take it: once, for the first step that needs it, until the last."""
+
+    def __init__(self) -> None:
+        self._lock: ProjectLock | None = None
+        self._started = time.time()
+
+    @property
+    def held(self) -> bool:
+        return self._lock is not None and self._lock.held
+
+    @property
+    def was_taken(self) -> bool:
+        return self._lock is not None
+
+    def take(self, run: Run) -> None:
+        """Wait for the lock. Raises TimedOut when another run keeps it."""
+        self._lock = ProjectLock(run.settings.state_dir)
+        self._lock.acquire(command_line(), run.say)
+
+    def release(self) -> None:
+        if self._lock:
+            self._lock.release()
+
+    def was_used_by_others(self, run: Run) -> bool:
+        """Return whether another run has held the lock since this one began."""
+        return ProjectLock(run.settings.state_dir).used_since(self._started)
+
+
 class GraphRun:
     """One run of the graph: decides for each call in turn whether to skip it, and runs the others.
 
@@ -96,16 +124,14 @@ class GraphRun:
         self.reporter = reporter
         self.context_for = context_for
         self.shared = Run.shared(options, reporter)
+        self.scheduler = Scheduler(self._perform)
+        self.lock = StepLock()
         self.outcome: dict[int, str] = {}  # id(node) -> ran | skipped | failed | waits
         self.results: dict[Any, Any] = {}
         self.error: BaseException | None = None
         self.interrupted = False
-        self.started = time.time()
         self._printed = printed()
         self._begun: set[int] = set()  # id(node) of those whose body was called
-        self._finished: queue.SimpleQueue[Node] = queue.SimpleQueue()
-        self._running = 0
-        self._lock: ProjectLock | None = None
         self._waits: Run | None = None  # the step that wants the lock
         self._skipped: list[tuple[str, str]] = []  # not told yet: the second walk may see it otherwise
 
@@ -115,7 +141,7 @@ class GraphRun:
             self._ask_inputs()
             self._walk()
             if self._waits:
-                self._take_lock(self._waits)
+                self.lock.take(self._waits)
                 self._forget()
                 self._walk()
             self._tell_skipped()
@@ -129,40 +155,17 @@ class GraphRun:
         finally:
             if not self.interrupted:
                 atexit.unregister(self._leave)
-            if not self._running:
-                self._release_lock()
+            if not self.scheduler.running:
+                self.lock.release()
         if self.error:
             self._report_rest()
             self._raise(self.error)
         return self.results
 
     def _walk(self) -> None:
-        """Perform each call that is not done yet, after those that it needs; until one fails, or wants the lock."""
+        """Perform each call that is not done yet, until one fails or wants the lock."""
         left = [node for node in self.nodes if id(node) not in self.outcome]
-        sorter = graphlib.TopologicalSorter({id(n): [id(b) for b in n.before if b in left] for n in left})
-        by_id = {id(node): node for node in left}
-        sorter.prepare()
-        while sorter.is_active():
-            ready = [by_id[key] for key in sorter.get_ready()] if not (self.error or self._waits) else []
-            alone = len(ready) == 1 and not self._running
-            self._running += len(ready)
-            for node in ready:
-                if alone:
-                    self._perform(node, alone=True)
-                else:
-                    threading.Thread(target=self._perform, args=(node,), daemon=True).start()
-            if not self._running:
-                break
-            for node in self._next_finished():
-                sorter.done(id(node))
-                self._running -= 1
-
-    def _next_finished(self) -> list[Node]:
-        """Wait for a call to end, and return it with all that have ended too."""
-        ended = [self._finished.get()]
-        while not self._finished.empty():
-            ended.append(self._finished.get())
-        return ended
+        self.scheduler.run(left, is_stopped=lambda: bool(self.error or self._waits))
 
     def _forget(self) -> None:
         """Forget what was seen before the lock was had; what ran, ran."""
@@ -200,7 +203,7 @@ class GraphRun:
                         map(id, self.nodes), "failed"
                     )  # of a run that never began, none is left
 
-    def _perform(self, node: Node, *, alone: bool = False) -> None:
+    def _perform(self, node: Node, alone: bool) -> None:
         run = self._view(node, interactive=alone and not self.options.plan)
         try:
             act = self._plan if self.options.plan else self._run
@@ -214,7 +217,6 @@ class GraphRun:
                 self.outcome[id(node)], self._waits = "waits", run
             else:
                 self._fail(node, error)
-        self._finished.put(node)
 
     def _fail(self, node: Node, error: BaseException) -> None:
         self.outcome[id(node)] = "failed"
@@ -226,15 +228,15 @@ class GraphRun:
         if reason is not None:
             run.require_saved()
             self._skipped.append((node.name, reason))
-            if self._holds_lock:
+            if self.lock.held:
                 self._tell_skipped()
             return "skipped"
-        if node.locks and not self._holds_lock:
+        if node.locks and not self.lock.held:
             self._waits = run
             return "waits"
         self._tell_skipped()
         if not node.locks and alone and all(not other.locks or id(other) in self.outcome for other in self.nodes):
-            self._release_lock()
+            self.lock.release()
         self._begun.add(id(node))
         started = time.monotonic()
         self.results[node.task] = sentence = node.task(c, **node.arguments)
@@ -248,12 +250,12 @@ class GraphRun:
 
         Then it is worth another look, once that run has ended. What was printed already is not printed again.
         """
-        is_first_walk = self._lock is None and not self.options.plan
+        is_first_walk = not self.lock.was_taken and not self.options.plan
         if not is_first_walk or not isinstance(error, LocalEnvError) or isinstance(error, UsageError):
             return False
         if printed() > self._printed or (id(node) in self._begun and not node.effect.reads):
             return False
-        return ProjectLock(self.shared.settings.state_dir).used_since(self.started)
+        return self.lock.was_used_by_others(self.shared)
 
     def _view(self, node: Node, *, interactive: bool) -> Run:
         return self.shared.for_step(
@@ -290,18 +292,6 @@ class GraphRun:
     def _quiet(self) -> bool:
         """Reading tasks print data: what they need and have is not worth a line."""
         return all(node.shows for node in self.nodes if node.requested)
-
-    @property
-    def _holds_lock(self) -> bool:
-        return self._lock is not None and self._lock.held
-
-    def _take_lock(self, run: Run) -> None:
-        self._lock = ProjectLock(run.settings.state_dir)
-        self._lock.acquire(command_line(), run.say)
-
-    def _release_lock(self) -> None:
-        if self._lock:
-            self._lock.release()
 
     def _tell_skipped(self) -> None:
         told, self._skipped = self._skipped, []

@@ -6,7 +6,6 @@ A step is an Invoke task with `check=`: a function that returns why there is not
 from __future__ import annotations
 
 import copy
-import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -93,12 +92,7 @@ class Step(Task[Any]):
         return next((effect for option, effect in self.effects.items() if arguments.get(option)), self.effect)
 
     def get_arguments(self, ignore_unknown_help: bool | None = None) -> list[Argument]:
-        """Give the arguments of the body, and the options that every step has; none where nobody typed its name.
-
-        Invoke asks every task at each start, and copies what it gets: most of what 49 tasks would cost.
-        """
-        if not _is_typed(self.name):
-            return []
+        """Return the arguments of the body, and the options that every step has."""
         arguments = super().get_arguments(ignore_unknown_help)
         for argument in arguments:
             argument.__class__ = Option  # they come ready made from Invoke
@@ -124,12 +118,6 @@ class StepContext(Context):
     def __init__(self, config: Any = None, remainder: str = "", *, run: Run) -> None:
         super().__init__(config=config, remainder=remainder)
         self._set(step=run)
-
-
-def _is_typed(task: str) -> bool:
-    """Tell whether the command line has the name of a task; one too many does no harm."""
-    name = task.replace("_", "-")
-    return any(name in word.replace("_", "-") for word in sys.argv)
 
 
 def step(*, effect: Effect, **kwargs: Any) -> Callable[[Callable[..., Any]], Step]:

@@ -152,7 +152,7 @@ class Run:
         `confirm` is the value of --confirm, and `yes` that of a --yes which takes over a database of somebody else's.
         Raises ConfirmationNeeded where neither says what is needed, and nobody is there to ask.
         """
-        from .localenv.postgres import ledger, load
+        from .localenv.postgres import ledger
         from .localenv.settings import guard
 
         settings, name = self.settings, self.settings.postgres.database
@@ -160,7 +160,7 @@ class Run:
             return self.writable("the stores", confirm)
         if not settings.is_local:
             return self._writable_production(name, confirm)
-        observed = load.seen(ledger.observe(settings.postgres), settings)
+        observed = ledger.observe(settings.postgres).for_guard(name)
         accepts = f"--confirm {shlex.quote(name)}" if "confirm" in self.arguments else "--yes"
         return guard.permitted(
             settings, guard.decide(settings, self.effect, observed, consent=confirm, yes=yes, accepts=accepts)

@@ -9,6 +9,8 @@ import posix
 import sys
 
 INTERRUPTED = 130
+LEAST_BYTES = 50_000_000
+"""Of address space: with less, libraries begin, and write tracebacks of their own for what they cannot load."""
 NO_ROOM = b"""FAIL  inv  there is not enough memory, or not enough open files, to begin with
       hint raise the limits of `ulimit -v` and `ulimit -n`, then run the same command again
 """
@@ -36,6 +38,7 @@ def main() -> None:
     """Run Invoke on this checkout, as ./inv does."""
     open_streams()
     try:
+        require_memory()
         if sys.flags.no_site:
             import site
 
@@ -47,6 +50,15 @@ def main() -> None:
         program.run()
     except Exception as error:  # noqa: BLE001 - the last place where it can be told
         end_with(error)
+
+
+def require_memory() -> None:
+    """Raise MemoryError where `ulimit -v` leaves too little to begin with."""
+    import resource
+
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if limit != resource.RLIM_INFINITY and limit < LEAST_BYTES:
+        raise MemoryError
 
 
 def open_streams() -> None:

@@ -5,16 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from . import _output, app, env
+from . import _app, _output, env
 from ._graph import DESTROYS, READS, REPLACES, WRITES, StepContext, step
 from ._words import word_step
-from .localenv.hints import Command, inv
+from .localenv.hints import Command
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from .localenv.postgres.databases import Session
-    from .localenv.postgres.load import Script
+    from .localenv.postgres.scripts import Script
     from .localenv.postgres.sqlfile import SqlFile
     from .localenv.settings.addresses import PostgresAddress
 
@@ -27,7 +27,7 @@ FORMAT = "text or json"
 def _is_created(c: StepContext) -> str | None:
     from .localenv.postgres import load
 
-    return load.is_created(c.step.settings)
+    return load.check_created(c.step.settings)
 
 
 def _plan_create(c: StepContext) -> list[str]:
@@ -45,13 +45,13 @@ def create(c: StepContext, confirm: str = "") -> str:
 def _is_shaped(c: StepContext) -> str | None:
     from .localenv.postgres import load
 
-    return load.is_shaped(c.step.settings, c.step.arguments["file"], typed=c.step.typed)
+    return load.check_schema(c.step.settings, c.step.arguments["file"], typed=c.step.typed)
 
 
 def _read_schema(c: StepContext) -> Script:
-    from .localenv.postgres import load
+    from .localenv.postgres import scripts
 
-    return load.read_schema(c.step.settings, c.step.arguments["file"])
+    return scripts.read_schema(c.step.settings, c.step.arguments["file"])
 
 
 def _plan_schema(c: StepContext) -> list[str]:
@@ -79,13 +79,13 @@ def schema_load(c: StepContext, file: str = "", yes: bool = False, confirm: str 
 def _is_seeded(c: StepContext) -> str | None:
     from .localenv.postgres import load
 
-    return load.is_seeded(c.step.settings, c.step.arguments["file"])
+    return load.check_seeds(c.step.settings, c.step.arguments["file"])
 
 
 def _read_seeds(c: StepContext) -> list[Script]:
-    from .localenv.postgres import load
+    from .localenv.postgres import scripts
 
-    return load.read_seeds(c.step.settings, c.step.arguments["file"])
+    return scripts.read_seeds(c.step.settings, c.step.arguments["file"])
 
 
 def _plan_seed(c: StepContext) -> list[str]:
@@ -131,9 +131,9 @@ def _plan_setup(c: StepContext) -> list[str]:
 
 
 def _read_scripts(c: StepContext) -> list[Script]:
-    from .localenv.postgres import setup
+    from .localenv.postgres import scripts
 
-    return setup.read_scripts(c.step.settings)
+    return scripts.read_scripts(c.step.settings)
 
 
 @step(
@@ -151,7 +151,7 @@ def setup(c: StepContext, yes: bool = False) -> str:
 
     settings = c.step.writable_database(yes=yes)
     done = building.setup(settings, c.step.say, typed=_may_replace(c), force=c.step.force, yes=yes)
-    return done + _what_next(c)
+    return done + _app.what_next(c)
 
 
 def _plan_undo(c: StepContext) -> list[str]:
@@ -187,14 +187,7 @@ def reset(c: StepContext, yes: bool = False) -> str:
     """Put the contents back to schema and seeds, in place."""
     from .localenv.postgres import load
 
-    return load.reset(c.step.writable_database(yes=yes), c.step.say, yes=yes) + _what_next(c)
-
-
-def _what_next(c: StepContext) -> str:
-    """Say what a typed rebuild leaves open; within initial-setup the next steps see to it."""
-    if not c.step.typed or app.why_absent("cognito.sync-ids", c):
-        return ""
-    return f"; next: {inv('cognito.sync-ids')}, since new users have no pool id yet"
+    return load.reset(c.step.writable_database(yes=yes), c.step.say, yes=yes) + _app.what_next(c)
 
 
 def _is_gone(c: StepContext) -> str | None:
@@ -323,7 +316,7 @@ def _statement(c: StepContext) -> tuple[SqlFile, Mapping[str, str]]:
         )
     statement = queries.read_statement(settings, arguments["sql"], arguments["file"])
     if not arguments["write"]:
-        queries.require_read(statement)
+        queries.require_read_only(statement)
     return statement, queries.parse_parameters(arguments["param"] or (), statement)
 
 

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from . import _output
+from . import _app, _output
 from ._graph import DESTROYS, READS, WRITES, Exit, StepContext, step
 from ._words import word_step
 from .localenv.hints import Command, inv
@@ -154,7 +154,7 @@ def status(c: StepContext, format: str = "text") -> None:
         c.step.emit([], NOTHING_LOCAL)
         return
     states = engines.look(c.step.settings)
-    c.step.emit([vars(state) for state in states], lambda: [*_output.table(map(_row, states), HEADINGS), *left_out(c)])
+    c.step.emit([vars(one) for one in states], lambda: _output.table(map(_row, states), HEADINGS) + _app.left_out(c))
     if any(state.status != "running" for state in states):
         raise Exit(code=NOT_ALL_RUN)
 
@@ -199,9 +199,7 @@ def _named(c: StepContext) -> Sequence[ServiceName]:
     service, lines = c.step.arguments["service"], c.step.arguments["lines"]
     if lines < 0:
         raise UsageError(f"--lines {lines} is less than 0")
-    if service:
-        return [checked("--service", service, choice(*SERVICES))]
-    return [name for name in SERVICES if name in c.step.settings.services]
+    return [checked("--service", service, choice(*SERVICES))] if service else _app.services(c)
 
 
 def _follow(c: StepContext, names: Sequence[ServiceName], lines: int) -> None:
@@ -314,7 +312,7 @@ def _checkout_row(one: Neighbour) -> tuple[str, ...]:
 def _plan_destroy(c: StepContext) -> list[str]:
     from .localenv import engines
 
-    return [f"remove {thing}" for thing in engines.belongings(c.step.settings)]
+    return [f"remove {thing}" for thing in engines.owned_resources(c.step.settings)]
 
 
 @step(effect=DESTROYS, local_only=True, plan=_plan_destroy, help={"yes": "do not ask"})
@@ -323,7 +321,7 @@ def destroy(c: StepContext, yes: bool = False) -> str:
     from .localenv import engines
 
     settings = c.step.settings
-    things = engines.belongings(settings)
+    things = engines.owned_resources(settings)
     if things:
         c.step.require_yes((f"remove {thing}" for thing in things), yes=yes)
     engines.destroy(settings, c.step.say)
@@ -331,12 +329,6 @@ def destroy(c: StepContext, yes: bool = False) -> str:
     if not things:
         return "nothing to remove"
     return f"removed {len(things)} things; {inv('initial-setup')} makes them anew"
-
-
-def left_out(c: StepContext) -> list[str]:
-    """Say in one line which services the app does not need, and why."""
-    reasons = [f"{service} ({reason})" for service, reason in c.step.settings.left_out]
-    return [f"left out: {', '.join(reasons)}"] if reasons else []
 
 
 HEADINGS = ("SERVICE", "STATUS", "ADDRESS", "VERSION", "BEHIND IT", "SINCE", "")

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from . import _output, app, cognito, db, ddb, env
+from . import _app, _output, cognito, db, ddb, env
 from ._graph import DESTROYS, READS, Exit, StepContext, step
 from .localenv.hints import Command, either, inv
 
@@ -26,7 +26,7 @@ def _has_nothing(c: StepContext) -> str | None:
     """Say that there is nothing to hold against each other; whoever types it is told by the body."""
     from .localenv.environment.check import NOTHING
 
-    return None if c.step.typed or cognito.queries(c) or app.part(c.step.settings) else NOTHING
+    return None if c.step.typed or cognito.queries(c) or _app.part(c.step.settings) else NOTHING
 
 
 @step(
@@ -43,7 +43,7 @@ def check(c: StepContext, limit: int = 20, format: str = "text") -> str | None:
     found = examine(c, limit)
     report = replace(found, findings=tuple(_fitting(c, found.findings)))
     saved.require_saved()
-    error = complaint(report) if report.total else None
+    error = failure(report) if report.total else None
     if c.step.format == "json":
         _output.show(_output.envelope(c.step.name, report.as_dict(), error=error))
         if error:
@@ -58,10 +58,10 @@ def examine(c: StepContext, limit: int, settings: Settings | None = None) -> Rep
     from .localenv.environment import check
 
     settings = settings or c.step.settings
-    return check.examine(settings, app.part(settings), cognito.queries(c), at_most=limit)
+    return check.examine(settings, _app.part(settings), cognito.queries(c), at_most=limit)
 
 
-def complaint(report: Report) -> Any:
+def failure(report: Report) -> Any:
     from .localenv.errors import LocalEnvError
 
     return LocalEnvError(
@@ -86,7 +86,7 @@ def status(c: StepContext, format: str = "text") -> None:
     from .localenv.environment import status
 
     settings = c.step.settings
-    seen = status.examine(settings, app.part(settings), lambda: _uuids(c), lambda: ddb.tables.files_of(c))
+    seen = status.examine(settings, _app.part(settings), lambda: _uuids(c), lambda: ddb.tables.files_of(c))
     problems = (replace(one, hint=_output.as_typed(c.step.fitting(one.hint))) for one in seen.problems)
     found = replace(seen, problems=tuple(problems))
     c.step.emit({"target": c.step.settings.target, **found.as_dict()}, lambda: _shown(c, found))
@@ -107,7 +107,7 @@ def _row(s: ServiceState) -> tuple[str, ...]:
 
 def _shown(c: StepContext, found: Status) -> list[str]:
     parts = [
-        [*_output.table((_row(state) for state in found.services), HEADINGS), *env.left_out(c)],
+        [*_output.table((_row(state) for state in found.services), HEADINGS), *_app.left_out(c)],
         _output.table((vars(line).values() for line in found.lines), ("STORE", "WHAT", "HOLDS", "STATE")),
         *([f"{problem.store}: {problem.text}", f"  hint: {problem.hint}"] for problem in found.problems),
     ]
@@ -210,7 +210,7 @@ def why(c: StepContext, name: str | None = None, format: str = "text") -> None:
     """Explain an id across the stores, and whether they agree on it."""
     from .localenv.environment import why
 
-    found = why.explain(c.step.settings, app.part(c.step.settings), cognito.queries(c), cognito.people(c), name or "")
+    found = why.explain(c.step.settings, _app.part(c.step.settings), cognito.queries(c), cognito.people(c), name or "")
     facts = _output.table((fact.store, fact.what, fact.text) for fact in found.facts)
     found.findings = _fitting(c, found.findings)
     verdict = [line for finding in found.findings for line in finding.lines()]

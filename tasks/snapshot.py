@@ -33,7 +33,7 @@ def _name(c: StepContext) -> str:
         return portable.read(file).name
     if not name:
         there = f"{inv('snapshot.list')} shows those that there are"
-        hint = f"say it behind the command: {inv(c.step.name, 'seeded')}; {there}"
+        hint = f"put it after the command: {inv(c.step.name, 'seeded')}; {there}"
         raise UsageError(f"{c.step.name} needs the name of a snapshot", hint=hint)
     return checked_name(name)
 
@@ -149,7 +149,7 @@ def restore(c: StepContext, name: str = "", file: str = "", yes: bool = False, c
     if isinstance(report, LocalEnvError):
         raise report
     if report.total:
-        error: LocalEnvError = root.complaint(report)
+        error: LocalEnvError = root.failure(report)
         error.message = f"restored as it was saved, but {error.message}"
         raise error
     return f"{report.sentence}, as in snapshot {_name(c)}"

@@ -143,11 +143,11 @@ def database(live: Settings) -> Iterator[Settings]:
 @pytest.fixture
 def fresh(live: Settings) -> Iterator[Settings]:
     """`live` with a message table of its own; the table does not exist yet, and is gone afterwards."""
-    from tasks.localenv.aws.client import client
+    from tests.support.boto import local_client
 
     settings = replace(live, message_table=f"t-{uuid.uuid4().hex[:12]}")
     yield settings
-    dynamodb = client(settings, "dynamodb")
+    dynamodb = local_client(settings, "dynamodb")
     if settings.message_table in dynamodb.list_tables()["TableNames"]:
         dynamodb.update_table(TableName=settings.message_table, DeletionProtectionEnabled=False)
         dynamodb.delete_table(TableName=settings.message_table)

@@ -23,7 +23,7 @@ def audit(c: StepContext, table: str = "", format: str = "text") -> None:
     settings = c.step.settings
     shipped = "/".join(STREAM_POLICY), settings.root.joinpath(*STREAM_POLICY)
     found = report.examine(settings, named(c), pattern=shipped)
-    error = _complaint(found) if found.problems else None
+    error = _failure(found) if found.problems else None
     if c.step.format == "json":
         _output.show(_output.envelope(c.step.name, found.as_dict(), error=error))
         if error:
@@ -43,7 +43,7 @@ def _shown(found: Report) -> list[str]:
     return [head, *_output.table(rows)]
 
 
-def _complaint(found: Report) -> Any:
+def _failure(found: Report) -> Any:
     from ..localenv.errors import LocalEnvError
     from ..localenv.production.audit.report import counted
 

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from .. import app, db
+from .. import _app, db
 from .._graph import WRITES, StepContext, step
 from . import tables
 from .tables import CONFIRM
@@ -58,11 +58,11 @@ def seeding_of(
 
 def for_reset(c: StepContext, settings: Settings, inside: psycopg.Connection[Any] | None) -> Seeding | None:
     """Read and check the seeds for a reset; None where the app has none."""
-    return None if app.why_absent("ddb.seed", c) else seeding_of(c, settings, inside)
+    return None if _app.why_absent("ddb.seed", c) else seeding_of(c, settings, inside)
 
 
 def _part(c: StepContext) -> App:
-    part = app.part(c.step.settings)
+    part = _app.part(c.step.settings)
     assert part, "the step is skipped without it"
     return part
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING
 
-from .. import _output, app, env
+from .. import _app, _output, env
 from .._graph import DESTROYS, READS, WRITES, StepContext, step
 from .._words import word_step
 from ..localenv.hints import Command
@@ -13,8 +13,9 @@ from ..localenv.hints import Command
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from .._output import Reporter
     from ..localenv.dynamodb.schema import Table, Work
-    from ..localenv.dynamodb.tables import TableFile
+    from ..localenv.dynamodb.tables import Reading, TableFile
     from ..localenv.settings import Settings
 
 CONFIRM = "name of the table to write to, for --target prod"
@@ -27,7 +28,7 @@ def named(c: StepContext) -> str:
     from ..localenv.errors import UsageError
 
     given, settings = c.step.arguments["table"], c.step.settings
-    if given or app.part(settings):
+    if given or _app.part(settings):
         return str(given or settings.message_table)
     names = [file.name for file in files_of(c)]
     if len(names) > 1 and settings.message_table not in names:
@@ -36,39 +37,57 @@ def named(c: StepContext) -> str:
 
 
 def files_of(c: StepContext) -> list[TableFile]:
-    from ..localenv.dynamodb.tables import read_tables
+    return _reading_of(c).tables
+
+
+def _told_files(c: StepContext) -> list[TableFile]:
+    """Give the tables, and say once a run what a reader of the files would not expect."""
+    reading = _reading_of(c)
+    if c.step.typed or c.step.options.plan:
+        for note in reading.notes:
+            _tell_once(c.step.reporter, c.step.name, note)
+    return reading.tables
+
+
+@functools.cache
+def _tell_once(reporter: Reporter, name: str, note: str) -> None:
+    reporter.progress(name, note)
+
+
+def _reading_of(c: StepContext) -> Reading:
+    from ..localenv.dynamodb.tables import Reading, read_all
     from ..localenv.machine.reading import is_stream, path_of
     from ..localenv.settings.parts import TABLES, lacks
 
     given = c.step.arguments.get("file", "")
     if not given and ("dynamodb" not in c.step.settings.services or lacks(c.step.settings.root, TABLES)):
-        return []
+        return Reading([], [])
     path = path_of("/dev/stdin" if given == "-" else given)
     if given == "-" or (given and is_stream(path)):
         return _read_once(c.step.settings, str(path))
-    return read_tables(c.step.settings, given)
+    return read_all(c.step.settings, given)
 
 
 @functools.cache
-def _read_once(settings: Settings, pipe: str) -> list[TableFile]:
+def _read_once(settings: Settings, pipe: str) -> Reading:
     """Read a pipe, such as <(…), for the check and for what follows it."""
-    from ..localenv.dynamodb.tables import read_tables
+    from ..localenv.dynamodb.tables import read_all
 
-    return read_tables(settings, pipe)
+    return read_all(settings, pipe)
 
 
 def _is_loaded(c: StepContext) -> str | None:
     from ..localenv.dynamodb import schema
     from ..localenv.dynamodb.client import connect
 
-    return schema.check_tables(connect(c.step.settings), files_of(c))
+    return schema.check_tables(connect(c.step.settings), _told_files(c))
 
 
 def _plan_tables(c: StepContext) -> Iterator[str]:
     from ..localenv.dynamodb import schema
     from ..localenv.dynamodb.client import connect
 
-    client, files, replace = connect(c.step.settings), files_of(c), c.step.arguments["replace"]
+    client, files, replace = connect(c.step.settings), _told_files(c), c.step.arguments["replace"]
     yield from schema.plan_tables(client, files, replace=replace)
     if not replace:
         schema.refuse_replacements(schema.look_at_all(client, files), _command(c, c.step.arguments["file"]))
@@ -86,14 +105,14 @@ def _plan_tables(c: StepContext) -> Iterator[str]:
         "yes": "do not ask",
         "confirm": CONFIRM,
     },
-    inputs=files_of,
+    inputs=_told_files,
 )
 def schema_load(c: StepContext, file: str = "", replace: bool = False, yes: bool = False, confirm: str = "") -> str:
     """Create the tables of ddb/tables, and change those that differ."""
     from ..localenv.dynamodb import schema
     from ..localenv.dynamodb.client import connect
 
-    client, files, command = connect(c.step.settings), files_of(c), _command(c, file)
+    client, files, command = connect(c.step.settings), _told_files(c), _command(c, file)
     found = schema.look_at_all(client, files)
     works = [work for work in found if not work.is_done]
     if replace:

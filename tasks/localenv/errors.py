@@ -10,8 +10,8 @@ class LocalEnvError(Exception):
 
     `message` is lower case, subject first, the value in it, the place as path:line:column.
     `hint` is one imperative sentence. `evidence` holds lines to show under the message
-    (the source line with its caret, the last lines of a log), without a trailing newline; given as a sequence, each
-    of them is one line, whatever is in it.
+    (the source line with its caret, the last lines of a log), without a trailing newline; in a sequence each element
+    is one line, whatever it contains.
     """
 
     code = 1
@@ -30,14 +30,14 @@ class LocalEnvError(Exception):
 
 
 class UsageError(LocalEnvError):
-    """An option, a setting or an input file says something that cannot be."""
+    """An option, a setting or an input file has an invalid value."""
 
     code = 2
     name = "usage"
 
 
 class ConfirmationNeeded(LocalEnvError):
-    """The command would replace or remove something and was not told to."""
+    """The command would replace or remove something, and nobody has confirmed that."""
 
     code = 3
     name = "confirmation-needed"
@@ -75,7 +75,7 @@ class LockHeld(LocalEnvError):
 
 
 class NotLocal(LocalEnvError):
-    """The local target was pointed at something that is not local."""
+    """The local target points at something that is not local."""
 
     code = 8
     name = "not-local"

@@ -1,7 +1,7 @@
-"""Commands that a failure or a finding tells the user to type: values, which know what they say. Nothing runs here.
+"""Commands that an error or a finding suggests: as values, which keep their arguments. Nothing runs here.
 
-A hint is text. Where it names a command of ours, that is a `Command`, so that what prints it can see which command it
-is: one that was just tried in vain is left out, and the options of the run go with it (tasks/_advice.py).
+A hint is text. One that names a command of ours is a `Command`, so that its printer knows which: it leaves out a
+command that has just failed, and adds the options of the run (tasks/_advice.py).
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from typing import Any
 
 
 def inv(*words: str) -> str:
-    """Return a command of ours as texts show it; how this user types `inv` is seen to where it is printed."""
+    """Return a command of ours as texts show it; the printer replaces `inv` with what this user types."""
     return f"`{shlex.join(('inv', *words))}`"
 
 
 class Command(str):
-    """Advice to run a command of ours. `first` is what to do before it, `when` why or when it helps."""
+    """A hint to run a command of ours. `first` is what to do before it, `when` why or when it helps."""
 
     words: tuple[str, ...]
     first: str
@@ -32,7 +32,7 @@ class Command(str):
 
     @classmethod
     def of(cls, typed: str, *, when: str = "") -> Command:
-        """Return the advice to type a command that is there as text: "inv db.setup --yes"."""
+        """Return the hint for a command given as text: "inv db.setup --yes"."""
         return cls(*shlex.split(typed)[1:], when=when)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Command:
@@ -44,12 +44,12 @@ class Command(str):
         return inv(*self.words)
 
     def replaced(self, words: Sequence[str]) -> Command:
-        """Return the same advice with other words."""
+        """Return the same hint with other arguments."""
         return Command(*words, first=self.first, when=self.when)
 
 
 class Choice(str):
-    """Several ways out, the best one first."""
+    """Alternative hints, the best one first."""
 
     parts: tuple[str, ...]
 
@@ -63,23 +63,23 @@ class Choice(str):
 
 
 def either(*ways: str) -> str:
-    """Return these ways out as one hint; a way that is empty is none."""
+    """Return these alternatives as one hint, without the empty ones."""
     parts = [part for way in ways for part in parts_of(way)]
     return parts[0] if len(parts) == 1 else Choice(parts)
 
 
 def parts_of(hint: str) -> tuple[str, ...]:
-    """Return the ways out that a hint names: commands, and texts."""
+    """Return the alternatives in a hint: commands and texts."""
     return hint.parts if isinstance(hint, Choice) else (hint,) if hint else ()
 
 
 def commands_of(hint: str) -> list[Command]:
-    """Return the commands of ours that a hint names, the best one first."""
+    """Return the commands of ours in a hint, the best one first."""
     return [part for part in parts_of(hint) if isinstance(part, Command)]
 
 
 def words_of(arguments: Mapping[str, Any]) -> list[str]:
-    """Return arguments of a task as they are typed."""
+    """Return a task's arguments as command-line words."""
     words: list[str] = []
     for name, value in arguments.items():
         flag = f"--{name.strip('_').replace('_', '-')}"

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from ddb import messages
-from tasks.localenv.aws import client as aws
 from tasks.localenv.dynamodb.client import connect
 from tasks.localenv.dynamodb.schema import apply_tables
 from tasks.localenv.dynamodb.tables import read_tables
 from tasks.localenv.settings import Settings
+from tests.support.boto import local_client
 from tests.support.chats import ANDREW, BAYKO, GROUP, LONDO, NOW, ago, make_seed, plant, send
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def table(fresh: Settings) -> Settings:
 @pytest.fixture
 def boto3_client(table: Settings) -> DynamoDBClient:
     """The client that the app itself uses."""
-    return aws.client(table, "dynamodb")
+    return local_client(table, "dynamodb")
 
 
 def test_a_message_has_these_attributes_and_no_others() -> None:

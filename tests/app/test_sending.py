@@ -16,7 +16,6 @@ from ddb import claims, messages
 from ddb.consistency import Survey
 from ddb.messages import NotSent, Sent
 from ddb.streams import transactions
-from tasks.localenv.aws import client as aws
 from tasks.localenv.aws.wire import AwsError
 from tasks.localenv.dynamodb.client import connect
 from tasks.localenv.dynamodb.scan import scan
@@ -24,6 +23,7 @@ from tasks.localenv.dynamodb.schema import apply_tables
 from tasks.localenv.dynamodb.tables import read_tables
 from tasks.localenv.machine.parallel import side_by_side
 from tasks.localenv.settings import Settings
+from tests.support.boto import local_client
 from tests.support.chats import (
     ANDREW,
     BAYKO,
@@ -53,7 +53,7 @@ def table(fresh: Settings) -> Settings:
 @pytest.fixture(params=["boto3", "ours"])
 def client(request: pytest.FixtureRequest, table: Settings) -> Any:
     """The client that the app itself uses, and the one of this project's commands."""
-    return aws.client(table, "dynamodb") if request.param == "boto3" else connect(table)
+    return local_client(table, "dynamodb") if request.param == "boto3" else connect(table)
 
 
 def faults(settings: Settings, now: datetime | None = None) -> list[str]:

@@ -18,10 +18,11 @@ from tasks.localenv.aws.client import client
 from tasks.localenv.aws.wire import AwsApi, AwsError, LocalApi, api, require_permit
 from tasks.localenv.cognito.users import Pool
 from tasks.localenv.errors import ServiceFailed, UsageError
-from tasks.localenv.machine.ports import find_free
 from tasks.localenv.settings import Settings, read_settings
 from tasks.localenv.settings.addresses import Endpoint
+from tests.support.boto import boto3_api
 from tests.support.environments import permitted_at_aws
+from tests.support.ports import find_free
 from tests.support.seeded import own
 
 Answer = Callable[[BaseHTTPRequestHandler, bytes], tuple[int, bytes]]
@@ -99,7 +100,7 @@ def test_an_answer_of_another_program_is_shown() -> None:
         pytest.raises(ServiceFailed) as raised,
     ):
         call("ListTables")
-    assert raised.value.message.endswith("ListTables was answered 404 and: no JSON")
+    assert raised.value.message.endswith("ListTables was answered 404: no JSON")
     assert raised.value.evidence == "<html>proxy</html>"
 
 
@@ -129,7 +130,11 @@ def test_an_operation_that_may_change_something_wants_the_guards_permit(
 ) -> None:
     local = replace(live, permit=None)
     at_aws = permitted_at_aws(live)
-    for call in (api(local, "dynamodb"), api(at_aws, "dynamodb"), AwsApi(live, "dynamodb")):
+    for call in (
+        api(local, "dynamodb"),
+        api(at_aws, "dynamodb"),
+        AwsApi(replace(live, dynamodb=None, access_key="AKIDEXAMPLE", secret_key="secret"), "dynamodb"),
+    ):
         with pytest.raises(TypeError, match=f"{operation} may change (local|prod) data, and the guard was not asked"):
             call(operation, **parameters)
 
@@ -165,7 +170,7 @@ def test_aws_itself_is_called_by_the_same_names(aws: Settings) -> None:
 
 def test_boto3_and_the_direct_way_give_the_same_users(live: Settings, tmp_path: Path) -> None:
     settings = own(live, tmp_path)
-    call, direct = AwsApi(permitted_at_aws(settings), "cognito-idp"), api(settings, "cognito-idp")
+    call, direct = boto3_api(permitted_at_aws(settings), "cognito-idp"), api(settings, "cognito-idp")
     pool = Pool(call("CreateUserPool", PoolName=settings.project_id)["UserPool"]["Id"], call)
     for number in range(61):
         handle = [{"Name": "preferred_username", "Value": f"h{number}"}]

@@ -118,7 +118,7 @@ def test_what_is_no_answer_is_told_with_what_was_asked_and_what_came(body: bytes
         error = failure(call)
     assert isinstance(error, ServiceFailed)
     assert error.message.startswith("dynamodb at 127.0.0.1:")
-    assert ": Scan was answered 200 and" in error.message
+    assert ": Scan was answered 200" in error.message
     assert error.message.endswith(f": {fault}")
     assert error.hint == "run `inv env.restart`, then the same command again"
     assert len(error.evidence) <= 401
@@ -199,12 +199,16 @@ def test_a_reset_is_a_lost_connection() -> None:
     [
         ("CreateUserPool", {}, "run the same command again: it looks first and does what is missing"),
         ("UpdateTable", {}, "run the same command again: it looks first and does what is missing"),
-        ("ExecuteStatement", {"Statement": "UPDATE x"}, "look whether it was done before you run the command again"),
-        ("TransactWriteItems", {}, "look whether it was done before you run the command again"),
+        (
+            "ExecuteStatement",
+            {"Statement": "UPDATE x"},
+            "check whether it was done before you run the command again",
+        ),
+        ("TransactWriteItems", {}, "check whether it was done before you run the command again"),
         (
             "PutItem",
             {"ConditionExpression": "attribute_not_exists(pk)"},
-            "look whether it was done before you run the command again",
+            "check whether it was done before you run the command again",
         ),
     ],
 )
@@ -262,7 +266,7 @@ def test_a_transaction_with_a_token_is_sent_again_where_nobody_knows_whether_it_
 def test_another_status_than_those_of_aws_is_not_taken_for_an_answer(status: str) -> None:
     with peer(sending(http(b"{}", status, "Location: http://elsewhere/"))) as (call, _):
         error = failure(call)
-    assert f"Scan was answered {status[:3]} and no error of AWS" in error.message
+    assert f"Scan was answered {status[:3]}: no AWS error" in error.message
 
 
 def test_an_answer_without_an_end_is_not_taken_into_memory(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -343,7 +347,7 @@ def test_what_goes_on_being_tried_is_told(monkeypatch: pytest.MonkeyPatch) -> No
     with peer(sending(refusal("ThrottlingException")), patience_s=0.6) as (call, _), waiting.speaking(said.append):
         failure(call)
     assert [line.partition(", until")[0] for line in said] == [
-        "waiting for dynamodb Scan (ThrottlingException), tried again and again"
+        "waiting for dynamodb Scan (ThrottlingException), retrying"
     ]
 
 
@@ -382,9 +386,9 @@ def test_the_voice_of_a_step_is_heard_in_its_threads(monkeypatch: pytest.MonkeyP
 def test_a_job_that_cannot_be_cut_short_is_left_to_itself() -> None:
     never = threading.Event()
     with pytest.raises(TimedOut) as caught:
-        waiting.within(0.1, "sts GetCallerIdentity", lambda: never.wait(30), hint="look at the network")
+        waiting.within(0.1, "sts GetCallerIdentity", lambda: never.wait(30), hint="check the network")
     never.set()
     assert (caught.value.message, caught.value.hint) == (
         "sts GetCallerIdentity: no answer within 0 s",
-        "look at the network",
+        "check the network",
     )

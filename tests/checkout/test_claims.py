@@ -19,11 +19,12 @@ from tasks.localenv import engines
 from tasks.localenv.checkout import checkouts
 from tasks.localenv.engines import claims
 from tasks.localenv.environment.neighbours import survey
-from tasks.localenv.machine.ports import Holder, find_free
+from tasks.localenv.machine.ports import Holder
 from tasks.localenv.settings import ROOT, Settings, read_settings
 from tasks.localenv.settings.kept import keep_ports, kept_ports
 from tasks.localenv.settings.variables import PORT_VARIABLES
 from tests.support.environments import KEPT, PATIENCE_S, environment, inv, reachable
+from tests.support.ports import find_free
 
 ALL = ("postgres", "dynamodb", "cognito")
 SERVED = {"LOCALENV_SERVICES": ",".join(ALL)}

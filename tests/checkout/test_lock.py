@@ -16,7 +16,7 @@ from tests.support.environments import as_nobody, reachable
 HOLD = """
 import sys
 from pathlib import Path
-from tasks.localenv.lock import ProjectLock, command_line
+from tasks.localenv.checkout.lock import ProjectLock, command_line
 lock = ProjectLock(Path(sys.argv[1]))
 lock.acquire("inv db.seed", print)
 print("held", flush=True)

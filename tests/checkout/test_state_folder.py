@@ -474,9 +474,9 @@ def test_servers_whose_folder_was_removed_are_listed_and_stopped(own: Own) -> No
     shutil.rmtree(own.state)
     assert f"pid {pid}" in own("env.status").stdout
     assert re.search(rf"kill [\d ]*\b{pid}\b", own.ok("env.list").stdout)
-    assert f"PostgreSQL (pid {pid}), which runs though its state folder is gone" in own("env.destroy").stderr
+    assert f"PostgreSQL (pid {pid}), which runs although its state folder is gone" in own("env.destroy").stderr
     down = own.ok("env.down")
-    assert f"PostgreSQL (pid {pid}) stopped: it ran though its state folder was gone" in down.stderr
+    assert f"PostgreSQL (pid {pid}) stopped: its state folder was gone" in down.stderr
     assert servers(own) == []
     assert "not running" in own.ok("env.down").stderr
 
@@ -492,7 +492,7 @@ def test_env_up_heals_a_state_folder_that_is_not_that_of_the_servers(own: Own, l
     if lose == "replaced":
         shutil.copytree(own.folder / "moved", own.state, symlinks=True)
     up = own.ok("env.up")
-    assert "stopped: it ran though its state folder was gone" in up.stderr
+    assert "stopped: its state folder was gone" in up.stderr
     assert not set(servers(own)) & set(before)
     assert own.ok("env.status").stdout.count("running") == 3
     own.ok("env.down")
@@ -504,7 +504,7 @@ def test_destroy_ends_servers_whose_folder_was_removed(own: Own) -> None:
     shutil.rmtree(own.state)
     own.ok("env.destroy", "--yes")
     assert servers(own) == []
-    assert engines.belongings(own.settings) == []
+    assert engines.owned_resources(own.settings) == []
 
 
 def test_env_list_finds_a_server_that_no_index_knows(own: Own) -> None:

@@ -17,7 +17,7 @@ import pytest
 from tasks.localenv.errors import UsageError
 from tasks.localenv.postgres import load, setup
 from tasks.localenv.postgres.connection import connect
-from tasks.localenv.postgres.query import require_read
+from tasks.localenv.postgres.query import require_read_only
 from tasks.localenv.postgres.sqlfile import SqlFile
 from tasks.localenv.settings import ROOT, Settings
 from tests.support.environments import PATIENCE_S, Finished, inv, wait_until
@@ -79,7 +79,7 @@ def test_a_plan_changes_nothing(db: Db, database: Settings) -> None:
     done = db("db.setup", "--plan")
     assert done.code == 0
     assert f"create {database.postgres.database}__new: there is no database yet" in done.stdout
-    assert load.is_created(database) is None
+    assert load.check_created(database) is None
 
 
 def test_a_failing_seed_is_told_with_place_caret_and_what_was_kept(db: Db, built: Settings, tmp_path: Path) -> None:
@@ -126,7 +126,7 @@ def test_drop_asks_and_names_whom_it_would_cut_off(db: Db, built: Settings) -> N
         refused = db("db.drop")
         assert (refused.code, steps(refused)[-1]) == (3, ("FAIL", "db.drop"))
         assert f"will end the session of localenv (pid {conn.info.backend_pid}, " in refused.stderr
-    assert load.is_created(built) is not None
+    assert load.check_created(built) is not None
     dropped = db("db.drop", "--yes")
     assert (dropped.code, steps(dropped)[-1]) == (0, ("ok", "db.drop"))
     again = db("db.drop", "--yes")
@@ -218,7 +218,7 @@ def test_a_query_may_write_only_when_told_to(db: Db, built: Settings) -> None:
 )
 def test_a_query_without_write_only_looks(sql: str) -> None:
     with pytest.raises(UsageError, match="query: ") as caught:
-        require_read(SqlFile("query", sql.encode()))
+        require_read_only(SqlFile("query", sql.encode()))
     assert caught.value.hint.startswith("pass --write to ")
 
 
@@ -235,7 +235,7 @@ def test_a_query_without_write_only_looks(sql: str) -> None:
     ],
 )
 def test_what_only_looks_needs_no_write(sql: str) -> None:
-    require_read(SqlFile("query", sql.encode()))
+    require_read_only(SqlFile("query", sql.encode()))
 
 
 @pytest.mark.parametrize(
@@ -292,7 +292,7 @@ def test_a_step_does_not_create_a_production_database_on_its_own(db: Db, databas
     done = db("db.seed", "--target", "prod", "--confirm", database.postgres.database, PROD_CONNECTION_URL=url)
     assert (done.code, steps(done)[-1]) == (3, ("FAIL", "db.create"))
     assert "db.create would write to production" in done.stderr
-    assert load.is_created(database) is None
+    assert load.check_created(database) is None
 
 
 def test_the_library_is_loaded_for_no_other_command(db: Db) -> None:

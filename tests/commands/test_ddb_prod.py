@@ -14,8 +14,8 @@ from moto import mock_aws
 
 from tasks import ns
 from tasks._executor import GraphExecutor
-from tasks.localenv.aws import client as aws
 from tasks.localenv.settings import ROOT, Settings
+from tests.support.boto import forget_clients
 from tests.support.environments import Finished
 
 TABLE = "cruddur-messages"
@@ -42,9 +42,9 @@ def prod(live: Settings, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureF
         return code, [line for line in evened if "env.up" not in line]
 
     with mock_aws():
-        aws.forget_clients()
+        forget_clients()
         yield run
-    aws.forget_clients()
+    forget_clients()
 
 
 @pytest.fixture

@@ -113,6 +113,7 @@ def test_a_wrong_table_file_makes_no_table(ddb: Ddb, fresh: Settings, tmp_path: 
         2,
         [
             "FAIL ddb.schema-load table.json:2:2: not JSON: expecting ',' delimiter",
+            "hint look at the quotes, commas and brackets around this place",
         ],
     )
     assert fetch_table(connect(fresh), fresh.message_table) is None
@@ -129,6 +130,43 @@ def test_a_table_file_may_come_by_a_pipe(ddb: Ddb, tmp_path: Path) -> None:
         0,
         "ok ddb.schema-load 0s 1 table created; 1 ACTIVE and as pipe says",
     )
+
+
+NAMELESS = """\
+Transform: AWS::Serverless-2016-10-31
+Resources:
+  Messages:
+    Type: AWS::Serverless::SimpleTable
+    Properties: {PrimaryKey: {Name: pk, Type: String}}
+"""
+
+
+def test_a_name_that_is_given_here_is_said_once_by_plan_and_by_run(ddb: Ddb, fresh: Settings, tmp_path: Path) -> None:
+    (tmp_path / "template.yaml").write_text(NAMELESS)
+    name = fresh.message_table
+    note = f"ddb.schema-load | no TableName in template.yaml:5:17: it is called {name} here"
+    planned = ddb("schema-load", "--file", "template.yaml", "--plan")
+    assert (planned.code, lines(planned.stdout)[-1], lines(planned.stderr)) == (
+        0,
+        f"+ table {name}: key pk (S), throughput on demand",
+        [note],
+    )
+    done = ddb("schema-load", "--file", "template.yaml")
+    assert (done.code, lines(done.stderr)) == (
+        0,
+        [note, "ok ddb.schema-load 0s 1 table created; 1 ACTIVE and as template.yaml says"],
+    )
+    again = ddb("schema-load", "--file", "template.yaml")
+    assert lines(again.stderr) == [note, "skip ddb.schema-load 1 table ACTIVE and as template.yaml says"]
+
+
+@pytest.mark.parametrize("words", [(), ("--force",), ("--replace",), ("--plan",)])
+def test_a_template_without_a_table_is_passed_over_and_said(ddb: Ddb, tmp_path: Path, words: tuple[str, ...]) -> None:
+    (tmp_path / "serverless.yml").write_text("service: chat\nprovider: {name: aws}\n")
+    done = ddb("schema-load", "--file", "serverless.yml", *words)
+    note = "ddb.schema-load | serverless.yml: no table in it, passed over"
+    assert (done.code, lines(done.stderr)[0]) == (0, note)
+    assert "no table in the table files: nothing to do" in done.stderr + done.stdout
 
 
 def test_a_difference_is_planned_and_then_made(ddb: Ddb, fresh: Settings, tmp_path: Path) -> None:

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from ddb import messages
-from tasks.localenv.aws import client as aws
 from tasks.localenv.dynamodb.client import connect
 from tasks.localenv.dynamodb.schema import apply_tables
 from tasks.localenv.dynamodb.tables import read_tables
 from tasks.localenv.settings import ROOT, Settings
+from tests.support.boto import local_client
 from tests.support.chats import ANDREW, BAYKO, LONDO
 
 BLOCKS = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
@@ -29,7 +29,7 @@ def table(fresh: Settings) -> Settings:
 def test_the_routes_bodies_send_and_show_messages(table: Settings) -> None:
     route: dict[str, Any] = {}
     exec(compile(BLOCKS[0], "README.md", "exec"), route)
-    where = aws.client(table, "dynamodb"), table.message_table
+    where = local_client(table, "dynamodb"), table.message_table
     sent, status = route["post_message"](*where, ANDREW, BAYKO, {"message": "Hello!"})
     assert (status, sent["message"], sent["user_handle"]) == (201, "Hello!", "andrewbrown")
     group = sent["pk"].removeprefix("MSG#")

@@ -198,9 +198,9 @@ def test_a_moved_folder_keeps_its_data_users_and_snapshots(town: Town, states: t
     [
         (("save", "before-restore"), 2, "before-restore is the name of what a restore replaces"),
         (("save", "a/b"), 2, "'a/b' is not a name for a snapshot"),
-        (("save",), 2, "say it behind the command: `inv snapshot.save seeded`"),
+        (("save",), 2, "put it after the command: `inv snapshot.save seeded`"),
         (("restore", "check"), 2, "there is no snapshot 'check'"),
-        (("save", "x", "--file", "x.zip"), 2, "let it end in .tar.gz"),
+        (("save", "x", "--file", "x.zip"), 2, "end it in .tar.gz"),
         (("save", "x", "--file", "/nowhere/x.tar.gz"), 2, "/nowhere: no such folder"),
         (("restore", "x", "--file", "/nowhere/x.tar.gz"), 2, "/nowhere/x.tar.gz: no such file"),
         (("restore", "x"), 2, "there is no snapshot 'x'"),

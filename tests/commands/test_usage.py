@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from invoke import Program
 
+from tasks import ns
 from tests.support.environments import environment, inv
 
 
@@ -43,3 +45,8 @@ def test_a_shell_is_given_the_options_of_a_task(tmp_path: Path) -> None:
     done = inv("--complete", "--", "inv", "ddb.export", "--f", environ=environment(tmp_path / "state"))
     assert (done.code, done.stderr) == (0, "")
     assert set(done.stdout.split()) == {"--engine", "--file", "--force", "--plan", "--s3", "--table", "--target"}
+
+
+def test_help_in_a_program_of_ones_own_lists_the_options(capsys: pytest.CaptureFixture[str]) -> None:
+    Program(namespace=ns).run(["inv", "--help", "db.seed"], exit=False)
+    assert "--file" in (shown := capsys.readouterr().out) and "--plan" in shown

@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 from moto import mock_aws
 
-from tasks.localenv.aws import client as aws
 from tasks.localenv.dynamodb import schema
 from tasks.localenv.dynamodb.client import connect
 from tasks.localenv.dynamodb.schema.changes import encryption_differs, plan_changes
@@ -19,6 +18,7 @@ from tasks.localenv.dynamodb.schema.definition import definition_of, properties_
 from tasks.localenv.dynamodb.tables import Extras, TableFile, extras_of, read_table, shape_of
 from tasks.localenv.errors import ConfirmationNeeded
 from tasks.localenv.settings import Settings, read_settings
+from tests.support.boto import forget_clients
 from tests.support.environments import permitted_at_aws
 
 UNITS = {"ReadCapacityUnits": 5, "WriteCapacityUnits": 5}
@@ -69,7 +69,7 @@ def read(tmp_path: Path, properties: Properties) -> list[TableFile]:
 def prod() -> Iterator[Settings]:
     """Settings of the prod target, with AWS played by moto in this process."""
     with mock_aws():
-        aws.forget_clients()
+        forget_clients()
         yield permitted_at_aws(
             read_settings(
                 target="prod",
@@ -81,7 +81,7 @@ def prod() -> Iterator[Settings]:
                 },
             )
         )
-    aws.forget_clients()
+    forget_clients()
 
 
 KEY = "key {} (S), projection {}, throughput {}"

@@ -16,9 +16,10 @@ from tasks.localenv.dynamodb.client import TableMissing, connect
 from tasks.localenv.dynamodb.tables import TableFile, read_tables
 from tasks.localenv.errors import LocalEnvError, ServiceFailed, TimedOut
 from tasks.localenv.machine.parallel import side_by_side
-from tasks.localenv.machine.ports import find_free
 from tasks.localenv.settings import Settings, read_settings
+from tests.support.boto import forget_clients
 from tests.support.environments import PATIENCE_S, permitted_at_aws
+from tests.support.ports import find_free
 
 
 @pytest.fixture
@@ -30,7 +31,7 @@ def files(fresh: Settings) -> list[TableFile]:
 def prod() -> Iterator[Settings]:
     """Settings of the prod target, with AWS played by moto in this process."""
     with mock_aws():
-        aws.forget_clients()
+        forget_clients()
         yield permitted_at_aws(
             read_settings(
                 target="prod",
@@ -42,7 +43,7 @@ def prod() -> Iterator[Settings]:
                 },
             )
         )
-    aws.forget_clients()
+    forget_clients()
 
 
 def test_a_missing_table_is_created_as_its_file_says(fresh: Settings, files: list[TableFile]) -> None:

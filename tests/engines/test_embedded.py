@@ -15,14 +15,14 @@ from typing import Any
 import pytest
 
 from tasks.localenv import engines
-from tasks.localenv.aws.client import client
 from tasks.localenv.engines.embedded.home import OUTSIDE, find_home
 from tasks.localenv.errors import ConfirmationNeeded, LocalEnvError, PreflightFailed, ServiceFailed, TimedOut
-from tasks.localenv.machine.ports import find_free
 from tasks.localenv.postgres.connection import connect
 from tasks.localenv.settings import Settings, read_settings
 from tests.conftest import JAR
+from tests.support.boto import local_client
 from tests.support.environments import environment, permitted, reachable, wait_until
+from tests.support.ports import find_free
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def query(settings: Settings, statement: str) -> list[tuple[Any, ...]]:
 
 
 def make_table(settings: Settings) -> Any:
-    dynamodb = client(settings, "dynamodb")
+    dynamodb = local_client(settings, "dynamodb")
     dynamodb.create_table(
         TableName="kept",
         KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}],
@@ -58,7 +58,7 @@ def make_table(settings: Settings) -> Any:
 
 
 def items(settings: Settings) -> list[dict[str, Any]]:
-    found: Any = client(settings, "dynamodb").scan(TableName="kept")["Items"]
+    found: Any = local_client(settings, "dynamodb").scan(TableName="kept")["Items"]
     return sorted(found, key=lambda item: item["pk"]["S"])
 
 
@@ -96,21 +96,21 @@ def test_up_brings_three_services_that_answer(running: Settings) -> None:
         ("cognito", "running", str(running.cognito), ""),
     ]
     assert query(running, "SELECT 1") == [(1,)]
-    assert client(running, "dynamodb").list_tables()["TableNames"] == []
-    assert client(running, "cognito-idp").list_user_pools(MaxResults=1)["UserPools"] == []
+    assert local_client(running, "dynamodb").list_tables()["TableNames"] == []
+    assert local_client(running, "cognito-idp").list_user_pools(MaxResults=1)["UserPools"] == []
 
 
 def test_a_second_up_starts_nothing(running: Settings) -> None:
     before = pids(running)
     engines.up(running, print)
     assert pids(running) == before
-    assert engines.is_up(running)
+    assert engines.look_if_up(running)
 
 
 def test_down_keeps_the_data_of_every_store(running: Settings) -> None:
     query(running, "CREATE TABLE kept AS SELECT 'a row' AS text")
     make_table(running).put_item(TableName="kept", Item={"pk": {"S": "a"}})
-    cognito = client(running, "cognito-idp")
+    cognito = local_client(running, "cognito-idp")
     pool = cognito.create_user_pool(PoolName="kept")["UserPool"]["Id"]
     user = cognito.admin_create_user(UserPoolId=pool, Username="someone")["User"]
     engines.down(running, print)
@@ -118,7 +118,7 @@ def test_down_keeps_the_data_of_every_store(running: Settings) -> None:
     engines.up(running, print)
     assert query(running, "SELECT text FROM kept") == [("a row",)]
     assert items(running) == [{"pk": {"S": "a"}}]
-    users = client(running, "cognito-idp").list_users(UserPoolId=pool)["Users"]
+    users = local_client(running, "cognito-idp").list_users(UserPoolId=pool)["Users"]
     assert [found["Attributes"] for found in users] == [user["Attributes"]]
 
 
@@ -174,7 +174,7 @@ def test_a_saved_state_that_cannot_be_read_is_put_aside(running: Settings) -> No
     whole = saved.read_text()
     saved.write_text(whole[: len(whole) // 2])
     engines.up(running, print)
-    assert client(running, "dynamodb").list_tables()["TableNames"] == []
+    assert local_client(running, "dynamodb").list_tables()["TableNames"] == []
     aside = list(saved.parent.glob("dynamodb.json.unreadable-*"))
     assert [path.read_text() for path in aside] == [whole[: len(whole) // 2]]
 
@@ -225,7 +225,7 @@ def test_another_port_or_password_restarts_the_server_with_its_data(running: Set
     changed = replace(
         running, postgres=replace(running.postgres, port=find_free(), user="somebody", password='it\'s "new"')
     )
-    assert not engines.is_up(changed)
+    assert not engines.look_if_up(changed)
     engines.up(changed, print)
     assert query(changed, "SELECT current_user::text, text FROM kept") == [("somebody", "a row")]
     with pytest.raises(LocalEnvError, match="password authentication failed"):
@@ -259,11 +259,11 @@ def test_another_engine_than_the_running_one_is_refused(live: Settings) -> None:
 
 
 def test_destroy_removes_everything_that_it_names(running: Settings) -> None:
-    things = engines.belongings(running)
+    things = engines.owned_resources(running)
     server = running.state_dir / "postgres" if os.geteuid() else OUTSIDE / running.project_id
     assert things == [str(server), *(str(running.state_dir / name) for name in ("emulator", "logs", "run"))]
     engines.destroy(running, print)
-    assert engines.belongings(running) == []
+    assert engines.owned_resources(running) == []
     assert statuses(running) == ALL_STOPPED
 
 
@@ -361,7 +361,7 @@ def test_a_state_folder_that_others_cannot_reach_works_for_root_too(own: Setting
     assert query(own, "SELECT text FROM kept") == [("a row",)]
     assert own.state_dir.stat().st_mode & 0o777 == 0o700
     engines.destroy(own, print)
-    assert engines.belongings(own) == []
+    assert engines.owned_resources(own) == []
 
 
 @pytest.mark.reliability("kills")

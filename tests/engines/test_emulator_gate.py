@@ -294,7 +294,7 @@ def test_a_refusal_says_what_allows_it(ask: Callable[..., tuple[int, dict[str, s
 
 
 def test_nothing_is_changed_by_a_request_that_is_refused(fresh: Settings) -> None:
-    from tasks.localenv.aws.client import client
+    from tests.support.boto import local_client
 
     assert fresh.dynamodb
     table = fresh.message_table
@@ -316,7 +316,7 @@ def test_nothing_is_changed_by_a_request_that_is_refused(fresh: Settings) -> Non
     for headers, host in ways:
         text = call("DynamoDB_20120810.CreateTable", *headers, host=host, body=create)
         assert exchange(fresh.dynamodb, text)[0] in (403, 421)
-    assert table not in client(fresh, "dynamodb").list_tables()["TableNames"]
+    assert table not in local_client(fresh, "dynamodb").list_tables()["TableNames"]
 
 
 def test_our_own_doors_are_closed_to_every_page(live: Settings) -> None:

@@ -27,10 +27,10 @@ from tasks.localenv.engines.emulator_server.saving import write_whole
 from tasks.localenv.engines.service import Deadline
 from tasks.localenv.errors import ConfirmationNeeded, PreflightFailed, ServiceFailed
 from tasks.localenv.machine.parallel import side_by_side
-from tasks.localenv.machine.ports import find_free
 from tasks.localenv.settings import Settings, read_settings
 from tasks.localenv.settings.addresses import Endpoint
 from tests.support.environments import Finished, environment, inv, permitted, reachable
+from tests.support.ports import find_free
 
 pytestmark = pytest.mark.reliability("destroy")
 
@@ -171,7 +171,7 @@ def test_nothing_that_ends_it_loses_what_cannot_be_saved(own: Settings) -> None:
         lambda: engines.down(own, print),
         lambda: engines.restart(own, print),
         lambda: engines.up(elsewhere, print),
-        lambda: engine.make_way(without, [], print),
+        lambda: engine.stop_outdated(without, [], print),
     ):
         with pytest.raises(
             ConfirmationNeeded, match=r"would lose 2 changes of dynamodb since .*: File too large$"

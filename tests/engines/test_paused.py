@@ -95,7 +95,7 @@ def test_a_look_names_a_paused_server(
         assert " paused " in done.stdout
     else:
         assert f"pid {pid} (" in done.stdout
-        assert "is paused; `inv env.up` lets it go on" in done.stdout
+        assert "is paused; `inv env.up` resumes it" in done.stdout
     assert paused_among(pid) == [pid], "a look changes nothing"
 
 
@@ -112,7 +112,7 @@ def test_a_start_lets_a_paused_server_go_on(
     log = filled.state_dir / "hook.log"
     said = done.stderr + (log.read_text() if "hook" in command and log.exists() else "")
     assert f"{name}: pid {pid} (" in said
-    assert "is paused; going on" in said
+    assert "is paused; resuming" in said
     assert {state.status for state in engines.look(filled)} == {"running"}
     assert pid_of(filled, victim) == pid
 
@@ -154,9 +154,9 @@ def test_a_server_that_is_paused_in_the_middle_is_named_while_it_is_waited_for_a
         dynamodb(filled).list_tables()
     assert len(said) == 1
     assert f": pid {pid} (" in said[0]
-    assert f"is paused: `kill -CONT {pid}` lets it go on" in said[0]
+    assert f"is paused: `kill -CONT {pid}` resumes it" in said[0]
     assert f"(ListTables): no answer within 1 s: pid {pid} (" in caught.value.message
-    assert caught.value.hint == "run `inv env.up`, which lets it go on"
+    assert caught.value.hint == "run `inv env.up`, which resumes it"
 
 
 def test_a_connection_to_a_paused_database_server_ends_in_time_and_names_it(filled: Settings, pause: Pause) -> None:
@@ -198,7 +198,7 @@ def test_a_paused_jar_is_named_and_goes_on(tmp_path: Path, pause: Pause) -> None
         assert [state.status for state in engines.look(settings)] == ["running", "failed", "running"]
         assert run(environ, "env.status").code == 4
         done = run(environ, "env.up")
-        assert (done.code, "is paused; going on" in done.stderr) == (0, True)
+        assert (done.code, "is paused; resuming" in done.stderr) == (0, True)
         pause(pid)
         assert run(environ, "env.down").code == 0
     finally:

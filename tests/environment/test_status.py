@@ -18,10 +18,10 @@ from tasks.localenv.dynamodb.client import connect as dynamodb
 from tasks.localenv.dynamodb.tables import read_tables
 from tasks.localenv.environment import status
 from tasks.localenv.environment.status import Line, Problem, Status
-from tasks.localenv.machine.ports import find_free
 from tasks.localenv.postgres.connection import connect
 from tasks.localenv.settings import Settings
 from tests.support.environments import Finished, environment, inv
+from tests.support.ports import find_free
 from tests.support.seeded import PEOPLE, fill, own
 
 
@@ -64,7 +64,7 @@ def test_files_that_changed_are_a_problem_with_its_command(whole: Settings) -> N
         connection.execute("UPDATE localenv.applied SET sha256 = 'x' WHERE path = 'sql/schema.sql'")
     hint = "run `inv db.setup` to build it anew; the old one is kept for `inv db.undo`"
     found = examine(whole)
-    assert found.problems == (Problem("postgres", "sql/schema.sql changed since", hint),)
+    assert found.problems == (Problem("postgres", "sql/schema.sql changed since it was applied", hint),)
     assert not found.is_down
 
 

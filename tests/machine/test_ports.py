@@ -11,7 +11,8 @@ from collections.abc import Iterator
 import pytest
 
 from tasks.localenv.errors import PreflightFailed
-from tasks.localenv.machine.ports import Holder, command_of, find_free, find_holder, is_free, require_free
+from tasks.localenv.machine.ports import Holder, command_of, find_holder, is_free, require_free
+from tests.support.ports import find_free
 
 
 @pytest.fixture

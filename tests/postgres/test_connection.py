@@ -9,10 +9,10 @@ from dataclasses import replace
 import pytest
 
 from tasks.localenv.errors import LocalEnvError, PreflightFailed, ServiceFailed, TimedOut
-from tasks.localenv.machine.ports import find_free
 from tasks.localenv.postgres import connection, prompt
 from tasks.localenv.postgres.connection import DatabaseMissing, connect
 from tasks.localenv.settings import Settings
+from tests.support.ports import find_free
 
 
 def failure(settings: Settings, **changes: object) -> LocalEnvError:

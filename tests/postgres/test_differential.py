@@ -174,7 +174,7 @@ class Pair:
         try:
             with connect(self.ours.postgres) as conn:
                 run_file(conn, read_sql(path, path.parent))
-                session.settle(conn, path.name)
+                session.check_constraints(conn, path.name)
         except LocalEnvError:
             return False
         return True
@@ -215,7 +215,7 @@ def contents(settings: Settings) -> dict[str, Any]:
 def run_both(pair: Pair, tmp_path: Path, text: str) -> tuple[bool, bool]:
     for settings in (pair.psqls, pair.ours):
         with connect(settings.postgres) as conn:
-            session.empty(conn)
+            session.drop_schemas(conn)
     path = tmp_path / "case.sql"
     path.write_bytes(text.encode())
     return pair.by_psql(path), pair.by_us(path)

@@ -17,12 +17,10 @@ from typing import Any
 import pytest
 
 from tasks.localenv.errors import ConfirmationNeeded, LocalEnvError
-from tasks.localenv.postgres import databases, ledger, load, setup
+from tasks.localenv.postgres import databases, decision, ledger, load, scripts, setup
 from tasks.localenv.postgres.connection import connect
-from tasks.localenv.postgres.ledger import Applied, Entry, Observed
-from tasks.localenv.postgres.load import Script
-from tasks.localenv.postgres.setup import Decision, decide
-from tasks.localenv.postgres.sqlfile import SqlError, SqlFile
+from tasks.localenv.postgres.decision import Decision
+from tasks.localenv.postgres.sqlfile import SqlError
 from tasks.localenv.settings import ROOT, Settings
 from tasks.localenv.settings.people import read_people
 from tests.support.environments import PATIENCE_S, wait_until
@@ -78,78 +76,12 @@ def names(settings: Settings) -> list[str]:
     return [each.removeprefix(name) for each in found]
 
 
+def drift(project: Settings) -> list[str]:
+    return decision.differences(scripts.read_scripts(project), ledger.observe(project.postgres))
+
+
 def handles(settings: Settings) -> list[str]:
     return rows(settings, "select handle from users order by 1")
-
-
-# --- what to do, as a pure decision -----------------------------------------------------------------------------------
-
-SCHEMA_ENTRY = Entry("schema", "sql/schema.sql", "s1", "i1")
-SEED_ENTRY = Entry("seed", "seeds/sql/a.sql", "d1", "i2")
-SCRIPTS = [Script(SqlFile(entry.path, b""), entry) for entry in (SCHEMA_ENTRY, SEED_ENTRY)]
-
-
-def applied(entry: Entry, objects: int = 2, **changes: str) -> Applied:
-    return Applied(**{**vars(entry), **changes}, objects=objects, age_s=7200)
-
-
-def seen(*rows: Applied, owner: str | None = "me", objects: int = 2) -> Observed:
-    return Observed(True, owner, rows, objects)
-
-
-BOTH = (applied(SCHEMA_ENTRY), applied(SEED_ENTRY))
-CHANGED = (applied(SCHEMA_ENTRY, sha256="s0"), applied(SEED_ENTRY))
-
-
-@pytest.mark.parametrize(
-    ("observed", "typed", "action", "reason"),
-    [
-        (Observed(False), False, "build", "there is no database yet"),
-        (seen(owner=None, objects=0), False, "build", "the database is empty"),
-        (seen(owner="other", objects=0), False, "build", "the database is empty"),
-        (seen(*BOTH, objects=0), False, "build", "the database is empty"),
-        (seen(*BOTH), True, "keep", "unchanged (7bd1fa3, 2 h ago)"),
-        (seen(*BOTH), False, "keep", "unchanged (7bd1fa3, 2 h ago)"),
-        (seen(*BOTH, objects=5), False, "keep", "unchanged (7bd1fa3, 2 h ago)"),
-        (seen(*CHANGED), True, "build", "sql/schema.sql changed since"),
-        (
-            seen(*CHANGED),
-            False,
-            "keep",
-            "kept as it is: sql/schema.sql changed since (`inv db.setup` rebuilds it)",
-        ),
-        (
-            seen(BOTH[0], applied(SEED_ENTRY, inputs="i0")),
-            False,
-            "keep",
-            "kept as it is: seeds/people.csv changed since (`inv db.setup` rebuilds it)",
-        ),
-        (
-            seen(*BOTH, objects=1),
-            False,
-            "keep",
-            "kept as it is: 1 of its tables, views or routines gone (`inv db.setup` rebuilds it)",
-        ),
-        (seen(BOTH[0]), False, "seed", "the schema is there, nothing of the seeds is"),
-        (seen(BOTH[0]), True, "build", "seeds/sql/a.sql is not applied"),
-        (
-            seen(*BOTH, applied(SEED_ENTRY, path="seeds/sql/b.sql")),
-            False,
-            "keep",
-            "kept as it is: seeds/sql/b.sql is gone since (`inv db.setup` rebuilds it)",
-        ),
-        (
-            seen(owner=None),
-            False,
-            "keep",
-            "kept as it is: it holds 2 tables or routines that this project did not make"
-            " (`inv db.setup --yes` rebuilds it)",
-        ),
-        (seen(*BOTH, owner="other"), True, "build", "it belongs to project other, not to me"),
-    ],
-)
-def test_what_is_seen_decides_what_is_done(observed: Observed, typed: bool, action: Any, reason: str) -> None:
-    assert decide(observed, SCRIPTS, "me", typed=typed) == Decision(action, reason)
 
 
 # --- build beside, swap, undo -----------------------------------------------------------------------------------------
@@ -160,7 +92,7 @@ def test_a_missing_database_is_built_whole(project: Settings) -> None:
     assert build(project, typed=False) == f"{project.postgres.database} made from {files}"
     assert handles(project) == ["ann", "bobby"]
     assert names(project) == [""]
-    assert load.drift(project) == []
+    assert drift(project) == []
 
 
 def test_user_ids_follow_from_the_people_and_stay_the_same(project: Settings) -> None:
@@ -184,11 +116,11 @@ def test_a_rebuild_keeps_the_old_database_and_undo_swaps_them_back_and_forth(pro
     build(project)
     run_sql(project, "insert into posts values (99)")
     write(project.root, "seeds/sql/2_posts.sql", "insert into posts values (3);")
-    assert load.drift(project) == ["seeds/sql/2_posts.sql changed since"]
+    assert drift(project) == ["seeds/sql/2_posts.sql changed since it was applied"]
     assert build(project).endswith("; the old one is kept, `inv db.undo` brings it back")
     assert (rows(project, "select id from posts"), names(project)) == ([3], ["", "__undo"])
     assert re.fullmatch(
-        r"t_\w+ is the database of before, made \d+ s ago; `inv db.undo` again swaps them back", setup.undo(project)
+        r"t_\w+ is the previous database, made \d+ s ago; another `inv db.undo` swaps them back", setup.undo(project)
     )
     assert (rows(project, "select id from posts"), names(project)) == ([1, 2, 99], ["", "__undo"])
     setup.undo(project)
@@ -205,7 +137,7 @@ def test_only_the_last_generation_is_kept(project: Settings) -> None:
 
 
 def test_undo_brings_back_a_dropped_database_and_says_when_there_is_none(project: Settings) -> None:
-    with pytest.raises(LocalEnvError, match="so nothing to go back to"):
+    with pytest.raises(LocalEnvError, match="so there is nothing to go back to"):
         setup.undo(project)
     build(project)
     build(project, force=True)
@@ -249,7 +181,7 @@ def test_what_an_interrupted_run_left_behind_is_cleared_away(project: Settings) 
     name = project.postgres.database
     with databases.maintenance(project.postgres) as conn:
         for leftover in ("new", "gone"):
-            databases.create(conn, databases.beside(name, leftover))
+            databases.create(conn, databases.sibling_name(name, leftover))
     build(project)
     assert names(project) == [""]
 
@@ -268,7 +200,7 @@ def test_a_run_killed_while_it_builds_is_repaired_by_the_next(project: Settings,
     )
     environ = {**os.environ, "CONNECTION_URL": project.postgres.url(masked=False), "PYTHONPATH": str(ROOT)}
     process = subprocess.Popen([sys.executable, "-c", code], env=environ, stderr=subprocess.DEVNULL)
-    new = databases.beside(project.postgres.database, "new")
+    new = databases.sibling_name(project.postgres.database, "new")
     wait_until(lambda: any(s.query.endswith("pg_sleep(600);") for s in sessions_in(project, new)))
     process.send_signal(signal.SIGKILL)
     process.wait(PATIENCE_S)
@@ -344,7 +276,7 @@ def test_a_database_that_others_made_is_not_written_to_unasked(
     with pytest.raises(ConfirmationNeeded) as caught:
         command(project)
     name = project.postgres.database
-    assert caught.value.message == f"database {name} holds 1 table or routines that this project did not make"
+    assert caught.value.message == f"database {name} holds 1 table or routine that this project did not make"
     assert rows(project, "select a from precious") == [1]
     assert rows(project, "select count(*) from pg_namespace where nspname = 'localenv'") == [0]
 
@@ -352,7 +284,7 @@ def test_a_database_that_others_made_is_not_written_to_unasked(
 def test_a_seed_of_which_nothing_is_left_is_applied_again(project: Settings) -> None:
     build(project)
     run_sql(project, "DELETE FROM posts")
-    assert load.is_seeded(project, "seeds/sql/2_posts.sql") is None
+    assert load.check_seeds(project, "seeds/sql/2_posts.sql") is None
     assert setup.read_decision(project, typed=False).reason.endswith("; public.posts is empty now")
     assert load.apply_seeds(project, "", silent).startswith("applied seeds/sql/2_posts.sql (")
     assert rows(project, "select id from posts") == [1, 2]
@@ -366,7 +298,7 @@ def test_what_the_files_make_twice_is_not_repaired_by_the_same_command(project: 
     write(project.root, "sql/schema.sql", f"{SCHEMA}\nCREATE TABLE posts ();")
     with pytest.raises(SqlError) as caught:
         build(project)
-    assert caught.value.hint == "the files of the project make it twice: take one of the two out"
+    assert caught.value.hint == "the project's files create it twice: remove one of the two"
 
 
 def test_a_ledger_of_an_earlier_version_is_read(project: Settings) -> None:
@@ -402,7 +334,7 @@ def test_a_database_of_another_checkout_is_named_with_its_owner(project: Setting
 def test_create_schema_and_seeds_one_by_one_come_to_the_same_as_setup(project: Settings) -> None:
     name = project.postgres.database
     assert load.create(project) == f"created {name}"
-    assert load.create(project) == f"{name} is there already"
+    assert load.create(project) == f"{name} already exists"
     assert load.apply_schema(project, "", silent) == "applied sql/schema.sql (2 statements, 0 rows)"
     assert load.apply_seeds(project, "", silent).endswith("(2 statements, 4 rows)")
     assert setup.read_decision(project, typed=True).action == "keep"
@@ -418,7 +350,7 @@ def test_setup_for_another_step_seeds_a_schema_that_has_no_seeds_yet(project: Se
 
 def test_a_second_seed_changes_nothing(project: Settings) -> None:
     build(project)
-    assert load.is_seeded(project, "") is not None
+    assert load.check_seeds(project, "") is not None
     assert load.apply_seeds(project, "", silent) == "applied before, nothing to do"
     assert rows(project, "select id from posts") == [1, 2]
 
@@ -442,7 +374,7 @@ def test_a_changed_seed_is_not_run_over_its_old_rows_unless_told_to(project: Set
     )
     load.apply_seeds(project, "", silent, again=True)
     assert handles(project) == ["ann", "robert"]
-    assert load.drift(project) == []
+    assert drift(project) == []
 
 
 def test_a_seed_that_names_nobody_is_told_the_nearest_name(project: Settings) -> None:
@@ -472,14 +404,14 @@ def test_a_schema_over_an_old_one_fails_whole_and_says_what_to_do(project: Setti
     with pytest.raises(SqlError) as caught:
         load.apply_schema(project, "", silent)
     assert caught.value.message == 'sql/schema.sql:2:1: relation "users" already exists'
-    assert caught.value.hint.startswith("run `inv db.setup --force` to build the database anew beside this one")
+    assert caught.value.hint.startswith("run `inv db.setup --force` to build a new database beside this one")
     assert rows(project, "select to_regclass('extra') is null") == [True]
 
 
 def test_reset_puts_the_contents_back_in_place(project: Settings) -> None:
     build(project)
     run_sql(project, "delete from users; create schema more; create table more.stuff (); drop table posts")
-    assert load.drift(project) == []  # a table more, a table less: only the count is known
+    assert drift(project) == []  # a table more, a table less: only the count is known
     load.reset(project, silent)
     assert (handles(project), rows(project, "select id from posts")) == (["ann", "bobby"], [1, 2])
     assert rows(project, "select to_regnamespace('more') is null") == [True]
@@ -515,7 +447,7 @@ def test_a_lock_that_another_session_holds_is_named_as_the_cause(
 def test_tables_lost_by_hand_are_seen(project: Settings) -> None:
     build(project)
     run_sql(project, "drop table posts")
-    assert load.drift(project) == ["1 of its tables, views or routines gone"]
+    assert drift(project) == ["1 of its tables, views or routines is gone"]
     run_sql(project, "drop table users")
     assert setup.read_decision(project, typed=False) == Decision("build", "the database is empty")
 
@@ -529,7 +461,7 @@ def test_names_of_sixty_three_bytes_still_have_a_name_beside_them(project: Setti
     setup.undo(settings)
     assert handles(settings) == ["ann", "bobby"]
     with databases.maintenance(settings.postgres) as conn:
-        beside = databases.beside(long, "undo")
+        beside = databases.sibling_name(long, "undo")
         assert (len(beside.encode()) <= 63, databases.exists(conn, beside)) == (True, True)
 
 
@@ -546,7 +478,7 @@ def test_a_plan_says_what_setup_would_do_and_does_nothing(project: Settings) -> 
 
 
 def test_a_project_without_seeds_is_set_up_too(project: Settings) -> None:
-    for path in (project.root / load.SEEDS).iterdir():
+    for path in (project.root / scripts.SEEDS).iterdir():
         path.unlink()
     build(project)
     assert handles(project) == []
@@ -554,10 +486,10 @@ def test_a_project_without_seeds_is_set_up_too(project: Settings) -> None:
 
 
 def test_an_empty_schema_is_not_built_again_and_again(project: Settings) -> None:
-    for path in (project.root / load.SEEDS).iterdir():
+    for path in (project.root / scripts.SEEDS).iterdir():
         path.unlink()
     write(project.root, "sql/schema.sql", "-- nothing yet\n")
     said: list[str] = []
     setup.setup(project, said.append, typed=False)
-    assert said == ["sql/schema.sql: there is no statement in it"]
+    assert said == ["sql/schema.sql: it has no statements"]
     assert setup.read_decision(project, typed=False).action == "keep"

@@ -132,7 +132,7 @@ def test_a_statement_that_cannot_run_in_a_transaction_says_what_to_do(conn: Conn
 @pytest.mark.parametrize(
     ("text", "message", "hint"),
     [
-        ("select 1;\n  \\c other\n", "a.sql:2:3: \\c is a command of psql, not SQL", "remove the line, or run"),
+        ("select 1;\n  \\c other\n", "a.sql:2:3: \\c is a psql command, not SQL", "remove the line, or run"),
         ("select :name;", 'a.sql:1:8: syntax error at or near ":"', "write the value itself"),
         ("select 1;\ncd /tmp\n", 'a.sql:2:1: syntax error at or near "cd"', "remove the line: it looks like"),
         ("select 1;\nrollback;", "a.sql:2:1: ROLLBACK in a file that runs as one transaction", "remove it"),
@@ -153,8 +153,8 @@ def test_the_files_own_transaction_is_left_out_with_a_warning(conn: Connection) 
     assert outcome == Outcome(
         statements=1,
         warnings=[
-            "a.sql:1:1: BEGIN is left out: the file runs as one transaction",
-            "a.sql:3:2: COMMIT is left out: the file runs as one transaction",
+            "a.sql:1:1: BEGIN is ignored: the file runs as one transaction",
+            "a.sql:3:2: COMMIT is ignored: the file runs as one transaction",
         ],
     )
 
@@ -188,7 +188,7 @@ def test_a_hundred_thousand_rows_of_copy_are_loaded(conn: Connection) -> None:
 
 
 def test_a_dump_of_a_database_loads_as_pg_dump_writes_it(database: Settings, tmp_path: Path) -> None:
-    name, copy = database.postgres.database, databases.beside(database.postgres.database, "copy")
+    name, copy = database.postgres.database, databases.sibling_name(database.postgres.database, "copy")
     query = "select t.*, (select count(*) from pg_trigger) from public.t as t order by x"
     with databases.maintenance(database.postgres) as server:
         databases.create(server, name)
@@ -215,7 +215,7 @@ def test_one_file_does_not_feel_what_another_one_set(conn: Connection) -> None:
         conn,
         SqlFile("a.sql", b"set search_path = ''; set role pg_monitor; create temp table tt (); prepare p as select 1;"),
     )
-    session.fresh(conn)
+    session.reset(conn)
     outcome = run_file(
         conn, SqlFile("b.sql", b"create temp table tt (); prepare p as select 2; create table public.new ();")
     )
@@ -233,7 +233,7 @@ PEOPLE = (
 
 
 def test_people_are_at_hand_by_name_and_by_handle(conn: Connection) -> None:
-    session.provide(conn, PEOPLE, "seeds/people.csv")
+    session.provide_people(conn, PEOPLE, "seeds/people.csv")
     found = conn.execute("select person, handle, display_name, email, uuid from pg_temp.people order by 1").fetchall()
     assert found == [(p.person, p.handle, p.display_name, p.email, p.uuid) for p in PEOPLE]
     names = conn.execute(
@@ -243,13 +243,13 @@ def test_people_are_at_hand_by_name_and_by_handle(conn: Connection) -> None:
 
 
 def test_an_app_may_have_a_table_of_people_of_its_own(conn: Connection) -> None:
-    session.provide(conn, PEOPLE, "seeds/people.csv")
+    session.provide_people(conn, PEOPLE, "seeds/people.csv")
     run_file(conn, SqlFile("a.sql", b"create table people (name text); insert into people values ('me');"))
     assert conn.execute("select * from public.people").fetchall() == [("me",)]
 
 
 def test_a_person_nobody_knows_is_found_where_they_are_named(conn: Connection) -> None:
-    session.provide(conn, PEOPLE, "seeds/people.csv")
+    session.provide_people(conn, PEOPLE, "seeds/people.csv")
     error = failure(conn, "select 1;\nselect pg_temp.person('andrew'),\n  pg_temp.person('baiko');")
     assert error.message == "a.sql:3:18: nobody in seeds/people.csv is called 'baiko'"
     assert error.unknown_person == "baiko"
@@ -263,7 +263,7 @@ def test_a_person_nobody_knows_is_found_where_they_are_named(conn: Connection) -
         ("select 'é".encode()[:-1], "a.sql:1:9: byte 0xc3 is not UTF-8"),
         ("select 1;".encode("utf-16"), "a.sql:1:1: byte 0xff is not UTF-8"),
         (b"select 1;\nselect \x00;", "a.sql:2:8: a NUL byte"),
-        (b"PGDMP\x01\x0f", "a.sql: an archive of pg_dump, not SQL"),
+        (b"PGDMP\x01\x0f", "a.sql: a pg_dump archive, not SQL"),
     ],
 )
 def test_what_is_no_text_is_refused_with_its_place(tmp_path: Path, content: bytes, message: str) -> None:

@@ -323,11 +323,11 @@ def test_a_policy_of_aws_can_only_be_taken_away(run: Command, table: dict[str, A
 @pytest.mark.parametrize(
     ("principal", "level", "evidence"),
     [
-        ("*", "problem", "everybody is let in: its principal is *"),
+        ("*", "problem", "open to everyone: its principal is *"),
         (
             {"AWS": "arn:aws:iam::999999999999:root"},
             "advice",
-            "lets others than this account in: arn:aws:iam::999999999999:root",
+            "admits principals of other accounts: arn:aws:iam::999999999999:root",
         ),
         ({"AWS": "arn:aws:iam::123456789012:role/app"}, "ok", "lets arn:aws:iam::123456789012:role/app in"),
     ],
@@ -385,7 +385,7 @@ def test_a_trail_counts_while_it_logs_all_regions(run: Command, table: dict[str,
     words = ["aws", "cloudtrail", "put-event-selectors", "--trail-name", arn, "--event-selectors"]
     assert (advice.level, advice.evidence, typed(advice.fix)) == (
         "advice",
-        "not logged: who reads and writes items is not on record (optional, and paid by the event)",
+        "not logged: who reads and writes items is not on record (optional, and charged per event)",
         [*words, json.dumps([ALL_CHANGES, ALL_ITEMS]), "--region", "us-east-1"],
     )
     aws("cloudtrail").put_event_selectors(TrailName="everything", EventSelectors=[ALL_CHANGES, ALL_ITEMS])
@@ -411,7 +411,7 @@ def test_a_trail_that_logs_no_changes_does_not_count(run: Command, table: dict[s
         ("problem", f"everything logs no changes of tables: {HISTORY}", [own, ALL_CHANGES]),
         (
             "advice",
-            "everything logs who writes items; who reads them is not on record (optional, and paid by the event)",
+            "everything logs who writes items; who reads them is not on record (optional, and charged per event)",
             [own, ALL_ITEMS],
         ),
     ]
@@ -590,7 +590,7 @@ def test_units_are_offered_for_every_index(run: Command) -> None:
     told = cheaper_provisioned(Look(read_settings(), TABLE, {}), parts)
     units = {"ReadCapacityUnits": 1, "WriteCapacityUnits": 50}
     assert (told.evidence, typed(told.fix)[6:]) == (
-        "on demand, used steadily: of the 121/110 units that hold its peaks it would use 64%; "
+        "on demand, used steadily: of the 121/110 units that cover its peaks it would use 64%; "
         "over 29% provisioned is cheaper",
         [
             *("PROVISIONED", "--provisioned-throughput", "ReadCapacityUnits=120,WriteCapacityUnits=60"),
@@ -616,7 +616,7 @@ def test_the_functions_that_read_the_stream_are_named(run: Command, table: dict[
         found = examine()["stream to group-rows"]
     assert [(finding.level, finding.evidence) for finding in found] == [
         ("ok", "NEW_IMAGE, Enabled, failures go to a queue"),
-        ("advice", "NEW_IMAGE, Enabled, and a record that fails for good is lost without a word"),
+        ("advice", "NEW_IMAGE, Enabled, and a record that fails permanently is lost silently"),
         ("problem", "NEW_IMAGE, and the function is Disabled"),
     ]
 

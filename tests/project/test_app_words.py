@@ -48,11 +48,11 @@ def test_the_words_are_those_of_the_app() -> None:
 
 
 def test_the_apps_part_is_named_in_one_place() -> None:
-    """Only the commands of the chat itself know its modules; all else goes by tasks/app.py."""
+    """Only the commands of the chat itself know its modules; all else goes by tasks/_app.py."""
     chat = ("ddb/conversations.py", "ddb/stream.py")
     named = [
         str(path.relative_to(ROOT / "tasks"))
         for path in sorted((ROOT / "tasks").rglob("*.py"))
         if re.search(r"^\s*(from ddb\b|import ddb\b)", path.read_text(), re.MULTILINE)
     ]
-    assert named == ["app.py", *chat]
+    assert named == ["_app.py", *chat]

@@ -6,6 +6,7 @@ import ast
 import graphlib
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -60,12 +61,18 @@ def modules() -> dict[str, Path]:
 MODULES = modules()
 
 
-def imports(name: str, *, at_start: bool = False) -> set[str]:
+@cache
+def tree(name: str) -> ast.Module:
+    return ast.parse(MODULES[name].read_text())
+
+
+@cache
+def imports(name: str, *, at_start: bool = False) -> frozenset[str]:
     """Name what a module imports, in dotted names of modules; `at_start`: only what is imported when it is."""
     path = MODULES[name]
     package = name if path.name == "__init__.py" else name.rpartition(".")[0]
     found: set[str] = set()
-    for node in _statements(ast.parse(path.read_text()), at_start=at_start):
+    for node in _statements(tree(name), at_start=at_start):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -73,7 +80,7 @@ def imports(name: str, *, at_start: bool = False) -> set[str]:
             source = ".".join([*above, *([node.module] if node.module else [])])
             deeper = {f"{source}.{alias.name}" for alias in node.names}
             found |= {inner for inner in deeper if inner in MODULES} or {source}
-    return found
+    return frozenset(found)
 
 
 def _statements(node: ast.AST, *, at_start: bool) -> Iterator[ast.AST]:
@@ -88,7 +95,7 @@ def _statements(node: ast.AST, *, at_start: bool) -> Iterator[ast.AST]:
 
 def calls(name: str) -> list[tuple[int, str]]:
     """List the line and the function, as written, of every call in a module."""
-    nodes = [node for node in ast.walk(ast.parse(MODULES[name].read_text())) if isinstance(node, ast.Call)]
+    nodes = [node for node in ast.walk(tree(name)) if isinstance(node, ast.Call)]
     return [(node.lineno, ast.unparse(node.func)) for node in nodes]
 
 

@@ -138,4 +138,4 @@ def test_the_hint_of_a_refusal_is_what_lets_it_happen(foreign: Settings, cli: Cl
     assert f"database {name} belongs to project other-123456" in refused.stderr
     assert f"pass --confirm {name} to use it as this project's own" in refused.stderr
     assert cli("db.drop", "--yes", "--confirm", name, CONNECTION_URL=url).code == 0
-    assert load.is_created(foreign) is None
+    assert load.check_created(foreign) is None

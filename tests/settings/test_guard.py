@@ -13,10 +13,11 @@ from moto import mock_aws
 from tasks._output import Reporter
 from tasks._run import Options, Run, _Once
 from tasks.localenv.aws import client as aws
-from tasks.localenv.errors import ConfirmationNeeded, LocalEnvError, ServiceFailed, UsageError
-from tasks.localenv.machine.ports import find_free
+from tasks.localenv.errors import ConfirmationNeeded, LocalEnvError, UsageError
 from tasks.localenv.production import caller as production
 from tasks.localenv.settings import Settings, guard, read_settings
+from tests.support.boto import forget_clients
+from tests.support.ports import find_free
 
 PROD_URL = "postgresql://cruddurroot:s3cret@db.abc.us-east-1.rds.amazonaws.com:5432/cruddur"
 KEYS = {
@@ -35,9 +36,9 @@ SHOWN = [
 def prod() -> Iterator[Settings]:
     """Settings of the prod target, with AWS played by moto in this process."""
     with mock_aws():
-        aws.forget_clients()
+        forget_clients()
         yield read_settings(target="prod", environ={"PROD_CONNECTION_URL": PROD_URL, **KEYS})
-    aws.forget_clients()
+    forget_clients()
 
 
 @pytest.fixture
@@ -217,29 +218,13 @@ def test_half_of_the_credentials_is_said(prod: Settings) -> None:
         production.describe(settings)
 
 
-def test_the_local_client_reads_nothing_of_the_users_aws_setup(
-    monkeypatch: pytest.MonkeyPatch, local: Settings, tmp_path: Any
-) -> None:
-    for name, value in {
-        "AWS_PROFILE": "nosuch",
-        "AWS_ENDPOINT_URL": "http://localhost:1",
-        "AWS_USE_FIPS_ENDPOINT": "true",
-        "HTTP_PROXY": "http://localhost:1",
-        "http_proxy": "http://localhost:1",
-    }.items():
-        monkeypatch.setenv(name, value)
-    assert local.dynamodb is not None
-    client = aws.client(local, "dynamodb")
-    assert client.meta.endpoint_url == local.dynamodb.url
-    with (
-        pytest.raises(ServiceFailed, match=f"tables: nothing answers at {local.dynamodb.url}"),
-        aws.aws_errors("tables"),
-    ):
-        client.list_tables()
+def test_a_local_engine_is_never_called_through_boto3(local: Settings) -> None:
+    with pytest.raises(TypeError, match="dynamodb is a local engine"):
+        aws.client(local, "dynamodb")
 
 
-def test_one_client_serves_the_whole_process(local: Settings) -> None:
-    assert aws.client(local, "dynamodb") is aws.client(local, "dynamodb")
+def test_one_client_serves_the_whole_process(prod: Settings) -> None:
+    assert aws.client(prod, "dynamodb") is aws.client(prod, "dynamodb")
 
 
 def test_an_aws_error_keeps_its_code(prod: Settings) -> None:
@@ -256,6 +241,7 @@ def test_an_aws_error_keeps_its_code(prod: Settings) -> None:
         (exceptions.UnauthorizedSSOTokenError(), aws.EXPIRED_HINT),
         (exceptions.TokenRetrievalError(provider="sso", error_msg="Token has expired"), aws.EXPIRED_HINT),
         (exceptions.LoginRefreshRequired(), aws.EXPIRED_HINT),
+        (exceptions.EndpointConnectionError(endpoint_url="https://sts.amazonaws.com"), aws.NETWORK_HINT),
         (exceptions.ReadTimeoutError(endpoint_url="https://sts.amazonaws.com"), aws.NETWORK_HINT),
     ],
 )

@@ -42,12 +42,12 @@ def test_an_id_follows_the_person_and_not_the_handle(tmp_path: Path) -> None:
     [
         ("", f"{PEOPLE}:1: the columns are , wanted person, handle, display_name, email"),
         ("name,handle\n", f"{PEOPLE}:1: the columns are name, handle, wanted person, handle, display_name, email"),
-        (HEAD, f"{PEOPLE}: nobody is in it"),
+        (HEAD, f"{PEOPLE}: it lists nobody"),
         (HEAD + "a,a,A,a@example.com\nb,,B,b@example.com\n", f"{PEOPLE}:3: no handle"),
         (HEAD + "a,a\n", f"{PEOPLE}:2: no display_name and no email"),
         (HEAD + "a,a,A,a@example.com,more\n", f"{PEOPLE}:2: too many columns"),
         (HEAD + "a,a,A,nowhere\n", f"{PEOPLE}:2: 'nowhere' is not an e-mail address"),
-        (HEAD + "a,a,A,a@example.com\nb,a,B,b@example.com\n", f"{PEOPLE}:3: handle 'a' is there twice"),
+        (HEAD + "a,a,A,a@example.com\nb,a,B,b@example.com\n", f"{PEOPLE}:3: handle 'a' appears twice"),
         (HEAD.encode() + b"a,a,\xff,a@example.com\n", f"{PEOPLE}: not UTF-8: invalid start byte at byte 37"),
     ],
 )

@@ -81,7 +81,7 @@ def test_the_environment_wins_over_dotenv_and_an_empty_value_counts_as_absent(tm
         ("AWS_DEFAULT_REGION=mars", "AWS_DEFAULT_REGION in .env:1: 'mars' is not an AWS region such as us-east-1"),
         ("CONNECTION_URL=mysql://a@b/c", "CONNECTION_URL in .env:1: not a Postgres URL: the scheme is 'mysql', wanted"),
         ("CONNECTION_URL=postgresql://localhost", "CONNECTION_URL in .env:1: Postgres URL without user and database"),
-        ("CONNECTION_URL=postgresql://a@localhost:x/c", "CONNECTION_URL in .env:1: not a Postgres URL: host or port"),
+        ("CONNECTION_URL=postgresql://a@localhost:x/c", "CONNECTION_URL in .env:1: not a Postgres URL: its host or"),
         ("AWS_ENDPOINT_URL_DYNAMODB=localhost:8000", "AWS_ENDPOINT_URL_DYNAMODB in .env:1: not a local endpoint"),
         ("export DDB_MESSAGE_TABLE=x", "DDB_MESSAGE_TABLE in .env:1: 'x' is not a DynamoDB table name"),
         ("DYNAMODB_LOCAL_JAR=/no/such.jar", "DYNAMODB_LOCAL_JAR in .env:1: no file at /no/such.jar"),

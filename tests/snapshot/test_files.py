@@ -80,10 +80,10 @@ def test_what_was_packed_is_unpacked(tmp_path: Path, manifest: Manifest, folder:
     [
         (lambda parts: parts[1:], "not a snapshot"),
         (lambda parts: parts[:-1], "it ends before pool.json"),
-        (lambda parts: [*parts[:2], ("../../x", b"evil"), *parts[2:]], "'../../x' is not as its manifest says"),
-        (lambda parts: [*parts, ("/etc/x", b"evil")], "'/etc/x' is not as its manifest says"),
+        (lambda parts: [*parts[:2], ("../../x", b"evil"), *parts[2:]], "'../../x' does not match the manifest"),
+        (lambda parts: [*parts, ("/etc/x", b"evil")], "'/etc/x' does not match the manifest"),
         (lambda parts: [*parts[:-1], flipped(parts[-1])], "pool.json is damaged"),
-        (lambda parts: [*parts[:-1], ("pool.json", parts[-1][1] + b" ")], "'pool.json' is not as its manifest says"),
+        (lambda parts: [*parts[:-1], ("pool.json", parts[-1][1] + b" ")], "'pool.json' does not match the manifest"),
         (lambda parts: [("manifest.json", b"[]"), *parts[1:]], "not the manifest of a snapshot"),
         (lambda parts: [("manifest.json", b'{"schemaVersion": 9}')], "manifest of version 9, and this tool knows 1"),
         (
@@ -118,7 +118,7 @@ def test_a_link_in_a_file_is_refused(file: Path, folder: Path) -> None:
         link = tarfile.TarInfo(POSTGRES_FILE)
         link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
         tar.addfile(link)
-    with pytest.raises(UsageError, match=r"'postgres.sql' is not as its manifest says"):
+    with pytest.raises(UsageError, match=r"'postgres.sql' does not match the manifest"):
         portable.unpack(file, folder)
     assert list(folder.iterdir()) == []
 
@@ -155,7 +155,7 @@ def test_a_manifest_that_says_what_cannot_be_is_refused(manifest: Manifest, old:
 
 def test_a_folder_or_anything_else_that_is_no_file_is_not_written_to(tmp_path: Path) -> None:
     (tmp_path / "a.tar").mkdir()
-    with pytest.raises(UsageError, match="there is something else than a file"):
+    with pytest.raises(UsageError, match="not a regular file"):
         portable.check_path(tmp_path / "a.tar")
 
 
@@ -171,17 +171,17 @@ def test_what_a_file_replaces_is_said(file: Path, tmp_path: Path) -> None:
     [
         (
             Note("a", "inv snapshot.restore a"),
-            "`inv snapshot.restore a` is under way or was cut short, and the stores are in between:"
+            "`inv snapshot.restore a` is under way or was cut short, and the stores are partly restored:"
             " run it again, or `inv snapshot.restore before-restore` to go back",
         ),
         (
             Note("before-restore", "inv snapshot.restore before-restore"),
-            "`inv snapshot.restore before-restore` is under way or was cut short, and the stores are in between:"
+            "`inv snapshot.restore before-restore` is under way or was cut short, and the stores are partly restored:"
             " run it again",
         ),
         (
             Note("", "inv snapshot.restore a", is_done=True),
-            "`inv snapshot.restore a` has restored every store, and is tidying up or was cut short: run it again",
+            "`inv snapshot.restore a` has restored every store, and is cleaning up or was cut short: run it again",
         ),
     ],
 )

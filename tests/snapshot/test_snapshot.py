@@ -21,7 +21,6 @@ from tasks.localenv.dynamodb.client import connect as connect_dynamodb
 from tasks.localenv.dynamodb.scan import scan
 from tasks.localenv.dynamodb.schema.definition import definition_of
 from tasks.localenv.errors import LocalEnvError, UsageError
-from tasks.localenv.machine.ports import find_free
 from tasks.localenv.postgres import databases, ledger, properties
 from tasks.localenv.postgres.connection import connect
 from tasks.localenv.settings import Settings
@@ -29,6 +28,7 @@ from tasks.localenv.snapshot import listing, restore, save
 from tasks.localenv.snapshot.manifest import BEFORE, read_manifest
 from tasks.localenv.snapshot.shelf import Shelf
 from tests.support.environments import PATIENCE_S
+from tests.support.ports import find_free
 from tests.support.seeded import complete, quiet
 from tests.support.snapshots import Edit, Part, as_other_project, beside, change, flipped, leftovers, look, repacked
 
@@ -145,7 +145,7 @@ def test_what_a_killed_save_left_is_removed_by_the_next(mine: Settings) -> None:
     save.save(mine, "a", said.append)
     assert leftovers(mine) == []
     assert said == [
-        f"put right what a killed command left: removed {manifest_id}",
+        f"cleaned up after a killed command: removed {manifest_id}",
         f"removed the clone {shelf.clone_name('0000beef')}, which a killed command left unfinished",
     ]
 

@@ -7,13 +7,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tasks.localenv.machine.ports import find_free
 from tasks.localenv.settings import ROOT, Settings, guard
+from tests.support import warm
+from tests.support.ports import find_free
 
 KEPT = ("PATH", "HOME", "PYTHONPATH")
 """What a command gets of the environment of the tests."""
@@ -96,9 +97,13 @@ def wait_until(condition: Callable[[], object]) -> None:
 
 def inv(*words: str, environ: dict[str, str], cwd: Path = ROOT, text: str = "") -> Finished:
     """Run `inv` on this project from any folder, with `environ` over a bare environment."""
+    variables = {**{name: os.environ[name] for name in KEPT if name in os.environ}, "NO_COLOR": "1", **environ}
+    words = ("--search-root", str(ROOT), *words)
+    if sys.platform == "linux" and not warm.needs_own_python(variables):
+        return _run_warm(words, variables, cwd, text)
     done = subprocess.run(
-        [sys.executable, "-m", "invoke", "--search-root", str(ROOT), *words],
-        env={**{name: os.environ[name] for name in KEPT if name in os.environ}, "NO_COLOR": "1", **environ},
+        [sys.executable, "-m", "invoke", *words],
+        env=variables,
         cwd=cwd,
         input=text,
         capture_output=True,
@@ -107,3 +112,13 @@ def inv(*words: str, environ: dict[str, str], cwd: Path = ROOT, text: str = "") 
         check=False,
     )
     return Finished(done.returncode, done.stdout, done.stderr)
+
+
+def _run_warm(words: Sequence[str], variables: Mapping[str, str], cwd: Path, text: str) -> Finished:
+    with tempfile.TemporaryFile() as stdin, tempfile.TemporaryFile() as stdout, tempfile.TemporaryFile() as stderr:
+        stdin.write(text.encode())
+        stdin.seek(0)
+        code = warm.start(words, variables, str(cwd), (stdin, stdout, stderr)).wait(PATIENCE_S)
+        for stream in (stdout, stderr):
+            stream.seek(0)
+        return Finished(code, stdout.read().decode(), stderr.read().decode())

@@ -15,6 +15,7 @@ from invoke import Config, Exit
 from tasks import ns
 from tasks._executor import GraphExecutor
 from tasks.localenv.aws import client as aws
+from tests.support.boto import forget_clients
 
 SECRET = "hush-hush"
 
@@ -68,9 +69,9 @@ def commands(capfd: pytest.CaptureFixture[str]) -> Command:
 
 def own_clients() -> Iterator[None]:
     """Keep clients among the tests of a file: reading EC2's model takes longer than a test."""
-    aws.forget_clients()
+    forget_clients()
     yield
-    aws.forget_clients()
+    forget_clients()
 
 
 def client(settings: Any, service: str) -> Any:

@@ -16,9 +16,9 @@ from tasks.localenv.dynamodb.client import connect as connect_dynamodb
 from tasks.localenv.dynamodb.copies import Items
 from tasks.localenv.dynamodb.scan import scan
 from tasks.localenv.engines.emulator_server.inside import users_of
-from tasks.localenv.postgres import contents, databases
+from tasks.localenv.postgres import checksum, databases
+from tasks.localenv.postgres.checksum import Contents
 from tasks.localenv.postgres.connection import connect
-from tasks.localenv.postgres.contents import Contents
 from tasks.localenv.settings import Settings
 from tasks.localenv.snapshot.save import door
 from tasks.localenv.snapshot.shelf import Shelf
@@ -38,7 +38,7 @@ class State:
 def look(settings: Settings) -> State:
     client = connect_dynamodb(settings)
     with connect(settings.postgres, autocommit=True) as conn:
-        rows = contents.measure(conn)
+        rows = checksum.measure(conn)
     tables = {name: copies.measure(client, name) for name in schema.fetch_names(client)}
     return State(rows, tables, users_of(door(settings).fetch()))
 

@@ -15,7 +15,7 @@ from tasks.localenv.dynamodb import copies, schema
 from tasks.localenv.dynamodb.client import connect as connect_dynamodb
 from tasks.localenv.dynamodb.scan import scan
 from tasks.localenv.engines.emulator_server.inside import users_of
-from tasks.localenv.postgres import contents, databases, setup
+from tasks.localenv.postgres import checksum, databases, setup
 from tasks.localenv.postgres.connection import connect
 from tasks.localenv.settings import ROOT, Settings
 from tasks.localenv.settings.people import read_people
@@ -80,12 +80,12 @@ def _databases(settings: Settings) -> tuple[tuple[str, int, str], ...]:
 
 def _contents(settings: Settings, database: str) -> str:
     with connect(settings.postgres, database=database, autocommit=True) as conn:
-        return contents.measure(conn).sha256
+        return checksum.measure(conn).sha256
 
 
 def clear(settings: Settings) -> None:
     """Start the services, and leave nothing in them but a seeded pool."""
-    if not engines.is_up(settings):
+    if not engines.look_if_up(settings):
         engines.up(settings, quiet)
     with databases.maintenance(settings.postgres) as conn:
         for name, _ in databases.names(conn):

@@ -37,7 +37,7 @@ class Decoy:
 
 @pytest.fixture(autouse=True)
 def _no_variables_of_other_tests(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(libpq, "_taken", {})
+    monkeypatch.setattr(libpq, "_removed", {})
 
 
 @pytest.fixture
@@ -231,7 +231,7 @@ def test_on_production_what_protects_a_connection_is_told_to_it(
     assert client_environment(prod)["PGSSLMODE"] == "verify-full"
     assert "PGSSLMODE" not in client_environment(live.postgres)
     monkeypatch.setenv("PGSSLNEWFANGLED", "1")
-    with pytest.raises(UsageError, match="PGSSLNEWFANGLED is set, and this libpq does not know it"):
+    with pytest.raises(UsageError, match="PGSSLNEWFANGLED is set, but this libpq does not support it"):
         connect(prod, database="postgres")
 
 

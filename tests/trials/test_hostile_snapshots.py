@@ -18,7 +18,7 @@ import pytest
 from tasks.localenv import engines
 from tasks.localenv.engines.pg_dump import dump_command
 from tasks.localenv.machine import shell
-from tasks.localenv.postgres import contents, databases, guest
+from tasks.localenv.postgres import checksum, databases, guest
 from tasks.localenv.postgres.connection import client_environment, connect
 from tasks.localenv.postgres.runner import run_file
 from tasks.localenv.postgres.sqlfile import read_sql
@@ -163,7 +163,8 @@ def dumped(settings: Settings, *options: str) -> str:
         "ALTER DATABASE cruddur RENAME TO mallory;",
         "CREATE EVENT TRIGGER e ON ddl_command_start EXECUTE FUNCTION pg_event_trigger_ddl_commands();",
         "CREATE SUBSCRIPTION s CONNECTION 'host=127.0.0.1' PUBLICATION p WITH (connect = false);",
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity; SELECT pg_reload_conf();",
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid();",
+        "SELECT pg_reload_conf();",
         "SET session_preload_libraries = 'x';",
         "SELECT rolpassword FROM pg_authid;",
     ],
@@ -180,7 +181,7 @@ def test_sql_that_wants_more_than_its_own_database_is_refused(
 @pytest.mark.parametrize(
     ("sql", "said"),
     [
-        ("CREATE EXTENSION dblink;", "extension 'dblink' is not one that a file may bring"),
+        ("CREATE EXTENSION dblink;", "extension 'dblink' is not one that a file may create"),
         ('create extension if not exists "postgres_fdw" with schema public;', "extension 'postgres_fdw'"),
         ("CREATE EXTENSION file_fdw;", "extension 'file_fdw'"),
         ("CREATE /* x */ EXTENSION adminpack;", "extension"),
@@ -199,7 +200,7 @@ def test_commands_of_psql_are_refused(
     town: Town, file: Path, before: State, proof: Path, tmp_path: Path, sql: str
 ) -> None:
     done = restore(town, edited(file, tmp_path / "evil.tar.gz", with_sql(sql.format(proof=proof))))
-    refused(done, "is a command of psql, not SQL", code=1)
+    refused(done, "is a psql command, not SQL", code=1)
     assert not proof.exists()
     unchanged(town, before)
 
@@ -282,9 +283,9 @@ def measure_again(town: Town, file: Path, tmp_path: Path) -> None:
             where = guest.admit(conn, settings.postgres, role, "scratch")
             with connect(where) as inside:
                 run_file(inside, read_sql(sql, tmp_path))
-            guest.let_read_all(conn, role)
+            guest.bypass_row_security(conn, role)
             with connect(where, autocommit=True) as inside:
-                held = contents.measure(inside)
+                held = checksum.measure(inside)
         finally:
             databases.drop(conn, "scratch")
             guest.remove(conn, role)
@@ -345,7 +346,7 @@ def test_a_restore_that_was_killed_leaves_a_role_that_the_next_command_removes(
         assert process.poll() is None and time.monotonic() < end
     process.send_signal(signal.SIGKILL)
     process.wait(30)
-    assert roles(settings) == [(guest.name_of(settings.project_id),)]
+    assert roles(settings) == [(guest.role_name(settings.project_id),)]
     assert inv("snapshot.delete", "nosuch", "--yes", environ=town).code == 2
     assert inv("snapshot.save", "next", environ=town).code == 0
     unchanged(town, before)

@@ -15,11 +15,11 @@ import pytest
 
 from tasks import _output
 from tasks._output import annotation
-from tasks.localenv.aws.client import client
 from tasks.localenv.machine.columns import harmless, harmless_lines, without_sequences
 from tasks.localenv.postgres.connection import connect
 from tasks.localenv.settings import Settings, read_settings
 from tests.cognito.test_pool import add_pool_users
+from tests.support.boto import local_client
 from tests.support.environments import Finished, environment, inv, permitted, reachable
 from tests.trials.test_secrets import TASKS, WORDS
 
@@ -68,7 +68,7 @@ def _plant(settings: Settings) -> None:
         )
         connection.execute("UPDATE users SET display_name = %s WHERE handle = 'andrewbrown'", (EVIL,))
     add_pool_users(settings, {"preferred_username": EVIL, "name": EVIL, "email": "eve@example.com"})
-    dynamodb = client(settings, "dynamodb")
+    dynamodb = local_client(settings, "dynamodb")
     table = settings.message_table
     stored: Any = dynamodb.scan(TableName=table)["Items"]
     message = next(item for item in stored if item["pk"]["S"].startswith("MSG#"))

@@ -1,8 +1,8 @@
-"""AWS's JSON protocol as one function, `api(settings, service)`: call it with an operation and its parameters.
+"""AWS's JSON protocol as one function, `api(settings, service)`: call the result with an operation and its parameters.
 
-A local engine is called straight over http.client: loading an SDK costs more than a whole run that changes nothing.
-AWS itself is called through boto3, which signs. Parameters hold binary as bytes. Answers are what the protocol
-carries: binary as base64 text and times as epoch seconds locally, bytes and datetime from boto3.
+A local engine is called directly over http.client, in 3 ms: loading an SDK takes 260-360 ms, more than a whole run
+that changes nothing. AWS itself is called through boto3, which signs. Binary parameters are bytes. Answers are as the
+protocol has them: locally binary as base64 text and times as epoch seconds, from boto3 bytes and datetime.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from ..checkout import saved
 from ..errors import LocalEnvError, ServiceFailed
 from ..hints import RESTART, START
 from ..machine.answers import LARGEST_BYTES, OPERATIONS, read_json, require, shown
-from ..machine.retrying import BROKEN, PATIENCE_S, THROTTLED, Lost, Refused, persist
+from ..machine.retrying import BROKEN, PATIENCE_S, THROTTLED, Lost, Refused, retry
 from ..machine.waiting import AWAY_LOOK_S, at_most, hang_up, is_looking, waiting, within
 
 if TYPE_CHECKING:
@@ -38,15 +38,15 @@ JSON_VERSIONS = {"dynamodb": "1.0", "dynamodbstreams": "1.0", "cognito-idp": "1.
 CALL_S = 30.0
 """How long a local engine may take for one call: a page of 1 MB at most, never a whole table."""
 READING = re.compile(r"(Admin|Batch|Transact)?(Describe|Get|List|Lookup|Query|Scan|Simulate)")
-"""How the operations begin that change nothing, in every service that is called from here."""
+"""Prefixes of the operations that change nothing, in every service called from here."""
 SELECT = re.compile(r"(\s|--[^\n]*\n|/\*.*?\*/)*SELECT\b", re.IGNORECASE | re.DOTALL)
 
 
 class AwsError(Refused):
-    """An AWS API refused a call. `aws_code` is its name for the reason: ResourceNotFoundException and so on.
+    """An AWS API refused a call. `aws_code` is its error code: ResourceNotFoundException and so on.
 
-    `permission` is what a policy calls the operation: dynamodb:DescribeTable. `response` is the refusal in the shape
-    of botocore's errors, for the app's own functions, which take either client.
+    `permission` is the operation's name in a policy: dynamodb:DescribeTable. `response` is the refusal in the shape of
+    botocore's errors, for the app's own functions, which accept either client.
     """
 
     def __init__(
@@ -59,21 +59,21 @@ class AwsError(Refused):
 
 
 class Api(Protocol):
-    """Calls one operation of one AWS service. Safe to share among threads."""
+    """A function that calls an operation of one AWS service. Thread-safe."""
 
     def __call__(self, operation: str, /, **parameters: Any) -> dict[str, Any]:
-        """Return the answer's body.
+        """Return the body of the answer.
 
-        Is tried again where that is safe (retrying.py). Raises AwsError when the service refuses, ServiceFailed when
-        nobody answers or the answer is not one of this service, TimedOut when it does not come.
+        Retries where that is safe (retrying.py). Raises AwsError when the service refuses, ServiceFailed when nothing
+        answers or the answer is not this service's, TimedOut when none comes.
         """
         ...
 
 
 def api(settings: Settings, service: Service) -> Api:
-    """Return the API of the target: the local engine's where there is one, else AWS's own.
+    """Return the API of the target: the local engine's if there is one, else AWS's own.
 
-    Operations that change something need settings with the guard's permit for that target.
+    Operations that write need settings with the guard's permit for that target.
     """
     endpoint = settings.cognito if service == "cognito-idp" else settings.dynamodb
     if endpoint:
@@ -82,7 +82,7 @@ def api(settings: Settings, service: Service) -> Api:
 
 
 def require_permit(permit: Permit | None, target: Target, operation: str, parameters: Mapping[str, Any]) -> None:
-    """Raise TypeError for an operation that may change something where the guard has not permitted that."""
+    """Raise TypeError for an operation that may write, without the guard's permit."""
     if READING.match(operation) or (permit and permit.target == target):
         return
     if operation == "ExecuteStatement" and SELECT.match(str(parameters.get("Statement", ""))):
@@ -91,28 +91,28 @@ def require_permit(permit: Permit | None, target: Target, operation: str, parame
 
 
 def _base64(value: Any) -> str:
-    """Write binary as the protocol has it."""
+    """Return binary as base64 text, as the protocol has it."""
     if not isinstance(value, bytes):
         raise TypeError(f"{type(value).__name__} is nothing that AWS's JSON protocol carries")
     return base64.b64encode(value).decode()
 
 
 def pages(call: Api, operation: str, listed: str, token: tuple[str, str], **parameters: Any) -> Iterator[Any]:
-    """Give what an operation lists under the key `listed`, from all pages.
+    """Yield the elements of an operation's list `listed`, from all pages.
 
-    `token` is what the operation calls the place to go on from: in its answer, and as its parameter.
+    `token` names the continuation token: in the answer, and as a parameter.
     """
-    told, asked = token
+    returned, parameter = token
     while True:
         answer = call(operation, **parameters)
         yield from answer.get(listed) or ()
-        if not answer.get(told):
+        if not answer.get(returned):
             return
-        parameters[asked] = answer[told]
+        parameters[parameter] = answer[returned]
 
 
 class LocalApi:
-    """The API of a local engine, over connections that are kept for the next call."""
+    """The API of a local engine, over connections that are reused."""
 
     def __init__(
         self,
@@ -127,7 +127,7 @@ class LocalApi:
         self._permit = permit
         self._service = service
         self._patience_s = patience_s
-        # The engines route by the credential's scope and check no signature; DynamoDB Local wants the fields there.
+        # The engines route by the credential's scope and check no signature; DynamoDB Local requires the fields.
         signed_for = "dynamodb" if service == "dynamodbstreams" else service
         scope = f"local/20260101/{region}/{signed_for}/aws4_request"
         self._headers = {
@@ -145,7 +145,7 @@ class LocalApi:
         require_permit(self._permit, "local", operation, parameters)
         body = json.dumps(parameters, default=_base64).encode()
         subject = f"{self._service} {operation}"
-        return persist(
+        return retry(
             lambda: self._ask(operation, subject, body),
             operation,
             parameters,
@@ -155,19 +155,19 @@ class LocalApi:
 
     def _ask(self, operation: str, subject: str, body: bytes) -> dict[str, Any]:
         status, text = self._exchange(operation, body)
-        where = f"{self._service} at {self._endpoint}: {operation} was answered {status} and"
+        where = f"{self._service} at {self._endpoint}: {operation} was answered {status}"
         if str(status) in (*BROKEN, *THROTTLED) and not text.lstrip().startswith(b"{"):
             raise _broken(where, status, text)
-        answer = require(read_json(text, where, hint=RESTART), dict, f"{where} JSON of another kind", hint=RESTART)
+        answer = require(read_json(text, where, hint=RESTART), dict, where, hint=RESTART)
         if status != 200:
             raise self._refusal(answer, status, subject, where)
-        found: dict[str, Any] = require(answer, OPERATIONS.get(operation, {}), f"{where} wrongly", hint=RESTART)
+        found: dict[str, Any] = require(answer, OPERATIONS.get(operation, {}), where, hint=RESTART)
         return found
 
     def _refusal(self, answer: dict[str, Any], status: int, subject: str, where: str) -> LocalEnvError:
         code, detail = answer.get("__type"), answer.get("message") or answer.get("Message") or ""
         if not isinstance(code, str) and status < 500 and status != 429:
-            return ServiceFailed(f"{where} no error of AWS", hint=RESTART, evidence=shown(json.dumps(answer)))
+            return ServiceFailed(f"{where}: no AWS error", hint=RESTART, evidence=shown(json.dumps(answer)))
         return AwsError(subject, str(code or status).rpartition("#")[2], str(detail), details=answer)
 
     def _exchange(self, operation: str, body: bytes) -> tuple[int, bytes]:
@@ -206,7 +206,7 @@ class LocalApi:
         return answer.status, text
 
     def _connection(self) -> HTTPConnection:
-        """Return a connection that is kept, unless the engine has closed it for being idle, or a new one."""
+        """Return an idle connection that the engine has not closed, or a new one."""
         while self._idle:
             kept = self._idle.pop()
             if kept.sock is not None and not select.select([kept.sock], [], [], 0)[0]:
@@ -217,7 +217,7 @@ class LocalApi:
 
 
 def _whole(answer: HTTPResponse) -> bytes:
-    """Read an answer to its end. Raises HTTPException where it ends before, or has none."""
+    """Read an answer to its end. Raises HTTPException where it ends early, or has no end."""
     text = answer.read(LARGEST_BYTES + 1)
     if len(text) > LARGEST_BYTES:
         raise HTTPException(f"an answer of more than {LARGEST_BYTES // 1024**2} MB")
@@ -230,7 +230,7 @@ def _whole(answer: HTTPResponse) -> bytes:
 
 def _broken(where: str, status: int, text: bytes) -> AwsError:
     error = AwsError(where, str(status), "")
-    error.message, error.evidence = f"{where} no JSON", shown(text.decode(errors="replace"))
+    error.message, error.evidence = f"{where}: no JSON", shown(text.decode(errors="replace"))
     return error
 
 
@@ -244,7 +244,7 @@ class AwsApi:
     def __init__(self, settings: Settings, service: str) -> None:
         from .client import client
 
-        # One overload a service is for callers that know which; here it is a value.
+        # The overloads need a literal; here the service is a value.
         make: Any = client
         self._client: Any = make(settings, service)
         self._service = service
@@ -253,17 +253,15 @@ class AwsApi:
     def __call__(self, operation: str, /, **parameters: Any) -> dict[str, Any]:
         require_permit(self._permit, "prod", operation, parameters)
         subject = f"{self._service} {operation}"
-        with waiting(f"AWS ({subject})"):  # botocore tries again what may have passed, five times in all (aws.py)
+        with waiting(f"AWS ({subject})"):  # botocore itself retries (client.py)
             ask = partial(self._bounded, operation, subject, parameters)
-            return persist(ask, operation, parameters, subject=subject, patience_s=0)
+            return retry(ask, operation, parameters, subject=subject, patience_s=0)
 
     def _bounded(self, operation: str, subject: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
-        """Ask once: boto3 cannot be cut short, so a look leaves it to itself."""
+        """Call once: boto3 cannot be interrupted, so within `looking` a call that takes too long is abandoned."""
         if not is_looking():
             return self._ask(operation, subject, parameters)
-        return within(
-            AWAY_LOOK_S, subject, lambda: self._ask(operation, subject, parameters), hint="look at the network"
-        )
+        return within(AWAY_LOOK_S, subject, lambda: self._ask(operation, subject, parameters), hint="check the network")
 
     def _ask(self, operation: str, subject: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
         from botocore import xform_name

@@ -1,1 +1,1 @@
-"""This checkout: its id, its lock, which folders are ours, and whether what was written is on disk."""
+"""This checkout: its index entry, its lock, the folders it owns, and whether its writes are on disk."""

@@ -1,7 +1,7 @@
 """The index of this user's checkouts: which have an environment, where, and on which ports.
 
-One small file a checkout in the user's cache folder. It may be lost without harm: env.up writes it again, and what
-runs is seen without it. A folder that is missing or cannot be written fails nothing.
+One small file per checkout in the user's cache folder. Losing it is harmless: env.up writes it again, and running
+services are found without it. A missing or read-only folder causes no failure.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ WAIT_S = 10.0
 
 @dataclass(frozen=True)
 class Checkout:
-    """A checkout that had an environment when it was last heard of. Times are seconds since the epoch."""
+    """A checkout that had an environment when last noted. Times are seconds since the epoch."""
 
     project_id: str
     root: Path
@@ -35,7 +35,7 @@ class Checkout:
 
     @property
     def is_there(self) -> bool:
-        """Tell whether its folder still exists, for all that this user may know."""
+        """Return whether its folder still exists; True where this user may not look."""
         try:
             return self.root.is_dir()
         except PermissionError:
@@ -43,7 +43,7 @@ class Checkout:
 
 
 def read_all() -> list[Checkout]:
-    """List every checkout of the index, by its folder. What cannot be read is left out."""
+    """List every checkout of the index, sorted by folder. Unreadable entries are skipped."""
     folder = index_folder()
     try:
         files = list(folder.glob("*.json")) if folder else []
@@ -54,7 +54,7 @@ def read_all() -> list[Checkout]:
 
 
 def note(settings: Settings) -> None:
-    """Write down this checkout with the ports that it has now."""
+    """Enter this checkout into the index with its current ports."""
     folder, now = index_folder(), time.time()
     if folder is None:
         return
@@ -75,7 +75,7 @@ def note(settings: Settings) -> None:
 
 
 def forget(project_id: str) -> None:
-    """Take a checkout out of the index."""
+    """Remove a checkout from the index."""
     folder = index_folder()
     if folder:
         with contextlib.suppress(OSError):
@@ -84,7 +84,7 @@ def forget(project_id: str) -> None:
 
 @contextlib.contextmanager
 def claiming() -> Iterator[None]:
-    """Keep other checkouts of this user from choosing ports meanwhile. Goes on without, where there is no index."""
+    """Keep other checkouts of this user from choosing ports meanwhile. Without an index, nothing is locked."""
     folder = index_folder()
     with contextlib.ExitStack() as stack:
         with contextlib.suppress(OSError):
@@ -95,9 +95,9 @@ def claiming() -> Iterator[None]:
 
 
 def index_folder() -> Path | None:
-    """Say where the index lies: XDG base directory specification, "user-specific non-essential data". None: nowhere.
+    """Return the folder of the index (XDG base directory specification, "user-specific non-essential data") or None.
 
-    Under sudo HOME may still be the user's: what root would make there would lock the user out.
+    Under sudo HOME may still be the user's: files that root created there would lock the user out.
     """
     given, home = os.environ.get("XDG_CACHE_HOME", ""), os.environ.get("HOME", "")
     if given.startswith("/"):

@@ -1,4 +1,4 @@
-"""The project's lock: one run at a time changes the environment, a second one waits and says for whom."""
+"""The project's lock: one run at a time changes the environment; a second one waits, and names the first."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from .ownership import foreign
 
 
 class ProjectLock:
-    """An flock on a file under the state folder; the kernel drops it with the process, however that ends.
+    """An flock on a file in the state folder; the kernel releases it with the process, however that ends.
 
-    Nothing need be written for it: what frees space on a full disk works there too. The note of the holder is written
-    where it can be.
+    It works without writing, so that a command can free space on a full disk. The note of the holder is written if
+    possible.
     """
 
     def __init__(self, state_dir: Path, wait_s: float = 600) -> None:
@@ -37,9 +37,9 @@ class ProjectLock:
         return self._opened >= 0
 
     def acquire(self, command: str, say: Callable[[str], None]) -> None:
-        """Take the lock, which may be held already; `command` is what others are told.
+        """Acquire the lock, unless it is held already; `command` is shown to others.
 
-        Raises LockHeld when it is not free within the waiting time.
+        Raises LockHeld when it does not become free within the waiting time.
         """
         if self.held:
             return
@@ -51,7 +51,7 @@ class ProjectLock:
         self._note(json.dumps({"pid": os.getpid(), "command": command, "since": time.time()}))
 
     def used_since(self, moment: float) -> bool:
-        """Tell whether another run holds the lock, or has taken or released it since `moment` (seconds since epoch)."""
+        """Return whether another run holds the lock, or acquired or released it since `moment` (epoch seconds)."""
         try:
             opened = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
         except OSError:
@@ -62,16 +62,16 @@ class ProjectLock:
             os.close(opened)
 
     def release(self) -> None:
-        """Let the next run go on."""
+        """Release the lock for the next run."""
         if self.held:
             self._note("")
             os.close(self._opened)
             self._opened = -1
 
     def _open(self) -> int:
-        """Open what is locked: the file; the folder itself where there is none, and none can or may be made.
+        """Open what is locked: the file; the folder itself if the file cannot or must not be created.
 
-        It may not where somebody else has files in the folder: whoever wants to start there is refused.
+        It must not in a folder with foreign files: a start there is refused.
         """
         folder = self._path.parent
         private.make_folder(folder)
@@ -117,8 +117,8 @@ def _try(opened: int) -> bool:
 
 
 def command_line() -> str:
-    """Give this run as the user typed it, for others to read."""
+    """Return this run's command line as the user typed it, masked."""
     words = sys.argv[1:]
-    if words[:1] == ["--search-root"]:  # ./inv says so for the user
+    if words[:1] == ["--search-root"]:  # added by ./inv
         words = words[2:]
     return masked(shlex.join(["inv", *words]))

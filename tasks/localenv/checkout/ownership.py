@@ -1,8 +1,8 @@
-"""What this tool has made in the state folder: how it is made, known again and removed. Nothing else is touched.
+"""What this tool creates in the state folder: how it is created, recognized and removed. Nothing else is touched.
 
-Each folder that is made carries a mark, a file `.localenv` that says for which project. A folder without one is ours
-only where its contents prove that an earlier version made it. In a folder of ours, what bears a name that nothing here
-makes is the user's: it is kept, and the folder with it. Links are never followed.
+Each folder carries a mark, a file `.localenv` that names the project. A folder without one is ours only if its
+contents prove that an earlier version created it. Inside our folders, an entry with any other name than ours is the
+user's: it is kept, and the folder with it. Links are never followed.
 """
 
 from __future__ import annotations
@@ -31,19 +31,19 @@ Say = Callable[[str], None]
 
 MARK = ".localenv"
 NOT_COUNTED = (MARK, "lost+found")
-"""What the contents of a folder may have besides: our mark, and what a file system's first folder comes with."""
+"""Entries that do not count as contents: our mark, and what a new file system contains."""
 
 
 @dataclass(frozen=True)
 class Made:
-    """A kind of folder: by patterns of names what is made in it. A folder without a file `sign` is none of the kind."""
+    """A kind of folder: what this tool creates in it, by name pattern. A folder without the file `sign` is not one."""
 
     inside: Mapping[str, Made] = field(default_factory=dict)
     sign: str = ""
     is_whole: bool = False
 
     def kind(self, entry: os.DirEntry[str]) -> Made | None:
-        """Say what an entry of such a folder is; None where nothing here makes it."""
+        """Return the kind of an entry in such a folder; None for one that this tool does not create."""
         if self.is_whole:
             return self
         for pattern, made in self.inside.items():
@@ -57,7 +57,7 @@ class Made:
 
 
 WHOLE = Made(is_whole=True)
-"""A file, a link, or a folder with all that is in it."""
+"""A file, a link, or a folder with all its contents."""
 
 
 def _files(*patterns: str) -> dict[str, Made]:
@@ -96,21 +96,21 @@ FILES = {
     "compose.json": rb'\{"fingerprint"',
     "postgres.new": rb"$",
 }
-"""The notes beside the folders, and how each begins; an empty one is ours too."""
+"""The notes beside the folders, and the start of each; an empty one is ours too."""
 
 
 def folder(settings: Settings, name: str) -> Path:
-    """Give a folder of the state folder, made and marked where it was not."""
+    """Return a folder of the state folder, created and marked if necessary."""
     place = settings.state_dir / name
     if not place.is_dir():
         _make(place, settings)
     elif read_mark(place) is None:
-        write_mark(place, settings, there_before=not _is_of_before(place))
+        write_mark(place, settings, there_before=not _is_of_earlier_version(place))
     return place
 
 
 def _make(place: Path, settings: Settings) -> None:
-    """Make a folder and its mark at once, so that a killed command leaves none without."""
+    """Create a folder with its mark atomically, so that a killed command leaves none unmarked."""
     private.make_folder(settings.state_dir)
     fresh = Path(tempfile.mkdtemp(prefix=f".{place.name}-", dir=settings.state_dir))
     fresh.chmod(private.FOLDER_MODE)
@@ -120,12 +120,12 @@ def _make(place: Path, settings: Settings) -> None:
     except OSError:
         (fresh / MARK).unlink()
         fresh.rmdir()
-        if not place.is_dir():  # else another command has made it meanwhile
+        if not place.is_dir():  # otherwise another command has just created it
             raise
 
 
 def prepare(settings: Settings) -> None:
-    """Make the state folder fit for a start: refuse what is not ours, close to others what an earlier version has left.
+    """Prepare the state folder for a start: refuse foreign files, and restrict the rights of an earlier version's.
 
     Raises PreflightFailed before anything is written.
     """
@@ -158,11 +158,11 @@ def require_usable(state_dir: Path) -> None:
     owners = {os.geteuid(), state_dir.stat().st_uid} if os.geteuid() == 0 and state_dir.is_dir() else {os.geteuid()}
     for place in (state_dir / name for name in (*FOLDERS, *FILES)):
         if os.path.lexists(place) and place.lstat().st_uid not in owners:
-            raise _somebody_elses(place)
+            raise _owned_by_another(place)
 
 
 def foreign(state_dir: Path) -> list[Path]:
-    """List what bears a name that this tool needs in the state folder, and is not its own."""
+    """List the entries of the state folder that have a name of ours but are not ours."""
     is_used = bool(owned_folders(state_dir))
     strange = [
         place
@@ -175,19 +175,19 @@ def foreign(state_dir: Path) -> list[Path]:
 
 
 def is_ours(place: Path) -> bool:
-    """Tell whether this tool has made a folder of the state folder, now or in an earlier version. A link is never."""
+    """Return whether this tool created a folder of the state folder, now or in an earlier version. Never for a link."""
     if place.is_symlink() or not place.is_dir():
         return False
-    return read_mark(place) is not None or _is_of_before(place)
+    return read_mark(place) is not None or _is_of_earlier_version(place)
 
 
 def owned_folders(state_dir: Path) -> list[Path]:
-    """List the folders of the state folder that this tool has made."""
+    """List the folders of the state folder that this tool created."""
     return [place for place in (state_dir / name for name in FOLDERS) if is_ours(place)]
 
 
 def removable(place: Path, made: Made | None = None) -> list[Path]:
-    """List what `remove` would remove of a folder of ours: itself, or what is ours in it beside the user's things."""
+    """List what `remove` would remove: the folder itself, or our entries in it if it has the user's files too."""
     made = made or FOLDERS[place.name]
     if not has_strangers(place, made):
         return [place]
@@ -201,7 +201,7 @@ def removable(place: Path, made: Made | None = None) -> list[Path]:
 
 
 def has_strangers(place: Path, made: Made) -> bool:
-    """Tell whether a folder of ours has anything in it that this tool did not make."""
+    """Return whether a folder of ours contains anything that this tool did not create."""
     for entry, kind in _entries(place, made):
         if kind is None or (entry.is_dir(follow_symlinks=False) and has_strangers(Path(entry.path), kind)):
             return True
@@ -209,12 +209,12 @@ def has_strangers(place: Path, made: Made) -> bool:
 
 
 def remove(place: Path, say: Say, made: Made | None = None) -> None:
-    """Remove a folder of ours, and say so. What this tool did not make stays, and so does a mount point, emptied."""
+    """Remove a folder of ours, and report it. Foreign files stay, and so does a mount point, emptied."""
     made, mark = made or FOLDERS[place.name], read_mark(place) or {}
     if not removable(place, made):
         return
     kept = clear(place, made)
-    if kept:  # with its mark: the next start goes on using it
+    if kept:  # with its mark: the next start uses it again
         say(f"emptied {place}, but for what this tool did not make: {', '.join(map(str, kept))}")
         return
     if any(entry.name not in NOT_COUNTED for entry in os.scandir(place)):
@@ -228,7 +228,7 @@ def remove(place: Path, say: Say, made: Made | None = None) -> None:
 
 
 def clear(place: Path, made: Made) -> list[Path]:
-    """Remove what this tool makes in a folder; give what is kept. The folder itself stays, with its mark."""
+    """Remove our entries from a folder and return what is kept. The folder itself stays, with its mark."""
     kept: list[Path] = []
     for entry, kind in _entries(place, made):
         path = Path(entry.path)
@@ -245,14 +245,14 @@ def clear(place: Path, made: Made) -> list[Path]:
 
 
 def remove_note(state_dir: Path, name: str) -> None:
-    """Remove a note of ours; a file of that name that is somebody else's stays."""
+    """Remove a note of ours; a foreign file of that name stays."""
     place = state_dir / name
     if place.exists() and _is_our_note(place, is_used=bool(owned_folders(state_dir))):
         place.unlink(missing_ok=True)
 
 
 def read_mark(place: Path) -> dict[str, Any] | None:
-    """Read what a folder's mark says; None where there is none. An empty one was cut short, and is one."""
+    """Read a folder's mark; None without one. An empty one was interrupted, and counts."""
     try:
         with os.fdopen(private.descriptor(place / MARK, os.O_RDONLY)) as file:
             found = json.loads(file.read(10_000) or "{}")
@@ -262,7 +262,7 @@ def read_mark(place: Path) -> dict[str, Any] | None:
 
 
 def write_mark(place: Path, settings: Settings, *, there_before: bool = False) -> None:
-    """Mark a folder as made by this tool, or with `there_before` as used by it."""
+    """Mark a folder as created by this tool, or with `there_before` as used by it."""
     said = {
         "what": f"made by localenv; {inv('env.destroy')} removes it",
         "project": settings.project_id,
@@ -273,7 +273,7 @@ def write_mark(place: Path, settings: Settings, *, there_before: bool = False) -
 
 
 def _sweep(state_dir: Path) -> None:
-    """Remove what killed commands have left of folders and notes that they were about to make."""
+    """Remove unfinished folders and notes of killed commands."""
     folders, notes = "|".join(FOLDERS), "|".join(map(re.escape, FILES))
     for entry in list(os.scandir(state_dir)):
         path = Path(entry.path)
@@ -296,13 +296,13 @@ def _is_running(pid: int) -> bool:
 
 
 def _require_access(state_dir: Path) -> None:
-    """Raise PreflightFailed where the state folder is another user's who does not let us in."""
+    """Raise PreflightFailed where the state folder is another user's and closed to this one."""
     is_open = not state_dir.is_dir() or os.access(state_dir, os.R_OK | os.W_OK | os.X_OK)
     if not is_open and state_dir.stat().st_uid != os.geteuid():
-        raise _somebody_elses(state_dir)
+        raise _owned_by_another(state_dir)
 
 
-def _somebody_elses(place: Path) -> PreflightFailed:
+def _owned_by_another(place: Path) -> PreflightFailed:
     return PreflightFailed(
         f"{place} belongs to {_user(place.lstat().st_uid)}, and this command runs as {_user(os.geteuid())}",
         hint="run the command as that user, or set LOCALENV_STATE_DIR to a folder of yours",
@@ -318,38 +318,38 @@ def _user(number: int) -> str:
         return f"the user with id {number}"
 
 
-def _is_of_before(place: Path) -> bool:
-    """Tell by its contents whether an earlier version, which set no marks, has made a folder of the state folder."""
+def _is_of_earlier_version(place: Path) -> bool:
+    """Return whether a folder's contents show that an earlier version, which set no marks, created it."""
     if place.name == "postgres":
         signs = ("data/localenv.credentials", "share/extension/uuid-ossp.control")
         return any((place / sign).is_file() for sign in signs)
     if place.name == "emulator":
         return (place / "token").is_file() and (place / "tmp").is_dir()
     ours = (kind for _, kind in _entries(place, FOLDERS[place.name]))
-    return _is_state_of_before(place.parent) and any(kind is not None for kind in ours)
+    return _is_state_of_earlier_version(place.parent) and any(kind is not None for kind in ours)
 
 
-def _is_state_of_before(state_dir: Path) -> bool:
+def _is_state_of_earlier_version(state_dir: Path) -> bool:
     notes = (state_dir / name for name in ("ports", "engine", "user_pool", "compose.json"))
     return (
         bool(PROJECT.fullmatch(kept_project(state_dir)))
-        or any(_is_of_before(state_dir / name) for name in ("postgres", "emulator"))
-        or any(_begins_right(place) for place in notes)
+        or any(_is_of_earlier_version(state_dir / name) for name in ("postgres", "emulator"))
+        or any(_starts_like_ours(place) for place in notes)
     )
 
 
 def _is_our_note(place: Path, *, is_used: bool) -> bool:
-    """Tell whether a note may be written; one that a crash has left unreadable may, in a folder of ours."""
+    """Return whether a note may be overwritten; in a folder of ours, also one that a crash left unreadable."""
     if not os.path.lexists(place):
         return True
-    return stat.S_ISREG(place.lstat().st_mode) and (is_used or not _size(place) or _begins_right(place))
+    return stat.S_ISREG(place.lstat().st_mode) and (is_used or not _size(place) or _starts_like_ours(place))
 
 
 def _size(place: Path) -> int:
     return place.lstat().st_size
 
 
-def _begins_right(place: Path) -> bool:
+def _starts_like_ours(place: Path) -> bool:
     try:
         with os.fdopen(private.descriptor(place, os.O_RDONLY), "rb") as file:
             return bool(re.match(FILES[place.name], file.read(1000)))
@@ -358,7 +358,7 @@ def _begins_right(place: Path) -> bool:
 
 
 def _is_free(place: Path) -> bool:
-    """Tell whether a folder is empty, and so may be used."""
+    """Return whether a folder is empty and so may be used."""
     if place.is_symlink() or not place.is_dir():
         return False
     with os.scandir(place) as entries:
@@ -366,7 +366,7 @@ def _is_free(place: Path) -> bool:
 
 
 def _is_all_ours(state_dir: Path) -> bool:
-    """Tell whether the state folder is for this tool alone. /tmp and its like, where anybody has files, never are."""
+    """Return whether the state folder is for this tool alone. Shared folders such as /tmp never are."""
     found = state_dir.stat()
     if found.st_mode & stat.S_ISVTX or found.st_uid != os.geteuid():
         return False
@@ -375,10 +375,10 @@ def _is_all_ours(state_dir: Path) -> bool:
 
 
 def _close(place: Path, made: Made) -> None:
-    """Close what is ours in a folder to others. Raises PreflightFailed where it is not ours to close."""
+    """Revoke others' rights on our entries in a folder. Raises PreflightFailed for another user's files."""
     for entry, kind in _entries(place, made):
         if kind and os.geteuid() and entry.stat(follow_symlinks=False).st_uid != os.geteuid():
-            raise _somebody_elses(Path(entry.path))  # of root, who was here once: its server could not read that
+            raise _owned_by_another(Path(entry.path))  # left by root: this user's server could not read it
         if kind:
             private.close_to_others(Path(entry.path))
         if kind and entry.is_dir(follow_symlinks=False):
@@ -389,17 +389,17 @@ def _close(place: Path, made: Made) -> None:
 
 
 def _entries(place: Path, made: Made) -> list[tuple[os.DirEntry[str], Made | None]]:
-    """List what is in a folder, by its name, each with what it is."""
+    """List the entries of a folder, sorted by name, each with its kind."""
     try:
         with os.scandir(place) as found:
             entries = sorted((entry for entry in found if entry.name not in NOT_COUNTED), key=lambda entry: entry.name)
-    except FileNotFoundError:  # its server has just ended, and removed it
+    except FileNotFoundError:  # its server has just ended and removed it
         return []
     return [(entry, made.kind(entry)) for entry in entries]
 
 
 def _drop(place: Path) -> bool:
-    """Remove an emptied folder; a mount point, and what one is in, stays."""
+    """Remove an emptied folder, unless it is or contains a mount point. Returns whether it is gone."""
     try:
         place.rmdir()
     except FileNotFoundError:

@@ -1,7 +1,7 @@
-"""Whether what was written to the emulator is on disk: it answers a write from memory, and saves a second later.
+"""Whether writes to the emulator are on disk: it answers from memory, and saves a second later.
 
-Whoever writes to it, or proves what is in it, calls `require_saved` at the end. Engines ask for the same (`ask`)
-before they stop it. Amazon's DynamoDB Local and Postgres write before they answer, and are not asked.
+A step that writes to it, or verifies its contents, calls `require_saved` at the end. Engines `ask` before they stop
+it. Amazon's DynamoDB Local and Postgres write before they answer, and are not asked.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from ..settings.addresses import Endpoint
 
 HEADER = "X-Localenv-Unsaved"
-"""In an answer of the emulator: how many changes are in memory alone, where there are any."""
+"""In an answer of the emulator: the number of unsaved changes, if any."""
 PATH = "/_localenv/save"
 ANSWER_S, SAVE_S = 10.0, 60.0
 _noted: Counter[Endpoint] = Counter()
@@ -33,7 +33,7 @@ _on_disk: Counter[Endpoint] = Counter()
 
 @dataclass(frozen=True)
 class Unsaved:
-    """What is in the emulator's memory alone: why, since when, how many changes of each API, and for which folder."""
+    """The emulator's unsaved changes: why, since when, how many of each API, and for which folder."""
 
     reason: str
     since: float
@@ -52,15 +52,15 @@ class Unsaved:
 
 
 def note(endpoint: Endpoint, answer: HTTPResponse) -> None:
-    """Remember where an answer says that the emulator there holds something that is not on disk yet."""
+    """Remember the endpoint of an answer that reports unsaved changes."""
     if answer.getheader(HEADER):
         _noted[endpoint] += 1
 
 
 def require_saved() -> None:
-    """Have the emulators that this run spoke with save what they hold. Does nothing where all was on disk.
+    """Make the emulators that this run called save their changes. Does nothing where all were on disk.
 
-    Raises PreflightFailed where one cannot, ServiceFailed where it ended before it could.
+    Raises PreflightFailed where one cannot save, ServiceFailed where it ended before it could.
     """
     for endpoint, count in list(_noted.items()):
         if _on_disk[endpoint] >= count:
@@ -75,18 +75,18 @@ def require_saved() -> None:
 
 
 def forget() -> None:
-    """Forget what was noted: the emulator was stopped, and what it had is on disk or lost."""
+    """Discard what was noted: the emulator was stopped, and its changes are on disk or lost."""
     _noted.clear()
     _on_disk.clear()
 
 
 def ask(endpoint: Endpoint, *, retry: bool = True) -> Unsaved | None:
-    """Return what is in memory alone, None where all is on disk; without `retry` as it was at the last attempt.
+    """Return the unsaved changes, None where all is on disk; without `retry` as of the last attempt to save.
 
-    Raises ServiceFailed where nobody answers, or somebody else does.
+    Raises ServiceFailed where nothing answers, or something other than our emulator.
     """
     if retry:
-        _exchange(endpoint, "GET", ANSWER_S)  # one that hangs is not waited for as long as one that saves
+        _exchange(endpoint, "GET", ANSWER_S)  # first, because a hanging emulator gets less time than a saving one
         return _exchange(endpoint, "POST", SAVE_S)
     return _exchange(endpoint, "GET", LOOK_S)
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from .files.document import Document, Steps
+from .files.functions import text_of
 
 REQUIRED = ("TableName", "AttributeDefinitions", "KeySchema")
 OPTIONAL = (
@@ -32,6 +33,11 @@ LATER = (
     "WarmThroughput",
 )
 """CloudFormation's, and not handled here: said, never ignored."""
+
+RENAME = "give it another name"
+ONE_OUT = "take one of the two out"
+FEWER = "leave some out, or all of it"
+BOTH = "write both or neither"
 
 TYPES = ("S", "N", "B")
 BILLING = ("PROVISIONED", "PAY_PER_REQUEST")
@@ -81,7 +87,9 @@ class _Check:
             value = self.plain(steps, value)
         if (value is None and optional) or (isinstance(value, kind) and not (kind is int and isinstance(value, bool))):
             return value
-        raise self.file.error(steps, f"{steps[-1] if steps else 'the file'} must be {called}")
+        raise self.file.error(
+            steps, f"{steps[-1] if steps else 'the file'} must be {called}", hint=f"write {called} here"
+        )
 
     def plain(self, steps: Steps, text: str) -> Any:
         """Take a number or a truth value that is written as a text, as CloudFormation does: "5", "true"."""
@@ -90,6 +98,13 @@ class _Check:
             value = int(text)
         self.at(steps[:-1])[steps[-1]] = value
         return value
+
+    def text(self, steps: Steps) -> None:
+        """Take a scalar as the text that CloudFormation makes of it."""
+        text = text_of(self.at(steps))
+        if text is None:
+            raise self.file.error(steps, f"{steps[-1]} must be a string", hint="write a string here")
+        self.at(steps[:-1])[steps[-1]] = text
 
     def object(self, steps: Steps, required: Iterable[str], optional: Iterable[str] = ()) -> dict[str, Any]:
         value: dict[str, Any] = self.kind(steps, dict, "an object")
@@ -107,7 +122,7 @@ class _Check:
     def list(self, steps: Steps, *, at_most: int = 20) -> range:
         value = self.kind(steps, list, "a list")
         if not 1 <= len(value) <= at_most:
-            raise self.file.error(steps, f"{steps[-1]} must have 1 to {at_most} entries, not {len(value)}")
+            raise self.file.error(steps, f"{steps[-1]} must have 1 to {at_most} entries, not {len(value)}", hint=FEWER)
         return range(len(value))
 
     def word(self, steps: Steps, allowed: tuple[str, ...], *, default: str = "") -> str:
@@ -119,14 +134,16 @@ class _Check:
             raise self.file.error(
                 steps,
                 f"{steps[-1]} is {value!r}, not one of {', '.join(allowed)}",
-                hint=f"did you mean {near[0]!r}?" if near else "",
+                hint=f"did you mean {near[0]!r}?" if near else "write one of these",
             )
         return str(value)
 
     def name(self, steps: Steps) -> str:
         value: str = self.kind(steps, str, "a string")
         if not re.fullmatch(r"[A-Za-z0-9_.-]{3,255}", value):
-            raise self.file.error(steps, f"{steps[-1]} {value!r} is not 3 to 255 of letters, digits and _.-")
+            raise self.file.error(
+                steps, f"{steps[-1]} {value!r} is not 3 to 255 of letters, digits and _.-", hint=RENAME
+            )
         return value
 
     def definitions(self) -> dict[str, int]:
@@ -138,7 +155,7 @@ class _Check:
             name = self.kind((*entry, "AttributeName"), str, "a string")
             self.word((*entry, "AttributeType"), TYPES)
             if name in found:
-                raise self.file.error((*entry, "AttributeName"), f"attribute {name!r} is defined twice")
+                raise self.file.error((*entry, "AttributeName"), f"attribute {name!r} is defined twice", hint=ONE_OUT)
             found[name] = number
         return found
 
@@ -159,7 +176,7 @@ class _Check:
                 )
             names.append(name)
         if len(names) != len(set(names)):
-            raise self.file.error(steps, f"attribute {names[0]!r} is in the key twice")
+            raise self.file.error(steps, f"attribute {names[0]!r} is in the key twice", hint=ONE_OUT)
         return set(names)
 
     def throughput(self, steps: Steps, value: dict[str, Any], *, needed: bool) -> None:
@@ -176,7 +193,7 @@ class _Check:
             units = (*steps, "ProvisionedThroughput")
             for name in self.object(units, ("ReadCapacityUnits", "WriteCapacityUnits")):
                 if self.kind((*units, name), int, "a whole number") < 1:
-                    raise self.file.error((*units, name), f"{name} must be 1 or more")
+                    raise self.file.error((*units, name), f"{name} must be 1 or more", hint="write 1 or more")
 
     def indexes(self, kind: str, defined: dict[str, int], *, provisioned: bool) -> set[str]:
         """Check the indexes of a kind; give the attributes in their keys."""
@@ -189,7 +206,7 @@ class _Check:
             index = self.object(steps, ("IndexName", "KeySchema", "Projection"), ("ProvisionedThroughput",))
             name = self.name((*steps, "IndexName"))
             if name in seen:
-                raise self.file.error((*steps, "IndexName"), f"index {name} is there twice")
+                raise self.file.error((*steps, "IndexName"), f"index {name} is there twice", hint=ONE_OUT)
             seen.add(name)
             used |= self.key((*steps, "KeySchema"), defined)
             self.projection((*steps, "Projection"))
@@ -200,7 +217,7 @@ class _Check:
         projection = self.object(steps, ("ProjectionType",), ("NonKeyAttributes",))
         includes = self.word((*steps, "ProjectionType"), PROJECTIONS) == "INCLUDE"
         if includes != bool(projection.get("NonKeyAttributes")):
-            raise self.file.error(steps, "NonKeyAttributes go with ProjectionType INCLUDE, and only with it")
+            raise self.file.error(steps, "NonKeyAttributes go with ProjectionType INCLUDE, and only with it", hint=BOTH)
 
     def stray(self, defined: dict[str, int], used: set[str]) -> None:
         for name, number in defined.items():
@@ -242,7 +259,9 @@ class _Check:
         for name in self.object(steps, (), ("MaxReadRequestUnits", "MaxWriteRequestUnits")):
             value = self.kind((*steps, name), int, "a whole number")
             if value < 1 and value != -1:
-                raise self.file.error((*steps, name), f"{name} must be 1 or more, or -1 for no limit")
+                raise self.file.error(
+                    (*steps, name), f"{name} must be 1 or more, or -1 for no limit", hint="write -1 or leave it out"
+                )
 
     def time_to_live(self) -> None:
         steps = ("TimeToLiveSpecification",)
@@ -257,7 +276,11 @@ class _Check:
         on = self.kind((*steps, "PointInTimeRecoveryEnabled"), bool, "true or false")
         days = self.kind((*steps, "RecoveryPeriodInDays"), int, "a whole number", optional=True)
         if days is not None and not (on and 1 <= days <= 35):
-            raise self.file.error((*steps, "RecoveryPeriodInDays"), "RecoveryPeriodInDays is 1 to 35, where it is on")
+            raise self.file.error(
+                (*steps, "RecoveryPeriodInDays"),
+                "RecoveryPeriodInDays is 1 to 35, where it is on",
+                hint="write 1 to 35, or leave it out",
+            )
 
     def encryption(self) -> None:
         steps = ("SSESpecification",)
@@ -266,7 +289,9 @@ class _Check:
         self.word((*steps, "SSEType"), ("KMS",), default="KMS")
         self.kind((*steps, "KMSMasterKeyId"), str, "a string", optional=True)
         if not on and len(found) > 1:
-            raise self.file.error(steps, "SSEType and KMSMasterKeyId go with SSEEnabled true, and only with it")
+            raise self.file.error(
+                steps, "SSEType and KMSMasterKeyId go with SSEEnabled true, and only with it", hint=BOTH
+            )
 
     def tags(self) -> None:
         seen: set[str] = set()
@@ -274,9 +299,11 @@ class _Check:
             steps = ("Tags", number)
             self.object(steps, ("Key", "Value"))
             key = self.kind((*steps, "Key"), str, "a string")
-            self.kind((*steps, "Value"), str, "a string")
+            self.text((*steps, "Value"))
             if not 1 <= len(key) <= 128 or key.startswith("aws:"):
-                raise self.file.error((*steps, "Key"), f"tag {key!r} is not 1 to 128 characters without aws: in front")
+                raise self.file.error(
+                    (*steps, "Key"), f"tag {key!r} is not 1 to 128 characters without aws: in front", hint=RENAME
+                )
             if key in seen:
-                raise self.file.error((*steps, "Key"), f"tag {key!r} is there twice")
+                raise self.file.error((*steps, "Key"), f"tag {key!r} is there twice", hint=ONE_OUT)
             seen.add(key)

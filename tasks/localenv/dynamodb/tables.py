@@ -6,7 +6,7 @@ Source of the shape: AWS CloudFormation Template Reference, AWS::DynamoDB::Table
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +15,15 @@ from ..machine.reading import is_folder, path_of, unreadable
 from ..settings import Settings
 from ..settings.variables import VARIABLES
 from .files.document import Document
+from .files.functions import STAND_INS
 from .files.jsonfile import read_json
-from .files.template import tables_in
+from .files.template import Contents, Found, tables_in
 from .files.yamlfile import read_yaml
 from .tablecheck import check_properties
 
 FOLDER = "ddb/tables"
+MESSAGE_TABLE = next(variable.default for variable in VARIABLES if variable.name == "DDB_MESSAGE_TABLE")
+"""The message table's name in the files, whatever it is called now."""
 SUFFIXES = (".json", ".yaml", ".yml")
 Key = tuple[tuple[str, str], ...]
 """The attributes of a key with their types, partition key first: (("pk", "S"), ("sk", "S"))."""
@@ -138,12 +141,25 @@ class TableFile:
         return parameters
 
 
+@dataclass(frozen=True)
+class Reading:
+    """The tables of some files, and a line for each thing that a reader would not expect: names given, things left."""
+
+    tables: list[TableFile]
+    notes: list[str]
+
+
 def read_tables(settings: Settings, given: str = "") -> list[TableFile]:
     """Read the table files of a folder, or one file; by default those of ddb/tables.
 
     A table called as DDB_MESSAGE_TABLE's default gets the name that DDB_MESSAGE_TABLE has now.
     Raises UsageError with path:line:column for what CloudFormation or DynamoDB would refuse.
     """
+    return read_all(settings, given).tables
+
+
+def read_all(settings: Settings, given: str = "") -> Reading:
+    """Read table files as `read_tables` does; templates without a table among them give a note and no table."""
     start = path_of(given) if given else settings.root / FOLDER
     paths = _table_files(start, given or FOLDER) if is_folder(start) else [start]
     if not paths:
@@ -151,12 +167,59 @@ def read_tables(settings: Settings, given: str = "") -> list[TableFile]:
             f"{given or FOLDER}: no *{', *'.join(SUFFIXES)} in it",
             hint="put a table's CloudFormation properties there",
         )
-    default = next(variable.default for variable in VARIABLES if variable.name == "DDB_MESSAGE_TABLE")
-    names = {default: settings.message_table}
-    files = [file for path in paths for file in read_file(path, shown(path, settings.root), names)]
-    for number, file in enumerate(files):
-        if any(file.name == other.name for other in files[:number]):
-            raise UsageError(f"{file.shown}: table {file.name} is defined twice")
+    contents = [_contents(path, shown(path, settings.root), stand_ins(settings)) for path in paths]
+    tables = [found for each in contents for found in each.tables]
+    named = [_renamed(each, {MESSAGE_TABLE: settings.message_table}) for each in tables]
+    taken = {_name_in(each) for each in named}
+    nameless = [each for each in named if each.lacks_a_name]
+    notes = [note for each in contents for note in each.notes]
+    for each in nameless:
+        name = _name_for(each, settings, alone=len(nameless) == 1 and settings.message_table not in taken)
+        each.properties.data["TableName"] = name
+        notes.append(f"no TableName in {each.properties.place()}: it is called {name} here")
+    return Reading(_distinct([_checked(each.properties) for each in named], named), notes)
+
+
+def stand_ins(settings: Settings) -> dict[str, str]:
+    """Give the pseudo parameters that have a value: all of them locally, those that are known in production."""
+    region = settings.region
+    china, gov = region.startswith("cn-"), region.startswith("us-gov-")
+    known = {
+        "AWS::Region": region,
+        "AWS::Partition": "aws-cn" if china else "aws-us-gov" if gov else "aws",
+        "AWS::URLSuffix": "amazonaws.com.cn" if china else "amazonaws.com",
+    }
+    if settings.is_local:
+        return {**STAND_INS, **known}
+    return {**known, **({"AWS::AccountId": settings.prod_account} if settings.prod_account else {})}
+
+
+def _name_for(found: Found, settings: Settings, *, alone: bool) -> str:
+    """Name a table that CloudFormation would name: the only one is that of DDB_MESSAGE_TABLE, if no other file's is."""
+    if not settings.is_local and not (alone and settings.message_table != MESSAGE_TABLE):
+        raise found.properties.error(
+            (),
+            "no TableName, and CloudFormation's name of it is not known here",
+            hint="add a TableName, or set DDB_MESSAGE_TABLE where it is the app's message table",
+        )
+    if alone:
+        return settings.message_table
+    if not found.logical_id:
+        raise found.properties.error((), "no TableName", hint="add 'TableName' here")
+    return found.logical_id
+
+
+def _distinct(files: list[TableFile], found: list[Found]) -> list[TableFile]:
+    """Raise UsageError where two tables have one name."""
+    first: dict[str, Found] = {}
+    for file, each in zip(files, found, strict=True):
+        other = first.setdefault(file.name, each)
+        if other is not each:
+            raise each.properties.error(
+                ("TableName",),
+                f"table {file.name} is defined twice, first at {other.properties.place(('TableName',))}",
+                hint="take one out, or give it another TableName",
+            )
     return files
 
 
@@ -174,26 +237,43 @@ def shown(path: Path, root: Path) -> str:
 
 
 def read_file(path: Path, shown_as: str, names: Mapping[str, str]) -> list[TableFile]:
-    """Read the tables of a file, JSON or YAML, in any form that `template` knows.
+    """Read the tables of a file, JSON or YAML, in any form that `template` knows. Each must have a TableName.
 
     `names` gives tables other names than the file does.
     """
-    read = read_json if path.suffix == ".json" else read_yaml
-    return [_checked(table, names) for table in tables_in(read(path, shown_as))]
+    found = [_renamed(each, names) for each in _contents(path, shown_as, STAND_INS).tables]
+    return [_checked(each.properties) for each in found]
 
 
 def read_table(path: Path, shown_as: str, names: Mapping[str, str]) -> TableFile:
-    """Read the one table of a file. Raises UsageError where there are more."""
-    table, *others = read_file(path, shown_as, names)
-    if others:
-        raise UsageError(f"{shown_as}: {1 + len(others)} tables, where one is expected")
-    return table
+    """Read the one table of a file. Raises UsageError where there are more, or none."""
+    found = read_file(path, shown_as, names)
+    if len(found) != 1:
+        raise UsageError(f"{shown_as}: {len(found)} tables, where one is expected", hint="give a file of one table")
+    return found[0]
 
 
-def _checked(document: Document, names: Mapping[str, str]) -> TableFile:
+def _contents(path: Path, shown_as: str, known: Mapping[str, str]) -> Contents:
+    read = read_json if path.suffix == ".json" else read_yaml
+    return tables_in(read(path, shown_as), known)
+
+
+def _name_in(found: Found) -> str:
+    data = found.properties.data
+    return str(data.get("TableName") or "") if isinstance(data, dict) else ""
+
+
+def _renamed(found: Found, names: Mapping[str, str]) -> Found:
+    name = _name_in(found)
+    if name not in names:
+        return found
+    properties = found.properties
+    return replace(found, properties=properties.with_data({**properties.data, "TableName": names[name]}))
+
+
+def _checked(document: Document) -> TableFile:
     check_properties(document)
     properties = dict(document.data)
-    properties["TableName"] = names.get(properties["TableName"], properties["TableName"])
     return TableFile(document.shown, properties, shape_of(properties), extras_of(properties))
 
 

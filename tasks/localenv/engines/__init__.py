@@ -17,7 +17,7 @@ from ..machine.ports import PortsTaken
 from ..settings import Settings
 from . import claims, emulator, following
 from .claims import Move
-from .embedded.engine import make_way
+from .embedded.engine import stop_outdated
 from .embedded.home import find_home
 from .service import Component, Deadline, LogLine, Say, ServiceName, ServiceState
 from .state import Choice, EngineName, forget_choice, keep_choice, read_choice
@@ -30,10 +30,10 @@ LOST = Command("initial-setup", when=": it repairs what the seeds made")
 
 
 def choose(settings: Settings) -> Choice:
-    """Say which engine runs the services: the one kept from the last env.up, else the one wanted, else what is there.
+    """Return the engine of the services: kept from the last env.up, else the wanted one, else one that can run.
 
-    Raises ConfirmationNeeded when another engine is wanted than the one that runs, PreflightFailed when the wanted
-    one cannot run here.
+    Raises ConfirmationNeeded when another engine than the wanted one runs, PreflightFailed when the wanted one cannot
+    run here.
     """
     kept = read_choice(settings.state_dir)
     if kept and settings.engine in ("auto", kept.engine):
@@ -59,7 +59,7 @@ def choose(settings: Settings) -> Choice:
 def up(settings: Settings, say: Say, *, timeout_s: float = 120) -> list[ServiceState]:
     """Start every service that does not run, side by side, and return once all are ready.
 
-    Raises ServiceFailed, PreflightFailed or TimedOut; what did start goes on running.
+    Raises ServiceFailed, PreflightFailed or TimedOut; services that did start keep running.
     """
     with disk_errors(settings.state_dir):
         choice = choose(settings)
@@ -68,7 +68,7 @@ def up(settings: Settings, say: Say, *, timeout_s: float = 120) -> list[ServiceS
         keep_choice(settings.state_dir, choice)
         deadline = Deadline(timeout_s)
         parts = _components(choice.engine, settings)
-        make_way(settings, parts, say)
+        stop_outdated(settings, parts, say)
         started = side_by_side([partial(_start, part, deadline, say) for part in parts])
         taken = [one for found in started if isinstance(found, PortsTaken) for one in found.taken]
         if taken:
@@ -77,14 +77,14 @@ def up(settings: Settings, say: Say, *, timeout_s: float = 120) -> list[ServiceS
 
 
 def moves(settings: Settings) -> list[Move]:
-    """Say which services `claim` would give other ports. Changes nothing."""
+    """Return which services `claim` would move to other ports. Changes nothing."""
     return claims.plan(settings, _stopped(settings))
 
 
 def claim(settings: Settings) -> list[Move]:
-    """Give the services ports that no other checkout has, before a start. Running ones keep theirs.
+    """Assign ports that no other checkout has, before a start. Running services keep theirs.
 
-    Settings that are read afterwards have them.
+    Settings read afterwards have the new ports.
     """
     with disk_errors(settings.state_dir):
         ownership.require_usable(settings.state_dir)
@@ -92,13 +92,13 @@ def claim(settings: Settings) -> list[Move]:
 
 
 def look(settings: Settings) -> list[ServiceState]:
-    """Report each service of the kept engine, or of the one that would be chosen. Starts and changes nothing."""
+    """Return the state of each service under the kept engine, or the one that would be chosen. Changes nothing."""
     kept = read_choice(settings.state_dir)
     return _look(kept.engine if kept else choose(settings).engine, settings)
 
 
 def look_if_up(settings: Settings) -> list[ServiceState]:
-    """Report the services when every one of them runs under the engine wanted; else give nothing."""
+    """Return the states if every service runs under the wanted engine; else an empty list."""
     kept = read_choice(settings.state_dir)
     if kept is None or settings.engine not in ("auto", kept.engine):
         return []
@@ -106,20 +106,15 @@ def look_if_up(settings: Settings) -> list[ServiceState]:
     return states if all(state.status == "running" for state in states) else []
 
 
-def is_up(settings: Settings) -> bool:
-    """Tell whether every service runs, and under the engine wanted."""
-    return bool(look_if_up(settings))
-
-
 def is_down(settings: Settings) -> bool:
-    """Tell whether nothing runs, under whichever engine could have started it."""
+    """Return whether nothing runs, under any engine that could have started it."""
     return all(
         state.status == "stopped" for engine in _engines_in_question(settings) for state in _look(engine, settings)
     )
 
 
 def unsaved(settings: Settings) -> list[str]:
-    """Name what stopping the services now would lose, since it cannot be saved."""
+    """List what stopping the services now would lose, because it cannot be saved."""
     found = emulator.find_unsaved(settings)
     return [f"lose {found}"] if found else []
 
@@ -127,7 +122,7 @@ def unsaved(settings: Settings) -> list[str]:
 def down(settings: Settings, say: Say, *, lose: bool = False) -> None:
     """Stop every service and keep its data; forget the choice of the engine.
 
-    Raises ConfirmationNeeded before anything is stopped where that would `lose` what cannot be saved.
+    Raises ConfirmationNeeded before anything is stopped if unsaved changes would be lost, unless `lose`.
     """
     if not lose:
         emulator.require_saved(settings)
@@ -141,7 +136,7 @@ def down(settings: Settings, say: Say, *, lose: bool = False) -> None:
 
 
 def restart(settings: Settings, say: Say, *, lose: bool = False) -> list[ServiceState]:
-    """Stop every service and start it again under the same engine, whose choice need not be written anew.
+    """Stop every service and start it again under the same engine.
 
     `lose` as for `down`.
     """
@@ -152,29 +147,29 @@ def restart(settings: Settings, say: Say, *, lose: bool = False) -> list[Service
     return up(settings, say)
 
 
-def belongings(settings: Settings) -> list[str]:
-    """Name what `destroy` would remove, of both engines."""
+def owned_resources(settings: Settings) -> list[str]:
+    """List what `destroy` would remove, under both engines."""
     settings = _all_services(settings)
     with disk_errors(settings.state_dir):
         found = [
             thing
             for engine in _engines_in_question(settings, all_known=True)
             for part in _components(engine, settings)
-            for thing in part.belongings()
+            for thing in part.owned_resources()
         ]
-        left = [path for place in _traces(settings) for path in ownership.removable(place)]
+        left = [path for place in _leftover_folders(settings) for path in ownership.removable(place)]
     return list(dict.fromkeys([*found, *map(str, left)]))
 
 
 def destroy(settings: Settings, say: Say) -> None:
-    """Stop every service and remove its data, of both engines."""
+    """Stop every service and remove its data, under both engines."""
     settings = _all_services(settings)
     with disk_errors(settings.state_dir):
         for engine in _engines_in_question(settings, all_known=True):
             for part in _components(engine, settings):
                 part.destroy(say)
-        make_way(settings, [], say, lose=True)
-        for place in _traces(settings):
+        stop_outdated(settings, [], say, lose=True)
+        for place in _leftover_folders(settings):
             ownership.remove(place, say)
         for place in ownership.foreign(settings.state_dir):
             say(f"kept {place}: this tool did not make it")
@@ -183,28 +178,28 @@ def destroy(settings: Settings, say: Say) -> None:
 
 
 def with_room(settings: Settings, drop: Callable[[], None]) -> None:
-    """Drop databases, which frees room; an embedded server on a full disk is given what it needs for that first."""
+    """Drop databases; on a full disk, first free the space that an embedded server needs for that."""
     home = find_home(settings) if choose(settings).engine == "embedded" else None
-    was_given = bool(home and home.give_reserve())
+    was_freed = bool(home and home.free_reserve())
     try:
         drop()
     except LocalEnvError:
-        if not was_given:
+        if not was_freed:
             raise
-        drop()  # the first one waited for a checkpoint that had begun, and failed, before there was room
+        drop()  # the first attempt met a checkpoint that had begun, and failed, before there was space
     if home:
-        home.keep_reserve()
+        home.reserve_space()
 
 
 def logs(settings: Settings, service: ServiceName, lines: int = 20) -> str:
-    """Give the last lines that a service wrote, oldest first."""
+    """Return the last lines that a service wrote, oldest first."""
     kept = read_choice(settings.state_dir)
     parts = _components(kept.engine if kept else "embedded", settings)
     return next((part.logs(service, lines) for part in parts if service in part.services), "")
 
 
 def follow(settings: Settings, services: Sequence[ServiceName], lines: int = 20) -> Iterator[LogLine]:
-    """Give the services' lines as they write them, `lines` of each that are there already first. Never ends."""
+    """Yield the services' log lines as they are written, after the last `lines` of each. Never ends."""
     parts = _components(choose(settings).engine, settings)
     return following.follow([source for part in parts for source in part.sources(services, lines)])
 
@@ -212,11 +207,11 @@ def follow(settings: Settings, services: Sequence[ServiceName], lines: int = 20)
 def _stop(settings: Settings, say: Say, *, lose: bool) -> None:
     for engine in _engines_in_question(settings):
         side_by_side([partial(part.stop, say) for part in _components(engine, settings)])
-    make_way(settings, [], say, lose=lose)
+    stop_outdated(settings, [], say, lose=lose)
 
 
 def _start(part: Component, deadline: Deadline, say: Say) -> list[ServiceState] | PortsTaken:
-    """Start a part, and give its complaint about ports as a value: those of all parts are told at once."""
+    """Start a component, and return its port conflict as a value: those of all components are reported together."""
     try:
         return part.start(deadline, say)
     except PortsTaken as error:
@@ -253,7 +248,7 @@ def _look(engine: EngineName, settings: Settings) -> list[ServiceState]:
 
 
 def _engines_in_question(settings: Settings, *, all_known: bool = False) -> list[EngineName]:
-    """List the kept engine; without one, or for all, those that can be asked."""
+    """Return the kept engine; without one, or for all, those that can be asked."""
     kept = read_choice(settings.state_dir)
     if kept and not all_known:
         return [kept.engine]
@@ -261,8 +256,8 @@ def _engines_in_question(settings: Settings, *, all_known: bool = False) -> list
     return sorted(known, key=lambda engine: not kept or engine != kept.engine)
 
 
-def _traces(settings: Settings) -> list[Path]:
-    """List what no single program answers for: logs, leases, and the data of one that is not wanted any more."""
+def _leftover_folders(settings: Settings) -> list[Path]:
+    """List our folders that no component removes: logs, leases, and the data of a program no longer wanted."""
     return [place for place in ownership.owned_folders(settings.state_dir) if place.name != "postgres"]
 
 
@@ -274,18 +269,17 @@ def _flat(states: list[list[ServiceState]]) -> list[ServiceState]:
 __all__ = [
     "Choice",
     "Move",
-    "belongings",
     "choose",
     "claim",
     "destroy",
     "down",
     "follow",
     "is_down",
-    "is_up",
     "logs",
     "look",
     "look_if_up",
     "moves",
+    "owned_resources",
     "restart",
     "unsaved",
     "up",

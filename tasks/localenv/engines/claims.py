@@ -1,8 +1,8 @@
-"""Which ports this checkout may have beside others of this tool: decided at env.up, kept until env.destroy.
+"""Which ports this checkout gets beside other checkouts: decided at env.up, kept until env.destroy.
 
 A port that the user has set stays. A default port that another checkout has, running or not, is left to it, and the
-next free one is taken. A default port that some other program holds is not: the app would talk to that program. Of a
-port that was picked here nobody else knows, so whoever holds it, another is picked.
+next free one is chosen. A default port held by any other program is not replaced: the app would talk to that program.
+A port that was chosen here is known to nothing else, so whatever holds it, another is chosen.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ OURS = (
     re.compile(r"/emulator_server(?:\.py)? --state (.+?) --apis "),
     re.compile(r"DynamoDBLocal\.jar .*-dbPath (.+?) -disableTelemetry"),
 )
-"""How the embedded engine's programs are started, in every checkout; the group tells them apart."""
+"""Command lines of the embedded engine's programs, of any checkout; the group identifies it."""
 
 
 @dataclass(frozen=True)
 class Move:
-    """A service that gets another port, since the one that it had is somebody else's."""
+    """A service that gets another port, because another program or checkout has its own."""
 
     service: str
     old: int
@@ -58,7 +58,7 @@ def plan(settings: Settings, stopped: Collection[str]) -> list[Move]:
 
 
 def claim(settings: Settings, stopped: Collection[str]) -> list[Move]:
-    """Give the `stopped` services their ports, note those that were picked, and enter the checkout in the index."""
+    """Assign ports to the `stopped` services, save those that were chosen, and enter the checkout in the index."""
     with checkouts.claiming():
         moves = plan(settings, stopped)
         picked = {move.service: move.new for move in moves}
@@ -70,13 +70,13 @@ def claim(settings: Settings, stopped: Collection[str]) -> list[Move]:
 
 
 def release(settings: Settings) -> None:
-    """Give the ports back, and take the checkout out of the index."""
+    """Release the ports, and remove the checkout from the index."""
     remove_note(settings.state_dir, "ports")
     checkouts.forget(settings.project_id)
 
 
 def neighbour(settings: Settings, holder: Holder) -> str:
-    """Name the other environment of this tool that the holder of a port belongs to; empty when it is none."""
+    """Describe the environment of another checkout that holds a port; empty if the holder is none."""
     if holder.container:
         theirs = PROJECT.fullmatch(holder.project) and holder.project != settings.project_id
         return str(holder) if theirs else ""
@@ -89,7 +89,7 @@ def neighbour(settings: Settings, holder: Holder) -> str:
 
 
 def _owner(settings: Settings, service: str, *, picked_here: bool) -> str:
-    holder = find_taker("127.0.0.1", settings.ports[service])  # what nobody has set is on the default host
+    holder = find_taker("127.0.0.1", settings.ports[service])  # movable services are on the default host
     if holder is None or holder.project == settings.project_id:
         return ""
     return neighbour(settings, holder) or (str(holder) if picked_here else "")

@@ -1,8 +1,8 @@
-"""A program that outlives the command: started detached, known by a lock that the kernel holds for it.
+"""A program that outlives the command: started detached, identified by a lock that the kernel holds for it.
 
-The program gets its lease file as stdin, locked. The lock lives as long as the program or any child of it, so a pid
-that was given to somebody else, or a stranger on the port, is never taken for ours. The lease says the pid, then
-the version once the program was ready.
+The program gets its lease file as stdin, locked. The lock lives as long as the program or any child of it, so a
+recycled pid, or a foreign program on the port, is never mistaken for ours. The lease holds the pid, then the version
+once the program was ready.
 """
 
 from __future__ import annotations
@@ -20,30 +20,29 @@ from ..checkout.ownership import Made, removable
 from ..errors import LocalEnvError, ServiceFailed
 from ..hints import inv
 from ..machine import private, shell
-from ..machine.disk import has_room, no_space, tells_of_full_disk
+from ..machine.disk import has_room, no_space, reports_full_disk
 from ..machine.ports import command_of, commands, paused_among, paused_text
 from ..machine.waiting import waiting
 from .service import Deadline, Say
 
 STEP_S = 0.01
+LOST_S = 30.0
 KILLED_S = 10.0
-"""How long the system may take to end what was killed."""
+"""How long the system may take to end a killed process."""
 LEASE_BYTES = 128
-# The child notes its own pid, so that there is no moment at which it runs and nobody knows it.
+# The child notes its own pid, so that it never runs unknown.
 WITH_PID = 'echo $$ >&0 && exec "$@"'
 
-
 OUTDATED = f"it runs with other settings than .env has now; {inv('env.up')} restarts it"
-LOST = f"it runs though its state folder is gone; {inv('env.up')} starts it anew, {inv('env.down')} stops it"
-
+LOST = f"it runs although its state folder is gone; {inv('env.up')} replaces it, {inv('env.down')} stops it"
 
 _children: list[subprocess.Popen[bytes]] = []
-"""Programs that this very process started: they stay unfinished children until they are polled."""
+"""Programs that this process itself started: they stay zombies until they are polled."""
 
 
 @dataclass(frozen=True)
 class Account:
-    """A system user that a program runs as."""
+    """The system user that a program runs as."""
 
     user: int
     group: int
@@ -51,7 +50,7 @@ class Account:
 
 @dataclass(frozen=True)
 class Wait:
-    """How long to wait for a start, and what to advise when it fails."""
+    """How long to wait for a start, and the hint when it fails."""
 
     deadline: Deadline
     hint: str
@@ -61,8 +60,8 @@ class Wait:
 class Daemon:
     """A detached program of this project.
 
-    `marker` is a part of its command line that no other program has, another project's or one that only names it.
-    `leftover_s` is what its children may take to end when it is dead.
+    `marker` is a part of its command line that no other program has, neither another project's nor one that merely
+    mentions it. `leftover_s` is how long its children may take to end after it.
     """
 
     name: str
@@ -73,37 +72,37 @@ class Daemon:
 
     @property
     def is_alive(self) -> bool:
-        """Tell whether the program, or a child that it left behind, runs."""
+        """Return whether the program, or a child that it left behind, runs."""
         try:
             lease = private.descriptor(self.lease, os.O_RDONLY)
         except FileNotFoundError:
             return False
         try:
-            return not _lock(lease, fcntl.LOCK_SH)  # shared, so that lookers do not see each other
+            return not _lock(lease, fcntl.LOCK_SH)  # shared, so that concurrent checks do not see each other
         finally:
             os.close(lease)
 
     @property
     def pid(self) -> int:
-        """Give the program's process id, 0 when its main process is gone."""
+        """Return the program's process id, 0 when its main process is gone."""
         noted = self._line(0)
         pid = int(noted) if noted.isdigit() else 0
         return pid if pid and (self.marker in command_of(pid) or self._is_held_by(pid)) else 0
 
     @property
     def paused(self) -> str:
-        """Say which of its processes are paused, SIGSTOP for example; empty when none is.
+        """Describe which of its processes are paused, by SIGSTOP for example; empty when none is.
 
-        One of many is enough: a session that is paused holds its locks, and what waits for it waits for ever.
+        One of many counts: a paused session holds its locks, and whatever waits for it waits forever.
         """
         pids = self._paused()
-        return f"{paused_text(pids)}; {inv('env.up')} lets it go on" if pids else ""
+        return f"{paused_text(pids)}; {inv('env.up')} resumes it" if pids else ""
 
-    def go_on(self, say: Say) -> None:
-        """Let what is paused of it go on, as paused containers are."""
+    def resume(self, say: Say) -> None:
+        """Resume its paused processes, as a start does with paused containers."""
         pids = self._paused()
         if pids:
-            say(f"{self.name}: {paused_text(pids)}; going on")
+            say(f"{self.name}: {paused_text(pids)}; resuming")
         for pid in pids:
             _signal(pid, signal.SIGCONT)
 
@@ -113,15 +112,15 @@ class Daemon:
 
     @property
     def holder(self) -> str:
-        """Name the process for a human, one that is lost too; empty when its main process is gone."""
+        """Describe its process for a human, also a lost one; empty when its main process is gone."""
         pids = [pid] if (pid := self.pid) and self.is_alive else self.lost
         return f"pid {', '.join(map(str, pids))}" if pids else ""
 
     @property
     def lost(self) -> list[int]:
-        """List the processes of this program whose lease is gone: somebody removed, moved or replaced the state folder.
+        """List the processes of this program whose lease is gone: the state folder was removed, moved or replaced.
 
-        They are known by their command line, which says whose they are.
+        They are identified by their command line, which names the project.
         """
         if self.is_alive:
             return []
@@ -129,12 +128,12 @@ class Daemon:
 
     @property
     def version(self) -> str:
-        """Give what `mark_ready` noted; empty while the program has never been ready."""
+        """Return the version noted by `mark_ready`; empty until the program was ready."""
         return self._line(1)
 
     @property
     def since(self) -> float:
-        """Give the time of the start, in seconds since the epoch; 0 when there was none."""
+        """Return the time of the start, in seconds since the epoch; 0 when there was none."""
         try:
             return self.lease.stat().st_mtime
         except OSError:
@@ -153,11 +152,11 @@ class Daemon:
         private.make_folder(self.log.parent)
         with os.fdopen(private.descriptor(self.lease, os.O_RDWR | os.O_CREAT), "r+") as lease:
             self._take(lease.fileno())
-            # Overwritten in place, by the child too: a full disk, or one without inodes, has room for that.
+            # Overwritten in place, by the child too: that works on a full disk, or one without free inodes.
             os.pwrite(lease.fileno(), b"\n" * LEASE_BYTES, 0)
             os.ftruncate(lease.fileno(), LEASE_BYTES)
             os.utime(lease.fileno())
-            self._put_log_aside()
+            self._rotate_log()
             process = shell.spawn(
                 ["/bin/sh", "-c", WITH_PID, "sh", *command],
                 log=self.log,
@@ -171,9 +170,9 @@ class Daemon:
         return process
 
     def runs(self, command: Sequence[str | Path]) -> bool:
-        """Tell whether the running program was started by this very command: same ports, same folders."""
+        """Return whether the running program was started by this exact command: same ports, same folders."""
         pid = self.pid
-        arguments = " ".join(str(part) for part in command[1:]).strip()  # Pythons may replace the first word
+        arguments = " ".join(str(part) for part in command[1:]).strip()  # a Python may replace the first word
         return bool(pid) and command_of(pid).endswith(arguments)
 
     def wait_ready(self, process: subprocess.Popen[bytes] | None, is_ready: Callable[[], bool], wait: Wait) -> None:
@@ -200,9 +199,9 @@ class Daemon:
             os.close(lease)
 
     def stop(self, gently: signal.Signals, *, within_s: float = 30) -> None:
-        """End the program: by `gently`, and by force when it is not gone in time. Returns once all of it is gone.
+        """Stop the program by the signal `gently`, and by SIGKILL after the time. Returns once all of it is gone.
 
-        What a dead program left behind (a session in the middle of a query) gets `leftover_s` to end by itself.
+        Children of a dead program (a session in the middle of a query) get `leftover_s` to end by themselves.
         """
         with waiting(f"{self.name} to end", within_s + KILLED_S):
             self._end(gently, within_s)
@@ -214,7 +213,7 @@ class Daemon:
         while self.is_alive:
             pid, waited_s = self.pid, time.monotonic() - started
             if pid and pid != asked:
-                for paused in self._paused():  # a paused program hears nothing but SIGKILL, and would lose what it has
+                for paused in self._paused():  # a paused program reacts only to SIGKILL, and would lose its changes
                     _signal(paused, signal.SIGCONT)
                 _signal(pid, gently)
                 asked = pid
@@ -224,23 +223,23 @@ class Daemon:
                 raise LocalEnvError(f"{self.name} (pid {pid or 'unknown'}) does not end", hint="end it by hand")
             time.sleep(STEP_S)
 
-    def end_lost(self, gently: signal.Signals, *, within_s: float = 30) -> list[int]:
-        """End what is `lost`, by force what is not gone in time, and return what that was."""
+    def end_lost(self, gently: signal.Signals) -> list[int]:
+        """Stop the `lost` processes, by SIGKILL after `LOST_S`, and return them."""
         ended = self.lost
         started = time.monotonic()
         for pid in ended:
             _signal(pid, gently)
         while left := [pid for pid in ended if self.marker in command_of(pid)]:
             waited_s = time.monotonic() - started
-            if waited_s > within_s + 10:
+            if waited_s > LOST_S + KILLED_S:
                 raise LocalEnvError(f"{self.name} (pid {left[0]}) does not end", hint="end it by hand")
-            for pid in left if waited_s > within_s else ():
+            for pid in left if waited_s > LOST_S else ():
                 _signal(pid, signal.SIGKILL)
             time.sleep(STEP_S)
         return ended
 
     def tail(self, lines: int = 20) -> str:
-        """Give the last lines of the log, oldest first."""
+        """Return the last lines of the log, oldest first."""
         try:
             with self.log.open("rb") as file:
                 file.seek(max(0, file.seek(0, os.SEEK_END) - 64_000))
@@ -264,7 +263,7 @@ class Daemon:
 
     def _death(self, code: int, hint: str) -> LocalEnvError:
         evidence = self.tail()
-        if tells_of_full_disk(evidence):
+        if reports_full_disk(evidence):
             return no_space(self.lease.parent, evidence)
         return ServiceFailed(f"{self.name} {_ended(code)} while it started", evidence=evidence, hint=hint)
 
@@ -274,8 +273,8 @@ class Daemon:
         except (OSError, IndexError):
             return ""
 
-    def _put_log_aside(self) -> None:
-        """Begin a new log, so that what is shown of it is of this run; the one before stays where there is room."""
+    def _rotate_log(self) -> None:
+        """Begin a new log for this run; the previous one is kept where there is space."""
         if not self.log.exists():
             return
         if has_room(self.log.parent):
@@ -284,7 +283,7 @@ class Daemon:
             os.truncate(self.log, 0)
 
     def _is_held_by(self, pid: int) -> bool:
-        """Tell whether a process has the lease as its stdin. Never where /proc does not tell."""
+        """Return whether a process has the lease as its stdin. False without /proc."""
         try:
             held, own = os.stat(f"/proc/{pid}/fd/0"), self.lease.stat()  # noqa: PTH116 - a name of the kernel's
         except OSError:
@@ -293,19 +292,19 @@ class Daemon:
 
 
 def end_lost(daemon: Daemon, say: Say, gently: signal.Signals = signal.SIGTERM) -> None:
-    """End what runs of a program though its state folder is gone, and say so."""
+    """Stop a program's processes whose state folder is gone, and report it."""
     for pid in daemon.end_lost(gently):
-        say(f"{daemon.name} (pid {pid}) stopped: it ran though its state folder was gone")
+        say(f"{daemon.name} (pid {pid}) stopped: its state folder was gone")
 
 
 def owned(daemon: Daemon, folders: Mapping[Path, Made]) -> list[str]:
-    """Name what `destroy` would end and remove of a program: processes that are lost, and what is in its folders."""
-    lost = [f"{daemon.name} (pid {pid}), which runs though its state folder is gone" for pid in daemon.lost]
+    """List what `destroy` would stop and remove of a program: lost processes, and what is in its folders."""
+    lost = [f"{daemon.name} (pid {pid}), which runs although its state folder is gone" for pid in daemon.lost]
     return lost + [str(place) for folder, made in folders.items() for place in removable(folder, made)]
 
 
 def lease_holders(lease: Path) -> list[int]:
-    """List the processes that have the lease as stdin. Empty where /proc does not tell."""
+    """List the processes that have the lease as stdin. Empty without /proc."""
     if not Path("/proc/self/fd").exists():
         return []
     ours = str(lease.resolve())
@@ -328,14 +327,14 @@ def _lock(file: int, kind: int = fcntl.LOCK_EX) -> bool:
 
 
 def may_signal(pid: int) -> bool:
-    """Tell whether a process is there, of this user (or of anybody, for root), and not in a container."""
+    """Return whether a process exists, is this user's (any, for root), and is not in a container."""
     try:
         os.kill(pid, 0)
     except (ProcessLookupError, PermissionError):
         return False
     try:
         own, its = (os.readlink(f"/proc/{one}/ns/pid") for one in ("self", pid))  # noqa: PTH115
-    except OSError:  # no /proc, or not for us to read
+    except OSError:  # no /proc, or not readable
         return True
     return own == its
 

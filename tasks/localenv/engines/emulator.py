@@ -1,4 +1,4 @@
-"""The AWS emulator as a process of this project: DynamoDB, its streams, S3 and Cognito, as far as they are wanted."""
+"""The AWS emulator as a process of this project: those wanted of DynamoDB, its streams, S3 and Cognito."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,26 +15,26 @@ from ..checkout import ownership, saved
 from ..errors import ConfirmationNeeded, LocalEnvError
 from ..hints import START, Command, either
 from ..machine import private
-from ..machine.ports import PortsTaken, Taken, command_of, look_at
+from ..machine.ports import PortsTaken, Taken, command_of, find_taken
 from ..settings import Settings
 from ..settings.addresses import COMPOSE_HOSTS, Endpoint, parse_endpoint
 from ..settings.variables import PORT_VARIABLES
 from . import probes
-from .daemon import LOST, OUTDATED, Daemon, Wait, end_lost, owned
+from .daemon import LOST, OUTDATED, Daemon, Wait, end_lost
+from .daemon_component import DaemonComponent
 from .emulator_server import RUNNING, UNSAVED
-from .following import file_source
-from .service import Deadline, Say, ServiceName, ServiceState, Source, Status
+from .service import Deadline, Say, ServiceName, ServiceState, Status
 
 PROGRAM = Path(__file__).with_name("emulator_server")
 HOSTS = (*COMPOSE_HOSTS, "host.docker.internal")
-"""What a client on this machine or in a container on it may call it, besides loopback names and addresses."""
+"""Host names that clients on this machine or in its containers may use, besides loopback names and addresses."""
 HINT = either(START, Command("env.destroy", when="to make room for new data"))
 
 APIS: dict[ServiceName, str] = {"dynamodb": "dynamodb,dynamodbstreams,s3", "cognito": "cognito-idp"}
 
 
 @dataclass
-class Emulator:
+class Emulator(DaemonComponent):
     """One process that serves the AWS APIs of `services`, each on its own port."""
 
     settings: Settings
@@ -63,8 +62,8 @@ class Emulator:
             since=since,
         )
 
-    def make_way(self, say: Say) -> None:
-        """Stop an emulator that serves other ports or APIs than are wanted now."""
+    def stop_outdated(self, say: Say) -> None:
+        """Stop an emulator that serves other ports or APIs than the settings say."""
         if self.daemon.is_alive and not self.daemon.runs(self._command()):
             require_saved(self.settings)
             if self.daemon.pid:
@@ -72,8 +71,8 @@ class Emulator:
             self._end()
 
     def start(self, deadline: Deadline, say: Say) -> list[ServiceState]:
-        self.make_way(say)
-        self.daemon.go_on(say)
+        self.stop_outdated(say)
+        self.daemon.resume(say)
         process = None if self.daemon.is_alive else self._launch(say)
         self.daemon.wait_ready(process, lambda: all(map(self._answers, self.services)), Wait(deadline, HINT))
         if not self.daemon.version:
@@ -87,26 +86,11 @@ class Emulator:
         self._end_lost(say)
         saved.forget()
 
-    def belongings(self) -> list[str]:
-        ours = ownership.is_ours(self.folder)
-        return owned(self.daemon, {self.folder: ownership.FOLDERS[self.folder.name]} if ours else {})
-
-    def destroy(self, say: Say) -> None:
-        self.stop(say)
-        if ownership.is_ours(self.folder):
-            ownership.remove(self.folder, say)
-
-    def logs(self, service: ServiceName, lines: int = 20) -> str:
-        return self.daemon.tail(lines)
-
-    def sources(self, services: Sequence[ServiceName], lines: int) -> list[Source]:
-        return file_source(self.daemon, [service for service in self.services if service in services], lines)
-
     def _end(self) -> None:
         self.daemon.stop(signal.SIGTERM, within_s=60)  # it saves first
 
     def _end_lost(self, say: Say) -> None:
-        """End an emulator that is lost; without a folder it has none to save to, and must not make another."""
+        """Stop a lost emulator; without its folder it cannot save, and must not create another."""
         end_lost(self.daemon, say, signal.SIGTERM if (self.folder / RUNNING).exists() else signal.SIGKILL)
 
     def _status(self, alive: bool) -> tuple[Status, str]:
@@ -124,11 +108,11 @@ class Emulator:
         return "running", next((f"not saved: {text}" for text in self._failed_save()), "")
 
     def _failed_save(self) -> list[str]:
-        """Say what could not be saved when it was tried last."""
+        """Return what could not be saved at the last attempt."""
         try:
             found = saved.ask(address(self.settings, self.daemon), retry=False)
         except LocalEnvError:
-            return []  # whether it answers at all is seen elsewhere
+            return []  # the probe reports whether it answers at all
         return [str(found)] if found else []
 
     def _answers(self, service: ServiceName) -> bool:
@@ -145,7 +129,7 @@ class Emulator:
         self._end_lost(say)
         for service in self.services:
             endpoint = self._endpoint(service)
-            taken += look_at(endpoint.host, endpoint.port, service=service, variable=PORT_VARIABLES[service])
+            taken += find_taken(endpoint.host, endpoint.port, service=service, variable=PORT_VARIABLES[service])
         if taken:
             raise PortsTaken(*taken)
         if unclean_end(self.settings):
@@ -161,14 +145,14 @@ class Emulator:
         return [sys.executable, PROGRAM, "--state", self.folder, "--apis", apis, *names, *binds]
 
     def _environment(self) -> dict[str, str]:
-        """Give what Python needs of our environment; nothing in it may change how the emulator behaves."""
+        """Return the variables that Python needs; no other may change how the emulator behaves."""
         names = ("PATH", "HOME", "PYTHONPATH", "PYTHONUSERBASE", "VIRTUAL_ENV", "LD_LIBRARY_PATH")
         kept = {name: os.environ[name] for name in names if name in os.environ}
         return {
             **kept,
             "MINISTACK_REGION": self.settings.region,
             "TMPDIR": str(self.folder / "tmp"),
-            "OBJC_DISABLE_INITIALIZE_FORK_SAFETY": "YES",  # macOS: the child that saves calls nothing of Apple's
+            "OBJC_DISABLE_INITIALIZE_FORK_SAFETY": "YES",  # macOS: the saving child calls no Apple library
         }
 
 
@@ -177,18 +161,18 @@ def data_folder(settings: Settings) -> Path:
 
 
 def make_daemon(settings: Settings) -> Daemon:
-    """Describe the program, whether or not it is wanted now."""
+    """Return the daemon, whether or not the settings want it."""
     return Daemon(
         name="the AWS emulator",
         lease=settings.state_dir / "run" / "emulator",
         log=settings.state_dir / "logs" / "emulator.log",
-        marker=f" --state {data_folder(settings)} --apis ",  # not the program's name: an earlier version had another
+        marker=f" --state {data_folder(settings)} --apis ",  # not the program's name, which an earlier version changed
         leftover_s=30,  # a child of it may still be saving
     )
 
 
 def unclean_end(settings: Settings) -> str:
-    """Say what the end of an emulator that does not run any more may have taken; empty where it had saved all."""
+    """Return what a stopped emulator may have lost; empty if it had saved everything."""
     folder = data_folder(settings)
     if not (folder / RUNNING).exists():
         return ""
@@ -201,19 +185,19 @@ def unclean_end(settings: Settings) -> str:
 
 
 def could_unmark(settings: Settings) -> bool:
-    """Return whether an emulator that saved all could say so: on a disk that is read-only it leaves its mark."""
+    """Return whether a clean stop could remove its mark: on a read-only disk it stays."""
     return os.access(data_folder(settings), os.W_OK)
 
 
 def find_unsaved(settings: Settings) -> saved.Unsaved | None:
-    """Return what would be lost with the running emulator: what is in its memory alone and cannot be saved now.
+    """Return the changes that stopping the emulator would lose, because they cannot be saved now.
 
-    Of one that runs and does not answer nothing is known; `unclean_end` tells afterwards.
+    For one that does not answer this is unknown; afterwards `unclean_end` reports it.
     """
     daemon = make_daemon(settings)
     if not daemon.is_alive or not daemon.pid:
         return None
-    daemon.go_on(lambda _: None)
+    daemon.resume(lambda _: None)
     try:
         return saved.ask(address(settings, daemon))
     except LocalEnvError:
@@ -221,7 +205,7 @@ def find_unsaved(settings: Settings) -> saved.Unsaved | None:
 
 
 def require_saved(settings: Settings) -> None:
-    """Refuse to end an emulator that could not save what it holds. Raises ConfirmationNeeded."""
+    """Raise ConfirmationNeeded if stopping the emulator would lose changes."""
     found = find_unsaved(settings)
     if found:
         raise ConfirmationNeeded(
@@ -231,7 +215,7 @@ def require_saved(settings: Settings) -> None:
 
 
 def address(settings: Settings, daemon: Daemon) -> Endpoint:
-    """Return where the running emulator answers, which may be elsewhere than the settings of now say."""
+    """Return the running emulator's address, which may differ from the current settings."""
     found = re.search(r" --bind (\S+)", command_of(daemon.pid))
     return parse_endpoint(f"http://{found[1]}") if found else settings.cognito or settings.dynamodb or Endpoint("", 0)
 

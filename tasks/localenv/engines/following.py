@@ -1,4 +1,4 @@
-"""The logs of the services as they are written: line by line, across restarts, until the reader has enough."""
+"""The services' logs as they are written: line by line, across restarts, until the reader stops."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from .service import LogLine, Source
 LOOK_EVERY_S = 0.1
 CHUNK = 1 << 20
 TAIL = 256_000
-"""As far back, in bytes, the last lines of a file are looked for."""
+"""How far back, in bytes, the last lines of a file are searched."""
 
 
 def follow(sources: Sequence[Source], every_s: float = LOOK_EVERY_S) -> Iterator[LogLine]:
-    """Give the lines of all sources as they come, for ever."""
+    """Yield the lines of all sources as they come, forever."""
     while True:
         found = [line for source in sources for line in source.read()]
         yield from found
@@ -28,7 +28,7 @@ def follow(sources: Sequence[Source], every_s: float = LOOK_EVERY_S) -> Iterator
 
 @dataclass
 class FileSource:
-    """The log file of a daemon. It begins anew at each start; the former one lies beside it then."""
+    """The log file of a daemon. Each start begins a new file and keeps the previous one beside it."""
 
     name: str
     daemon: Daemon
@@ -38,7 +38,7 @@ class FileSource:
     _alive: bool | None = None
 
     def read(self) -> list[LogLine]:
-        alive = self.daemon.is_alive  # before the file is read, so that last words come before the end is said
+        alive = self.daemon.is_alive  # checked before reading, so that the last lines precede the "ended" event
         found = self._begin() if self._file is None and self._alive is None else []
         found += self._grown()
         if not alive and self._alive is not False:
@@ -50,7 +50,7 @@ class FileSource:
         return found
 
     def _begin(self) -> list[LogLine]:
-        """Give the last lines that are there, and stand behind them."""
+        """Return the last lines of the file, and seek behind them."""
         self._open()
         if self._file is None:
             return []
@@ -75,7 +75,7 @@ class FileSource:
     def _new_lines(self) -> list[LogLine]:
         if self._file is None:
             return []
-        if os.fstat(self._file.fileno()).st_size < self._file.tell():  # somebody emptied it
+        if os.fstat(self._file.fileno()).st_size < self._file.tell():  # truncated
             self._file.seek(0)
             self._rest = b""
         found: list[LogLine] = []
@@ -108,5 +108,5 @@ class FileSource:
 
 
 def file_source(daemon: Daemon, services: Sequence[str], lines: int) -> list[Source]:
-    """Give the log of these services of one daemon, or nothing where it has none of them."""
+    """Return the log of these services of a daemon; empty where it has none of them."""
     return [FileSource("+".join(services), daemon, lines)] if services else []

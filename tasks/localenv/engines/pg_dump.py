@@ -1,7 +1,6 @@
-"""Which pg_dump reads the database server of an engine: one of the server's own release.
+"""Which pg_dump dumps an engine's database server: the one of the server's own release.
 
-An older one writes what it does not know of: of a server of 17.12, that of 18.4 dumps column options which no server
-takes (measured).
+Another release is not safe: 18.4 dumps column options of a 17.12 server that no server accepts (measured).
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ SOCKET_PORT = 5432
 
 
 def dump_command(settings: Settings) -> list[str | Path]:
-    """Give the program and what it connects to; the password goes by PGPASSWORD. Output is to come on stdout.
+    """Return the program with its connection options; the password goes in PGPASSWORD. It dumps to stdout.
 
     Raises PreflightFailed where there is no such program, ServiceFailed where the server does not run.
     """
@@ -42,7 +41,7 @@ def _in_container(settings: Settings) -> list[str | Path]:
     container = current(DockerApi(endpoint).containers(settings.project_id)).get("postgres")
     if container is None:
         raise ServiceFailed("there is no container of Postgres", hint=START)
-    # The socket inside, which the image trusts. Variables, since pg_dump takes a name with = in it for a whole URL.
-    told = {"PGPORT": SOCKET_PORT, "PGUSER": settings.postgres.user, "PGDATABASE": settings.postgres.database}
-    words = [word for name, value in told.items() for word in ("-e", f"{name}={value}")]
+    # The container's socket, which the image trusts. Variables, because pg_dump reads a name with = as a URL.
+    variables = {"PGPORT": SOCKET_PORT, "PGUSER": settings.postgres.user, "PGDATABASE": settings.postgres.database}
+    words = [word for name, value in variables.items() for word in ("-e", f"{name}={value}")]
     return [docker, "--host", endpoint.url, "exec", *words, container.id, "pg_dump"]

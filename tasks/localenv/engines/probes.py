@@ -1,4 +1,4 @@
-"""Protocol probes: the least that proves a server speaks its protocol and takes work. No client library is loaded."""
+"""Protocol probes: the least that proves a server speaks its protocol and accepts work. Loads no client library."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ NO_ANSWER = f"it does not answer within {TIMEOUT_S:.0f} s; {inv('env.logs')} sho
 
 
 def postgres_accepts(address: PostgresAddress, *, timeout_s: float = TIMEOUT_S) -> bool:
-    """Tell whether a Postgres server lets sessions begin, as pg_isready does.
+    """Return whether a Postgres server accepts sessions, as pg_isready does.
 
-    The startup packet is answered by R (authentication) when it does; a server that starts, stops or recovers answers
-    E with 57P03 before it asks who we are. Source: PostgreSQL docs, "Message Formats" and "Start-up".
+    If so, it answers the startup packet with R (authentication); a server that starts, stops or recovers answers E
+    with 57P03 before authentication. Source: PostgreSQL docs, "Message Formats" and "Start-up".
     """
     pairs = f"user\0{address.user}\0database\0postgres\0\0".encode()
     packet = struct.pack("!II", len(pairs) + 8, 196608) + pairs  # 196608 is protocol 3.0
@@ -28,15 +28,15 @@ def postgres_accepts(address: PostgresAddress, *, timeout_s: float = TIMEOUT_S) 
 
 
 def dynamodb_answers(endpoint: Endpoint, region: str, *, timeout_s: float = TIMEOUT_S) -> bool:
-    """Tell whether ListTables is answered."""
+    """Return whether ListTables is answered."""
     target = "DynamoDB_20120810.ListTables"
     return _aws_answers(endpoint, region, "dynamodb", target, "{}", "1.0", timeout_s, b'"TableNames"')
 
 
-def cognito_answers(endpoint: Endpoint, region: str, *, timeout_s: float = TIMEOUT_S) -> bool:
-    """Tell whether ListUserPools is answered."""
+def cognito_answers(endpoint: Endpoint, region: str) -> bool:
+    """Return whether ListUserPools is answered."""
     target = "AWSCognitoIdentityProviderService.ListUserPools"
-    return _aws_answers(endpoint, region, "cognito-idp", target, '{"MaxResults":1}', "1.1", timeout_s, b'"UserPools"')
+    return _aws_answers(endpoint, region, "cognito-idp", target, '{"MaxResults":1}', "1.1", TIMEOUT_S, b'"UserPools"')
 
 
 def _aws_answers(
@@ -66,7 +66,7 @@ def _aws_answers(
 
 
 def _exchange(host: str, port: int, request: bytes, timeout_s: float, *, until: bytes = b"") -> bytes:
-    """Send a request and give the answer up to where `until` is in it; nothing when it does not come in time."""
+    """Send a request and return the answer up to `until`; nothing when it does not come in time."""
     end = time.monotonic() + timeout_s
     answer = b""
     try:

@@ -1,4 +1,4 @@
-"""Words shared by the engines: a service, what is seen of it, and the programs that provide it."""
+"""Types shared by the engines: a service, its observed state, and the programs that provide it."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class ServiceState:
-    """What was seen of a service just now.
+    """The observed state of a service.
 
     `address` is host:port. `version` names the program ("PostgreSQL 18.4"). `detail` is a sentence for a human:
-    why it failed, or that it was stopped uncleanly. `holder` is the process ("pid 4711") or container behind it.
-    `since` is the time of its start in seconds since the epoch, 0 when it does not run or nobody knows.
+    why it failed, or that it was stopped uncleanly. `holder` is its process ("pid 4711") or container.
+    `since` is the time of its start in seconds since the epoch, 0 when it does not run or that is unknown.
     """
 
     service: ServiceName
@@ -36,7 +36,7 @@ class ServiceState:
 
 @dataclass
 class Deadline:
-    """A point in time that waits must not pass."""
+    """A point in time by which waits must end."""
 
     seconds: float
     started: float = field(default_factory=time.monotonic)
@@ -46,7 +46,7 @@ class Deadline:
         return self.started + self.seconds - time.monotonic()
 
     def check(self, waiting_for: str, why: str = "") -> None:
-        """Raise TimedOut when the time is over; `why` is added where it is known."""
+        """Raise TimedOut after the deadline; `why` is added if known."""
         if self.left_s <= 0:
             raise TimedOut(
                 f"{waiting_for} did not become ready within {self.seconds:.0f} s{f': {why}' if why else ''}",
@@ -56,7 +56,7 @@ class Deadline:
 
 @dataclass(frozen=True)
 class LogLine:
-    """A line that services wrote; with `is_event` one that says what became of them. `source` names the services."""
+    """A line that services wrote; with `is_event`, a line about their state. `source` names the services."""
 
     source: str
     text: str
@@ -64,15 +64,15 @@ class LogLine:
 
 
 class Source(Protocol):
-    """A log that grows: of one service, or of several that one program serves."""
+    """A growing log: of one service, or of several that one program provides."""
 
     @property
     def name(self) -> str:
-        """Name its services."""
+        """Return the names of its services."""
         ...
 
     def read(self) -> list[LogLine]:
-        """Give what is new since the last call, without waiting."""
+        """Return the lines written since the last call, without waiting."""
         ...
 
 
@@ -84,18 +84,18 @@ class Component(Protocol):
 
     @property
     def services(self) -> tuple[ServiceName, ...]:
-        """Name what it provides."""
+        """Return the services that it provides."""
         ...
 
     def look(self) -> list[ServiceState]:
-        """Report each service by a protocol probe and by whose process answers. Short, and changes nothing.
+        """Return the state of each service, by a protocol probe and the owner of the process. Short; changes nothing.
 
-        "running" means: the probe answers and the process is this project's.
+        "running" means: the probe is answered and the process is this project's.
         """
         ...
 
     def start(self, deadline: Deadline, say: Say) -> list[ServiceState]:
-        """Start what is not running and return once all of it is ready.
+        """Start what does not run and return once all of it is ready.
 
         Raises ServiceFailed within a second of a death (exit code, last 20 log lines as evidence, hint),
         PreflightFailed when a port is taken (its holder named), TimedOut at the deadline.
@@ -103,21 +103,21 @@ class Component(Protocol):
         ...
 
     def stop(self, say: Say) -> None:
-        """Stop it and keep its data. Does nothing when it is not running."""
+        """Stop it and keep its data. Does nothing when it does not run."""
         ...
 
-    def belongings(self) -> list[str]:
-        """Name what `destroy` would remove: folders, volumes, containers. Empty when there is nothing."""
+    def owned_resources(self) -> list[str]:
+        """List what `destroy` would remove: folders, volumes, containers. Empty when there is nothing."""
         ...
 
     def destroy(self, say: Say) -> None:
-        """Stop it and remove its data and everything else that it made."""
+        """Stop it and remove its data and everything else that it created."""
         ...
 
     def logs(self, service: ServiceName, lines: int = 20) -> str:
-        """Give the last lines that the service wrote, oldest first."""
+        """Return the last lines that the service wrote, oldest first."""
         ...
 
     def sources(self, services: Sequence[ServiceName], lines: int) -> list[Source]:
-        """Give the logs of those of the services that it provides, to be followed from `lines` before their end."""
+        """Return the logs of the wanted services that it provides, to follow from `lines` before their end."""
         ...

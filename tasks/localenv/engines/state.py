@@ -1,4 +1,4 @@
-"""What an engine leaves in the state folder for the next command: which engine was chosen, and why."""
+"""The chosen engine and the reason, kept in the state folder for the next command."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ EngineName = Literal["docker", "embedded"]
 
 @dataclass(frozen=True)
 class Choice:
-    """The engine that runs the services, and the reason why it is this one."""
+    """The engine that runs the services, and the reason for it."""
 
     engine: EngineName
     reason: str
 
 
 def read_choice(state_dir: Path) -> Choice | None:
-    """Read the choice that env.up kept; None when there is none, or it cannot be read."""
+    """Read the choice that env.up kept; None if there is none, or it is unreadable."""
     try:
         kept = read_note(state_dir / "engine")
         return Choice(cast(EngineName, kept["engine"]), kept["reason"])
@@ -33,12 +33,12 @@ def read_choice(state_dir: Path) -> Choice | None:
 
 
 def keep_choice(state_dir: Path, choice: Choice) -> None:
-    if read_choice(state_dir) != choice:  # else there is nothing to write, on a full disk above all
+    if read_choice(state_dir) != choice:  # write only a change: the disk may be full
         private.make_folder(state_dir)
         private.write(state_dir / "engine", json.dumps(asdict(choice)))
 
 
 def forget_choice(state_dir: Path) -> None:
-    """Let the next start choose. On a read-only disk the choice stays, which does no harm."""
+    """Make the next start choose again. On a read-only disk the choice stays, which is harmless."""
     with suppress(OSError):
         remove_note(state_dir, "engine")

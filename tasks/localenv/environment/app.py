@@ -1,6 +1,6 @@
 """What the core asks of the app's own part: what its seeds write, what refers to whom, and what is newest.
 
-The part is a module of the app's, which the tasks load in one place (tasks/app.py). The core knows this shape alone.
+The part is a module of the app's, which the tasks load in one place (tasks/_app.py). The core knows this shape alone.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ from ..engines.docker.api import LABEL, Container, DockerApi
 from ..engines.docker.endpoint import find_endpoint
 from ..engines.embedded import dynamodb_jar
 from ..engines.embedded import postgres as embedded_postgres
-from ..engines.embedded.home import OUTSIDE, find_belongings, kind_of
+from ..engines.embedded.home import OUTSIDE, find_server_folders, kind_of
 from ..engines.state import read_choice
 from ..errors import LocalEnvError
 from ..machine.answers import Each
@@ -125,7 +125,7 @@ def _unlisted_servers() -> Iterable[Checkout]:
 
 def _neighbour(settings: Settings, checkout: Checkout, docker: _InDocker) -> Neighbour:
     theirs = replace(settings, root=checkout.root, state_dir=checkout.state_dir, project_id=checkout.project_id)
-    homes = find_belongings(theirs)
+    homes = find_server_folders(theirs)
     folders = [path for home in homes for path in removable(home, kind_of(home))]
     folders += [path for place in _emulated(checkout.state_dir) for path in removable(place)]
     kept = read_choice(checkout.state_dir)

@@ -122,7 +122,7 @@ def _services(settings: Settings) -> Seen:
 
 
 def _postgres(settings: Settings) -> Seen:
-    from ..postgres import ledger, load
+    from ..postgres import decision, ledger, scripts
     from ..postgres.connection import connect, server_errors
 
     with (
@@ -137,7 +137,7 @@ def _postgres(settings: Settings) -> Seen:
     lines += [Line("postgres", row.path, f"applied {ago(row.age_s)}") for row in observed.applied]
     if not (settings.is_local or observed.applied):
         return [], lines, []
-    drift = load.differences([load.read_schema(settings), *load.read_seeds(settings)], observed)
+    drift = decision.differences(scripts.read_scripts(settings), observed)
     hint = Command("db.setup", when=f"to build it anew; the old one is kept for {inv('db.undo')}")
     return [], lines, [Problem("postgres", ", ".join(drift), hint)] if drift else []
 

@@ -1,7 +1,7 @@
-"""What services may answer: looked at once, at the door, so that nobody behind it meets what is not there.
+"""The shapes of services' answers: checked once, on arrival, so that no code behind meets a missing key.
 
 A shape is a type, a list with the shape of its elements, a dict with the shape of each key (`name?` may be missing or
-null), `Each` for a dict of any keys, or a function that gives the fault as a text. Only what is read has a shape.
+null), `Each` for a dict of any keys, or a function that returns the fault as text. Only what is read has a shape.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ Shape: TypeAlias = "type | list[Any] | dict[str, Any] | Each | Callable[[Any], s
 
 
 def require(found: Any, shape: Shape, subject: str, *, hint: str) -> Any:
-    """Return an answer that has a shape. Raises ServiceFailed; `subject` says who answered what."""
+    """Return the answer if it has the shape. Raises ServiceFailed; `subject` says who answered what."""
     fault = fault_of(found, shape)
     if fault:
         raise ServiceFailed(f"{subject}: {fault}", hint=hint, evidence=shown(json.dumps(found, default=str)))
@@ -37,7 +37,7 @@ def require(found: Any, shape: Shape, subject: str, *, hint: str) -> Any:
 
 
 def read_json(text: bytes, subject: str, *, hint: str) -> Any:
-    """Read the JSON of an answer. Raises ServiceFailed where it is none."""
+    """Parse an answer as JSON. Raises ServiceFailed where it is not."""
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -46,7 +46,7 @@ def read_json(text: bytes, subject: str, *, hint: str) -> Any:
 
 
 def fault_of(found: Any, shape: Shape, place: str = "") -> str:
-    """Say what is wrong with an answer, empty where it has the shape: "no Items", "Table.KeySchema is a string"."""
+    """Return what is wrong with an answer, empty if it has the shape: "no Items", "Table.KeySchema is a string"."""
     if isinstance(shape, type):
         return _is_a(found, shape, place)
     if isinstance(shape, dict | Each | list):
@@ -66,7 +66,7 @@ def _inside(found: Any, shape: dict[str, Any] | Each | list[Any], place: str) ->
 
 
 def shown(text: str) -> str:
-    """Return the beginning of an answer, to be shown as evidence."""
+    """Return the start of an answer as evidence."""
     return text[:SHOWN_CHARS] + ("…" if len(text) > SHOWN_CHARS else "")
 
 
@@ -93,7 +93,7 @@ _WORDS = {dict: "an object", list: "a list", str: "a string", int: "a number", f
 
 
 def _item(found: Any) -> str:
-    """Say what is wrong with an item in DynamoDB JSON."""
+    """Return what is wrong with an item in DynamoDB JSON."""
     if not isinstance(found, dict):
         return f"is {_kind(found)}, not an item"
     bad = next((name for name, value in found.items() if not isinstance(value, dict) or len(value) != 1), None)
@@ -101,7 +101,7 @@ def _item(found: Any) -> str:
 
 
 def _table(found: Any) -> str:
-    """Say what is wrong with a table's description."""
+    """Return what is wrong with a table's description."""
     fault = fault_of(found, _TABLE)
     if fault:
         return f"has a fault: {fault}"
@@ -171,7 +171,7 @@ OPERATIONS: Mapping[str, Shape] = {
     "TransactWriteItems": {"ConsumedCapacity?": [dict]},
     "UpdateTable": {"TableDescription": dict},
 }
-"""The shapes of what this project asks of AWS's JSON services; an operation that is not here has no answer to read.
+"""The shapes of the answers to AWS operations; the answer to an operation that is missing here is not read.
 
 Source: Amazon DynamoDB, DynamoDB Streams and Amazon Cognito API References.
 """

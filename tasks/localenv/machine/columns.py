@@ -1,7 +1,7 @@
-"""Text in a terminal's columns: how wide it shows, cut and wrapped to a width, nothing in it that moves the cursor.
+"""Text in terminal columns: its width, cut and wrapped to a width, with control characters escaped.
 
-Widths are those of Unicode's East Asian Width (UAX #11): wide and full-width characters take two cells, marks that
-combine with the character before them take none.
+Widths follow Unicode's East Asian Width (UAX #11): wide and full-width characters take two cells, combining marks
+none.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ JOINER, VARIANT = "\u200d", "\ufe0f"
 
 
 def width(text: str) -> int:
-    """Count the cells that a text takes."""
+    """Return the number of cells that a text takes."""
     return sum(cells for _, cells in _clusters(text))
 
 
 def padded(text: str, cells: int) -> str:
-    """Fill a text up with spaces to so many cells."""
+    """Pad a text with spaces to a width in cells."""
     return text + " " * max(0, cells - width(text))
 
 
 def harmless(text: str) -> str:
-    """Write what would move the cursor, turn the direction of the text, or show as nothing, as JSON escapes it.
+    """Escape, as JSON does, what moves the cursor, changes the text's direction or is invisible.
 
-    A value becomes part of one line that way, and what is JSON stays so. Emoji and scripts keep their joiners.
+    The result is part of one line, and JSON stays JSON. Emoji and scripts keep their joiners.
     """
     if text.isprintable():
         return text
@@ -35,14 +35,14 @@ def harmless(text: str) -> str:
 
 
 def harmless_lines(text: str) -> str:
-    """Do that to a text of several lines, which stay lines, with tabs in them."""
+    """Escape a text like `harmless`, but keep its line breaks and tabs."""
     if text.replace("\n", "").replace("\t", "").isprintable():
         return text
     return re.sub(UNSAFE, lambda found: found[0] if found[0] in "\n\t" else _escaped(found[0]), text)
 
 
 def without_sequences(text: str) -> str:
-    """Leave out what a program wrote to move the cursor or change colours (ECMA-48: CSI, OSC and their like)."""
+    """Remove escape sequences for cursor and colours (ECMA-48: CSI, OSC and the like)."""
     return re.sub(SEQUENCES, "", text) if "\x1b" in text or "\x9b" in text else text
 
 
@@ -50,7 +50,7 @@ UNSAFE = (
     "[\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
     "\ud800-\udfff\U000e0000-\U000e007f]"
 )
-"""Controls, line and paragraph ends, marks that turn the direction, invisible characters, halves of surrogate pairs."""
+"""Controls, line and paragraph separators, direction marks, invisible characters, unpaired surrogates."""
 
 SEQUENCES = (
     "\x1b[\\[][0-?]*[ -/]*[@-~]|\x9b[0-?]*[ -/]*[@-~]|\x1b[\\]PX^_][^\x07\x1b]*(?:\x07|\x1b\\\\)?|\x1b[ -/]*[0-~]"
@@ -58,7 +58,7 @@ SEQUENCES = (
 
 
 def cut(text: str, cells: int) -> str:
-    """Make one line of a text, and cut it to so many cells, the last of them a `…` where something is missing."""
+    """Join a text into one line and cut it to a width in cells, ending in `…` where something is missing."""
     line = harmless(" ".join(text.split()))
     if width(line) <= cells:
         return line
@@ -66,16 +66,16 @@ def cut(text: str, cells: int) -> str:
 
 
 def wrapped(text: str, cells: int) -> list[str]:
-    """Cut a text into lines of so many cells at most, at spaces where there are any; its own lines stay lines.
+    """Wrap a text to a width in cells, at spaces where there are any; its line breaks are kept.
 
-    `cells` of 0 leaves lines as long as they are.
+    `cells` of 0 wraps nothing.
     """
     lines = [harmless(line.rstrip()) for line in text.expandtabs(4).rstrip("\n").split("\n")]
     return [part for line in lines for part in (_wrapped_line(line, cells) if cells else [line])]
 
 
 def aligned(rows: Iterable[tuple[str, str, str]], total: int) -> Iterator[str]:
-    """Write rows of two short texts and a long one, which wraps within its own column. `total` cells; 0: no limit."""
+    """Yield rows of two short texts and a long one, which wraps in its own column. `total` cells; 0: no limit."""
     kept = [(harmless(one), harmless(other), text) for one, other, text in rows]
     left = max((width(one) for one, _, _ in kept), default=0)
     middle = max((width(other) for _, other, _ in kept), default=0)
@@ -99,7 +99,7 @@ def _wrapped_line(line: str, cells: int) -> list[str]:
 
 
 def _first(line: str, cells: int) -> str:
-    """Give the start of a line that fits; one character at least."""
+    """Return the start of a line that fits; one character at least."""
     taken, used = "", 0
     for cluster, needed in _clusters(line):
         if taken and used + needed > cells:
@@ -109,7 +109,7 @@ def _first(line: str, cells: int) -> str:
 
 
 def _clusters(text: str) -> Iterator[tuple[str, int]]:
-    """Part a text into what shows as one character, with the cells that it takes."""
+    """Split a text into visible characters, each with its width in cells."""
     cluster, cells = "", 0
     for char in text:
         if cluster and (_joins(char) or cluster.endswith(JOINER)):
@@ -124,7 +124,7 @@ def _clusters(text: str) -> Iterator[tuple[str, int]]:
 
 
 def _joins(char: str) -> bool:
-    """Tell whether a character changes the one before it: an accent, a joiner, a colour of skin."""
+    """Return whether a character modifies the one before it: an accent, a joiner, a skin tone."""
     return unicodedata.category(char) in ("Mn", "Me", "Cf") or "\U0001f3fb" <= char <= "\U0001f3ff"
 
 

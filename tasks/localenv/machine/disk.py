@@ -1,4 +1,4 @@
-"""What the file system refuses, as errors of ours."""
+"""Errors of the file system as errors of ours."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ BROKEN = {
     errno.EOPNOTSUPP,
     errno.EINVAL,
 }
-"""A mount point in the way, a disk that fails, a file system that lacks what others have."""
+"""A mount point in the way, a failing disk, a file system without a usual feature."""
 FULL = ("No space left on device", "Check free disk space")
-"""How other programs say it: strerror(ENOSPC) in the C locale, and PostgreSQL's hint after a write fell short."""
+"""How other programs report it: strerror(ENOSPC) in the C locale, and PostgreSQL's hint after a short write."""
 
 
 @contextmanager
 def disk_errors(folder: Path) -> Iterator[None]:
-    """Turn a full disk, a read-only file system, missing rights and a path that cannot be into PreflightFailed."""
+    """Turn a full disk, a read-only file system, missing rights or an invalid path into PreflightFailed."""
     try:
         yield
     except OSError as error:
@@ -65,7 +65,7 @@ def disk_errors(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def spooled(stream: IO[bytes], shown: str) -> Iterator[IO[bytes]]:
-    """Keep what comes in as a temporary file with a name, to be read twice. Raises UsageError beyond STREAM_BYTES."""
+    """Copy a stream to a named temporary file that can be read twice. Raises UsageError beyond STREAM_BYTES."""
     with tempfile.NamedTemporaryFile(prefix="localenv-") as kept:
         with disk_errors(Path(kept.name).parent):
             left = STREAM_BYTES
@@ -79,32 +79,32 @@ def spooled(stream: IO[bytes], shown: str) -> Iterator[IO[bytes]]:
 
 
 def free_bytes(folder: Path) -> int:
-    """Say how much this user may still write on the disk of a folder."""
+    """Return how many bytes this user may still write to the disk of a folder."""
     found = os.statvfs(folder)
     return found.f_bavail * found.f_frsize
 
 
 def has_room(folder: Path) -> bool:
-    """Tell whether a megabyte and a few files more would fit. File systems without a limit of files say 0 of 0."""
+    """Return whether another megabyte and a few files fit. File systems without a limit on files report 0 of 0."""
     found = os.statvfs(folder)
     return free_bytes(folder) > 1_000_000 and (not found.f_files or found.f_favail > 10)
 
 
 def lost_output(error: OSError) -> PreflightFailed:
-    """Make the error for a stdout that takes no more."""
+    """Return the error for a stdout that cannot be written."""
     return PreflightFailed(
         f"stdout cannot be written: {(error.strerror or str(error)).lower()}",
         hint="what the command changed is changed; only its output is lost: write it elsewhere",
     )
 
 
-def tells_of_full_disk(text: str) -> bool:
-    """Tell whether a program's output says that the disk is full."""
+def reports_full_disk(text: str) -> bool:
+    """Return whether a program's output reports a full disk."""
     return any(words in text for words in FULL)
 
 
 def no_space(folder: Path, evidence: str = "") -> PreflightFailed:
-    """Make the error for a full disk."""
+    """Return the error for a full disk."""
     return PreflightFailed(
         f"no space left on the disk of {folder}",
         hint="free some space, then run the same command again",

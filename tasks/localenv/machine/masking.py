@@ -1,7 +1,7 @@
-"""Secrets do not go out: which values are secret, and a text without them, however they are spelled in it.
+"""Masking: which values are secret, and how a text is cleared of them in whatever spelling.
 
-The secrets are those of the environment and of .env as they stand there, so that they are known where the settings
-cannot be read. A parser that fails on a password echoes pieces of it: those are secrets too.
+Secrets are taken from the raw environment and .env, so that they are known even if the settings cannot be parsed. A
+parser that fails on a password echoes pieces of it: those are secrets too.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ COMMON = {
     *("password", "port", "postgres", "postgresql", "production", "root", "sample", "secret", "secrets", "server"),
     *("service", "test", "testing", "tests", "token", "true", "user", "username", "users"),
 }
-"""Words that texts of this project are made of: one of them everywhere as *** would tell more than it hides."""
+"""Ordinary words in this project's texts: masking one of them everywhere would reveal more than it hides."""
 
 SECRET_NAMES = ("CONNECTION_URL", "PASSWORD", "PASSWD", "PASSPHRASE", "SECRET", "TOKEN", "PRIVATE_KEY", "API_KEY")
 """Parts of the names of variables whose values are secret, those in variables.py among them."""
 
-# Patterns are compiled when they are first needed: all of them at each start would cost 5 ms.
+# Patterns are compiled on first use: compiling all of them at each start would cost 5 ms.
 _LINE = r"(?m)^\s*(?:export\s+)?([\w.-]+)\s*[=:]\s*(.*)$"
 _LINES = r"""(?m)^\s*(?:export\s+)?([\w.-]+)\s*[=:]\s*("(?:[^"\\]|\\.)*"|'[^']*')"""
 _AUTHORITY = r"(https?://)[^\s/?#'\"<>`@]*@|(://[^\s/?#'\"<>`@:]*:)(?!\d{1,5}(?:[/?#\s]|$))[^\s'\"<>`]*@"
-"""What stands before the host of a URL: of http it may be a token as a whole, elsewhere the user is no secret."""
+"""What precedes the host of a URL: with http all of it may be a token, elsewhere the user is not secret."""
 _PARAMETER = (
     r"(?i)([?&;](?:[\w.-]*(?:pass(?:word|wd)?|pwd|secret|token|signature|api_?key|credential)[\w.-]*)=)[^&;\s'\"<>`]+"
 )
@@ -51,11 +51,11 @@ _FOLDED: dict[int, str | None] = {
     ord("+"): " ",
     **dict.fromkeys(map(ord, "'\"\\"), None),
 }
-"""Upper case, quotes and backslashes make no difference: shells, SQL, JSON and repr add them, host names lose case."""
+"""Case, quotes and backslashes are ignored: shells, SQL, JSON and repr add quoting, host names lose case."""
 
 
 def masked(text: str) -> str:
-    """Return a text with *** in place of every secret, and of what stands where URLs have a password."""
+    """Return a text with *** in place of every secret and of any URL's password."""
     if "://" in text:
         text = re.sub(_AUTHORITY, rf"\1\2{MASK}@", text)
     if "=" in text:
@@ -77,9 +77,9 @@ def _dotenv_text(environ: Mapping[str, str]) -> str:
 
 
 class Secrets(NamedTuple):
-    """What is to be hidden: `needles` anywhere, `words` within quotes; both as `_read` writes them.
+    """The secrets to hide: `needles` anywhere, `words` only within quotes; both in the form that `_read` returns.
 
-    A needle comes with the number of characters at either end of it that may be seen.
+    Each needle has the number of characters at either end that may be shown.
     """
 
     needles: tuple[tuple[str, int], ...]
@@ -87,7 +87,7 @@ class Secrets(NamedTuple):
 
     @classmethod
     def of(cls, environ: Mapping[str, str], dotenv: str) -> Secrets:
-        """Find them among variables and in the text of a .env file, whether or not it can be parsed."""
+        """Find the secrets in variables and in the text of a .env file, parsable or not."""
         whole, pieces = set[str](), set[str]()
         for name, value in [*environ.items(), *re.findall(_LINE, dotenv), *re.findall(_LINES, dotenv)]:
             whole.update(_secrets_of(name, value))
@@ -112,7 +112,7 @@ class Secrets(NamedTuple):
         return cls(tuple(sorted(needles.items(), key=lambda one: -len(one[0]))), frozenset(words))
 
     def hide(self, text: str) -> str:
-        """Return a text with *** in place of them."""
+        """Return a text with *** in place of every secret."""
         read = _folded(text)
         if any(needle in read for needle, _ in self.needles):
             text = "\n".join(map(self._without_needles, text.split("\n")))
@@ -142,7 +142,7 @@ def _is_secret(name: str) -> bool:
 
 
 def _secrets_of(name: str, raw: str) -> Iterator[str]:
-    """Give what is secret in a variable: all of it, or of a URL what stands before the host."""
+    """Yield the secrets in a variable: all of it, or of a URL what precedes the host."""
     value = _unquoted(raw)
     passwords = list(_passwords(value, sloppy=_is_secret(name)))
     for one in passwords:
@@ -156,9 +156,9 @@ def _secrets_of(name: str, raw: str) -> Iterator[str]:
 
 
 def _passwords(value: str, *, sloppy: bool) -> Iterator[str]:
-    """Give what a URL has before its host, as each way of reading it would have it: the last @ ends it, or the first.
+    """Yield what precedes a URL's host, for each way to read it: up to the last @, or up to the first.
 
-    `sloppy`: the value is meant to be one, even where it has no // and no @.
+    `sloppy`: the value is meant to be a URL, even without // or @.
     """
     for found in re.finditer(r"(\w[\w+.-]*):(/*)([^\n]*)", value) if sloppy or "://" in value else ():
         scheme, rest = found[1].lower(), found[3]
@@ -174,7 +174,7 @@ def _passwords(value: str, *, sloppy: bool) -> Iterator[str]:
 
 
 def _pieces_of(name: str, raw: str) -> Iterator[str]:
-    """Give what a parser of URLs may make of a password that holds what ends one: / ? # @ [ ]."""
+    """Yield the pieces into which a URL parser may split a password with a delimiter in it: / ? # @ [ ]."""
     value = _unquoted(raw)
     if not _is_secret(name) and "://" not in value:
         return
@@ -203,14 +203,14 @@ def _percent_decoded(text: str) -> str:
 
 
 def _is_distinctive(read: str) -> bool:
-    """Return whether a secret is told from the words and numbers that texts have anyway."""
+    """Return whether a secret differs from ordinary words and numbers."""
     if len(read) < SHORTEST or read in COMMON or (read.isdigit() and len(read) < 8):
         return False
     return not (read.isascii() and read.isalpha() and len(read) < 6)
 
 
 def _base64(secret: str) -> list[str]:
-    """Write a long secret as base64 has it at each of the three places within a text, without the uncertain ends."""
+    """Return a long secret in base64 at each of the three alignments, without the ends that depend on neighbours."""
     if len(secret) < 3 * SHORTEST:
         return []
     import binascii
@@ -222,7 +222,7 @@ def _base64(secret: str) -> list[str]:
 
 
 def _folded(text: str) -> str:
-    """Read a text the way that all spellings of a secret are the same: decoded, unescaped, without quotes."""
+    """Return a text normalized so that all spellings of a secret are equal: decoded, unescaped, without quotes."""
     if "%" in text or "&" in text:
         text = _to_the_end(_ENCODED, text)
     if "\\" in text:
@@ -239,7 +239,7 @@ def _to_the_end(pattern: str, text: str) -> str:
 
 
 def _decoded(found: re.Match[str]) -> str:
-    """Decode one run of %41%42, an entity of HTML, or an escape of JSON or Python."""
+    """Decode one run of %41%42, an HTML entity, or a JSON or Python escape."""
     code = found[0]
     if code[0] == "%":
         return bytes.fromhex(code.replace("%", "")).decode(errors="surrogateescape")
@@ -255,7 +255,7 @@ def _decoded(found: re.Match[str]) -> str:
 
 
 def _read(text: str) -> tuple[str, list[Span]]:
-    """Write a text as `_folded` does, and for each character of that the place where it stands in the text."""
+    """Return a text normalized as by `_folded`, and for each of its characters the span that it had in the text."""
     read, spans = text, [(at, at + 1) for at in range(len(text))]
     for pattern in (_ENCODED, _ESCAPED):
         for _ in range(3):

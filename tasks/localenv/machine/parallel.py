@@ -1,4 +1,4 @@
-"""Independent work side by side, in daemon threads, so that Ctrl-C ends the program at once."""
+"""Independent work in parallel, in daemon threads, so that Ctrl-C ends the program at once."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ T = TypeVar("T")
 def side_by_side(jobs: Sequence[Callable[[], T]], *, at_once: int = 8) -> list[T]:
     """Run every job and return the results in the order of the jobs.
 
-    At most `at_once` run at a time. After a failure no further job starts, the running ones end,
-    and the first error is raised. What the caller's context holds (whose voice, which limits) holds for the jobs.
+    At most `at_once` run at a time. After a failure no further job starts, the running ones finish,
+    and the first error is raised. The jobs inherit the caller's context (its voice, its time limits).
     """
     if len(jobs) == 1:
         return [jobs[0]()]
@@ -44,7 +44,7 @@ def side_by_side(jobs: Sequence[Callable[[], T]], *, at_once: int = 8) -> list[T
         for _ in range(min(at_once, len(jobs))):
             threading.Thread(target=copy_context().run, args=(work,), daemon=True).start()
             workers += 1
-    except RuntimeError:  # the system gives no further thread: this one and those that there are do all of it
+    except RuntimeError:  # no further thread to be had: this one and those already running do all the work
         work()
         workers += 1
     for _ in range(workers):

@@ -1,8 +1,7 @@
-"""Ports of this machine: is one free, and if not, who holds it. Reads only; stops nobody."""
+"""Ports of this machine: whether one is free, and if not, who holds it. Reads only; stops nothing."""
 
 from __future__ import annotations
 
-import itertools
 import os
 import shutil
 import socket
@@ -16,9 +15,6 @@ from . import shell
 
 LISTEN = "0A"
 """Linux, include/net/tcp_states.h: TCP_LISTEN, as /proc/net/tcp writes it."""
-
-
-_picked = itertools.count()
 
 UNKNOWN = "a process of another user"
 
@@ -41,9 +37,9 @@ class Holder:
 
 
 def is_free(host: str, port: int) -> bool:
-    """Tell whether a server could listen there: by binding, and by connecting.
+    """Return whether a server could listen there: by binding, and by connecting.
 
-    Both, because macOS lets an address be bound while another process listens on all addresses.
+    Both, because macOS lets one bind an address while another process listens on all addresses.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
@@ -63,7 +59,7 @@ def is_free(host: str, port: int) -> bool:
 
 @dataclass(frozen=True)
 class Taken:
-    """A port that a service wants and somebody else holds; `variable` is the setting that names it."""
+    """A port that a service needs and another program holds; `variable` is the setting that names it."""
 
     port: int
     service: str
@@ -75,7 +71,7 @@ class Taken:
 
 
 class PortsTaken(PreflightFailed):
-    """Ports that services want are taken: each with its holder, and the way out."""
+    """Ports that services need are taken: each with its holder, and what to do about it."""
 
     def __init__(self, *taken: Taken) -> None:
         several = len(taken) > 1
@@ -91,7 +87,7 @@ class PortsTaken(PreflightFailed):
 
 
 def find_taker(host: str, port: int) -> Holder | None:
-    """Name who holds a port; None when a server could listen there."""
+    """Return who holds a port; None when it is free."""
     holder = Holder()
     for _ in range(10):
         if is_free(host, port):
@@ -99,40 +95,28 @@ def find_taker(host: str, port: int) -> Holder | None:
         holder = find_holder(port)
         if str(holder) != UNKNOWN:
             break
-        time.sleep(0.1)  # a program that is ending still holds its port, and has no name any more
+        time.sleep(0.1)  # an ending program still holds its port, but has no name any more
     return holder
 
 
-def look_at(host: str, port: int, *, service: str, variable: str) -> list[Taken]:
-    """Say that the port is taken, and by whom; an empty list when it is free."""
+def find_taken(host: str, port: int, *, service: str, variable: str) -> list[Taken]:
+    """Return the port with its holder if it is taken; an empty list when it is free."""
     holder = find_taker(host, port)
     return [Taken(port, service, variable, holder)] if holder else []
 
 
 def require_free(host: str, port: int, *, service: str, variable: str) -> None:
-    """Raise PortsTaken, with the port's holder and the way out, when the port is taken.
+    """Raise PortsTaken, with the port's holder and what to do, when the port is taken.
 
     `variable` is the setting that holds the port.
     """
-    taken = look_at(host, port, service=service, variable=variable)
+    taken = find_taken(host, port, service=service, variable=variable)
     if taken:
         raise PortsTaken(*taken)
 
 
-def find_free() -> int:
-    """Pick a TCP port of 127.0.0.1 that is free now, and that this process has not picked before.
-
-    Below the ports that systems give to outgoing connections, and in another place for each process, so that two
-    that look at the same time do not find the same.
-    """
-    while True:
-        port = 20000 + (os.getpid() * 97 + next(_picked)) % 12000
-        if is_free("127.0.0.1", port):
-            return port
-
-
 def find_holder(port: int) -> Holder:
-    """Name the process that listens on a port, or the container that publishes it."""
+    """Return the process that listens on a port, or the container that publishes it."""
     holder = _from_proc(port) if Path("/proc/net/tcp").exists() else _from_lsof(port)
     if not holder.pid or "docker" in holder.command or "rootlessport" in holder.command:
         return _container(port) or holder
@@ -140,7 +124,7 @@ def find_holder(port: int) -> Holder:
 
 
 def command_of(pid: int) -> str:
-    """Give the command line of a process, or an empty string when it is gone."""
+    """Return the command line of a process, or an empty string when it is gone."""
     try:
         return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
     except OSError:
@@ -151,21 +135,21 @@ def command_of(pid: int) -> str:
 
 
 def paused_behind(port: int) -> str:
-    """Name a paused program (SIGSTOP) among the one that listens on a port and its children; empty when none is."""
+    """Describe which of a port's listener and its children are paused (SIGSTOP); empty when none is."""
     pid = find_listener(port)
     paused = paused_among(pid) if pid else []
-    return f"{paused_text(paused)}: `kill -CONT {' '.join(map(str, paused))}` lets it go on" if paused else ""
+    return f"{paused_text(paused)}: `kill -CONT {' '.join(map(str, paused))}` resumes it" if paused else ""
 
 
 def paused_text(pids: Sequence[int]) -> str:
-    """Say which processes are paused."""
+    """Describe paused processes in a message."""
     named = [f"pid {pid} ({_shortened(command_of(pid), 60)})" for pid in pids[:3]]
     more = f" and {len(pids) - 3} more" if len(pids) > 3 else ""
     return f"{', '.join(named)}{more} {'is' if len(pids) == 1 else 'are'} paused"
 
 
 def paused_among(pid: int) -> list[int]:
-    """List those of a process and its children that a signal stopped, in the order of their ids."""
+    """List which of a process and its children a signal has stopped, in the order of their ids."""
     family = [pid, *_children(pid)]
     if Path("/proc/self/stat").exists():
         return sorted(one for one in family if _state(one) == "T")
@@ -191,7 +175,7 @@ def _children(pid: int) -> list[int]:
 
 
 def _state(pid: int) -> str:
-    """Give the letter of a process's state: T is stopped by a signal (proc(5)); t, by a debugger, is not meant."""
+    """Return the letter of a process's state: T is stopped by a signal (proc(5)); t, by a debugger, does not count."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except (OSError, IndexError):
@@ -199,12 +183,12 @@ def _state(pid: int) -> str:
 
 
 def find_listener(port: int) -> int:
-    """Give the id of the process that listens on a port, 0 where it is not known. Asks no container engine."""
+    """Return the id of the process that listens on a port, 0 where unknown. Asks no container engine."""
     return (_from_proc(port) if Path("/proc/net/tcp").exists() else _from_lsof(port)).pid
 
 
 def commands() -> dict[int, str]:
-    """Give the command line of every process that this user may ask about, by its id."""
+    """Return the command line of every process visible to this user, by its id."""
     if Path("/proc/self/cmdline").exists():
         pids = [int(name) for name in os.listdir("/proc") if name.isdigit()]  # noqa: PTH208 - names, and fast
         return {pid: command for pid in pids if (command := command_of(pid))}
@@ -218,7 +202,7 @@ def _from_proc(port: int) -> Holder:
     pids = (int(name) for name in os.listdir("/proc") if name.isdigit())  # noqa: PTH208 - names, and fast
     holders = [pid for pid in pids if any(link in sockets for link in _open_files(pid))]
     for pid in holders:
-        if _parent(pid) not in holders:  # a child that is just being started has its parent's sockets
+        if _parent(pid) not in holders:  # a child that is just starting shares its parent's sockets
             return Holder(pid, _shortened(command_of(pid)))
     return Holder()
 

@@ -1,7 +1,7 @@
-"""The one door to folders and files that are for their owner's eyes alone: modes 0700 and 0600, whatever the umask.
+"""The only way to write private folders and files: modes 0700 and 0600, whatever the umask.
 
-All of the state folder goes through here, the index of checkouts, and what else may hold a password. Links are not
-followed at the last part of a path, and what is there and no plain file is not opened.
+Used for the state folder, the index of checkouts, and whatever else may hold a password. A symbolic link at the last
+part of a path is not followed, and only regular files are opened.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ OTHERS = 0o077
 
 
 def make_folder(path: Path) -> None:
-    """Make a folder, and those above it that are missing, for their owner alone. One that is there stays as it is."""
+    """Create a folder, and missing parents, for its owner alone. An existing one stays as it is."""
     if path.is_dir():
         return
     try:
@@ -32,12 +32,12 @@ def make_folder(path: Path) -> None:
         make_folder(path.parent)
         make_folder(path)
     except FileExistsError:
-        if not path.is_dir():  # else another command has made it meanwhile
+        if not path.is_dir():  # otherwise another command has just created it
             raise
 
 
 def descriptor(path: Path, flags: int) -> int:
-    """Open a file, which is made where the flags say so, and close it to others where an earlier version had not."""
+    """Open a file, created if the flags say so, and revoke others' rights if an earlier version left any."""
     # Without O_NONBLOCK a pipe of that name would make us wait for its other end.
     opened = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, FILE_MODE)
     found = os.fstat(opened)
@@ -51,17 +51,17 @@ def descriptor(path: Path, flags: int) -> int:
 
 
 def create(path: Path) -> IO[bytes]:
-    """Open a file to be written from its beginning."""
+    """Open a file for writing, truncated."""
     return os.fdopen(descriptor(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), "wb")
 
 
 def append(path: Path) -> IO[bytes]:
-    """Open a file to be written on at its end."""
+    """Open a file for appending."""
     return os.fdopen(descriptor(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND), "ab")
 
 
 def write(path: Path, content: str | bytes, *, durably: bool = False) -> None:
-    """Write a file, whole or not at all; `durably`: on the disk itself, before its name leads to it."""
+    """Write a file atomically; `durably`: flushed to disk before it gets its name."""
     fresh = path.with_name(f"{path.name}.{os.getpid()}.new")
     try:
         with create(fresh) as file:
@@ -77,7 +77,7 @@ def write(path: Path, content: str | bytes, *, durably: bool = False) -> None:
 
 
 def close_to_others(path: Path) -> None:
-    """Take every right of group and others from a folder or file of an earlier version. A link has none of its own."""
+    """Revoke the rights of group and others on a folder or file of an earlier version. Links have none."""
     mode = path.lstat().st_mode
     if mode & OTHERS and not stat.S_ISLNK(mode):
         path.chmod(stat.S_IMODE(mode) & ~OTHERS)

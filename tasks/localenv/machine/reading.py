@@ -1,6 +1,6 @@
-"""The one way in for what somebody gives: files, pipes, JSON. Bounded in bytes, lines, depth and number of values.
+"""The only way to read untrusted input: files, pipes, JSON. Limits bytes, lines, depth and number of values.
 
-Whatever is wrong is a UsageError with the place; nothing here trusts a size, a name or a kind that it has not seen.
+Every fault is a UsageError with its place; no declared size, name or type is trusted unchecked.
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ NOTE_BYTES = 1 << 20
 LINE_BYTES = 16 << 20
 """A line of a file of any length: longer than the JSON of any item of 400 kB, and short enough for memory."""
 STREAM_BYTES = 4 << 30
-"""What comes in by a pipe and is kept on disk."""
+"""A stream from a pipe, which is copied to disk."""
 DEPTH = 100
 """Levels of JSON. An item of DynamoDB has 32, two levels of JSON each."""
 VALUES = 500_000
 """Values in one JSON text. An item of 400 kB has 205,000 at most, each in an object of its own."""
 DIGITS = 30
 RATIO, RATIO_FROM = 500, 1 << 30
-"""How much more than was packed may come out of gzip, from so many bytes on. Its own limit is 1,032; items reach 50."""
+"""The largest ratio of gzip, checked from so many bytes on. The format's limit is 1,032; items reach 50."""
 BLANK_LINES = 1_000_000
-"""So many in a row are nobody's file."""
+"""No real file has so many in a row."""
 WRITER_S = 5.0
-"""How long somebody may take to open the other end of a named pipe."""
+"""How long to wait for a writer to open a named pipe."""
 GZIP_MAGIC = b"\x1f\x8b"
 UTF16 = (b"\xff\xfe", b"\xfe\xff")
 
@@ -47,19 +47,19 @@ _STRING = re.compile(r'"[^"]*"?')
 _BRACKET = re.compile(r"[\[\]{}]")
 
 
-class Doubled(UsageError):
-    """A name that one JSON object has twice."""
+class DuplicateName(UsageError):
+    """A name that occurs twice in one JSON object."""
 
     def __init__(self, name: str) -> None:
         super().__init__(f"{name[:40]!r} is in one object twice")
 
 
 class Damaged(UsageError):
-    """Compressed data that is not whole."""
+    """Compressed data that is damaged or truncated."""
 
 
 def path_of(given: str) -> Path:
-    """Return the path that somebody typed. Raises UsageError for the home folder of a user whom nobody knows."""
+    """Return the path that a user typed. Raises UsageError for the home folder of an unknown user."""
     try:
         return Path(given).expanduser()
     except RuntimeError as error:
@@ -67,7 +67,7 @@ def path_of(given: str) -> Path:
 
 
 def is_there(path: Path) -> bool:
-    """Return whether there is anything at a path; at one that is too long to name anything there is not."""
+    """Return whether a path exists; one that is too long does not."""
     try:
         path.stat()
     except (OSError, ValueError):
@@ -76,7 +76,7 @@ def is_there(path: Path) -> bool:
 
 
 def is_stream(path: Path) -> bool:
-    """Return whether a path names something that can be read only once, such as <(…) or /dev/stdin."""
+    """Return whether a path can be read only once, such as <(…) or /dev/stdin."""
     try:
         mode = path.stat().st_mode
     except (OSError, ValueError):
@@ -85,7 +85,7 @@ def is_stream(path: Path) -> bool:
 
 
 def is_folder(path: Path) -> bool:
-    """Return whether a path names a folder; one that is too long to name anything does not."""
+    """Return whether a path is a folder; one that is too long is not."""
     try:
         return stat.S_ISDIR(path.stat().st_mode)
     except (OSError, ValueError):
@@ -94,7 +94,7 @@ def is_folder(path: Path) -> bool:
 
 @contextmanager
 def opened(path: Path, shown: str) -> Iterator[IO[bytes]]:
-    """Open a file, a pipe or a terminal. Raises UsageError for all else, and for what goes wrong while it is read."""
+    """Open a file, a pipe or a terminal. Raises UsageError for anything else, and for errors while reading."""
     try:
         with _open(path, shown) as file:
             yield file
@@ -105,7 +105,7 @@ def opened(path: Path, shown: str) -> Iterator[IO[bytes]]:
 
 
 def unreadable(shown: str, error: OSError) -> UsageError:
-    """Return the error for a file that the system does not let us read."""
+    """Return the error for a file that cannot be read."""
     return UsageError(f"{shown}: {(error.strerror or str(error)).lower()}")
 
 
@@ -124,12 +124,12 @@ def read_stream(stream: IO[bytes], shown: str, *, at_most: int = TEXT_BYTES) -> 
 
 
 def read_text(path: Path, shown: str, *, at_most: int = TEXT_BYTES) -> str:
-    """Read a whole file of UTF-8, with or without byte order mark, any line ends. Raises UsageError."""
+    """Read a whole UTF-8 file, with or without byte order mark, any line endings. Raises UsageError."""
     return text_of(read_bytes(path, shown, at_most=at_most), shown)
 
 
 def text_of(data: bytes, shown: str) -> str:
-    """Decode UTF-8 without NUL bytes. Raises UsageError at the first byte that is none."""
+    """Decode UTF-8 without NUL bytes. Raises UsageError at the first invalid byte."""
     require_utf8(data, shown)
     try:
         text = data.decode("utf-8-sig")
@@ -142,13 +142,13 @@ def text_of(data: bytes, shown: str) -> str:
 
 
 def require_utf8(start: bytes, shown: str) -> None:
-    """Raise UsageError where a file begins as UTF-16 does, which Windows likes to write."""
+    """Raise UsageError for a file that starts like UTF-16, which Windows programs often write."""
     if start.startswith(UTF16):
         raise UsageError(f"{shown}: UTF-16, wanted UTF-8", hint="save the file as UTF-8")
 
 
 def lines(file: IO[bytes], shown: str, *, hint: str = "") -> Iterator[tuple[int, bytes]]:
-    """Yield the lines of a file with their numbers, one in memory. Raises UsageError for one that is too long."""
+    """Yield numbered lines, one in memory at a time. Raises UsageError for one that is too long."""
     number = filled = 0
     while line := file.readline(LINE_BYTES + 1):
         number += 1
@@ -163,9 +163,9 @@ def lines(file: IO[bytes], shown: str, *, hint: str = "") -> Iterator[tuple[int,
 
 @contextmanager
 def plain(file: IO[bytes], shown: str) -> Iterator[IO[bytes]]:
-    """Give what an open file holds, decompressed while it is read where it begins as gzip does.
+    """Yield the contents of an open file, decompressed on the fly where it starts like gzip.
 
-    Raises UsageError for what is damaged, cut short, or swells beyond reason.
+    Raises UsageError for data that is damaged, truncated, or expands too much.
     """
     if cast("io.BufferedReader", file).peek(2)[:2] != GZIP_MAGIC:
         yield file
@@ -178,9 +178,9 @@ def plain(file: IO[bytes], shown: str) -> Iterator[IO[bytes]]:
 
 
 def json_of(text: str | bytes, shown: str, *, values: int = VALUES) -> Any:
-    """Read JSON by the letter: no name twice, no NaN, no number that Python would choke on, no half characters.
+    """Parse strict JSON: no duplicate names, NaN, oversized numbers or unpaired surrogates.
 
-    Raises UsageError with the place where it stops being JSON, Doubled for a name that is there twice.
+    Raises UsageError with the place of the fault, DuplicateName for a name that an object has twice.
     """
     if isinstance(text, bytes):
         text = text_of(text, shown)
@@ -196,7 +196,7 @@ def json_of(text: str | bytes, shown: str, *, values: int = VALUES) -> Any:
         raise UsageError(f"{shown}:{error.lineno}:{error.colno}: {problem}") from error
     except UnicodeEncodeError as error:
         raise UsageError(f"{shown}: half of a surrogate pair is not text") from error
-    except Doubled as error:
+    except DuplicateName as error:
         error.message = f"{shown}: {error.message}"
         raise
     except UsageError as error:
@@ -206,9 +206,9 @@ def json_of(text: str | bytes, shown: str, *, values: int = VALUES) -> Any:
 
 
 def json_excess(text: str, values: int = VALUES) -> str:
-    """Say in what a JSON text is beyond bounds, before anything is made of it; empty where it is not.
+    """Return which limit a JSON text exceeds, before it is parsed; empty if none.
 
-    What is small beyond doubt is only counted through, which takes a few microseconds.
+    A text that is clearly small is only counted through, which takes a few microseconds.
     """
     opening = text.count("[") + text.count("{")
     if opening <= DEPTH and opening + text.count(",") <= values:
@@ -221,7 +221,7 @@ def json_excess(text: str, values: int = VALUES) -> str:
 
 
 def is_deeper(text: str, levels: int) -> bool:
-    """Return whether more brackets are open at some place of a text than `levels`."""
+    """Return whether a text ever has more than `levels` brackets open."""
     depth = 0
     for found in _BRACKET.finditer(text):
         depth += 1 if found[0] in "[{" else -1
@@ -231,7 +231,7 @@ def is_deeper(text: str, levels: int) -> bool:
 
 
 def read_note(path: Path) -> Any:
-    """Read a small JSON file of our own. Raises OSError where it is not there, ValueError where it is no such file."""
+    """Read a small JSON file of our own. Raises OSError where it is missing, ValueError where it is invalid."""
     path.stat()
     try:
         return json_of(read_bytes(path, str(path), at_most=NOTE_BYTES), str(path))
@@ -240,9 +240,9 @@ def read_note(path: Path) -> Any:
 
 
 def _open(path: Path, shown: str) -> IO[bytes]:
-    """Open without waiting, look what it is, and wait only for a pipe's other end."""
+    """Open without blocking, check the type, and wait only for a pipe's writer."""
     if str(path) == "/dev/stdin":
-        descriptor = os.dup(0)  # a reopened one begins anew, and a socket cannot be
+        descriptor = os.dup(0)  # reopening would start over, and fails for a socket
     else:
         try:
             descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
@@ -261,7 +261,7 @@ def _open(path: Path, shown: str) -> IO[bytes]:
 
 
 class _Raw(io.FileIO):
-    """A file that remembers what the last read brought: None where there is nothing yet, 0 at the end."""
+    """A file that remembers the size of its last read: None before there is data, 0 at the end."""
 
     came: int | None = None
 
@@ -271,7 +271,7 @@ class _Raw(io.FileIO):
 
 
 def _require_kind(file: io.BufferedReader[_Raw], shown: str) -> None:
-    """Raise UsageError for a device, and for a pipe that nobody writes into; let all others be waited for."""
+    """Raise UsageError for a device, and for a pipe without a writer; make all others blocking."""
     raw = file.raw
     status = os.fstat(raw.fileno())
     if stat.S_ISREG(status.st_mode):
@@ -289,7 +289,7 @@ def _require_kind(file: io.BufferedReader[_Raw], shown: str) -> None:
 
 
 class _Swelling(io.RawIOBase):
-    """What comes out of gzip, as long as that is in proportion to what goes in."""
+    """The output of gzip, up to a maximal ratio to its input."""
 
     def __init__(self, unpacked: gzip.GzipFile, packed: IO[bytes], shown: str) -> None:
         self._unpacked, self._packed, self._shown = unpacked, packed, shown
@@ -303,7 +303,7 @@ class _Swelling(io.RawIOBase):
         buffer[: len(data)] = data
         self._came += len(data)
         if self._came > RATIO_FROM and self._came > RATIO * self._packed.tell():
-            problem = f"more than {RATIO} times its size comes out of it"
+            problem = f"it expands to more than {RATIO} times its size"
             raise UsageError(f"{self._shown}: {problem}", hint="unpack it first, and look at what is in it")
         return len(data)
 
@@ -312,7 +312,7 @@ def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
         seen: set[str] = set()
-        raise Doubled(next(name for name, _ in pairs if name in seen or seen.add(name)))  # type: ignore[func-returns-value]
+        raise DuplicateName(next(name for name, _ in pairs if name in seen or seen.add(name)))  # type: ignore[func-returns-value]
     return found
 
 

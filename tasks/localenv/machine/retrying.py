@@ -1,7 +1,7 @@
-"""What is tried again, and why that is safe: for local engines here, for AWS by botocore, and judged alike.
+"""What is retried, and why that is safe: for local engines here, for AWS by botocore, under the same rules.
 
-A throttled call was not performed, so any may be repeated. After a fault of the server, or a connection lost in the
-middle, nobody knows: then only calls are repeated that a second time do nothing else.
+A throttled call was not performed, so any may be retried. After a server error, or a connection lost in the middle,
+that is unknown: then only idempotent calls are retried.
 """
 
 from __future__ import annotations
@@ -42,38 +42,38 @@ LOST_TRIES = 3
 LONGEST_PAUSE_S = 2.0
 
 READS = ("AdminGet", "BatchGet", "Describe", "Get", "List", "Query", "Scan")
-"""How the operations begin that change nothing."""
+"""Prefixes of the operations that change nothing."""
 REPEATABLE = {
-    "AdminCreateUser": "who is there already is refused, which its caller takes for done",
-    "AdminDeleteUser": "who is gone already is refused, which its caller takes for done",
+    "AdminCreateUser": "an existing user is refused, which the caller treats as done",
+    "AdminDeleteUser": "a missing user is refused, which the caller treats as done",
     "AdminSetUserPassword": "the same password again",
     "AdminUpdateUserAttributes": "the same values again",
     "BatchWriteItem": "puts and deletes of whole items, without conditions",
-    "CreateTable": "one that is there already is refused, which its caller takes for done",
-    "DeleteTable": "one that is gone already is refused, which its caller takes for done",
+    "CreateTable": "an existing table is refused, which the caller treats as done",
+    "DeleteTable": "a missing table is refused, which the caller treats as done",
     "TagResource": "the same tags again",
     "UntagResource": "the same tags again",
     "UpdateContinuousBackups": "the same setting again",
 }
-"""The operations that write and may be sent twice, each with the reason. Those below only under a condition."""
-DECIDED_ANEW = ("TransactWriteItems",)
-"""Throttled ones are not repeated: what they should do is decided anew by their callers (ddb/streams/transactions)."""
-LOOK_FIRST = ("DeleteItem", "ExecuteStatement", "PutItem", "TransactWriteItems", "UpdateItem")
-"""Operations of commands that do not look, when they are run again, whether it was done."""
+"""The writing operations that may be sent twice, each with the reason. Those below only under a condition."""
+NOT_RETRIED = ("TransactWriteItems",)
+"""Not retried when throttled: their callers decide again what to write (ddb/streams/transactions)."""
+CHECK_FIRST = ("DeleteItem", "ExecuteStatement", "PutItem", "TransactWriteItems", "UpdateItem")
+"""Operations of commands that do not check, when run again, whether the change was made."""
 
 
 class Refused(LocalEnvError):
-    """A service refused a call, or broke over it. `aws_code` is its name for the reason, or the status of HTTP."""
+    """A service refused a call, or failed on it. `aws_code` is its name for the reason, or the HTTP status."""
 
     aws_code = ""
 
 
 class Lost(ServiceFailed):
-    """A connection ended before the whole answer was there: whether the call was performed is not known."""
+    """A connection ended before the answer was complete: whether the call was performed is unknown."""
 
 
 def is_repeatable(operation: str, parameters: Mapping[str, Any]) -> bool:
-    """Tell whether performing it twice is the same as performing it once."""
+    """Return whether the call is idempotent."""
     if operation.startswith(READS) or operation in REPEATABLE:
         return True
     if operation == "ExecuteStatement":
@@ -83,21 +83,20 @@ def is_repeatable(operation: str, parameters: Mapping[str, Any]) -> bool:
     return operation in ("PutItem", "DeleteItem") and "ConditionExpression" not in parameters
 
 
-def persist(
+def retry(
     attempt: Callable[[], T],
     operation: str,
     parameters: Mapping[str, Any],
     *,
     subject: str,
     patience_s: float = PATIENCE_S,
-    sleep: Callable[[float], None] = time.sleep,
 ) -> T:
-    """Return what an attempt gives, the first or a later one. `subject` names who is asked for what.
+    """Return the result of the first attempt that succeeds. `subject` names who is asked for what.
 
-    Without patience there is one attempt, which is judged as the last one would be.
+    Without patience there is one attempt, which is treated as the last one.
 
     Raises Refused for a refusal of the call itself and in the end for a throttled one, ServiceFailed where the server
-    stays broken, or broke over what must not be sent twice.
+    keeps failing, or failed on a call that must not be sent twice.
     """
     try:
         return attempt()
@@ -108,9 +107,9 @@ def persist(
         raise _given_up(first, subject, 1) from first
     patience_s = at_most(patience_s)
     end, number = time.monotonic() + patience_s, 1
-    with waiting(f"{subject} ({_short(first)}), tried again and again", patience_s):
+    with waiting(f"{subject} ({_short(first)}), retrying", patience_s):
         while True:
-            sleep(random.uniform(0, min(0.05 * 2**number, LONGEST_PAUSE_S)))
+            time.sleep(random.uniform(0, min(0.05 * 2**number, LONGEST_PAUSE_S)))
             try:
                 return attempt()
             except (Refused, Lost) as error:
@@ -121,9 +120,9 @@ def persist(
 
 
 def _refuse(error: Refused | Lost, operation: str, parameters: Mapping[str, Any], subject: str) -> None:
-    """Raise what another attempt cannot help, or must not be made after."""
+    """Raise an error after which another attempt is useless, or not allowed."""
     if isinstance(error, Refused) and error.aws_code in THROTTLED:
-        if operation in DECIDED_ANEW:
+        if operation in NOT_RETRIED:
             raise error
         return
     if isinstance(error, Refused) and error.aws_code not in BROKEN:
@@ -131,8 +130,8 @@ def _refuse(error: Refused | Lost, operation: str, parameters: Mapping[str, Any]
     if not is_repeatable(operation, parameters):
         raise ServiceFailed(
             f"{_message(error, subject)}; whether it was done is not known",
-            hint="look whether it was done before you run the command again"
-            if operation in LOOK_FIRST
+            hint="check whether it was done before you run the command again"
+            if operation in CHECK_FIRST
             else "run the same command again: it looks first and does what is missing",
             evidence=error.evidence,
         ) from error

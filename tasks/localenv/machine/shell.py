@@ -1,4 +1,4 @@
-"""The only door to other programs. A command is a list; nothing goes through a shell."""
+"""The only module that starts other programs. A command is a list; nothing goes through a shell."""
 
 from __future__ import annotations
 
@@ -20,6 +20,9 @@ from typing import IO
 from ..errors import PreflightFailed, TimedOut
 from . import private
 
+TICK_S = 0.2
+INTERRUPT_S = 5.0
+"""How long a program may take to end after SIGINT."""
 LIMITS = {
     errno.EAGAIN: "end some programs, or raise the limit of processes (`ulimit -u`), then run the same command again",
     errno.ENOMEM: "end some programs: there is no memory left; then run the same command again",
@@ -39,7 +42,7 @@ class Completed:
 
 @contextlib.contextmanager
 def starting(command: Sequence[str | Path]) -> Iterator[None]:
-    """Turn what keeps a program from starting into PreflightFailed: it is missing, forbidden, or one too many."""
+    """Turn a failure to start a program into PreflightFailed: it is missing, forbidden, or exceeds a limit."""
     try:
         yield
     except FileNotFoundError as error:
@@ -64,10 +67,10 @@ def run(
     user: int | None = None,
     group: int | None = None,
 ) -> Completed:
-    """Run a program to its end and return what it said, whatever its exit code. `text` is its stdin.
+    """Run a program to its end and return its output, whatever its exit code. `text` is its stdin.
 
-    What it writes to stdout goes to `output` where that is given.
-    Raises PreflightFailed when the program does not start, TimedOut when it outlives `timeout_s`.
+    Its stdout goes to `output` where that is given.
+    Raises PreflightFailed when the program does not start, TimedOut when it runs longer than `timeout_s`.
     """
     try:
         with starting(command):
@@ -104,7 +107,7 @@ def spawn(
 ) -> subprocess.Popen[bytes]:
     """Start a program that outlives this one: own session, no stdin unless given, output appended to `log`.
 
-    What it makes is for its own user alone, whatever the umask of this command.
+    Files that it creates are private to its user, whatever the umask of this command.
     """
     with private.append(log) as output, starting(command):
         return subprocess.Popen(
@@ -127,14 +130,13 @@ def follow(
     *,
     on_line: Callable[[str], None],
     on_tick: Callable[[], None] = lambda: None,
-    tick_s: float = 0.2,
     env: Mapping[str, str] | None = None,
     cwd: Path | None = None,
 ) -> int:
-    """Run a program, hear each line as it is written, look around every `tick_s`, and return the exit code.
+    """Run a program, call back for each line as it is written and every `TICK_S`, and return the exit code.
 
-    The program has a process group of its own. What a callback raises ends it, as Ctrl-C and our own end do: by
-    SIGINT, so that it can put things in order; after TimedOut its last words are heard too.
+    The program has its own process group. An error from a callback ends it, as Ctrl-C and our own end do: by SIGINT,
+    so that it can clean up; after TimedOut its last lines are read too.
     """
     with starting(command):
         process = subprocess.Popen(
@@ -149,15 +151,15 @@ def follow(
             start_new_session=True,
         )
     end = functools.partial(_interrupt, process)
-    atexit.register(end)  # a step in a daemon thread ends with the program, unasked
+    atexit.register(end)  # a step in a daemon thread ends without notice
     lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
     threading.Thread(target=_read_lines, args=(process, lines), daemon=True).start()
     try:
-        _hear(lines, on_line, on_tick, tick_s)
+        _dispatch(lines, on_line, on_tick)
         return process.wait()
     except TimedOut:
         end()
-        with contextlib.suppress(queue.Empty):  # whoever else holds its stdout does not hold us up
+        with contextlib.suppress(queue.Empty):  # another process may keep its stdout open
             while (line := lines.get(timeout=1)) is not None:
                 on_line(line)
         raise
@@ -166,17 +168,17 @@ def follow(
         atexit.unregister(end)
 
 
-def _hear(
-    lines: queue.SimpleQueue[str | None], on_line: Callable[[str], None], on_tick: Callable[[], None], tick_s: float
+def _dispatch(
+    lines: queue.SimpleQueue[str | None], on_line: Callable[[str], None], on_tick: Callable[[], None]
 ) -> None:
-    """Call back for each line until there is none left, and in between every `tick_s`."""
-    due = time.monotonic() + tick_s
+    """Call back for each line until the last, and in between every `TICK_S`."""
+    due = time.monotonic() + TICK_S
     while True:
         try:
             line = lines.get(timeout=max(0.0, due - time.monotonic()))
         except queue.Empty:
             on_tick()
-            due = time.monotonic() + tick_s
+            due = time.monotonic() + TICK_S
             continue
         if line is None:
             return
@@ -191,18 +193,18 @@ def _read_lines(process: subprocess.Popen[str], lines: queue.SimpleQueue[str | N
     lines.put(None)
 
 
-def _interrupt(process: subprocess.Popen[str], within_s: float = 5) -> None:
-    """End a program and its children; by force when it does not end in time."""
+def _interrupt(process: subprocess.Popen[str]) -> None:
+    """End a program and its children; by SIGKILL when it does not end in time."""
     for number in (signal.SIGINT, signal.SIGKILL):
         if process.poll() is not None:
             return
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, number)
         with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(within_s)
+            process.wait(INTERRUPT_S)
 
 
 def attach(command: Sequence[str | Path], *, env: Mapping[str, str] | None = None, cwd: Path | None = None) -> int:
-    """Run a program with this terminal as its own (psql, pgcli, pytest) and return its exit code."""
+    """Run a program in this terminal (psql, pgcli, pytest) and return its exit code."""
     with starting(command):
         return subprocess.call([str(part) for part in command], env=None if env is None else dict(env), cwd=cwd)

@@ -1,4 +1,4 @@
-"""Errors that nobody caught, as errors of ours: what the system refuses, what a library says, our own faults."""
+"""Uncaught exceptions as errors of ours: refusals of the system, errors of libraries, our own bugs."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ LIMITS = {
 
 
 class ProgramFault(LocalEnvError):
-    """Something that this program should have seen to. Its traceback is the evidence."""
+    """A bug in this program. Its traceback is the evidence."""
 
     name = "fault"
 
 
 def understood(error: BaseException) -> LocalEnvError:
-    """Return an error as one of ours, with a hint; a fault of this program keeps its traceback."""
+    """Return an exception as an error of ours, with a hint; a bug keeps its traceback."""
     if isinstance(error, LocalEnvError):
         return error
     if isinstance(error, OSError) and error.filename == "<stdout>":
@@ -89,7 +89,7 @@ def _of_import(error: BaseException) -> LocalEnvError | None:
         return None
     return PreflightFailed(
         f"a library cannot be loaded: {_line(error)}",
-        hint="remove the folder .venv, then run the same command with ./inv, which makes it anew",
+        hint="remove the folder .venv, then run the same command with ./inv, which creates it again",
     )
 
 

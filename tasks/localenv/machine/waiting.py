@@ -1,7 +1,7 @@
-"""Waits that are told: after 3 s each says what it waits for and until when, and at its deadline it is cut short.
+"""Announced waits: after 3 s each says what it waits for and until when, and at its deadline it is interrupted.
 
-One thread watches all waits of the process, so that a wait costs a few microseconds and needs no co-operation of what
-blocks. What is said goes to the voice of the step that waits, which `parallel.side_by_side` hands on to its threads.
+One thread watches all waits of the process, so that a wait costs a few microseconds and the blocking call need not
+cooperate. Announcements go to the voice of the waiting step, which `parallel.side_by_side` passes to its threads.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ T = TypeVar("T")
 
 SAY_AFTER_S = 3.0
 LOOK_S = 2.0
-"""What one question of a look may take: something that only looks never keeps anybody waiting."""
+"""The limit of one request of a command that only reads: it must never keep the user waiting."""
 AWAY_LOOK_S = 5.0
-"""The same for what is not on this machine: names, TLS, and the SDK that has to be loaded for it."""
+"""The same for a remote service: name resolution, TLS, and loading the SDK."""
 STEP_S = 0.1
 
 _voice: ContextVar[Callable[[str], None]] = ContextVar("voice", default=lambda line: None)
@@ -41,7 +41,7 @@ _watcher: list[threading.Thread] = []
 
 @dataclass
 class Wait:
-    """Something that is waited for. `port` is that of a server on this machine, 0 where there is none."""
+    """A wait for something. `port` is that of a server on this machine, 0 where there is none."""
 
     what: str
     seconds: float | None
@@ -49,28 +49,28 @@ class Wait:
     port: int = 0
     cut: Callable[[], None] = lambda: None
     started: float = field(default_factory=time.monotonic)
-    is_told: bool = False
+    is_announced: bool = False
     is_over: bool = False
 
     def error(self, hint: str) -> TimedOut:
-        """Make the error for a wait that came to its deadline; who keeps us waiting is named where it is paused."""
+        """Return the error for a wait that reached its deadline; it names the server's process if that is paused."""
         why = paused_behind(self.port) if self.port else ""
         return TimedOut(
             f"{self.what}: no answer within {self.seconds:.0f} s{f': {why}' if why else ''}",
-            hint=Command("env.up", when=", which lets it go on") if why else hint,
+            hint=Command("env.up", when=", which resumes it") if why else hint,
         )
 
     def look(self, now: float) -> None:
-        """Say or end what is due by now."""
+        """Announce or interrupt the wait if that is due."""
         passed = now - self.started
-        if not self.is_told and passed >= SAY_AFTER_S:
-            self.is_told = True
-            self.say(self._told())
+        if not self.is_announced and passed >= SAY_AFTER_S:
+            self.is_announced = True
+            self.say(self._announcement())
         if not self.is_over and self.seconds is not None and passed >= self.seconds:
             self.is_over = True
             self.cut()
 
-    def _told(self) -> str:
+    def _announcement(self) -> str:
         until = f"until {time.strftime('%H:%M:%S', time.localtime(time.time() + self.left_s))}"
         why = paused_behind(self.port) if self.port else ""
         return f"waiting for {self.what}, {'Ctrl-C ends that' if self.seconds is None else until}" + (
@@ -84,7 +84,7 @@ class Wait:
 
 @contextmanager
 def speaking(say: Callable[[str], None]) -> Iterator[None]:
-    """Let the waits of this thread, and of those that work for it, be told by `say`."""
+    """Announce the waits of this thread, and of those that work for it, through `say`."""
     before = _voice.set(say)
     try:
         yield
@@ -94,7 +94,7 @@ def speaking(say: Callable[[str], None]) -> Iterator[None]:
 
 @contextmanager
 def looking(seconds: float = LOOK_S) -> Iterator[None]:
-    """Give each single wait in here this time at most."""
+    """Limit each single wait in this context."""
     before = _most.set(seconds)
     try:
         yield
@@ -103,12 +103,12 @@ def looking(seconds: float = LOOK_S) -> Iterator[None]:
 
 
 def is_looking() -> bool:
-    """Tell whether waits are bounded by `looking`."""
+    """Return whether waits are limited by `looking`."""
     return _most.get() != float("inf")
 
 
 def at_most(seconds: float) -> float:
-    """Return how long a single wait may take here: `seconds`, or less while something only looks."""
+    """Return how long a single wait may take here: `seconds`, or less within `looking`."""
     return min(seconds, _most.get())
 
 
@@ -116,9 +116,9 @@ def at_most(seconds: float) -> float:
 def waiting(
     what: str, seconds: float | None = None, *, port: int = 0, cut: Callable[[], None] = lambda: None
 ) -> Iterator[Wait]:
-    """Wait in here for `what`. At the deadline `cut` is called from another thread, once, and `is_over` is set.
+    """Announce that this context waits for `what`. At the deadline another thread sets `is_over` and calls `cut` once.
 
-    `seconds` None is a wait without an end of its own, which gets one inside `looking`.
+    `seconds` None is a wait without a deadline of its own; within `looking` it gets one.
     """
     most = _most.get()
     bound = (None if most == float("inf") else most) if seconds is None else min(seconds, most)
@@ -134,7 +134,7 @@ def waiting(
 
 
 def within(seconds: float, what: str, job: Callable[[], T], *, hint: str) -> T:
-    """Return what a job gives that nothing can cut short. Raises TimedOut; the job is then left to itself."""
+    """Return the result of a job that cannot be interrupted. Raises TimedOut; the job is then abandoned."""
     answers: queue.SimpleQueue[tuple[bool, T | BaseException]] = queue.SimpleQueue()
 
     def work() -> None:
@@ -156,7 +156,7 @@ def within(seconds: float, what: str, job: Callable[[], T], *, hint: str) -> T:
 
 
 def hang_up(connection: socket.socket | None) -> None:
-    """End what another thread waits for on a socket: it reads the end of the connection then."""
+    """Shut a socket down, so that a thread waiting on it reads the end of the connection."""
     if connection is not None:
         with contextlib.suppress(OSError):
             connection.shutdown(socket.SHUT_RDWR)
@@ -166,7 +166,7 @@ def _start_watching() -> None:
     with _starting:
         if not _watcher:
             _watcher.append(threading.Thread(target=_watch, name="waits", daemon=True))
-            with contextlib.suppress(RuntimeError):  # no further thread is to be had: then nobody speaks
+            with contextlib.suppress(RuntimeError):  # no further thread to be had: then nothing is announced
                 _watcher[0].start()
 
 

@@ -1,4 +1,4 @@
-"""A database as plain SQL, by pg_dump: what goes to another server, of another version or engine."""
+"""A database as plain SQL from pg_dump, which a server of another version or engine can load."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from ..errors import LocalEnvError
 from ..machine import private, shell
-from ..machine.disk import disk_errors, no_space, tells_of_full_disk
+from ..machine.disk import disk_errors, no_space, reports_full_disk
+from .checksum import Contents, measure
 from .connection import client_environment, connect, server_errors
-from .contents import Contents, measure
 
 if TYPE_CHECKING:
     from ..settings.addresses import PostgresAddress
@@ -19,10 +19,10 @@ TIMEOUT_S = 1800
 
 
 def dump(command: Sequence[str | Path], address: PostgresAddress, path: Path) -> Contents:
-    """Write the database to a file, and say what it held at that very moment. Nobody's session is ended.
+    """Write the database to a file, and return what it held at that moment. Ends no sessions.
 
-    `command` is pg_dump and what it connects to. Owners and rights are left out: they name roles that another server
-    may not have.
+    `command` is pg_dump with its connection arguments. Owners and privileges are left out: they name roles that
+    another server may lack.
     """
     with server_errors(f"database {address.database}"), connect(address) as conn:
         conn.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
@@ -32,7 +32,7 @@ def dump(command: Sequence[str | Path], address: PostgresAddress, path: Path) ->
 
 
 def _run(command: Sequence[str | Path], address: PostgresAddress, path: Path) -> None:
-    """Run pg_dump. The password goes by the environment, unseen by `ps`."""
+    """Run pg_dump. The environment passes the password, so that `ps` does not show it."""
     with disk_errors(path.parent), private.create(path) as file:
         done = shell.run(
             [*command, "--encoding=UTF8", "--no-owner", "--no-privileges", "--no-password"],
@@ -40,7 +40,7 @@ def _run(command: Sequence[str | Path], address: PostgresAddress, path: Path) ->
             timeout_s=TIMEOUT_S,
             output=file,
         )
-    if done.code and tells_of_full_disk(done.stderr):
+    if done.code and reports_full_disk(done.stderr):
         raise no_space(path.parent, done.stderr.strip())
     if done.code:
         lines = done.stderr.strip().splitlines()

@@ -1,4 +1,4 @@
-"""What Postgres says of a failing SQL file, turned into a place in that file and a hint. Pure: no connection here."""
+"""Postgres's errors for an SQL file, turned into a place in that file and a hint. Pure: no connection here."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     import psycopg
 
 SYNTAX = "42601"
-NOBODY = "LE001"
-"""SQLSTATE of our own: pg_temp.person() was asked for somebody who is not in the seeds' people."""
+UNKNOWN_PERSON = "LE001"
+"""Our own SQLSTATE: pg_temp.person() was called with a name that is not in seeds/people.csv."""
 SHELL = re.compile(rb"#!|\$ |\./|(?:cd|psql|createdb|dropdb|export|sudo|chmod|source|docker|bash|sh|python3?|inv)\s")
 HINTS = {
     **connection.HINTS,
@@ -33,7 +33,7 @@ _ROUTINE = re.compile(rb"(?:function|procedure)\s+(?:\"?\w+\"?\.)?\"?(?P<name>\w
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """The fields of an error message that are read here (PostgreSQL 18, "Error and Notice Message Fields")."""
+    """The fields of an error message that we read (PostgreSQL 18, "Error and Notice Message Fields")."""
 
     sqlstate: str | None = None
     message_primary: str | None = None
@@ -51,7 +51,7 @@ class Diagnosis:
 
 @dataclass(frozen=True)
 class Batch:
-    """Statements of a file that went to the server as one query."""
+    """Statements of a file that are sent to the server as one query."""
 
     file: SqlFile
     statements: Sequence[Statement]
@@ -65,17 +65,17 @@ class Batch:
         return self.file.text[self.start : self.statements[-1].end]
 
     def at(self, completed: int) -> Statement:
-        """Give the statement that fails after `completed` ones succeeded."""
+        """Return the statement that fails after `completed` ones succeeded."""
         return self.statements[min(completed, len(self.statements) - 1)]
 
 
 def sql_error(batch: Batch, diagnosis: Diagnosis, completed: int) -> SqlError:
-    """Say where and why a batch failed; `completed` counts the statements of it that had succeeded."""
+    """Return where and why a batch failed; `completed` counts its statements that had succeeded."""
     statement = batch.at(completed)
     where = find_offset(batch, statement, diagnosis)
     error = batch.file.error(where, diagnosis.message_primary or "failed")
     error.sqlstate = diagnosis.sqlstate or ""
-    if error.sqlstate == NOBODY:
+    if error.sqlstate == UNKNOWN_PERSON:
         error.unknown_person = diagnosis.message_detail or ""
         return error
     error.hint = diagnosis.message_hint or _hint(batch, where, diagnosis)
@@ -89,14 +89,14 @@ def sql_error(batch: Batch, diagnosis: Diagnosis, completed: int) -> SqlError:
 
 
 def find_offset(batch: Batch, statement: Statement, diagnosis: Diagnosis) -> int:
-    """Find the byte offset that an error is about: the server's own position, else a line it names, else the start."""
-    if diagnosis.sqlstate == NOBODY and diagnosis.message_detail:
+    """Return the byte offset of an error: the server's position, else a line it names, else the statement's start."""
+    if diagnosis.sqlstate == UNKNOWN_PERSON and diagnosis.message_detail:
         named = batch.file.text.find(f"'{diagnosis.message_detail}'".encode(), statement.start, statement.end)
         return named if named >= 0 else statement.start
     if diagnosis.statement_position:
         characters = int(diagnosis.statement_position) - 1
         text = batch.text
-        # Positions count characters; where all bytes before are ASCII the two are the same.
+        # Positions count characters; as long as all bytes before are ASCII, bytes and characters agree.
         return batch.start + (
             characters if text[: characters + 1].isascii() else len(text.decode(errors="replace")[:characters].encode())
         )
@@ -110,14 +110,14 @@ def find_offset(batch: Batch, statement: Statement, diagnosis: Diagnosis) -> int
 
 
 def _body_line(file: SqlFile, body: int, line: int) -> int:
-    """Find a line of a quoted body: PL/pgSQL counts from the line of the opening quote, as 1."""
+    """Return the offset of a line in a quoted body: PL/pgSQL counts the opening quote's line as 1."""
     offset = body if line == 1 else file.offset_of_line(line - 1, body)
     blank = _INDENT.match(file.text, offset)
     return blank.end() if blank else offset
 
 
 def _frames(file: SqlFile, failing: Statement, diagnosis: Diagnosis) -> list[str]:
-    """Give the server's context, with the place of every routine that this file itself creates."""
+    """Return the lines of the server's context, with the place of every routine that this file itself creates."""
     lines = (diagnosis.context or "").splitlines()
     if diagnosis.statement_position and not diagnosis.internal_query:
         return []
@@ -149,7 +149,7 @@ def _hint(batch: Batch, where: int, diagnosis: Diagnosis) -> str:
     if known or diagnosis.sqlstate != SYNTAX:
         return known
     if batch.file.text[where : where + 1] == b":":
-        return "write the value itself: variables of psql (:name) are not replaced here"
+        return "write the value itself: psql variables (:name) are not supported here"
     if SHELL.match(batch.file.text, batch.file.offset_of_line(0, where)):
-        return "remove the line: it looks like a command for the shell"
+        return "remove the line: it looks like a shell command"
     return ""

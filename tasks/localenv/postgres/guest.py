@@ -1,8 +1,8 @@
-"""A role for SQL that nobody here wrote: it owns one database and may do nothing else, and does not outlive its work.
+"""A short-lived role to run untrusted SQL: it owns one database and has no other privileges.
 
-SET ROLE would not do: what runs after it can RESET ROLE. A role that signs in by itself has nowhere to go back to, and
-whatever runs in its sessions (functions, triggers, rules, defaults, views) runs with its rights. Once the database is
-handed over, its code runs with the rights of the new owner, as all code in a database does.
+SET ROLE is not enough: SQL that runs after it can RESET ROLE. A role that logs in itself has nothing to reset to, and
+everything in its sessions (functions, triggers, rules, defaults, views) runs with its privileges. Once the database is
+handed over, its code runs with the privileges of the new owner, like all code in a database.
 """
 
 from __future__ import annotations
@@ -50,21 +50,21 @@ EXTENSIONS = frozenset(
         "vector",
     ]
 )
-"""Extensions that PostgreSQL lets the owner of a database make, "trusted" ones: none reaches files or other servers.
+"""The "trusted" extensions, which the owner of a database may create: none can access files or other servers.
 
-Source: PostgreSQL 18, Appendix F. Those with a language are left out but for plpgsql.
+Source: PostgreSQL 18, Appendix F, without languages other than plpgsql.
 """
 _EXTENSION = re.compile(rb'create\s+extension\s+(?:if\s+not\s+exists\s+)?("(?:[^"]|""){1,200}"|[\w-]{1,200})', re.I)
 _ATTRIBUTES = "LOGIN NOSUPERUSER NOCREATEROLE NOCREATEDB NOREPLICATION NOBYPASSRLS NOINHERIT CONNECTION LIMIT 20"
 
 
-def name_of(project_id: str) -> str:
-    """Name the role of a project: one, since a restore holds the project's lock."""
+def role_name(project_id: str) -> str:
+    """Return the name of a project's guest. One is enough: a restore holds the project's lock."""
     return f"{PREFIX}{project_id[-6:]}"
 
 
 def require_known_extensions(file: SqlFile) -> None:
-    """Raise UsageError for an extension that is not on the list, before anything of the file has run."""
+    """Raise UsageError for an extension that is not on the list, before any of the file runs."""
     for statement in statements(file.text):
         if statement.words[:2] != ("create", "extension"):
             continue
@@ -72,23 +72,23 @@ def require_known_extensions(file: SqlFile) -> None:
         name = found[1].decode(errors="replace").strip('"').replace('""', '"') if found else "?"
         if name.lower() not in EXTENSIONS:
             raise UsageError(
-                f"{file.place(statement.start)}: extension {name!r} is not one that a file may bring",
-                hint=f"save the database without it; taken are {', '.join(sorted(EXTENSIONS))}",
+                f"{file.place(statement.start)}: extension {name!r} is not one that a file may create",
+                hint=f"save the database without it; allowed are {', '.join(sorted(EXTENSIONS))}",
                 evidence="nothing was restored",
             )
 
 
 def admit(conn: psycopg.Connection[Any], address: PostgresAddress, role: str, database: str) -> PostgresAddress:
-    """Make the role and an empty database that it owns; return where and as whom to connect.
+    """Create the role and an empty database that it owns; return the address to connect to as that role.
 
-    Both replace what a killed command left. `conn` is that of somebody who may make roles.
+    Both replace what a killed command left behind. `conn` belongs to a user who may create roles.
     """
     from psycopg import sql
 
     databases.drop(conn, database)
     remove(conn, role)
     password = secrets.token_urlsafe(24)
-    # The server gets a verifier: a password would stand in its log where statements are logged.
+    # The server gets a verifier: its log of statements would show a password.
     verifier = conn.pgconn.encrypt_password(password.encode(), role.encode(), b"scram-sha-256").decode()
     made = sql.SQL(f"CREATE ROLE {{}} {_ATTRIBUTES} PASSWORD {{}}").format(sql.Identifier(role), sql.Literal(verifier))
     with server_errors(f"role {role}"):
@@ -97,8 +97,8 @@ def admit(conn: psycopg.Connection[Any], address: PostgresAddress, role: str, da
     return replace(address, user=role, password=password, database=database)
 
 
-def let_read_all(conn: psycopg.Connection[Any], role: str) -> None:
-    """Let the role read its own tables past row security, which binds an owner where a table forces it."""
+def bypass_row_security(conn: psycopg.Connection[Any], role: str) -> None:
+    """Exempt the role from row security, which applies to an owner too where a table forces it."""
     from psycopg import sql
 
     with server_errors(f"role {role}"):
@@ -106,19 +106,19 @@ def let_read_all(conn: psycopg.Connection[Any], role: str) -> None:
 
 
 def hand_over(conn: psycopg.Connection[Any], address: PostgresAddress, role: str, database: str) -> None:
-    """Give all that the role owns in the database, and the database, to the user of the address; remove the role."""
+    """Make the user of the address the owner of the database and all that the role owns in it; remove the role."""
     from psycopg import sql
 
     old, new = sql.Identifier(role), sql.Identifier(address.user)
     with server_errors(f"database {database}"), connect(address, database=database, autocommit=True) as inside:
-        # The database's own settings hold for this session too, and somebody else has chosen them.
+        # The database's own settings, which are not trusted, apply to this session too.
         inside.execute("SET default_transaction_read_only = off; SET search_path = ''; SET statement_timeout = 0")
         inside.execute(sql.SQL("REASSIGN OWNED BY {} TO {}; DROP OWNED BY {}").format(old, new, old))
     remove(conn, role)
 
 
 def remove(conn: psycopg.Connection[Any], role: str) -> None:
-    """Remove the role where there is one, and end its sessions. Its database must be gone or handed over."""
+    """Remove the role if it exists, and end its sessions. Its database must be gone or handed over."""
     from psycopg import sql
 
     with server_errors(f"role {role}"):

@@ -1,31 +1,27 @@
-"""What was applied to a database, written down in that database: schema `localenv`, apart from the app's own.
+"""What was applied to a database, recorded in that database: schema `localenv`, apart from the app's own.
 
-`marker` says which project a database belongs to, `applied` which files it was made from. Both go with the
-database: into a copy, into a dump, away with a drop.
+`marker` holds the project that owns the database, `applied` the files that it was made from. Both are part of the
+database: copied, dumped and dropped with it.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from .. import VERSION
-from ..machine.ages import ago
-from ..settings.people import Person
+from ..settings import guard
 from .connection import DatabaseMissing, connect, server_errors
-from .sqlfile import SqlFile
+from .scripts import Entry
 
 if TYPE_CHECKING:
     import psycopg
 
     from ..settings import Settings
     from ..settings.addresses import PostgresAddress
-
-Step = Literal["schema", "seed"]
 
 _TABLES = """
 CREATE SCHEMA IF NOT EXISTS localenv;
@@ -50,7 +46,7 @@ _IS_LEDGER = """
 SELECT count(*) = 2 FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
  WHERE n.nspname = 'localenv' AND c.relname IN ('applied', 'marker') AND c.relkind = 'r'
 """
-# Tables, views and routines; what extensions bring along is not the app's content.
+# Tables, views and routines of the app, without those that belong to extensions.
 _OBJECTS = """
 SELECT count(*)::int FROM (
     SELECT oid, 'pg_class'::regclass AS kind, relnamespace AS schema FROM pg_catalog.pg_class
@@ -66,25 +62,10 @@ SELECT count(*)::int FROM (
 
 
 @dataclass(frozen=True)
-class Entry:
-    """A file to apply. `sha256` is that of its bytes, `inputs` that of what else went in: people, whose database."""
-
-    step: Step
-    path: str
-    sha256: str
-    inputs: str
-
-    @property
-    def fingerprint(self) -> str:
-        """Give the seven digits that are shown to people."""
-        return hashlib.sha256(f"{self.sha256} {self.inputs}".encode()).hexdigest()[:7]
-
-
-@dataclass(frozen=True)
 class Applied(Entry):
     """A file that was applied, how many objects the database had then, and how long ago that was.
 
-    `filled` are the tables that it put rows into, `emptied` those of them that are there and have none now.
+    `filled` are the tables that it inserted rows into, `emptied` those of them that still exist but have no rows now.
     """
 
     objects: int
@@ -94,13 +75,13 @@ class Applied(Entry):
 
     @property
     def has_nothing_left(self) -> bool:
-        """Tell whether it put rows into tables, and all of these are empty now."""
+        """Return whether it inserted rows, and all the tables that it filled are empty now."""
         return bool(self.filled) and self.filled == self.emptied
 
 
 @dataclass(frozen=True)
 class Observed:
-    """What a database looks like: its marker, its ledger, and how many tables, views and routines the app has in it."""
+    """The state of a database: its marker, its ledger, and the number of the app's tables, views and routines."""
 
     exists: bool
     project_id: str | None = None
@@ -109,39 +90,47 @@ class Observed:
 
     @property
     def is_empty(self) -> bool:
-        """Tell whether there is nothing of the app's in it: it never had a table, or has lost them all."""
+        """Return whether the app has nothing in it. An applied schema that creates no objects counts as content."""
         return not self.objects and not (self.applied and all(row.objects == 0 for row in self.applied))
 
     @property
     def lost(self) -> int:
-        """Count the tables, views and routines that the schema made and that are not there any more."""
-        made = max((row.objects for row in self.applied if row.step == "schema"), default=0)
-        return max(0, made - self.objects)
+        """Return how many tables, views and routines that the schema created are missing."""
+        created = max((row.objects for row in self.applied if row.step == "schema"), default=0)
+        return max(0, created - self.objects)
 
     def find(self, entry: Entry) -> Applied | None:
-        """Find what was applied from the same file, changed or not."""
+        """Return what was applied from the same file, changed or not."""
         return next((row for row in self.applied if (row.step, row.path) == (entry.step, entry.path)), None)
 
     def has(self, entry: Entry) -> bool:
-        """Tell whether exactly this was applied."""
+        """Return whether the file was applied exactly as it is now."""
         found = self.find(entry)
         return found is not None and (found.sha256, found.inputs) == (entry.sha256, entry.inputs)
 
-    def waits_for(self, entry: Entry) -> bool:
-        """Tell whether a file was not applied yet, or nothing is left in the tables that it filled."""
+    def awaits(self, entry: Entry) -> bool:
+        """Return whether the file is still to be applied: as it is now it never was, or none of its rows are left."""
         found = self.find(entry)
         return found is None or found.has_nothing_left or not self.has(entry)
 
+    @property
+    def summary(self) -> str:
+        """Return how much the app has in it, in words."""
+        plural = "s" if self.objects != 1 else ""
+        return f"{self.objects} table{plural} or routine{plural}"
 
-def entry_for(step: Step, file: SqlFile, settings: Settings, people: Iterable[Person] = ()) -> Entry:
-    """Take the fingerprint of a file with everything that goes into what it does."""
-    identity = f"{settings.target}/{settings.postgres.database}"
-    values = [(p.person, p.handle, p.display_name, p.email) for p in people]
-    return Entry(step, file.name, file.sha256, hashlib.sha256(repr((identity, values)).encode()).hexdigest())
+    def for_guard(self, name: str) -> guard.Observed:
+        """Return what the guard needs to know about this database, whose name is `name`."""
+        return guard.Observed(name, self.project_id, "" if self.is_empty else self.summary)
+
+
+def owner(settings: Settings) -> str:
+    """Return the owner to write into a marker. Production belongs to no checkout."""
+    return settings.project_id if settings.is_local else settings.target
 
 
 def observe(address: PostgresAddress, *, database: str | None = None) -> Observed:
-    """Look at a database, without changing it. One that does not exist is an answer, not an error."""
+    """Observe a database, without changing it. One that does not exist is an answer, not an error."""
     try:
         conn = connect(address, database=database, autocommit=True)
     except DatabaseMissing:
@@ -151,8 +140,8 @@ def observe(address: PostgresAddress, *, database: str | None = None) -> Observe
 
 
 def read(conn: psycopg.Connection[Any]) -> Observed:
-    """Read marker and ledger over an open connection."""
-    with server_errors("ledger"), _unshadowed(conn):
+    """Read the marker and ledger over an open connection."""
+    with server_errors("ledger"), _system_names_only(conn):
         found = conn.execute(f"SELECT ({_IS_LEDGER}), ({_OBJECTS})").fetchone()
         has_ledger, objects = found or (False, 0)
         if not has_ledger:
@@ -173,7 +162,7 @@ def _applied(row: Sequence[Any], emptied: set[str]) -> Applied:
 
 
 def _empty_tables(conn: psycopg.Connection[Any], tables: set[str]) -> set[str]:
-    """Return which of these tables, written as SQL has them, are there and have no row."""
+    """Return which of these tables, written as SQL names, exist but have no rows."""
     there = conn.execute(
         "SELECT name, oid::regclass::text FROM unnest(%s::text[]) AS name JOIN pg_class ON oid = to_regclass(name)"
         " WHERE relkind IN ('r', 'p')",
@@ -181,7 +170,7 @@ def _empty_tables(conn: psycopg.Connection[Any], tables: set[str]) -> set[str]:
     ).fetchall()
     if not there:
         return set()
-    # to_regclass has parsed and quoted them.
+    # Safe: these names are quoted by the server (regclass::text).
     asked = " UNION ALL ".join(
         f"SELECT {n} WHERE NOT EXISTS (SELECT FROM {table})" for n, (_, table) in enumerate(there)
     )
@@ -189,7 +178,7 @@ def _empty_tables(conn: psycopg.Connection[Any], tables: set[str]) -> set[str]:
 
 
 def filled_tables(conn: psycopg.Connection[Any]) -> dict[str, int]:
-    """Return the tables that the open transaction has put rows into, as SQL writes them, with how many."""
+    """Return the tables, as SQL names, into which the open transaction has inserted rows, and how many."""
     rows = conn.execute(
         "SELECT format('%I.%I', schemaname, relname), n_tup_ins FROM pg_catalog.pg_stat_xact_user_tables"
         " WHERE n_tup_ins > 0 AND schemaname <> 'localenv' AND schemaname NOT LIKE 'pg\\_%'"
@@ -198,8 +187,8 @@ def filled_tables(conn: psycopg.Connection[Any]) -> dict[str, int]:
 
 
 @contextmanager
-def _unshadowed(conn: psycopg.Connection[Any]) -> Iterator[None]:
-    """Look names up in pg_catalog alone: a function or operator of the app's must not come before the server's own."""
+def _system_names_only(conn: psycopg.Connection[Any]) -> Iterator[None]:
+    """Resolve names in pg_catalog alone, so that none of the app's functions or operators shadows the server's."""
     row = conn.execute(
         "SELECT pg_catalog.current_setting('search_path'), pg_catalog.set_config('search_path', '', false)"
     ).fetchone()
@@ -207,10 +196,10 @@ def _unshadowed(conn: psycopg.Connection[Any]) -> Iterator[None]:
     conn.execute("SELECT pg_catalog.set_config('search_path', %s, false)", (row[0] if row else "",))
 
 
-def remake(conn: psycopg.Connection[Any], project_id: str, *, is_ours: bool) -> None:
-    """Make marker and ledger anew with the rows that they have: what a file brings as such may be anything.
+def rebuild(conn: psycopg.Connection[Any], project_id: str, *, is_ours: bool) -> None:
+    """Recreate marker and ledger with their rows: in a restored file these tables may be anything.
 
-    With `is_ours` a database without a ledger stays without, and the marker keeps its time.
+    With `is_ours`, a database without a ledger stays without one, and the marker keeps its time.
     """
     conn.execute("SET LOCAL search_path = ''; SET LOCAL row_security = off")
     found = conn.execute(
@@ -247,7 +236,7 @@ def remake(conn: psycopg.Connection[Any], project_id: str, *, is_ours: bool) -> 
 
 
 def _names(text: str | None) -> list[str]:
-    """Read what should be a list of names, as JSON; of anything else nothing is left."""
+    """Return the names in what should be a JSON list of them, and nothing of anything else."""
     try:
         found = json.loads(text or "[]")
     except ValueError:
@@ -256,21 +245,21 @@ def _names(text: str | None) -> list[str]:
 
 
 def prepare(conn: psycopg.Connection[Any], project_id: str) -> None:
-    """Make the ledger where there is none, and mark the database as this project's."""
+    """Create the ledger if there is none, and mark the database as this project's."""
     conn.execute(_TABLES)
     conn.execute("DELETE FROM localenv.marker WHERE project_id <> %s", (project_id,))
     conn.execute("INSERT INTO localenv.marker (project_id) VALUES (%s) ON CONFLICT DO NOTHING", (project_id,))
 
 
 def adopt(address: PostgresAddress, database: str, former: str, project_id: str) -> None:
-    """Mark a database that was `former`'s as this project's. What is anybody else's, or nobody's, stays as it is."""
+    """Mark a database of project `former` as this project's. Leaves any other database as it is."""
     if observe(address, database=database).project_id == former:
         with server_errors(f"database {database}"), connect(address, database=database) as conn:
             prepare(conn, project_id)
 
 
 def record(conn: psycopg.Connection[Any], entry: Entry, filled: Iterable[str] = ()) -> None:
-    """Write down, in the transaction of the file itself, that it was applied, and which tables it put rows into."""
+    """Record, in the file's own transaction, that it was applied and which tables it filled."""
     conn.execute(
         "INSERT INTO localenv.applied (step, path, sha256, inputs, objects, tool_version, filled)"
         f" VALUES (%s, %s, %s, %s, ({_OBJECTS.replace('%', '%%')}), %s, %s)"
@@ -282,43 +271,5 @@ def record(conn: psycopg.Connection[Any], entry: Entry, filled: Iterable[str] = 
 
 
 def clear(conn: psycopg.Connection[Any]) -> None:
-    """Forget what was applied, in the transaction that removes it."""
+    """Clear the record of applied files, in the transaction that removes their contents."""
     conn.execute("DELETE FROM localenv.applied")
-
-
-def differences(wanted: Sequence[Entry], observed: Observed, people_path: str, seeds_prefix: str) -> list[str]:
-    """Say in what the files differ from what was applied; nothing when they are the same."""
-    found: list[str] = []
-    people_changed = False
-    for entry in wanted:
-        row = observed.find(entry)
-        if row is None:
-            found.append(f"{entry.path} is not applied")
-        elif row.sha256 != entry.sha256:
-            found.append(f"{entry.path} changed since")
-        elif row.inputs != entry.inputs and entry.step == "schema":
-            found.append(f"{entry.path} was applied under another name or target")
-        elif row.inputs != entry.inputs:
-            people_changed = True
-    known = {(entry.step, entry.path) for entry in wanted}
-    for row in observed.applied:
-        if row.step == "seed" and row.path.startswith(seeds_prefix) and (row.step, row.path) not in known:
-            found.append(f"{row.path} is gone since")
-    if people_changed:
-        found.append(f"{people_path} changed since")
-    if observed.lost:
-        found.append(f"{observed.lost} of its tables, views or routines gone")
-    return found
-
-
-def unchanged(entries: Sequence[Entry], observed: Observed) -> str | None:
-    """Say "unchanged (a1b2c3d, 3 h ago)" when every entry was applied as it is now; None when one was not."""
-    if not entries or observed.lost or not all(map(observed.has, entries)):
-        return None
-    digest = entries[0].fingerprint
-    if len(entries) > 1:
-        digest = hashlib.sha256("".join(entry.fingerprint for entry in entries).encode()).hexdigest()[:7]
-    age_s = min(row.age_s for entry in entries if (row := observed.find(entry)))
-    emptied = sorted({table for row in observed.applied for table in row.emptied})
-    but = f"; {', '.join(emptied)} {'is' if len(emptied) == 1 else 'are'} empty now" if emptied else ""
-    return f"unchanged ({digest}, {ago(age_s)}){but}"

@@ -1,4 +1,4 @@
-"""Where the statements of an SQL script begin and end, as psql sees them. Works on bytes; runs nothing.
+"""Where the statements of an SQL script begin and end, as psql sees it. Works on bytes; runs nothing.
 
 The rules are those of psql's own scanner (PostgreSQL 18, psqlscan.l): a semicolon ends a statement outside of
 quotes, comments, parentheses and the body of a `BEGIN ATOMIC` routine; a backslash outside of them starts a
@@ -17,10 +17,10 @@ Text = bytes | mmap
 Kind = Literal["sql", "copy", "begin", "commit", "rollback", "prepare", "meta"]
 
 HEAD_BYTES = 1 << 20
-"""How far into a statement one looks for what kind it is."""
+"""How much of a statement is searched for its kind."""
 BOM = b"\xef\xbb\xbf"
 
-# Bounded, like the runs below: a pattern of alternatives takes 115 bytes of memory for each one that it went through.
+# Bounded, like the runs below: each repetition of a group of alternatives takes 115 bytes of memory.
 _BLANK = re.compile(rb"(?:[ \t\r\n\f\v]+|--[^\r\n]*){1,1000}")
 _WORD = re.compile(rb"[A-Za-z_\x80-\xff][A-Za-z0-9_$\x80-\xff]*")
 _NAME_PART = re.compile(rb"[A-Za-z0-9_$\x80-\xff]+")
@@ -43,7 +43,7 @@ _TRANSACTION = re.compile(
     )\s*;?""",
     re.IGNORECASE | re.VERBOSE,
 )
-# A run of text that cannot end a statement, taken whole for speed. The bound keeps the matcher's stack small.
+# A run of text that cannot end a statement, matched as a whole for speed. The bound keeps the matcher's stack small.
 _RUN = re.compile(rb"(?:[^'\"$;\\/-]+|(?<![eE])'[^'\\]*'|\"[^\"]*\"|-(?!-)|/(?!\*)){1,1000}")
 # The same for CREATE, where words and parentheses count.
 _RUN_IN_CREATE = re.compile(
@@ -67,9 +67,9 @@ class Statement:
 
 
 def statements(text: Text) -> Iterator[Statement]:
-    """Yield the statements in order. Empty ones (`;;`, comments alone) are left out, as the server leaves them out.
+    """Yield the statements in order, without empty ones (`;;`, comments alone), which the server skips too.
 
-    What is open at the end of the text (a quote, a comment) ends with it: the server says what is wrong with it.
+    A quote or comment that is still open at the end of the text ends there: the server reports what is wrong.
     """
     position = len(BOM) if text[:3] == BOM else 0
     while True:
@@ -94,11 +94,10 @@ def first_words(text: Text) -> tuple[str, ...]:
     return _words(text, position)
 
 
-def called(text: Text) -> Iterator[str]:
-    """Yield the names that a parenthesis follows, as the server reads them: functions, and words such as IN.
+def called_names(text: Text) -> Iterator[str]:
+    """Yield every name before a parenthesis, as the server reads it: functions, and keywords such as IN.
 
-    What stands in strings and comments is none. For every name written as U&"…" it yields U&: its escapes are the
-    server's matter.
+    Strings and comments are skipped. A name written as U&"…" is yielded as U&, with its escapes unread.
     """
     position = 0
     while position < len(text):
@@ -154,9 +153,9 @@ def _kind(text: Text, start: int, end: int, words: tuple[str, ...]) -> Kind:
 
 
 def _find_end(text: Text, position: int, words: tuple[str, ...]) -> tuple[int, int | None]:
-    """Find the end of the statement, or the backslash of a meta-command within it."""
+    """Return the end of the statement, or the backslash of a meta-command within it."""
     in_create = words[:1] == ("create",)
-    # psql looks for BEGIN in CREATE [OR REPLACE] FUNCTION|PROCEDURE only.
+    # psql recognizes BEGIN in CREATE [OR REPLACE] FUNCTION|PROCEDURE only.
     has_body = in_create and bool({"function", "procedure"} & set(words[1:4]))
     run = _RUN_IN_CREATE if in_create else _RUN
     parentheses = depth = 0
@@ -187,14 +186,14 @@ def _body_depth(depth: int, word: bytes) -> int:
 
 
 def _after_word(text: Text, end: int) -> int:
-    """Go past a word, and past the string that it introduces: E'…' has backslash escapes."""
+    """Return the end of a word, or of the string that it introduces: E'…' has backslash escapes."""
     if text[end : end + 1] == b"'" and _introduces_escapes(text, end):
         return _after_escaped(text, end)
     return end
 
 
 def _after(text: Text, position: int, char: bytes) -> int:
-    """Go past the token at `position` that no run covers."""
+    """Return the end of the token at `position`, one that no run covers."""
     if char == b"'":
         if _introduces_escapes(text, position):
             return _after_escaped(text, position)
@@ -238,7 +237,7 @@ def _past(text: Text, found: int, length: int) -> int:
 
 
 def _skip_blank(text: Text, position: int) -> int:
-    """Skip blanks and comments; block comments nest. One that never ends is left for the server to complain of."""
+    """Skip blanks and comments; block comments nest. An unclosed one is left for the server to report."""
     while True:
         while found := _BLANK.match(text, position):
             position = found.end()
@@ -258,9 +257,9 @@ def _block_comment_end(text: Text, position: int) -> int | None:
 
 
 def _find_data(text: Text, end: int) -> tuple[int, int]:
-    r"""Find the rows that follow a COPY: from the next line to a line `\.`, or to the end of the text.
+    r"""Return the rows that follow a COPY: from the next line to a line `\.`, or to the end of the text.
 
-    A `\.` without an end of line is left among the rows, as psql leaves it: PostgreSQL 18 refuses it there.
+    A `\.` without a line end stays among the rows, as in psql: PostgreSQL 18 rejects it there.
     """
     newline = text.find(b"\n", end)
     if newline < 0:

@@ -1,7 +1,7 @@
-"""What libpq is told: every part of an address by name, to this process and to its clients, nothing by the environment.
+"""Connection parameters for libpq, all passed by name, in this process and to its clients; none left to its defaults.
 
-libpq fills what a caller leaves out from the variables PG*, and PGSERVICE beats even what the caller says (tried). So
-these variables are taken out of this process before it connects.
+libpq takes what a caller omits from the variables PG*, and PGSERVICE overrides even what the caller passes (tried). So
+these variables are removed from this process before it connects.
 """
 
 from __future__ import annotations
@@ -19,24 +19,24 @@ if TYPE_CHECKING:
 
 PREFIX = "PG"
 SECURITY = ("PGSSL", "PGREQUIRE", "PGCHANNEL", "PGGSS", "PGKRB")
-"""Variables that say how a connection is protected begin so: on production none of them may fall away."""
+"""Prefixes of the variables that protect a connection: on production none of these may be ignored."""
 
-_taken: dict[str, str] = {}
-_taking = threading.Lock()
+_removed: dict[str, str] = {}
+_removing = threading.Lock()
 
 
-def seclude() -> Mapping[str, str]:
-    """Take libpq's variables out of this process, and return those that the user had set."""
-    with _taking:
+def remove_variables() -> Mapping[str, str]:
+    """Remove libpq's variables from this process, and return those that the user had set."""
+    with _removing:
         for name in [name for name in os.environ if name.startswith(PREFIX)]:
-            _taken[name] = os.environ.pop(name)
-        return dict(_taken)
+            _removed[name] = os.environ.pop(name)
+        return dict(_removed)
 
 
 def parameters(address: PostgresAddress, addresses: tuple[str, ...], database: str | None = None) -> dict[str, Any]:
     """Return psycopg's connection parameters for this database, or another one on the same server.
 
-    `addresses` are those behind the host: libpq tries them in turn, and keeps the host for TLS.
+    `addresses` are the host's: libpq tries them in turn, and uses the host for TLS.
     """
     return {
         "host": ",".join([address.host] * len(addresses)),
@@ -50,16 +50,16 @@ def parameters(address: PostgresAddress, addresses: tuple[str, ...], database: s
 
 
 def environment(parameters: Mapping[str, Any]) -> dict[str, str]:
-    """Return the variables by which psql, pgcli and pg_dump get connection parameters.
+    """Return the variables that pass connection parameters to psql, pgcli and pg_dump.
 
-    Nothing of them stands in the arguments, which `ps` shows, and where `psql` takes a name with = for a whole URL.
+    `ps` would show arguments, and psql reads a database name that contains = as connection parameters.
     """
     names = variables()
     return {names[keyword]: str(value) for keyword, value in parameters.items() if keyword in names}
 
 
 def variables() -> dict[str, str]:
-    """Return the variable for each connection parameter of libpq's that has one."""
+    """Return the variable of each libpq connection parameter that has one."""
     from psycopg import pq
 
     found = {option.keyword.decode(): (option.envvar or b"").decode() for option in pq.Conninfo.get_defaults()}
@@ -67,9 +67,9 @@ def variables() -> dict[str, str]:
 
 
 def security_parameters(given: Mapping[str, str]) -> dict[str, str]:
-    """Return what the user's variables say of how a connection is protected, as connection parameters.
+    """Return the user's variables that protect a connection, as connection parameters.
 
-    Raises UsageError for one that this libpq does not know: it would protect nothing.
+    Raises UsageError for one that this libpq does not support: it would protect nothing.
     """
     keywords = {name: keyword for keyword, name in variables().items()}
     found: dict[str, str] = {}
@@ -78,6 +78,6 @@ def security_parameters(given: Mapping[str, str]) -> dict[str, str]:
             found.setdefault("sslmode", "require" if value.startswith("1") else "prefer")
         elif name.startswith(SECURITY) and value:
             if keywords.get(name) not in OPTIONS | {"requirepeer"}:
-                raise UsageError(f"{name} is set, and this libpq does not know it", hint=f"unset {name}")
+                raise UsageError(f"{name} is set, but this libpq does not support it", hint=f"unset {name}")
             found[keywords[name]] = value
     return found

@@ -1,4 +1,4 @@
-"""A session with the database: psql or pgcli with this terminal as theirs, or a small prompt of our own."""
+"""A session with the database: psql or pgcli in this terminal, or a small prompt of our own."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
     from ..settings.addresses import PostgresAddress
 
 CLIENTS = ("psql", "pgcli")
-LEAVE = ("\\q", "exit", "quit")
-HELP = "end a statement with a semicolon; \\q or Ctrl-D leaves"
+QUIT = ("\\q", "exit", "quit")
+HELP = "end a statement with a semicolon; \\q or Ctrl-D quits"
 
 
 def find_client(shipped: Path | None, database: str) -> Path | None:
-    """Find psql or pgcli on PATH, else take the one that is `shipped` with an engine, where there is one.
+    """Return psql or pgcli from PATH, else the client `shipped` with an engine, if there is one.
 
-    pgcli takes a database's name with = or :// in it for another address; such a one is none of its.
+    pgcli would read a database name that contains = or :// as an address, so it is not used for one.
     """
     known = [name for name in CLIENTS if name != "pgcli" or not re.search("=|://", database)]
     found = next(filter(None, map(shutil.which, known)), None)
@@ -37,23 +37,23 @@ def find_client(shipped: Path | None, database: str) -> Path | None:
 def attach(client: Path, address: PostgresAddress) -> int:
     """Run the client on the database, read-only unless the address has a permit, and return its exit code.
 
-    psql is told all by the environment: arguments would be seen by `ps`, and taken for a URL or an option. pgcli reads
-    there neither user nor database, but a name of another server (its README, "alias_dsn").
+    psql gets everything by the environment: `ps` would show arguments, and psql could read them as a URL or an option.
+    pgcli reads neither user nor database there, but does read the name of another server (its README, "alias_dsn").
     """
     environ = client_environment(address)
     words: list[str | Path] = [client]
     if client.name == "pgcli":
         environ.pop("DSN", None)
-        told = {"host": address.host, "port": address.port, "username": address.user, "dbname": address.database}
-        words += [f"--{option}={value}" for option, value in told.items()]
+        given = {"host": address.host, "port": address.port, "username": address.user, "dbname": address.database}
+        words += [f"--{option}={value}" for option, value in given.items()]
     return shell.attach(words, env=environ)
 
 
 def converse(address: PostgresAddress, ask: Callable[[str], str], show: Callable[[str], None]) -> None:
-    """Read statements, run each and show what it gives, until \\q or the end of the input.
+    """Read statements, run each and show its result, until \\q or the end of the input.
 
-    `ask` takes the prompt and gives a line without its newline, or raises EOFError. A failing statement is shown,
-    and the next one asked for.
+    `ask` takes the prompt and returns a line without its newline, or raises EOFError. The error of a failing statement
+    is shown, and the next one asked for.
     """
     with connect(address, autocommit=True) as conn:
         show(f"{address}, PostgreSQL {conn.info.parameter_status('server_version')}; {HELP}")
@@ -67,14 +67,14 @@ def converse(address: PostgresAddress, ask: Callable[[str], str], show: Callable
 
 
 def _typed(ask: Callable[[str], str], name: str) -> Iterator[str]:
-    """Collect lines until a statement is whole: the lexer knows a semicolon within quotes from one that ends it."""
+    """Yield each statement once it is complete: the lexer tells a semicolon in quotes from one that ends it."""
     text = ""
     while True:
         try:
             line = ask(f"{name}{'-' if text else '='}> ")
         except EOFError:
             return
-        if not text and line.strip().rstrip(";") in LEAVE:
+        if not text and line.strip().rstrip(";") in QUIT:
             return
         text += line + "\n"
         found = list(statements(text.encode()))

@@ -1,4 +1,4 @@
-"""What belongs to a database as a whole and no copy of it has: owner, comment, limit, settings and rights.
+"""Database-level properties, which a copy does not inherit: owner, comment, limit, settings and privileges.
 
 PostgreSQL 18, CREATE DATABASE: "database-level configuration parameters and permissions are not copied".
 """
@@ -23,12 +23,12 @@ LISTS = (
     "temp_tablespaces",
     "unix_socket_directories",
 )
-"""Settings whose value is a list of names, each quoted for itself (PostgreSQL 18, pg_dump: dumputils.c)."""
+"""Settings whose value is a list of names, each quoted separately (PostgreSQL 18, pg_dump: dumputils.c)."""
 
 
 @dataclass(frozen=True)
 class Setting:
-    """A setting of a database, for everyone or, where `role` is one, for that role in it."""
+    """A setting of a database, for everyone or, with `role`, for that role in it."""
 
     role: str
     name: str
@@ -37,7 +37,7 @@ class Setting:
 
 @dataclass(frozen=True)
 class Grant:
-    """A right on a database: CONNECT, CREATE or TEMPORARY. `role` is empty for PUBLIC."""
+    """A privilege on a database: CONNECT, CREATE or TEMPORARY. `role` is empty for PUBLIC."""
 
     role: str
     privilege: str
@@ -46,7 +46,7 @@ class Grant:
 
 @dataclass(frozen=True)
 class Properties:
-    """All of it. `grants` is None where nobody ever granted or revoked anything."""
+    """All properties of a database. `grants` is None if nothing was ever granted or revoked."""
 
     owner: str
     comment: str | None
@@ -56,7 +56,7 @@ class Properties:
 
     @classmethod
     def of(cls, data: dict[str, Any]) -> Properties:
-        """Read what `dataclasses.asdict` gave. Raises TypeError or KeyError for anything else."""
+        """Return what `dataclasses.asdict` turned into `data`. Raises TypeError or KeyError for anything else."""
         grants = data["grants"]
         return cls(
             str(data["owner"]),
@@ -68,7 +68,7 @@ class Properties:
 
 
 def fetch(conn: psycopg.Connection[Any], name: str) -> Properties:
-    """Read the properties of a database that exists."""
+    """Fetch the properties of an existing database."""
     with server_errors(f"database {name}"):
         row = conn.execute(
             "SELECT oid, pg_get_userbyid(datdba), shobj_description(oid, 'pg_database'), datconnlimit, datacl IS NULL"
@@ -94,20 +94,20 @@ def fetch(conn: psycopg.Connection[Any], name: str) -> Properties:
 
 
 def apply(conn: psycopg.Connection[Any], name: str, wanted: Properties, *, roles: bool = True) -> list[str]:
-    """Give a new database these properties; without `roles` only what names none, for another server.
+    """Set these properties on a new database; without `roles`, only those that name no role, for another server.
 
-    Returns what of it this server does not take, as sentences: a role that is gone, a setting that it does not know.
+    Returns a sentence for each that this server rejects: a missing role, an unknown setting.
     """
     refused = []
     for statement in _statements(name, wanted, roles=roles):
         text = statement.as_string(conn)
-        reason = _refusal(conn, text)
+        reason = _reason_refused(conn, text)
         if reason:
             refused.append(f"{text}: {reason}")
     return refused
 
 
-def _refusal(conn: psycopg.Connection[Any], text: str) -> str:
+def _reason_refused(conn: psycopg.Connection[Any], text: str) -> str:
     import psycopg
 
     with server_errors(text):
@@ -147,14 +147,14 @@ def _setting(database: Any, setting: Setting) -> Any:
 
 
 def _name(name: str) -> Any:
-    """Write the name of a setting; that of an extension's has a dot."""
+    """Return the name of a setting, quoted; an extension's settings have a dot in theirs."""
     from psycopg import sql
 
     return sql.SQL(".").join(sql.Identifier(part) for part in name.split("."))
 
 
 def _names(value: str) -> list[str]:
-    """Take a list of names apart; those with quotes around them may hold anything."""
+    """Split a list of names; quoted ones may contain anything."""
     return [name.strip() for name in next(csv.reader(io.StringIO(value), skipinitialspace=True), [])] or [""]
 
 

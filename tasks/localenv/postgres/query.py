@@ -1,4 +1,4 @@
-"""One statement and its rows: streamed, read-only unless told otherwise, shown as a table or as JSON."""
+"""One statement and its rows: streamed, read-only by default, shown as a table or as JSON."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ..machine.columns import harmless, padded, width
 from ..machine.reading import path_of
 from .connection import connect, server_error
 from .faults import Batch, Diagnosis, sql_error
-from .lexer import Statement, called, first_words, statements
+from .lexer import Statement, called_names, first_words, statements
 from .sqlfile import SqlFile, read_sql
 
 if TYPE_CHECKING:
@@ -26,12 +26,12 @@ if TYPE_CHECKING:
     from ..settings.addresses import PostgresAddress
 
 FETCH_ROWS = 1000
-"""Rows that come over at once; the widths of a table's columns are those of the first so many."""
+"""Rows fetched at a time; the first so many determine the widths of a table's columns."""
 _QUERIES = (("select",), ("with",), ("values",), ("table",))
-_READING = (*_QUERIES, ("explain",), ("show",))
-ACTING = {
+_READ_ONLY = (*_QUERIES, ("explain",), ("show",))
+SIDE_EFFECTS = {
     "ends or disturbs other sessions, or the server": r"pg_(terminate|cancel)_\w+|pg_(reload|rotate|promote|log)_?\w*",
-    "holds a lock, or tells others something": r"pg_(try_)?advisory_\w+|pg_notify",
+    "takes a lock, or notifies other sessions": r"pg_(try_)?advisory_\w+|pg_notify",
     "lifts the setting that makes the session read-only": r"set_config",
     "acts on the log, replication or backups": (
         r"pg_(switch|create|drop|copy|sync)_\w+|pg_logical_\w+|pg_replication_\w+|pg_wal_replay_(pause|resume)"
@@ -42,15 +42,15 @@ ACTING = {
         r"|pg_prewarm|pg_truncate_visibility_map"
     ),
     "writes files or large objects": r"lo_\w+|lowrite|pg_file_\w+",
-    "runs text as SQL, in which anything may stand": (
+    "runs text as SQL, which may do anything": (
         r"\w+_to_xml(schema|_and_xmlschema)?|dblink\w*|ts_stat|ts_rewrite|crosstab\w*|connectby|pg_background_\w+"
     ),
-    "reaches out of the server": r"\w+_(to|from)_s3|invoke|http\w*",
+    "reaches beyond the server": r"\w+_(to|from)_s3|invoke|http\w*",
 }
-"""Functions that act although a session is read-only, by what they do. PostgreSQL 18 docs, "System Administration
-Functions", "Functions on XML Data", its contrib modules, and the extensions of Amazon RDS. A read-only session still
-ends other sessions, notifies and writes the server's files (tried)."""
-_ACTING = re.compile("|".join(f"(?P<_{number}>{names})" for number, names in enumerate(ACTING.values())))
+"""Functions with side effects even in a read-only session, by what they do. PostgreSQL 18 docs, "System Administration
+Functions", "Functions on XML Data", its contrib modules, and the extensions of Amazon RDS. A read-only session can
+end other sessions, notify, and write the server's files (tried)."""
+_ACTING = re.compile("|".join(f"(?P<_{number}>{names})" for number, names in enumerate(SIDE_EFFECTS.values())))
 _DECLARE = b"DECLARE localenv_query NO SCROLL CURSOR FOR "
 _FETCH = f"FETCH FORWARD {FETCH_ROWS} FROM localenv_query"
 _PARAMETER = re.compile(r"%\((\w+)\)[sbt]")
@@ -58,21 +58,21 @@ _PARAMETER = re.compile(r"%\((\w+)\)[sbt]")
 
 @dataclass(frozen=True)
 class Rows:
-    """The columns of a result and its rows, which come as they are asked for. `columns` is empty for a command."""
+    """The columns of a result and its rows, fetched on demand. `columns` is empty for a command without a result."""
 
     columns: tuple[str, ...]
     rows: Iterator[Sequence[Any]]
     status: str = ""
 
     def objects(self) -> Iterator[dict[str, Any]]:
-        """Give each row as a dict; a second column of the same name becomes name_2."""
+        """Yield each row as a dict; a second column of the same name becomes name_2."""
         names = _distinct(self.columns)
         for row in self.rows:
             yield dict(zip(names, row, strict=True))
 
 
 def read_statement(settings: Settings, text: str, path: str) -> SqlFile:
-    """Take the statement from the command line or from a file. Raises UsageError unless it is one statement."""
+    """Return the statement from the command line or a file. Raises UsageError unless it is exactly one."""
     if bool(text) == bool(path):
         raise UsageError(
             "db.query wants one statement, as text or as --file",
@@ -83,29 +83,29 @@ def read_statement(settings: Settings, text: str, path: str) -> SqlFile:
     if len(found) != 1 or found[0].kind != "sql" or found[0].words[:1] == ("copy",):
         what = f"{len(found)} statements" if len(found) != 1 else " ".join(found[0].words[:1])
         raise UsageError(
-            f"{file.name}: {what}, wanted one query", hint=f"{inv('db.connect')} takes all that psql takes"
+            f"{file.name}: {what}, wanted one query", hint=f"{inv('db.connect')} takes everything that psql takes"
         )
     return file
 
 
-def require_read(file: SqlFile) -> None:
-    """Raise UsageError for a statement that is more than a look, or calls a function that acts."""
+def require_read_only(file: SqlFile) -> None:
+    """Raise UsageError for a statement that does more than read, or calls a function with side effects."""
     words = first_words(file.text)[:1]
-    if words not in _READING:
+    if words not in _READ_ONLY:
         what = " ".join(words).upper() or "this"
         raise UsageError(
             f"{file.name}: {what} is not a SELECT, VALUES, TABLE, EXPLAIN or SHOW",
             hint="pass --write to let it change data",
         )
-    for name in called(file.text):
+    for name in called_names(file.text):
         found = _ACTING.fullmatch(name)
         if found or name == "U&":
-            why = "hides its name in escapes" if not found else list(ACTING)[int(str(found.lastgroup)[1:])]
+            why = "hides its name in escapes" if not found else list(SIDE_EFFECTS)[int(str(found.lastgroup)[1:])]
             raise UsageError(f"{file.name}: {name} {why}", hint="pass --write to call it")
 
 
 def parse_parameters(given: Iterable[str], file: SqlFile) -> dict[str, str]:
-    """Read name=value pairs and hold them against the %(name)s in the statement. Raises UsageError."""
+    """Return the values of name=value pairs. Raises UsageError unless they match the %(name)s in the statement."""
     pairs = [pair.partition("=") for pair in given]
     wanted = list(dict.fromkeys(_PARAMETER.findall(bytes(file.text).decode())))
     for name, equals, _ in pairs:
@@ -117,34 +117,34 @@ def parse_parameters(given: Iterable[str], file: SqlFile) -> dict[str, str]:
     values = {name: value for name, _, value in pairs}
     missing = [name for name in wanted if name not in values]
     if missing:
-        hint = "say " + " ".join(f"--param {name}=…" for name in missing)
+        hint = "pass " + " ".join(f"--param {name}=…" for name in missing)
         raise UsageError(f"{file.name} needs a value for {', '.join(missing)}", hint=hint)
     return values
 
 
 @contextlib.contextmanager
 def run(address: PostgresAddress, file: SqlFile, parameters: Mapping[str, str]) -> Iterator[Rows]:
-    """Run the statement in a transaction, read-only unless the address has a permit, and give its rows as they arrive.
+    """Run the statement in a transaction, read-only unless the address has a permit, and yield its rows as they arrive.
 
-    A query is read through a cursor on the server, a thousand rows at a time, so that no table is too large.
+    A query is read through a server-side cursor, a thousand rows at a time, so that no table is too large.
     The transaction is committed at the end of the block. Raises SqlError or SqlRefused.
     """
     streamed = address.permit is None and next(statements(file.text)).words[:1] in _QUERIES
     declare = _DECLARE if streamed else b""
     with connect(address) as conn:
         cursor = conn.cursor()
-        with _placed(file, declare, parameters):
+        with _errors_located(file, declare, parameters):
             cursor.execute(declare + bytes(file.text), parameters or None)
             if streamed:
                 cursor.execute(_FETCH)
             first: Iterable[Sequence[Any]] = cursor.fetchall() if cursor.description else []
             columns = tuple(column.name for column in cursor.description or ())
-            rest = _placed_rows(file, _fetch(cursor), declare, parameters) if streamed else iter(())
+            rest = _located_rows(file, _fetch(cursor), declare, parameters) if streamed else iter(())
             yield Rows(columns, itertools.chain(first, rest), cursor.statusmessage or "")
 
 
 def as_table(rows: Rows) -> Iterator[str]:
-    """Give the lines of a table, as the rows arrive: columns are as wide as the first thousand rows need."""
+    """Yield the lines of a table as the rows arrive: columns are as wide as the first thousand rows need."""
     if not rows.columns:
         yield rows.status
         return
@@ -156,7 +156,7 @@ def as_table(rows: Rows) -> Iterator[str]:
 
 
 def as_json(rows: Rows, command: str) -> Iterator[str]:
-    """Give the lines of the JSON envelope, one row a line, as the rows arrive."""
+    """Yield the lines of the JSON envelope, one row a line, as the rows arrive."""
     yield f'{{"schemaVersion": 1, "command": {json.dumps(command)}, "status": "ok", "data": ['
     before = ""
     for row in rows.objects():
@@ -173,23 +173,23 @@ def _fetch(cursor: psycopg.Cursor[Any]) -> Iterator[Sequence[Any]]:
         yield from cursor
 
 
-def _placed_rows(
+def _located_rows(
     file: SqlFile, rows: Iterable[Sequence[Any]], declare: bytes, parameters: Mapping[str, str]
 ) -> Iterator[Sequence[Any]]:
-    with _placed(file, declare, parameters):
+    with _errors_located(file, declare, parameters):
         yield from rows
 
 
 @contextlib.contextmanager
-def _placed(file: SqlFile, declare: bytes, parameters: Mapping[str, str]) -> Iterator[None]:
-    """Turn psycopg's errors into ours, at their place in the statement where the server knows it."""
+def _errors_located(file: SqlFile, declare: bytes, parameters: Mapping[str, str]) -> Iterator[None]:
+    """Turn psycopg's errors into ours, with their place in the statement where the server reports one."""
     import psycopg
 
     try:
         yield
     except psycopg.Error as error:
         position = int(error.diag.statement_position or 0) - len(declare)
-        if position <= 0 or parameters:  # of a parameter the server saw $1, so it counts in another text
+        if position <= 0 or parameters:  # with parameters, the server saw $1 and counts in another text
             raise server_error(error, file.name) from error
         diagnosis = replace(Diagnosis.of(error.diag), statement_position=str(position))
         raise sql_error(Batch(file, [Statement(0, len(file.text), "sql")]), diagnosis, 0) from error
@@ -205,5 +205,5 @@ def _distinct(names: Sequence[str]) -> list[str]:
 
 
 def _cells(row: Sequence[Any]) -> list[str]:
-    """Write the values of a row on one line each, as wide as they show."""
+    """Return the values of a row, each as one line of printable text."""
     return [harmless("" if value is None else str(value)) for value in row]

@@ -1,4 +1,4 @@
-"""Runs SQL files over an open connection: in the caller's transaction, a batch of statements a round trip."""
+"""Runs SQL files over an open connection: in the caller's transaction, a batch of statements per round trip."""
 
 from __future__ import annotations
 
@@ -9,29 +9,28 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ..machine.waiting import waiting
-from .connection import server_errors
+from .connection import port_here, server_errors
 from .faults import Batch, Diagnosis, sql_error
 from .lexer import Statement, Text, statements
 from .sqlfile import SqlError, SqlFile
-from .watched import port_here
 
 if TYPE_CHECKING:
     import psycopg
     from psycopg import pq
 
 BATCH_BYTES = 1 << 20
-"""Text that goes to the server at once: it parses a query whole, at many times the size of its text."""
+"""Text sent to the server at once: it parses a query as a whole, in many times the memory of its text."""
 STATEMENT_BYTES = 128 << 20
-"""The longest statement. The server takes 1 GB, and needs many times that for it; libpq takes 14 times for an error."""
+"""The longest statement. The server takes 1 GB, with many times that memory; an error costs libpq 14 times as much."""
 COPY_BYTES = 1 << 18
-MOST_WARNINGS = 1000
-"""What a file raises as notices is kept to be told: a loop in it raises any number."""
-META_HINT = "remove the line, or run the file with `psql -f`: commands of psql itself are not known here"
+MAX_WARNINGS = 1000
+"""How many of a file's notices are kept: a loop can raise any number."""
+META_HINT = "remove the line, or run the file with `psql -f`: psql's own commands are not supported here"
 
 
 @dataclass
 class Outcome:
-    """What running a file came to. `warnings` are sentences, with their place in the file where it is known."""
+    """The result of running a file. `warnings` are sentences, with their place in the file if it is known."""
 
     statements: int = 0
     rows: int = 0
@@ -41,25 +40,25 @@ class Outcome:
 def run_file(conn: psycopg.Connection[Any], file: SqlFile) -> Outcome:
     """Run every statement of a file inside the open transaction; the caller commits or rolls back.
 
-    Accepts what psql accepts with ON_ERROR_STOP and --single-transaction, but for its meta-commands, its variables,
-    and ROLLBACK. The file's own BEGIN and COMMIT are left out, with a warning. Raises SqlError with the place of the
+    Accepts what psql accepts with ON_ERROR_STOP and --single-transaction, except its meta-commands, its variables,
+    and ROLLBACK. The file's own BEGIN and COMMIT are skipped, with a warning. Raises SqlError with the place of the
     first failure.
     """
     outcome = Outcome()
 
-    def note(diagnostic: psycopg.errors.Diagnostic) -> None:
+    def keep_warning(diagnostic: psycopg.errors.Diagnostic) -> None:
         raised = diagnostic.source_function == "exec_stmt_raise"
-        if len(outcome.warnings) == MOST_WARNINGS:
-            outcome.warnings.append(f"{file.name}: more notices, which are left out")
-        if len(outcome.warnings) > MOST_WARNINGS:
+        if len(outcome.warnings) == MAX_WARNINGS:
+            outcome.warnings.append(f"{file.name}: further notices are left out")
+        if len(outcome.warnings) > MAX_WARNINGS:
             return
         if raised or diagnostic.severity_nonlocalized == "WARNING":
             outcome.warnings.append(f"{file.name}: {diagnostic.message_primary}")
 
-    conn.add_notice_handler(note)
+    conn.add_notice_handler(keep_warning)
     try:
         with server_errors(file.name):
-            conn.execute("")  # psycopg opens the transaction with the first query it is given
+            conn.execute("")  # psycopg opens the transaction with its first query
             for batch in _batches(file, outcome):
                 with waiting(f"the statements of {file.name}", port=port_here(conn)):
                     outcome.rows += _run_batch(conn.pgconn, batch)
@@ -68,12 +67,12 @@ def run_file(conn: psycopg.Connection[Any], file: SqlFile) -> Outcome:
         _stop(conn)
         raise
     finally:
-        conn.remove_notice_handler(note)
+        conn.remove_notice_handler(keep_warning)
     return outcome
 
 
 def _stop(conn: psycopg.Connection[Any]) -> None:
-    """Let the server drop what it is busy with: left alone it would go on, locks and all, until it noticed."""
+    """Cancel the running query: otherwise the server would go on, and keep its locks, until it noticed."""
     import psycopg
 
     with contextlib.suppress(psycopg.Error):
@@ -82,7 +81,7 @@ def _stop(conn: psycopg.Connection[Any]) -> None:
 
 
 def _batches(file: SqlFile, outcome: Outcome) -> Iterator[Batch]:
-    """Cut a file where its size, its COPY data or what must not reach the server asks for it."""
+    """Split a file by size, after COPY data, and around what must not reach the server."""
     kept: list[Statement] = []
     for statement in _for_server(file, outcome):
         if kept and (statement is None or statement.end - kept[0].start > BATCH_BYTES):
@@ -93,8 +92,8 @@ def _batches(file: SqlFile, outcome: Outcome) -> Iterator[Batch]:
         if statement.end - statement.start > STATEMENT_BYTES:
             raise file.error(
                 statement.start,
-                f"a statement of {statement.end - statement.start:,} bytes, and {STATEMENT_BYTES:,} are taken at most",
-                hint="look for a quote that is not closed; many rows go into COPY, or into several INSERTs",
+                f"a statement of {statement.end - statement.start:,} bytes; at most {STATEMENT_BYTES:,} are accepted",
+                hint="look for an unclosed quote; split many rows into several INSERTs, or use COPY",
             )
         kept.append(statement)
         if statement.kind == "copy":
@@ -106,18 +105,18 @@ def _batches(file: SqlFile, outcome: Outcome) -> Iterator[Batch]:
 
 
 def _for_server(file: SqlFile, outcome: Outcome) -> Iterator[Statement | None]:
-    """Give the statements for the server, and None where one is left out: a batch is one piece of the file."""
+    """Yield the statements for the server, and None for one that is skipped: a batch is one piece of the file."""
     locked_with: str | None = None
     for statement in statements(file.text):
         if statement.kind in ("sql", "copy"):
             yield statement
             continue
-        yield None  # what comes before runs, and fails, before this one is judged
+        yield None  # what precedes it runs, and fails, before this one is checked
         if statement.kind == "meta":
             locked_with = _check_meta(file, statement, locked_with)
         elif statement.kind in ("begin", "commit"):
             outcome.warnings.append(
-                f"{file.place(statement.start)}: {statement.words[0].upper()} is left out: "
+                f"{file.place(statement.start)}: {statement.words[0].upper()} is ignored: "
                 "the file runs as one transaction"
             )
         else:
@@ -130,31 +129,31 @@ def _for_server(file: SqlFile, outcome: Outcome) -> Iterator[Statement | None]:
 
 
 def _check_meta(file: SqlFile, statement: Statement, locked_with: str | None) -> str | None:
-    r"""Let pass what pg_dump writes: `\restrict KEY` and `\unrestrict KEY` around the dump. Refuse all others."""
+    r"""Accept what pg_dump writes, `\restrict KEY` and `\unrestrict KEY` around a dump, and no other meta-command."""
     command, key = (*statement.words, "", "")[:2]
     if command == "\\restrict" and key and locked_with is None:
         return key
     if command == "\\unrestrict" and key and key == locked_with:
         return None
     shown = file.text[statement.start : statement.end].decode(errors="replace").split()[0]
-    raise file.error(statement.start, f"{shown} is a command of psql, not SQL", hint=META_HINT)
+    raise file.error(statement.start, f"{shown} is a psql command, not SQL", hint=META_HINT)
 
 
 def _check_rest_of_line(file: SqlFile, copy: Statement) -> None:
     line_end = file.text.find(b"\n", copy.end)
     rest = file.text[copy.end : min(len(file.text) if line_end < 0 else line_end, copy.end + COPY_BYTES)]
     if next(statements(rest), None):
-        raise file.error(copy.end, "a statement after COPY on the same line", hint="move it below the rows of the COPY")
+        raise file.error(copy.end, "a statement after COPY on the same line", hint="move it below the COPY's rows")
 
 
 def _run_batch(pgconn: pq.abc.PGconn, batch: Batch) -> int:
-    """Run a batch and return how many rows it wrote. Raises SqlError."""
+    """Run a batch, and return how many rows it wrote. Raises SqlError."""
     from psycopg import pq
     from psycopg.errors import Diagnostic
 
     pgconn.nonblocking = 0
     pgconn.send_query(batch.text)
-    pgconn.set_single_row_mode()  # the rows of a SELECT are nobody's: libpq would hold all of them
+    pgconn.set_single_row_mode()  # a SELECT's rows are not used, and libpq would hold them all
     completed = rows = 0
     failure: SqlError | None = None
     while result := _next_result(pgconn):
@@ -168,14 +167,14 @@ def _run_batch(pgconn: pq.abc.PGconn, batch: Batch) -> int:
             failure = failure or sql_error(batch, Diagnosis.of(Diagnostic(result, "utf-8")), completed)
         else:
             completed += 1
-            rows += _written(result.command_status)
+            rows += _rows_written(result.command_status)
     if failure:
         raise failure
     return rows
 
 
-def _written(status: bytes | None) -> int:
-    """Read the number of rows out of a command tag: INSERT 0 3, COPY 100."""
+def _rows_written(status: bytes | None) -> int:
+    """Return the number of rows in a command tag: INSERT 0 3, COPY 100."""
     words = (status or b"").split()
     counted = words[:1] and words[0] in (b"INSERT", b"UPDATE", b"DELETE", b"MERGE", b"COPY")
     return int(words[-1]) if counted and words[-1].isdigit() else 0

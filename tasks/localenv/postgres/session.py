@@ -1,6 +1,6 @@
-"""The session in which a file runs: fresh like one of its own, and with the people of the seeds at hand.
+"""The session in which a file runs: as clean as a new one, and with the people of the seeds at hand.
 
-People live in the session's temporary schema and go with it; nothing of them stays in the database.
+The people live in the session's temporary schema and vanish with it; nothing of them stays in the database.
 """
 
 from __future__ import annotations
@@ -10,20 +10,20 @@ from typing import TYPE_CHECKING, Any
 
 from ..settings.people import Person
 from .connection import LOCK_S, server_errors
-from .faults import NOBODY
+from .faults import UNKNOWN_PERSON
 
 if TYPE_CHECKING:
     import psycopg
 
-# What psql gives each file by giving it a session of its own.
-_FRESH = """
+# With psql, each file starts so: in a session of its own.
+_RESET = """
 RESET SESSION AUTHORIZATION;
 RESET ALL;
 SET lock_timeout = '{seconds}s';
 DEALLOCATE ALL;
 DISCARD TEMP;
 """
-# The temporary schema comes last in the path, so that an app may have a table `people` of its own.
+# The temporary schema is last in the path, so that an app may have its own table `people`.
 _PEOPLE = """
 CREATE TEMPORARY TABLE people (
     person text PRIMARY KEY, handle text NOT NULL, display_name text NOT NULL, email text NOT NULL, uuid uuid NOT NULL
@@ -44,23 +44,23 @@ END $$;
 """
 
 
-def fresh(conn: psycopg.Connection[Any]) -> None:
-    """Undo what earlier files SET, prepared or made temporary, inside the open transaction; and do not wait for ever.
+def reset(conn: psycopg.Connection[Any]) -> None:
+    """Reset settings, prepared statements and temporary objects of earlier files, inside the open transaction.
 
-    Another session's lock is waited for 10 s, unless a file says otherwise.
+    Statements wait 10 s for another session's lock, unless a file sets another limit.
     """
     with server_errors("session"):
-        conn.execute(_FRESH.replace("{seconds}", str(LOCK_S)))
+        conn.execute(_RESET.replace("{seconds}", str(LOCK_S)))
 
 
-def settle(conn: psycopg.Connection[Any], file: str) -> None:
-    """Check now what constraints defer to the commit, so that a violation is told of the file that made it."""
+def check_constraints(conn: psycopg.Connection[Any], file: str) -> None:
+    """Check deferred constraints now, so that a violation is reported for the file that caused it."""
     with server_errors(file):
         conn.execute("SET CONSTRAINTS ALL IMMEDIATE; SET CONSTRAINTS ALL DEFERRED")
 
 
-def empty(conn: psycopg.Connection[Any]) -> None:
-    """Drop every schema of the app and make `public` as initdb makes it (PostgreSQL 15 changed its owner)."""
+def drop_schemas(conn: psycopg.Connection[Any]) -> None:
+    """Drop every schema of the app, and recreate `public` as initdb does (PostgreSQL 15 changed its owner)."""
     from psycopg import sql
 
     schemas = conn.execute(
@@ -74,8 +74,8 @@ def empty(conn: psycopg.Connection[Any]) -> None:
     conn.execute(f"CREATE SCHEMA public {owner}; GRANT {grant} ON SCHEMA public TO PUBLIC")
 
 
-def provide(conn: psycopg.Connection[Any], people: Sequence[Person], source: str) -> None:
-    """Make pg_temp.people (person, handle, display_name, email, uuid) and pg_temp.person(name) → uuid.
+def provide_people(conn: psycopg.Connection[Any], people: Sequence[Person], source: str) -> None:
+    """Create pg_temp.people (person, handle, display_name, email, uuid) and pg_temp.person(name) → uuid.
 
     `source` is the name of the people's file, for messages.
     """
@@ -83,7 +83,7 @@ def provide(conn: psycopg.Connection[Any], people: Sequence[Person], source: str
 
     with server_errors(source):
         text = _PEOPLE.replace("{source}", source.replace("'", "").replace("%", "%%"))
-        conn.execute(text.replace("{code}", f"'{NOBODY}'"))
+        conn.execute(text.replace("{code}", f"'{UNKNOWN_PERSON}'"))
         columns: list[list[str]] = [
             [str(getattr(person, name)) for person in people]
             for name in ("person", "handle", "display_name", "email", "uuid")

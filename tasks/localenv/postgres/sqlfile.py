@@ -1,4 +1,4 @@
-"""An SQL file as read from disk: its bytes, what it is called, and where in it an offset lies. Runs nothing."""
+"""An SQL file as read from disk: its bytes, its name, and the place of an offset in it. Runs nothing."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ from ..machine.reading import STREAM_BYTES, is_stream, is_there, opened
 from .lexer import BOM, Text
 
 IN_MEMORY_BYTES = 64 << 20
-"""Larger files are mapped rather than read; smaller ones are read, so that an editor may truncate them meanwhile."""
-AROUND = 4096
-"""Bytes on either side of a place that are looked at for its caret: a line may be as long as the file."""
+"""Larger files are mapped; smaller ones are read, so that an editor may truncate them meanwhile."""
+CONTEXT_BYTES = 4096
+"""Bytes read on either side of a place to show its line, which may be as long as the file."""
 _UNFINISHED = re.compile(rb"[\x80-\xbf]+")
-"""The bytes of a character that do not begin one."""
-WINDOW = 110
-"""Characters of a long line that are shown around its caret."""
+"""Continuation bytes of UTF-8."""
+SHOWN_CHARS = 110
+"""Characters of a long line that are shown around the caret."""
 
 
 class SqlError(LocalEnvError):
     """An SQL file that cannot be run as it is. The message starts with path:line:column.
 
-    `sqlstate` is Postgres's own code, where it was Postgres that refused; `unknown_person` the name that
-    pg_temp.person() did not find, if that is the trouble.
+    `sqlstate` is Postgres's own code, if Postgres rejected it; `unknown_person` the name that pg_temp.person() did not
+    find, if that was the cause.
     """
 
     name = "sql"
@@ -44,7 +44,7 @@ class SqlError(LocalEnvError):
 
 @dataclass(frozen=True)
 class SqlFile:
-    """A readable SQL file. `name` is its path as messages and the ledger write it: relative to the project."""
+    """A readable SQL file. `name` is its path in messages and in the ledger: relative to the project."""
 
     name: str
     text: Text
@@ -54,11 +54,11 @@ class SqlFile:
         return hashlib.sha256(self.text).hexdigest()
 
     def line_at(self, offset: int) -> int:
-        """Count lines up to a byte offset; the first line is 1."""
+        """Return the number of the line at a byte offset, from 1."""
         return 1 + sum(chunk.count(b"\n") for chunk in _chunks(self.text, 0, offset))
 
     def offset_of_line(self, line: int, start: int = 0) -> int:
-        """Give the offset of the `line`-th line after the one that holds `start` (0 is that line itself)."""
+        """Return the offset of the `line`-th line after the one that contains `start` (0 is that line itself)."""
         offset = self.text.rfind(b"\n", 0, start) + 1
         for _ in range(line):
             found = self.text.find(b"\n", offset)
@@ -68,23 +68,23 @@ class SqlFile:
         return offset
 
     def place(self, offset: int) -> str:
-        """Write a byte offset as path:line:column; columns count characters from 1."""
+        """Return a byte offset as path:line:column; columns count characters from 1."""
         start = self._line_start(offset)
         column = 1 + sum(len(_UNFINISHED.sub(b"", chunk)) for chunk in _chunks(self.text, start, offset))
         return f"{self.name}:{self.line_at(offset)}:{column}"
 
     def caret(self, offset: int) -> str:
-        """Show the line at a byte offset, with a caret under the offset."""
+        """Return the line at a byte offset, with a caret under the offset."""
         start, end = self._line_start(offset), self.text.find(b"\n", offset)
         end = len(self.text) if end < 0 else end
-        first = max(start, offset - AROUND)
+        first = max(start, offset - CONTEXT_BYTES)
         while first > start and self.text[first] & 0xC0 == 0x80:  # not in the middle of a character
             first -= 1
-        line = self.text[first : min(end, offset + AROUND)].decode(errors="replace").rstrip("\r")
+        line = self.text[first : min(end, offset + CONTEXT_BYTES)].decode(errors="replace").rstrip("\r")
         return caret_line(line, len(self.text[first:offset].decode(errors="replace")), is_cut=first > start)
 
     def error(self, offset: int, message: str, *, hint: str = "", evidence: str = "") -> SqlError:
-        """Make an error that names a place in this file and shows it."""
+        """Return an error that names a place in this file and shows it."""
         shown = "\n".join(part for part in (self.caret(offset), evidence) if part)
         return SqlError(f"{self.place(offset)}: {message}", hint=hint, evidence=shown)
 
@@ -96,7 +96,7 @@ class SqlFile:
 def read_sql(path: Path, root: Path) -> SqlFile:
     """Read a file and check that it is UTF-8 text without NUL bytes.
 
-    Raises UsageError when it cannot be read, SqlError with the place of the first byte that is no text.
+    Raises UsageError when it cannot be read, SqlError with the place of the first byte that is not text.
     """
     name = display_name(path, root)
     if not is_there(path):
@@ -109,35 +109,35 @@ def read_sql(path: Path, root: Path) -> SqlFile:
 
 
 def _text_of(given: IO[bytes], name: str, *, is_file: bool) -> Text:
-    """Read a small file and map a large one; what is large and comes from a pipe is kept on disk, and mapped there."""
+    """Read a small file, map a large one; large input from a pipe is saved to disk first."""
     start = given.read(IN_MEMORY_BYTES + 1)
     if len(start) <= IN_MEMORY_BYTES:
         return start
     if is_file:
         return mmap.mmap(given.fileno(), 0, access=mmap.ACCESS_READ)
     rest = itertools.chain([start], iter(lambda: given.read(1 << 20), b""))
-    with disk_errors(Path(tempfile.gettempdir())), tempfile.TemporaryFile(prefix="localenv-") as kept:
+    with disk_errors(Path(tempfile.gettempdir())), tempfile.TemporaryFile(prefix="localenv-") as saved:
         for chunk in rest:
-            kept.write(chunk)
-            if kept.tell() > STREAM_BYTES:
-                raise UsageError(f"{name}: longer than the {STREAM_BYTES:,} bytes that are read of a pipe")
-        kept.flush()
-        return mmap.mmap(kept.fileno(), 0, access=mmap.ACCESS_READ)
+            saved.write(chunk)
+            if saved.tell() > STREAM_BYTES:
+                raise UsageError(f"{name}: longer than the {STREAM_BYTES:,} bytes that are read from a pipe")
+        saved.flush()
+        return mmap.mmap(saved.fileno(), 0, access=mmap.ACCESS_READ)
 
 
 def display_name(path: Path, root: Path) -> str:
-    """Give a path relative to the project, or as it is when it lies elsewhere."""
+    """Return a path relative to the project, or an absolute one when it lies elsewhere."""
     absolute = Path(os.path.abspath(path))  # noqa: PTH100 - resolve() would follow links out of the project
     return str(absolute.relative_to(root)) if absolute.is_relative_to(root) else str(absolute)
 
 
 def caret_line(line: str, index: int, *, is_cut: bool = False) -> str:
-    """Show a line with a caret under its `index`-th character; a long line is cut around it, or `is_cut` before it."""
-    first = max(0, min(index - WINDOW // 2, len(line) - WINDOW))
-    shown = line[first : first + WINDOW]
+    """Return a line with a caret under character `index`, cut around it when long; `is_cut`: its start is missing."""
+    first = max(0, min(index - SHOWN_CHARS // 2, len(line) - SHOWN_CHARS))
+    shown = line[first : first + SHOWN_CHARS]
     before = "".join("\t" if char == "\t" else " " * _cells(char) for char in line[first:index])
     cut = "…" if first or is_cut else ""
-    more = "…" if first + WINDOW < len(line) else ""
+    more = "…" if first + SHOWN_CHARS < len(line) else ""
     return f"{cut}{shown}{more}\n{' ' * len(cut)}{before}^"
 
 
@@ -150,8 +150,8 @@ def _cells(char: str) -> int:
 def _check_text(file: SqlFile) -> None:
     if file.text[:5] == b"PGDMP":
         raise UsageError(
-            f"{file.name}: an archive of pg_dump, not SQL",
-            hint=f"write it out as SQL first: `pg_restore --file=dump.sql {file.name}`",
+            f"{file.name}: a pg_dump archive, not SQL",
+            hint=f"convert it to SQL first: `pg_restore --file=dump.sql {file.name}`",
         )
     decoder = codecs.getincrementaldecoder("utf-8")()
     offset = 0
@@ -168,9 +168,7 @@ def _check_text(file: SqlFile) -> None:
         offset += len(chunk)
     nul = file.text.find(b"\0")
     if nul >= 0:
-        raise SqlError(
-            f"{file.place(nul)}: a NUL byte", hint="remove it: text in PostgreSQL cannot hold it, so it is no SQL"
-        )
+        raise SqlError(f"{file.place(nul)}: a NUL byte", hint="remove it: text in PostgreSQL cannot contain one")
 
 
 def _chunks(text: Text, start: int, end: int, size: int = 1 << 20) -> Iterator[bytes]:

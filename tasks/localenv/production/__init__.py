@@ -1,1 +1,1 @@
-"""What is at AWS: whose account it is, the database that runs there, a table looked at against advice."""
+"""Production at AWS: the account, the database instances, the audit of a table."""

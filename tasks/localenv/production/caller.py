@@ -1,4 +1,4 @@
-"""What --target prod shows before it changes anything: whose data it is, in which account, region and host."""
+"""What --target prod shows before it changes anything: the caller, account, region and hosts."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ if TYPE_CHECKING:
     from ..settings import Settings
 
 Caller = tuple[str, str]
-"""An AWS account's id, and the ARN of who calls."""
+"""An AWS account's id, and the ARN of the caller."""
 
 
 def fetch_caller(settings: Settings) -> Caller:
-    """Fetch whose the credentials are, from STS. Raises UsageError for those that are missing or expired."""
+    """Fetch the account and ARN of the credentials from STS. Raises UsageError if they are missing or expired."""
     from ..aws.client import aws_errors, client
     from ..machine.waiting import waiting
 
@@ -25,7 +25,7 @@ def fetch_caller(settings: Settings) -> Caller:
 
 
 def whereabouts(settings: Settings, caller: Caller) -> list[str]:
-    """Return account, region and hosts, in two lines without a secret."""
+    """Return account, region and hosts in two lines, without secrets."""
     account, arn = caller
     return [
         f"target prod: account {account} ({arn}), region {settings.region}",
@@ -34,7 +34,7 @@ def whereabouts(settings: Settings, caller: Caller) -> list[str]:
 
 
 def describe(settings: Settings) -> list[str]:
-    """Fetch whose the prod target's data is, and return its lines. Raises UsageError for another account."""
+    """Fetch the caller and return the lines of `whereabouts`. Raises UsageError for another account."""
     caller = fetch_caller(settings)
     guard.require_account(settings, *caller)
     return whereabouts(settings, caller)

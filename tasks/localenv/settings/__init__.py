@@ -34,13 +34,13 @@ Target = Literal["local", "prod"]
 
 @dataclass(frozen=True)
 class Settings:
-    """What a run knows before it touches anything. Frozen; one a run, the same for both stores.
+    """The settings of a run, known before it touches anything. Frozen; one per run.
 
     `postgres`, `dynamodb` and `cognito` are those of the target: an endpoint is None where AWS's own is meant.
-    `movable` names the services whose address nobody has set: env.up may give them another port. `left_out` names those
+    `movable` names the services whose address is not set: env.up may give them another port. `left_out` names those
     that the app does not need, each with the reason: they are neither started nor looked at.
-    `prod_postgres`, `prod_reading` (a role that may only read) and `prod_account` are production's whatever the target
-    is; `workspace_ip` stands as it was given. With a `permit`, which the guard alone gives, stores open for writing.
+    `prod_postgres`, `prod_reading` (a read-only role) and `prod_account` are production's, whatever the target;
+    `workspace_ip` is unparsed. With a `permit`, which only the guard issues, stores open for writing.
     """
 
     root: Path
@@ -93,12 +93,12 @@ class Settings:
 
     @property
     def ports(self) -> dict[str, int]:
-        """Give the port of each service that runs here."""
+        """Return the port of each service that runs on this machine."""
         addresses = {"postgres": self.postgres, "dynamodb": self.dynamodb, "cognito": self.cognito}
         return {name: address.port for name, address in addresses.items() if address and name in self.services}
 
     def with_ports(self, ports: Mapping[str, int]) -> Settings:
-        """Give the same settings with these ports in place of their own, by service."""
+        """Return the same settings with these ports, by service."""
 
         def moved(service: str, address: Any) -> Any:
             return replace(address, port=ports[service]) if address and service in ports else address
@@ -117,7 +117,7 @@ _BY_NAME = {variable.name: variable for variable in VARIABLES}
 def read_settings(
     *, target: str = "local", engine: str = "", root: Path = ROOT, environ: Mapping[str, str] | None = None
 ) -> Settings:
-    """Read and check every setting. Side effects: none; .env and two small files of the state folder are read.
+    """Read and check every setting. Side effects: none; reads .env and two small files of the state folder.
 
     Raises UsageError with name and place of a bad value, NotLocal where the local target leaves this machine.
     """
@@ -166,16 +166,16 @@ def read_settings(
 
 
 def project_id(root: Path, state_dir: Path) -> str:
-    """Name this checkout: its folder's name and a digest of its path, fit for Compose and for DynamoDB."""
+    """Return this checkout's id: its folder's name and a digest of its path, valid in Compose and DynamoDB."""
     slug = re.sub(r"[^a-z0-9]+", "-", root.name.lower()).strip("-")[:24] or "project"
     where = str(root) if state_dir == root / ".local" else str(state_dir)
     return f"{slug}-{hashlib.sha256(where.encode()).hexdigest()[:6]}"
 
 
 def emulated_pool_file(state_dir: Path) -> Path:
-    """Say where cognito.seed notes the id of the emulated pool, and below it those of the pools that it replaced.
+    """Return the file where cognito.seed notes the id of the emulated pool, then those of the pools it replaced.
 
-    .env may repeat the id for the app; an outdated one there must not be taken for a real pool.
+    .env may repeat the id for the app; an outdated one there must not be mistaken for a real pool.
     """
     return state_dir / "user_pool"
 
@@ -186,7 +186,7 @@ def _for_local(settings: Settings, environ: Mapping[str, str], in_file: Mapping[
             return loopback_host(host)
         except LocalEnvError as error:
             error.message = f"{name} in {_place(name, environ, in_file, dotenv)}: {error.message}"
-            error.hint = "point it at localhost, or say --target prod for the production stores"
+            error.hint = "point it at localhost, or pass --target prod for the production stores"
             raise
 
     postgres, dynamodb, cognito = settings.postgres, settings.dynamodb, settings.cognito
@@ -218,7 +218,7 @@ def _for_prod(
 
 
 def _read_dotenv(path: Path) -> dict[str, str]:
-    """Read NAME=value lines as python-dotenv does. Raises UsageError for a line that it would pass over."""
+    """Read NAME=value lines as python-dotenv does. Raises UsageError for a line that it would skip."""
     if not path.is_file():
         return {}
     from dotenv.parser import parse_stream
@@ -235,7 +235,7 @@ def _read_dotenv(path: Path) -> dict[str, str]:
 
 
 def _require_whole(binding: Binding, path: Path) -> None:
-    """Raise UsageError for what is no NAME=value. Its text may hold a secret, so only its name is repeated."""
+    """Raise UsageError unless it is NAME=value. The line may hold a secret, so the message repeats only the name."""
     if not binding.error and (binding.value is not None or binding.key not in _BY_NAME):
         return
     text = binding.original.string.lstrip()
@@ -255,7 +255,7 @@ def _value(variable: Variable, environ: Mapping[str, str], in_file: Mapping[str,
 
 
 def _given(variable: Variable, environ: Mapping[str, str], in_file: Mapping[str, str]) -> tuple[str, str]:
-    """Give what somebody has set, and under which of the variable's names; two empty strings where nobody has."""
+    """Return under which of its names a variable is set, and its value; two empty strings where it is not."""
     for name in filter(None, (variable.name, variable.formerly)):
         text = (environ.get(name) or in_file.get(name) or "").strip()
         if text:
@@ -277,7 +277,7 @@ def _line_of(name: str, dotenv: Path) -> int:
 
 
 def _unfinished(state_dir: Path) -> list[str]:
-    """Give what a restore that was cut short has left to be told (snapshot/shelf.py): which one, and what to type."""
+    """Return the warning of an interrupted restore (snapshot/shelf.py): which one, and what to type."""
     try:
         return [str(read_note(state_dir / "snapshots" / "unfinished.json")["sentence"])]
     except (OSError, ValueError, KeyError, TypeError):
@@ -285,7 +285,7 @@ def _unfinished(state_dir: Path) -> list[str]:
 
 
 def _ignored(environ: Mapping[str, str]) -> list[str]:
-    """Return one line that names libpq's variables for where and as whom to connect; nothing where none is set."""
+    """Return a warning that names the libpq variables in the environment, which are ignored; nothing if none is set."""
     found = [name for name in LIBPQ_VARIABLES if environ.get(name)]
     return [f"{', '.join(found)}: ignored, the connection URL alone says where and as whom"] if found else []
 

@@ -1,4 +1,4 @@
-"""Where a store answers: Postgres URLs and HTTP endpoints as parsed, checked values. Nothing connects here."""
+"""Addresses of stores: Postgres URLs and HTTP endpoints as parsed, checked values. Nothing connects here."""
 
 from __future__ import annotations
 
@@ -15,11 +15,10 @@ if TYPE_CHECKING:
     from .guard import Permit
 
 COMPOSE_HOSTS = ("db", "dynamodb-local")
-"""Service names of docker-compose.yml: what the app's own container calls the stores.
+"""Service names of docker-compose.yml: the stores' host names in the app's own container.
 
-From outside the containers they answer on the published port of the loopback address.
+From outside the containers the stores answer on the published port of the loopback address.
 """
-
 
 OPTIONS = frozenset(
     {
@@ -52,9 +51,9 @@ OPTIONS = frozenset(
         "tcp_user_timeout",
     }
 )
-"""Options that a connection URL may have: they say how to connect, never where, as whom or what a session may do.
+"""The options allowed in a connection URL: they say how to connect, never where, as whom or with which settings.
 
-PostgreSQL docs, "Connection URIs": an option of the URL overrides its other parts, so that `?host=` is another server.
+PostgreSQL docs, "Connection URIs": an option overrides the URL's other parts, so `?host=` means another server.
 """
 ELSEWHERE = {
     "host": "before the port: postgresql://user@HOST:5432/database",
@@ -68,16 +67,16 @@ ELSEWHERE = {
     "passfile": "out, with the password behind the user: postgresql://user:PASSWORD@host:5432/database",
     "options": "as a setting of the role: ALTER ROLE name SET search_path = …",
 }
-"""How to write what an option must not say."""
+"""How to write what is not allowed as an option."""
 ESCAPES = "write / ? # and @ within a user or password as %2F %3F %23 and %40"
 
 
 @dataclass(frozen=True)
 class PostgresAddress:
-    """A Postgres database: what a connection URL says, in parts, and the permit to change what is there, if any.
+    """A Postgres database: the parts of a connection URL, and the permit to change it, if any.
 
-    `options` are libpq's, of OPTIONS alone. `is_local` says that it is the local target's. Everything that connects
-    takes all of its parts from here.
+    `options` are libpq's, only those in OPTIONS. `is_local`: it is the local target's. Every connection takes all its
+    parameters from here.
     """
 
     host: str
@@ -90,7 +89,7 @@ class PostgresAddress:
     permit: Permit | None = field(default=None, compare=False, repr=False)
 
     def url(self, *, masked: bool = True) -> str:
-        """Write the address as a URL, with the password as *** unless told otherwise."""
+        """Return the address as a URL, with the password as *** if `masked`."""
         from urllib.parse import quote
 
         secret = f":{'***' if masked else quote(self.password, safe='')}" if self.password else ""
@@ -105,7 +104,7 @@ class PostgresAddress:
 
 @dataclass(frozen=True)
 class Endpoint:
-    """An HTTP endpoint of an AWS API that runs on this machine."""
+    """An HTTP endpoint of an AWS API on this machine."""
 
     host: str
     port: int
@@ -121,15 +120,15 @@ class Endpoint:
 def parse_postgres_url(text: str) -> PostgresAddress:
     """Parse postgresql://user:password@host:port/database?option=value.
 
-    Raises UsageError with what is missing or not to be had. No message repeats a part of the text: where a password
-    is not escaped, any part may be a piece of it.
+    Raises UsageError with what is missing or not allowed. No message repeats a part of the text: if a password is not
+    escaped, any part may be a piece of it.
     """
     parts, port = _split(text, "a Postgres URL")
     if parts.scheme not in ("postgresql", "postgres"):
         raise UsageError(f"not a Postgres URL: the scheme is {parts.scheme or 'missing'!r}, wanted 'postgresql'")
     path, rest = parts.path.strip("/"), parts.query + parts.fragment
     if "@" in path + rest or parts.fragment:
-        raise UsageError("not a Postgres URL: a / ? or # stands before its @", hint=ESCAPES)
+        raise UsageError("not a Postgres URL: a / ? or # comes before its @", hint=ESCAPES)
     missing = [
         name for name, value in (("user", parts.username), ("host", parts.hostname), ("database", path)) if not value
     ]
@@ -138,7 +137,7 @@ def parse_postgres_url(text: str) -> PostgresAddress:
     user, password, database = (unquote(part or "") for part in (parts.username, parts.password, path))
     host = parts.hostname or ""
     if not re.fullmatch(r"[a-z0-9._-]+|[0-9a-f:.]+", host) or re.search(r"[\x00-\x1f\x7f]", user + password + database):
-        raise UsageError("not a Postgres URL: a part of it has characters that cannot be", hint=ESCAPES)
+        raise UsageError("not a Postgres URL: a part of it has invalid characters", hint=ESCAPES)
     return PostgresAddress(host, port or 5432, user, password, database, _options(parts.query))
 
 
@@ -147,7 +146,7 @@ def _split(text: str, what: str) -> tuple[SplitResult, int | None]:
         parts = urlsplit(text)
         return parts, parts.port
     except ValueError:  # its text repeats a part of the URL, which may be a piece of a password
-        raise UsageError(f"not {what}: host or port cannot be", hint=ESCAPES) from None
+        raise UsageError(f"not {what}: its host or port is invalid", hint=ESCAPES) from None
 
 
 def _options(query: str) -> tuple[tuple[str, str], ...]:
@@ -161,7 +160,7 @@ def _options(query: str) -> tuple[tuple[str, str], ...]:
             hint = f"did you mean {near[0]}?" if near else "leave it out: libpq has no such option for a client"
             raise UsageError(f"option {name!r} is not one of a Postgres URL", hint=hint)
         if names.count(name) > 1:
-            raise UsageError(f"option {name} stands twice in the Postgres URL", hint="leave one of them out")
+            raise UsageError(f"option {name} appears twice in the Postgres URL", hint="remove one of them")
     return options
 
 
@@ -185,7 +184,7 @@ def parse_endpoint(text: str) -> Endpoint:
 def parse_checkip_url(text: str) -> str:
     """Accept the URL of a service that answers with the caller's public address. Raises UsageError.
 
-    Who can forge that answer opens the production database to himself: plain HTTP is for this machine only.
+    Whoever forges that answer can open the production database to himself: plain HTTP is for this machine only.
     """
     parts, _ = _split(text, "a URL")
     if parts.scheme not in ("http", "https") or not parts.hostname:
@@ -201,7 +200,7 @@ def parse_checkip_url(text: str) -> str:
 
 
 def loopback_host(host: str) -> str:
-    """Give the loopback address behind a host that the local target may use.
+    """Return the loopback address of a host that the local target may use.
 
     Raises NotLocal for every host that is neither loopback nor a service of docker-compose.yml.
     """

@@ -1,7 +1,7 @@
-"""The guard: what a step may do to which store. A pure decision makes the permit without which no store can be changed.
+"""The guard: what a step may do to which store. A pure decision issues the permit that every change needs.
 
-A step declares its effect; the store is looked at for its owner; `decide` says yes with a Permit, or raises. Stores
-open read-only unless their settings carry one (postgres/connection.py, wire.py), and no other module makes any.
+A step declares its effect; the store's owner is read; `decide` returns a Permit, or raises. Stores open read-only
+unless their settings carry a permit (postgres/connection.py, wire.py), and no other module creates any.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Kind = Literal["reads", "writes", "destroys"]
 
 @dataclass(frozen=True)
 class Effect:
-    """What a step does to data. `undoable`: another command brings back what it replaced or removed."""
+    """What a step does to data. `undoable`: another command restores what it replaced or removed."""
 
     kind: Kind
     undoable: bool = False
@@ -36,18 +36,17 @@ READS = Effect("reads")
 WRITES = Effect("writes")
 """Adds or changes rows, items, users, tables or settings."""
 REPLACES = Effect("destroys", undoable=True)
-"""Replaces or removes whole stores, tables or databases, and keeps the former ones."""
+"""Replaces or removes whole stores, tables or databases, and keeps the old ones."""
 DESTROYS = Effect("destroys")
 """Replaces or removes whole stores, tables or databases for good."""
 
 
 @dataclass(frozen=True)
 class Observed:
-    """What was seen of the store that a step would change: a database, a table, a rule called `name`.
+    """The store that a step would change, as observed: a database, a table, a rule called `name`.
 
-    `owner` is the project that a database's marker names, None where there is none. `holds` counts in words what is in
-    a database, and is empty where nothing is. `account` is the AWS account of the credentials, empty where none are
-    used.
+    `owner` is the project in a database's marker, None without one. `holds` describes the contents of a database,
+    empty if it has none. `account` is the AWS account of the credentials, empty where none are used.
     """
 
     name: str
@@ -61,7 +60,7 @@ _seal = object()
 
 @dataclass(frozen=True)
 class Permit:
-    """Leave to change the stores of a target. Only `decide` makes one."""
+    """The permission to change the stores of a target. Only the guard issues it."""
 
     target: Target
     effect: Effect
@@ -82,11 +81,11 @@ def decide(
     yes: bool = False,
     accepts: str = "",
 ) -> Permit:
-    """Return the permit for an effect on what was observed, or raise why there is none. Touches nothing.
+    """Return the permit for an effect on the observed store, or raise. Touches nothing.
 
-    `consent` is the name that the user typed for a store which is not this project's own (None: nobody was there to
-    ask): production's, or one whose marker is another's; for the latter `yes` does too. `accepts` is the option that
-    would have said so. Raises ConfirmationNeeded, or UsageError for another account than PROD_AWS_ACCOUNT_ID.
+    `consent` is the name that the user typed to confirm (None: no terminal to ask): needed for production, and for a
+    local store with another project's marker, where `yes` is enough. `accepts` is the option that stands for `yes`.
+    Raises ConfirmationNeeded, or UsageError for another account than PROD_AWS_ACCOUNT_ID.
     """
     if effect.reads:
         raise TypeError(f"a step that reads asks to change {observed.name}")
@@ -104,9 +103,9 @@ def decide(
 
 
 def decide_at_aws(settings: Settings, effect: Effect, observed: Observed) -> Permit:
-    """Return the permit to change a setting at AWS that the settings name: the account is the right one, or UsageError.
+    """Return the permit to change a resource at AWS that the settings name. Raises UsageError for another account.
 
-    Whatever the target is: production's account is meant.
+    It is for production's account, whatever the target.
     """
     if effect.reads:
         raise TypeError(f"a step that reads asks to change {observed.name}")
@@ -115,12 +114,12 @@ def decide_at_aws(settings: Settings, effect: Effect, observed: Observed) -> Per
 
 
 def permitted(settings: Settings, permit: Permit) -> Settings:
-    """Return the same settings, which open the target's stores for writing."""
+    """Return the settings with the permit, which open the target's stores for writing."""
     return replace(settings, permit=permit, postgres=replace(settings.postgres, permit=permit))
 
 
 def require_account(settings: Settings, account: str, arn: str = "") -> None:
-    """Raise UsageError for another account than PROD_AWS_ACCOUNT_ID, where that is set. `arn` is who calls."""
+    """Raise UsageError for another account than PROD_AWS_ACCOUNT_ID, where that is set. `arn` is the caller's."""
     if settings.prod_account and account != settings.prod_account:
         whose = f"{account} ({arn})" if arn else account
         raise UsageError(
@@ -138,17 +137,17 @@ def _require_name(name: str, consent: str | None) -> None:
 
 
 def require_ours(settings: Settings, observed: Observed, *, yes: bool, accepts: str = "") -> None:
-    """Raise ConfirmationNeeded for a local database that holds something and does not carry this project's marker."""
+    """Raise ConfirmationNeeded for a local database that has contents but not this project's marker."""
     if not settings.is_local or yes or not observed.holds or observed.owner == settings.project_id:
         return
     raise ConfirmationNeeded(
-        f"database {observed.name} {whose(observed, settings.project_id)}",
+        f"database {observed.name} {describe_owner(observed, settings.project_id)}",
         hint=f"pass {accepts or '--yes'} to use it as this project's own",
     )
 
 
-def whose(observed: Observed, project_id: str) -> str:
-    """Return what a database has that does not carry this project's marker, in words."""
+def describe_owner(observed: Observed, project_id: str) -> str:
+    """Describe the owner or contents of a database without this project's marker."""
     if observed.owner:
         return f"belongs to project {observed.owner}, not to {project_id}"
     return f"holds {observed.holds} that this project did not make"

@@ -1,4 +1,4 @@
-"""Notes in the state folder: the ports that env.up has picked, and whose the data of the embedded engine are."""
+"""Notes in the state folder: the ports that env.up has chosen, and which project owns the embedded engine's data."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from ..machine import private
 from ..machine.reading import read_note
 
 PROJECT = re.compile(r"[a-z0-9-]+-[0-9a-f]{6}")
-"""What `settings.project_id` makes."""
+"""The form of `settings.project_id`."""
 
 
 def kept_ports(state_dir: Path, project: str) -> dict[str, int]:
-    """Read the ports that env.up has picked, by service; none when there are none.
+    """Read the ports that env.up has chosen, by service; empty if none.
 
-    The note of another project came here with a copied or moved folder, and does not count.
+    Another project's note, which came with a copied or moved folder, is ignored.
     """
     try:
         note = read_note(_file(state_dir))
@@ -27,13 +27,13 @@ def kept_ports(state_dir: Path, project: str) -> dict[str, int]:
 
 
 def keep_ports(state_dir: Path, project: str, ports: Mapping[str, int]) -> None:
-    """Write the ports down for every later command of this checkout."""
+    """Save the ports for every later command of this checkout."""
     private.make_folder(state_dir)
     private.write(_file(state_dir), json.dumps({"project": project, "ports": dict(ports)}))
 
 
 def kept_project(state_dir: Path) -> str:
-    """Read which project the data of the embedded engine belong to; empty where nobody has noted it yet."""
+    """Read which project owns the embedded engine's data; empty if not noted yet."""
     try:
         return (state_dir / "run" / "project").read_text()
     except OSError:
@@ -41,7 +41,7 @@ def kept_project(state_dir: Path) -> str:
 
 
 def keep_project(state_dir: Path, project: str) -> None:
-    """Write down whose the data of the embedded engine are, whole or not at all."""
+    """Note which project owns the embedded engine's data, atomically."""
     note = state_dir / "run" / "project"
     private.make_folder(note.parent)
     private.write(note, project)

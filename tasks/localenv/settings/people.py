@@ -1,4 +1,4 @@
-"""The people who play in the seeds, from one file: seeds/people.csv. Every seed refers to them by `person`."""
+"""The people in the seeds, from one file: seeds/people.csv. Every seed refers to them by `person`."""
 
 from __future__ import annotations
 
@@ -15,19 +15,20 @@ from ..errors import UsageError
 from ..machine.reading import read_text
 
 PEOPLE = "seeds/people.csv"
-"""Where they are, from the root of the project."""
+FIELD_CHARACTERS = 128 * 1024
+"""The file, relative to the root of the project."""
 PEOPLE_BYTES = 1 << 20
 COLUMNS = ("person", "handle", "display_name", "email")
 NAMESPACE = uuid.UUID("6f1c7a5e-2f39-5c0b-9a64-0f6f0b8b1d11")
-"""Root of every derived id; a change of it would orphan what was seeded before."""
+"""Namespace of every derived id; changing it would orphan everything seeded before."""
 
 
 @dataclass(frozen=True)
 class Person:
-    """Someone in the seeds.
+    """A person in the seeds.
 
-    `person` is the name by which seeds refer to them and never changes; `handle`, `display_name` and `email`
-    may be replaced by the user's own. `uuid` is derived from `person`, so a rebuild orphans nothing.
+    `person` is the name that seeds refer to, and never changes; `handle`, `display_name` and `email` may be replaced
+    by the user's own. `uuid` is derived from `person`, so a rebuild orphans nothing.
     """
 
     person: str
@@ -41,17 +42,18 @@ class Person:
 
 
 def derived_uuid(kind: str, *parts: str) -> uuid.UUID:
-    """Derive an id (RFC 9562, version 5) from what it stands for: the same parts give the same id for ever."""
+    """Return an id (RFC 9562, version 5) derived from its parts: the same parts always give the same id."""
     return uuid.uuid5(NAMESPACE, "/".join((kind, *parts)))
 
 
 def read_people(root: Path) -> list[Person]:
     """Read the people of the project at `root`, in the order of the file; nobody where there is no such file.
 
-    Raises UsageError with path:line for a missing column, an empty or doubled value, or a malformed e-mail.
+    Raises UsageError with path:line for a missing column, an empty or duplicate value, or a malformed e-mail.
     """
     if not (root / PEOPLE).exists():
         return []
+    csv.field_size_limit(FIELD_CHARACTERS)  # of the whole process: whoever reads CSV sets its own
     reader = csv.DictReader(io.StringIO(read_text(root / PEOPLE, PEOPLE, at_most=PEOPLE_BYTES)))
     people: list[Person] = []
     taken: set[tuple[str, str]] = set()
@@ -64,12 +66,12 @@ def read_people(root: Path) -> list[Person]:
     except csv.Error as error:
         raise UsageError(f"{PEOPLE}:{reader.line_num}: {error}", hint="look for a quote that is not closed") from error
     if not people:
-        raise UsageError(f"{PEOPLE}: nobody is in it")
+        raise UsageError(f"{PEOPLE}: it lists nobody")
     return people
 
 
 def find_person(people: Iterable[Person], name: str, where: str) -> Person:
-    """Find a person by name or handle. Raises UsageError that starts with `where` and suggests the nearest name."""
+    """Return a person by name or handle. Raises UsageError that starts with `where` and suggests the closest match."""
     people = list(people)
     for person in people:
         if name in (person.person, person.handle):
@@ -78,7 +80,7 @@ def find_person(people: Iterable[Person], name: str, where: str) -> Person:
 
 
 def nearest(people: Iterable[Person], name: str) -> str:
-    """Suggest the nearest known name, or list them."""
+    """Return a hint with the closest known name, or with all of them."""
     known = list(dict.fromkeys(name for person in people for name in (person.person, person.handle)))
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     return f"did you mean {near[0]!r}?" if near else f"use one of {', '.join(known)}"
@@ -93,6 +95,6 @@ def _person(row: dict[str, str], taken: set[tuple[str, str]], where: str) -> Per
         raise UsageError(f"{where}: {values['email']!r} is not an e-mail address")
     for name in ("person", "handle", "email"):
         if (name, values[name]) in taken:
-            raise UsageError(f"{where}: {name} {values[name]!r} is there twice")
+            raise UsageError(f"{where}: {name} {values[name]!r} appears twice")
         taken.add((name, values[name]))
     return Person(**values)

@@ -17,15 +17,15 @@ TARGETS = ("local", "prod")
 ENGINES = ("auto", "docker", "embedded")
 SERVICES = ("postgres", "dynamodb", "cognito")
 LOOPBACK = "loopback"
-"""Among the allowed origins: every one on this machine, at any port."""
+"""As an allowed origin: every origin on this machine, at any port."""
 
 
 @dataclass(frozen=True)
 class Variable:
     """An environment variable that this project reads.
 
-    `formerly` is a name that is read where the first one is absent: the app reads AWS_ENDPOINT_URL and means
-    DynamoDB alone, while every AWS SDK applies it to every service.
+    `formerly` is a fallback name, read if the first one is absent: the app reads AWS_ENDPOINT_URL and means DynamoDB
+    alone, while every AWS SDK applies it to every service.
     """
 
     name: str
@@ -36,7 +36,7 @@ class Variable:
 
 
 def checked(where: str, text: str, parse: Callable[[str], Any]) -> Any:
-    """Parse a value; what is wrong with it is said with `where` it stands."""
+    """Parse a value; an error names its place, `where`."""
     try:
         return parse(text)
     except LocalEnvError as error:
@@ -45,7 +45,7 @@ def checked(where: str, text: str, parse: Callable[[str], Any]) -> Any:
 
 
 def choice(*allowed: str) -> Callable[[str], str]:
-    """Make a check that accepts these exact words only."""
+    """Return a check that accepts only these exact words."""
 
     def parse(text: str) -> str:
         if text not in allowed:
@@ -59,7 +59,7 @@ def choice(*allowed: str) -> Callable[[str], str]:
 
 
 def pattern(regex: str, what: str) -> Callable[[str], str]:
-    """Make a check that accepts what the regular expression matches whole."""
+    """Return a check that accepts what the regular expression fully matches."""
 
     def parse(text: str) -> str:
         if not re.fullmatch(regex, text):
@@ -88,7 +88,7 @@ def seconds(text: str) -> float:
 
 
 def origins(text: str) -> tuple[str, ...]:
-    """Accept web origins with commas or spaces between them, as browsers write them; loopback stands for all here."""
+    """Accept web origins in browsers' notation, separated by commas or spaces; `loopback` means all on this machine."""
     return tuple(dict.fromkeys(one for word in re.split(r"[\s,]+", text.lower()) if word for one in [_origin(word)]))
 
 
@@ -163,5 +163,5 @@ LIBPQ_VARIABLES = (
     "PGSERVICEFILE",
     "PGOPTIONS",
 )
-"""What libpq and its programs read of where, as whom and with which settings to connect (PostgreSQL docs, "Environment
-Variables"). Here they are ignored: postgres/libpq.py."""
+"""The variables that tell libpq and its programs where, as whom and with which settings to connect (PostgreSQL docs,
+"Environment Variables"). They are ignored here: postgres/libpq.py."""

@@ -1,1 +1,1 @@
-"""Snapshots: the three stores at one point, kept under a name, and brought back all of them or none."""
+"""Snapshots: the state of all three stores under a name, restored all or nothing."""

@@ -1,8 +1,8 @@
-"""A tar file as it comes by, a member at a time, without trust: no header is longer than a block or a bounded record.
+"""An untrusted tar file, read sequentially, one member at a time, with bounded headers.
 
-Python's own reader takes a pax header whole into memory, as long as it says that it is, and follows GNU's sparse maps.
-A snapshot needs nothing of that: its members are plain files with short names. Source of the format: POSIX.1-2017,
-pax, "ustar Interchange Format" and "pax Extended Header".
+Python's own reader loads a pax header of any declared size into memory, and follows GNU's sparse maps. A snapshot needs
+neither: its members are plain files with short names. Source of the format: POSIX.1-2017, pax, "ustar Interchange
+Format" and "pax Extended Header".
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ _HARMLESS = re.compile(r"[acm]time|uid|gid|uname|gname|comment|charset|hdrcharse
 
 @dataclass(frozen=True)
 class Member:
-    """A plain file in the archive: its name, which nothing has been done with yet, and its size."""
+    """A plain file in the archive: its name, unchecked, and its size."""
 
     name: str
     size_bytes: int
 
 
 class Members:
-    """The members of an archive, from front to back. What was not read of one is passed over by the next."""
+    """The members of an archive, in order. `next` skips what was not read of the previous one."""
 
     def __init__(self, stream: IO[bytes], shown: str) -> None:
         self._stream = stream
@@ -42,7 +42,7 @@ class Members:
         self._left = self._padding = 0
 
     def next(self) -> Member | None:
-        """Return the next member, None at the end. Raises UsageError for all but plain files, and what is no tar."""
+        """Return the next member, None at the end. Raises UsageError for anything but plain files in a tar."""
         for _ in self.chunks():
             pass
         self._pass(self._padding)
@@ -55,7 +55,7 @@ class Members:
         if about is None:
             return None
         if about.type not in (tarfile.REGTYPE, tarfile.AREGTYPE) or about.sparse:
-            raise UsageError(f"{self._shown}: {about.name[:100]!r} is not as its manifest says: no plain file")
+            raise UsageError(f"{self._shown}: {about.name[:100]!r} does not match the manifest: not a plain file")
         self._left = about.size if size is None else size
         if self._left < 0:
             raise self._broken("a size below zero")
@@ -63,7 +63,7 @@ class Members:
         return Member(about.name, self._left)
 
     def chunks(self) -> Iterator[bytes]:
-        """Yield what is left of the present member. Raises UsageError where the archive ends before."""
+        """Yield the rest of the current member. Raises UsageError where the archive ends early."""
         while self._left:
             chunk = self._take(min(self._left, 1 << 20))
             self._left -= len(chunk)
@@ -81,7 +81,7 @@ class Members:
             raise self._broken(str(error)) from error
 
     def _extended(self, size: int) -> int | None:
-        """Pass over a pax header, which may tell a size of 8 GiB and more, and of the rest only what means nothing."""
+        """Skip a pax header and return the size in it, for members from 8 GiB on. Accepts only harmless fields."""
         if not 0 <= size <= PAX_BYTES:
             raise self._broken(f"an extended header of {size:,} bytes")
         data = self._take(size)
@@ -115,7 +115,7 @@ class Members:
 
 @contextmanager
 def members(path: Path) -> Iterator[Members]:
-    """Open an archive, compressed or not, to be read from front to back."""
+    """Open an archive, compressed or not, for sequential reading."""
     shown = str(path)
     try:
         with opened(path, shown) as file, plain(file, shown) as stream:

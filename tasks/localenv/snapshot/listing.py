@@ -1,4 +1,4 @@
-"""The snapshots that there are, and the end of one."""
+"""Listing and deleting snapshots."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
     from ..settings import Settings
 
 ORPHAN = "orphaned clone: its other parts are gone"
-PENDING = "being saved, or cut short in that: the next command puts it right"
+PENDING = "being saved, or left by an interrupted save: the next command cleans up"
 LOST = "its clone is not on this server"
 
 
 @dataclass(frozen=True)
 class Listed:
-    """A snapshot, or what is left of one: then `manifest` is None. `state` is empty where all is well."""
+    """A snapshot, or the remains of one: then `manifest` is None. `state` is empty if it is intact."""
 
     name: str
     created: str
@@ -53,7 +53,7 @@ class Listed:
 
 
 def find(settings: Settings) -> list[Listed]:
-    """List every snapshot, and every clone without one; those first whose names come first. Changes nothing."""
+    """List every snapshot, and every clone without one, sorted by name. Changes nothing."""
     shelf = Shelf(settings)
     found = []
     ids: set[str] | None = None
@@ -67,7 +67,7 @@ def find(settings: Settings) -> list[Listed]:
 
 
 def require_deletable(settings: Settings, name: str) -> list[str]:
-    """Say what `delete` would remove, one thing a line. Raises UsageError where there is nothing of that name."""
+    """Return what `delete` would remove, one thing per line. Raises UsageError if there is no such snapshot."""
     shelf = Shelf(settings)
     found = [each for each in find(settings) if each.name == name]
     if not found:
@@ -77,7 +77,7 @@ def require_deletable(settings: Settings, name: str) -> list[str]:
 
 
 def delete(settings: Settings, name: str, say: Say) -> str:
-    """Remove a snapshot: its files, its clone, and clones of that name that lost their files."""
+    """Remove a snapshot: its files, its clone, and orphaned clones of that name."""
     shelf = Shelf(settings)
     tidy(settings, shelf, say)
     shelf.require_free(name)
@@ -93,7 +93,7 @@ def delete(settings: Settings, name: str, say: Say) -> str:
 
 
 def _listed(shelf: Shelf, name: str, ids: set[str] | None) -> Listed:
-    """Look at a snapshot. `ids` are those whose clones the server has, None where it does not answer."""
+    """Return a snapshot's state. `ids` are those whose clones the server has, None if it does not answer."""
     try:
         manifest = shelf.read(name)
     except UsageError as error:

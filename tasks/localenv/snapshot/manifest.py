@@ -1,4 +1,4 @@
-"""What a snapshot is: its name, where it comes from, and every part of it with its size and hash. Values only.
+"""The manifest of a snapshot: its name, its origin, and every part with its size and hash. Values only.
 
 The manifest is written last, so that a folder without one is no snapshot.
 """
@@ -19,7 +19,7 @@ from ..postgres.properties import Properties
 
 VERSION = 1
 BEFORE = "before-restore"
-"""The snapshot that `restore` makes of what it replaces: its own way back."""
+"""The snapshot that `restore` saves of the stores it replaces, to go back to."""
 
 POSTGRES_FILE = "postgres.sql"
 POOL_FILE = "pool.json"
@@ -32,7 +32,7 @@ _PLAIN = {"str": str, "int": int, "bool": bool}
 
 @dataclass(frozen=True)
 class File:
-    """A file of a snapshot: its name within, its size, and the SHA-256 of its bytes in hexadecimal."""
+    """A file of a snapshot: its name, its size, and its SHA-256 in hexadecimal."""
 
     name: str
     size_bytes: int
@@ -41,9 +41,9 @@ class File:
 
 @dataclass(frozen=True)
 class Database:
-    """The Postgres part. `name` is the database it was taken of, `sha256` that of its rows (postgres/contents.py).
+    """The Postgres part. `name` is the saved database, `sha256` that of its rows (postgres/checksum.py).
 
-    `file` is its SQL in the portable form; else a clone on the server holds it. `properties` as postgres/properties.py.
+    `file` is its SQL in the portable form; else a clone on the server holds it. `properties`: postgres/properties.py.
     """
 
     name: str
@@ -57,7 +57,7 @@ class Database:
 
 @dataclass(frozen=True)
 class Table:
-    """A table of DynamoDB. `sha256` is that of its items, in whatever order they come."""
+    """A table of DynamoDB. `sha256` is that of its items, independent of their order."""
 
     name: str
     items: int
@@ -68,7 +68,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Users:
-    """The emulated user pool: its id, empty where there was none yet, and how many users it had."""
+    """The emulated user pool: its id, empty if there was none yet, and its number of users."""
 
     pool: str
     users: int
@@ -77,7 +77,7 @@ class Users:
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a snapshot comes from. `commit` is empty outside of Git, `dirty` means uncommitted changes."""
+    """The origin of a snapshot. `commit` is empty outside Git, `dirty` means uncommitted changes."""
 
     project: str
     engine: str
@@ -118,13 +118,13 @@ class Manifest:
 
     @property
     def sentence(self) -> str:
-        """Say what is in it, in a few words."""
+        """Summarize the contents in one line."""
         rows = f"{self.postgres.rows:,} rows" if self.postgres else "no database"
         users = f"{self.cognito.users:,} pool users" if self.cognito else "no emulated pool"
         return f"{rows}, {self.items:,} items in {_counted(len(self.tables), 'table')}, {users}"
 
     def files(self) -> Iterator[File]:
-        """Give every file that belongs to it, besides the manifest."""
+        """Yield every file of the snapshot but the manifest."""
         if self.postgres and self.postgres.file:
             yield self.postgres.file
         for table in self.tables:
@@ -138,7 +138,7 @@ class Manifest:
 
 
 def read_manifest(text: str | bytes, shown: str) -> Manifest:
-    """Read what `as_json` wrote. Raises UsageError for anything else: `shown` is what it is called in messages."""
+    """Parse what `as_json` wrote. Raises UsageError for anything else; `shown` is its name in messages."""
     try:
         data = json_of(text, shown)
         version = data["schemaVersion"]
@@ -153,18 +153,18 @@ def read_manifest(text: str | bytes, shown: str) -> Manifest:
         found = _manifest(data)
         _check(found)
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
-        told = f"{type(error).__name__}: {error}"[:300]
-        raise UsageError(f"{shown}: a manifest that is damaged: {told}") from error
+        fault = f"{type(error).__name__}: {error}"[:300]
+        raise UsageError(f"{shown}: the manifest is damaged: {fault}") from error
     return found
 
 
 def checked_name(name: str) -> str:
-    """Give a name back that a snapshot may have. Raises UsageError."""
+    """Return a valid snapshot name. Raises UsageError for an invalid one."""
     if not name:
-        raise UsageError("a snapshot needs a name", hint=f"say it behind the command: {inv('snapshot.save', 'seeded')}")
+        raise UsageError("a snapshot needs a name", hint=f"put it after the command: {inv('snapshot.save', 'seeded')}")
     if name.startswith("-"):
         raise UsageError(
-            f"{name!r} stands where the name is wanted", hint=f"{inv('--help', 'snapshot.save')} shows the usage"
+            f"{name!r} is an option, not a snapshot name", hint=f"{inv('--help', 'snapshot.save')} shows the usage"
         )
     if not re.fullmatch(NAME, name):
         raise UsageError(
@@ -174,7 +174,7 @@ def checked_name(name: str) -> str:
 
 
 def table_files(number: int) -> tuple[str, str]:
-    """Name the files of the n-th table: its definition and its items. A table's own name need not be a file's."""
+    """Return the file names of the n-th table's definition and items. A table's own name may not suit a file."""
     return f"table-{number}.json", f"items-{number}.jsonl.gz"
 
 
@@ -196,7 +196,7 @@ def _manifest(data: dict[str, Any]) -> Manifest:
 
 
 def _check(found: Manifest) -> None:
-    """Raise ValueError, or what reading it raises, where a value is not what it must be before anybody relies on it."""
+    """Raise ValueError, or what reading it raises, for an invalid value, before it is used."""
     _check_types(found, found.origin, *filter(None, (found.postgres, found.cognito)), *found.tables, *found.files())
     if not all(isinstance(word, str) for pair in found.origin.servers.items() for word in pair):
         raise ValueError(f"servers {found.origin.servers!r}")
@@ -218,7 +218,7 @@ def _check(found: Manifest) -> None:
 
 
 def _check_types(*values: Any) -> None:
-    """Raise ValueError where a value has something else than it declares; text, numbers, yes and no are looked at."""
+    """Raise ValueError where a field's value is not of its declared type: str, int or bool."""
     for value in values:
         for field in fields(value):
             wanted = _PLAIN.get(str(field.type))

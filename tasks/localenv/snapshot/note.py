@@ -1,4 +1,4 @@
-"""The note of a restore that is under way or was cut short: which one, how far it came, and what to type then."""
+"""The note of a restore that is under way or was interrupted: which one, how far it got, and what to type then."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ UNREADABLE = "?"
 
 @dataclass(frozen=True)
 class Note:
-    """`source` is the name of the snapshot that is restored, the path of a file, or `?` where nobody knows any more.
+    """`source` is the name of the snapshot being restored, the path of a file, or `?` if unknown.
 
-    `command` is what somebody typed. With `is_done` every store is what it should be, and only tidying is left:
-    `went_back` says of what, the way back itself or what it replaces.
+    `command` is the command as typed. With `is_done` every store is restored, and only cleaning up is left: with
+    `went_back` of `.before` itself, else of the snapshot that `.before` replaces.
     """
 
     source: str
@@ -32,24 +32,24 @@ class Note:
 
     @property
     def may_go_back(self) -> bool:
-        """Tell whether `before-restore` is what was there before; of its own restore it is the source."""
+        """Return whether `before-restore` is the earlier state; during its own restore it is the source."""
         return self.source != BEFORE
 
     @property
     def hint(self) -> str:
-        """Say what to type while the stores are in between."""
+        """Return the hint what to type while the stores are partly restored."""
         return either(Command.of(self.command), Command.of(GO_BACK, when="to go back") if self.may_go_back else "")
 
     @property
     def sentence(self) -> str:
         if self.is_done:
-            return f"`{self.command}` has restored every store, and is tidying up or was cut short: run it again"
+            return f"`{self.command}` has restored every store, and is cleaning up or was cut short: run it again"
         back = f", or `{GO_BACK}` to go back" if self.may_go_back else ""
-        return f"`{self.command}` is under way or was cut short, and the stores are in between: run it again{back}"
+        return f"`{self.command}` is under way or was cut short, and the stores are partly restored: run it again{back}"
 
 
 def read_note(path: Path) -> Note | None:
-    """Read a note; None where there is none. One that cannot be read tells that much."""
+    """Read a note; None without one. An unreadable one still means an unfinished restore."""
     try:
         data = read_note_file(path)
         return Note(str(data["source"]), str(data["command"]), data["done"] is True, data["back"] is True)
@@ -60,7 +60,7 @@ def read_note(path: Path) -> Note | None:
 
 
 def write_note(path: Path, note: Note) -> None:
-    """Write a note, whole or not at all; settings.py reads its `sentence`."""
+    """Write a note atomically; the settings read its `sentence`."""
     data = {
         "source": note.source,
         "command": note.command,
@@ -73,6 +73,6 @@ def write_note(path: Path, note: Note) -> None:
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Write a file so that it is there whole or not at all."""
+    """Write a file atomically and durably."""
     with disk_errors(path.parent):
         private.write(path, text, durably=True)

@@ -1,7 +1,7 @@
-"""The portable form: one tar file with the manifest first, then the parts that it names, and nothing else.
+"""The portable form: one tar file with the manifest first, then the parts that it lists, and nothing else.
 
-A file from elsewhere is not trusted: only the names that a snapshot has are read, each into a name of our own, no
-further than the manifest says it is long, and what does not have the hash that it says is refused.
+A file from elsewhere is not trusted: only a snapshot's member names are read, each into a name of our own, up to the
+size in the manifest, and a part with another hash is refused.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ def check_path(path: Path) -> None:
     """Raise UsageError for a path that a snapshot cannot be written to."""
     _check_suffix(path)
     if not path.parent.is_dir():
-        raise UsageError(f"{path.parent}: no such folder", hint="make it, or correct --file")
+        raise UsageError(f"{path.parent}: no such folder", hint="create it, or correct --file")
     if path.exists() and not path.is_file():
-        raise UsageError(f"{path}: there is something else than a file", hint="name another one with --file")
+        raise UsageError(f"{path}: not a regular file", hint="name another one with --file")
 
 
 def replaced(path: Path) -> str:
-    """Say what a snapshot written to this path would replace; empty where there is nothing."""
+    """Return what a snapshot written to this path would replace; empty if nothing."""
     if not path.exists():
         return ""
     try:
@@ -53,7 +53,7 @@ def replaced(path: Path) -> str:
 
 
 def pack(folder: Path, manifest: Manifest, path: Path) -> None:
-    """Write a snapshot's folder to one file, whole or not at all. It can hold passwords: for the owner's eyes only."""
+    """Write a snapshot's folder to one file, atomically. It may contain passwords, so only its owner can read it."""
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     text = manifest.as_json().encode()
     try:
@@ -73,13 +73,13 @@ def pack(folder: Path, manifest: Manifest, path: Path) -> None:
 
 
 def read(path: Path) -> Manifest:
-    """Read the manifest of a file. Raises UsageError for a file that is no snapshot."""
+    """Read a file's manifest. Raises UsageError if the file is not a snapshot."""
     with _opened(path) as tar:
         return _manifest(path, tar)
 
 
 def unpack(path: Path, folder: Path) -> Manifest:
-    """Write the parts of a file into a folder, each one checked. Raises UsageError before anything else is changed."""
+    """Extract the parts of a file into a folder and verify each. Raises UsageError before anything else is changed."""
     with _opened(path) as tar:
         manifest = _manifest(path, tar)
         wanted = {file.name: file for file in manifest.files()}
@@ -89,7 +89,7 @@ def unpack(path: Path, folder: Path) -> Manifest:
         while member := tar.next():
             file = wanted.pop(member.name, None)
             if file is None or member.size_bytes != file.size_bytes:
-                raise UsageError(f"{path}: {member.name[:100]!r} is not as its manifest says")
+                raise UsageError(f"{path}: {member.name[:100]!r} does not match the manifest")
             with disk_errors(folder):
                 _extract(path, tar, file, folder / file.name)
         if wanted:
@@ -98,7 +98,7 @@ def unpack(path: Path, folder: Path) -> Manifest:
 
 
 def verify(folder: Path, file: File, shown: str) -> None:
-    """Raise UsageError when a file of a snapshot is not what it was when it was saved."""
+    """Raise UsageError when a file of a snapshot has changed since it was saved."""
     digest = hashlib.sha256()
     with opened(folder / file.name, f"{shown}: {file.name}") as content:
         while chunk := content.read(CHUNK):
@@ -108,7 +108,7 @@ def verify(folder: Path, file: File, shown: str) -> None:
 
 
 def _writer(raw: IO[bytes], path: Path) -> tarfile.TarFile:
-    """Open the archive that is written. In GNU's form the size of a large member stands in its own header."""
+    """Open the archive for writing. In GNU format a large member's size fits into its own header."""
     mode: Literal["w", "w:gz"] = "w" if path.suffix == ".tar" else "w:gz"
     return tarfile.open(fileobj=raw, mode=mode, format=tarfile.GNU_FORMAT)
 
@@ -135,7 +135,7 @@ def _manifest(path: Path, tar: Members) -> Manifest:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[Members]:
-    """Open a file to be read from front to back; what is wrong with it on the way is a UsageError."""
+    """Open a file for sequential reading. Faults are UsageErrors, also while it is read."""
     _check_suffix(path)
     if not is_there(path):
         raise UsageError(f"{path}: no such file")
@@ -155,4 +155,4 @@ def _created(part: Path) -> Iterator[IO[bytes]]:
 
 def _check_suffix(path: Path) -> None:
     if not path.name.endswith(SUFFIXES):
-        raise UsageError(f"{path}: not the name of a snapshot's file", hint=f"let it end in {', '.join(SUFFIXES)}")
+        raise UsageError(f"{path}: not the name of a snapshot's file", hint=f"end it in {', '.join(SUFFIXES)}")

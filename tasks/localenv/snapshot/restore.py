@@ -1,7 +1,7 @@
-"""A snapshot is brought back: everything is checked and prepared first, then the stores change, Postgres last.
+"""Restoring a snapshot: everything is checked and prepared first, then the stores change, Postgres last.
 
-What is there before is saved as the snapshot `before-restore`. A failure goes back to it; a kill leaves a note
-(shelf.py), and the same command again, or `before-restore`, puts it right.
+The present state is saved as the snapshot `before-restore`. A failure goes back to it; a kill leaves a note
+(shelf.py), and running the same command again, or restoring `before-restore`, completes it.
 """
 
 from __future__ import annotations
@@ -23,12 +23,13 @@ from ..errors import LocalEnvError, UsageError
 from ..hints import Command, either, inv
 from ..machine.parallel import side_by_side
 from ..machine.reading import json_of, read_bytes
-from ..postgres import contents, databases, guest, ledger, load, properties
+from ..postgres import checksum, databases, guest, ledger, properties
 from ..postgres.connection import DISK_FULL, connect, disk_full, server_errors
 from ..postgres.properties import Properties
 from ..postgres.runner import run_file
 from ..postgres.sqlfile import SqlError, SqlFile, read_sql
 from . import portable
+from .foresight import about_database, about_pool, about_tables
 from .manifest import BEFORE, POOL_FILE, POSTGRES_FILE, Database, Manifest, Table, table_files
 from .note import GO_BACK
 from .save import Say, door, take, tidied, tidy
@@ -45,7 +46,7 @@ POOL_BYTES, POOL_VALUES = 64 << 20, 5_000_000
 
 @dataclass(frozen=True)
 class Source:
-    """A snapshot to restore: its manifest, and the folder that has its parts."""
+    """A snapshot to restore: its manifest, and the folder with its parts."""
 
     manifest: Manifest
     folder: Path
@@ -57,9 +58,9 @@ class Source:
 
 @dataclass(frozen=True)
 class Incoming:
-    """The database that will take the place of the present one; empty where the snapshot has none.
+    """The database that will replace the present one; empty if the snapshot has none.
 
-    `guest` is where and as whom to connect to one that was made from a file, until it is handed over.
+    `guest` is the address of one restored from a file, with its role, until it is handed over.
     """
 
     database: str
@@ -74,11 +75,11 @@ def restore(
     file: Path | None = None,
     prove: Callable[[Settings], None] = lambda settings: None,
 ) -> str:
-    """Make all stores what they were when the snapshot was saved, or leave all of them as they are.
+    """Restore all stores to the snapshot's state, or leave all unchanged.
 
-    `prove` is called when all is in its place, with the settings to look at it: what comes from a file is looked at
-    with the rights of its guest, before the database is handed over. It must not raise.
-    Raises UsageError before anything is changed where the snapshot is damaged or does not fit here.
+    `prove` is called when everything is in place, with the settings to verify it: data from a file is read with the
+    guest's rights, before the database is handed over. It must not raise.
+    Raises UsageError before anything is changed if the snapshot is damaged or does not fit here.
     """
     shelf, command = Shelf(settings), _command(name, file)
     was_done = shelf.is_done(command)
@@ -97,7 +98,7 @@ def restore(
         earlier = shelf.unfinished()
         incoming = _prepare(settings, shelf, source, say, save_before=not earlier)
         going_back = source.folder == shelf.before
-        if not going_back:  # else the note of the restore that was cut short still holds
+        if not going_back:  # otherwise the note of the unfinished restore remains valid
             shelf.begin(str(file.absolute()) if file else name, command)
         ended = _change(settings, shelf, source, incoming, say, prove, may_go_back=not earlier)
         _finish(shelf, command, went_back=going_back)
@@ -108,55 +109,42 @@ def restore(
 
 
 def plan(settings: Settings, name: str, file: Path | None) -> list[str]:
-    """Say what `restore` would replace, one thing a line. Changes nothing."""
+    """Return what `restore` would replace, one thing per line. Changes nothing."""
     shelf = Shelf(settings)
     if shelf.is_done(_command(name, file)):
-        return ["tidy up what the same command left when it was cut short: every store is restored"]
+        return ["clean up after the same command, which was cut short: every store is restored"]
     manifest = _read(shelf, name, file)
-    lines = _about_database(settings)
+    lines = about_database(settings)
     if manifest.postgres and file:
         lines.append(f"run the SQL in {file} as a role of its own, which owns the new database and has no other rights")
         lines.append(
             f"hand that database over to {settings.postgres.user}: its functions, triggers, views and indexes run with"
-            " that user's rights from then on: go on only when you trust where it is from"
+            " that user's rights from then on: continue only if you trust its source"
         )
-    wanted = {table.name: table for table in manifest.tables}
-    for table in schema.fetch_tables(connect_dynamodb(settings)) if "dynamodb" in settings.services else []:
-        kept = wanted.get(table.shape.name)
-        what = f"table {table.shape.name} with its {table.items:,} items"
-        lines.append(f"replace {what} by {kept.items:,}" if kept else f"drop {what}: the snapshot does not have it")
-    lines += _about_pool(settings, manifest)
+    lines += about_tables(settings, manifest)
+    lines += about_pool(settings, manifest)
     if not shelf.unfinished():
         lines.append(f"keep all of that as snapshot {BEFORE}")
     return lines
 
 
-def _about_database(settings: Settings) -> list[str]:
-    if "postgres" not in settings.services:
-        return []
-    database = settings.postgres.database
-    with databases.maintenance(settings.postgres) as conn:
-        lines = [f"end the session of {session}" for session in databases.sessions(conn, database)]
-        return [*lines, *([f"replace database {database}"] if databases.exists(conn, database) else [])]
-
-
 def read(settings: Settings, name: str, file: Path | None) -> Manifest | None:
-    """Read what a snapshot says of itself. Raises UsageError where it is not there or not of this name.
+    """Read a snapshot's manifest. Raises UsageError if it is missing or has another name.
 
-    None where the same command was cut short at its very end: then its snapshot may be gone.
+    None if the same command was interrupted at its very end: then its snapshot may be gone.
     """
     shelf = Shelf(settings)
     return None if shelf.is_done(_command(name, file)) else _read(shelf, name, file)
 
 
 def _command(name: str, file: Path | None) -> str:
-    """Write a restore as it can be typed, from whichever folder."""
+    """Return the command line of a restore, valid in any folder."""
     return shlex.join(["inv", "snapshot.restore", name, *(["--file", str(file.absolute())] if file else [])])
 
 
 @contextmanager
 def _source(shelf: Shelf, name: str, file: Path | None) -> Iterator[Source]:
-    """Open a snapshot; the parts of a file are unpacked for as long as that lasts."""
+    """Open a snapshot; a file's parts are unpacked for the duration."""
     if file is None:
         yield Source(shelf.read(name), shelf.place(name))
         return
@@ -181,7 +169,7 @@ def _read(shelf: Shelf, name: str, file: Path | None) -> Manifest:
 
 
 def _check_parts(source: Source) -> None:
-    """Raise UsageError where a part of a file is not what it should be, before anything is changed."""
+    """Raise UsageError where a part of a file is invalid, before anything is changed."""
     for name, (table, files) in _tables(source).items():
         copies.check_files(name, files, Items(table.items, table.sha256))
     if source.manifest.cognito:
@@ -195,7 +183,7 @@ def _check_parts(source: Source) -> None:
 
 
 def _require_fit(settings: Settings, shelf: Shelf, source: Source) -> None:
-    """Raise UsageError where the snapshot cannot be restored here."""
+    """Raise UsageError if the snapshot cannot be restored here."""
     manifest = source.manifest
     parts = {"postgres": manifest.postgres, "dynamodb": manifest.tables}
     for service in (service for service, part in parts.items() if part and service not in settings.services):
@@ -216,7 +204,7 @@ def _require_fit(settings: Settings, shelf: Shelf, source: Source) -> None:
     if saved_of != here:
         raise UsageError(
             f"snapshot {source.name} was saved of database {saved_of}, and CONNECTION_URL names {here}",
-            hint=f"let CONNECTION_URL name {saved_of}; from a file (--file) it can be restored as {here}",
+            hint=f"set CONNECTION_URL's database to {saved_of}; from a file (--file) it can be restored as {here}",
         )
     with databases.maintenance(settings.postgres) as conn:
         if not shelf.find_clone(conn, manifest.id):
@@ -224,7 +212,7 @@ def _require_fit(settings: Settings, shelf: Shelf, source: Source) -> None:
 
 
 def _lost(settings: Settings, source: Source) -> UsageError:
-    """Say where the clone of a snapshot may be that this server does not have."""
+    """Return the error for a clone that this server lacks, with where it may be."""
     from .. import engines
 
     origin = source.manifest.origin
@@ -250,7 +238,7 @@ def _lost(settings: Settings, source: Source) -> UsageError:
 
 
 def _prepare(settings: Settings, shelf: Shelf, source: Source, say: Say, *, save_before: bool) -> Incoming:
-    """Make the database that will take the place of the present one, beside it, and save what is there now."""
+    """Create the new database beside the present one, and save the present state."""
 
     def before() -> None:
         if save_before:
@@ -280,34 +268,34 @@ def _clone(settings: Settings, shelf: Shelf, source: Source, wanted: Database, s
             say(f"not taken over: {line}")
     if source.manifest.origin.project != settings.project_id:
         with server_errors(f"database {incoming}"), connect(address, database=incoming) as inside:
-            ledger.prepare(inside, load.owner(settings))
+            ledger.prepare(inside, ledger.owner(settings))
     return Incoming(incoming)
 
 
 def _from_sql(settings: Settings, shelf: Shelf, source: Source, wanted: Database) -> Incoming:
-    """Run the SQL of a file, whoever wrote it, as a guest; all that looks at the result is the guest's too."""
+    """Run the untrusted SQL of a file as a guest; the result is read as the guest too."""
     file = replace(read_sql(source.folder / POSTGRES_FILE, source.folder), name=POSTGRES_FILE)
     guest.require_known_extensions(file)
-    incoming, role = shelf.clone_name("in"), guest.name_of(settings.project_id)
+    incoming, role = shelf.clone_name("in"), guest.role_name(settings.project_id)
     with databases.maintenance(settings.postgres) as conn:
         as_guest = guest.admit(conn, settings.postgres, role, incoming)
         _run_sql(source, file, as_guest)
-        guest.let_read_all(conn, role)
+        guest.bypass_row_security(conn, role)
     _require_whole(source, wanted, as_guest)
     with server_errors(f"{POSTGRES_FILE}: schema localenv"), connect(as_guest) as inside:
         is_ours = source.manifest.origin.project == settings.project_id
-        ledger.remake(inside, load.owner(settings), is_ours=is_ours)
+        ledger.rebuild(inside, ledger.owner(settings), is_ours=is_ours)
     return Incoming(incoming, as_guest)
 
 
 def _require_whole(source: Source, wanted: Database, address: PostgresAddress) -> None:
-    """Raise LocalEnvError where a database has other rows than were saved."""
+    """Raise LocalEnvError if a database's rows differ from those saved."""
     with connect(address, autocommit=True) as inside:
-        held = contents.measure(inside)
+        held = checksum.measure(inside)
     if (held.tables, held.rows, held.sha256) != (wanted.tables, wanted.rows, wanted.sha256):
         raise LocalEnvError(
-            f"snapshot {source.name}: its database has {held.rows:,} rows in {held.tables} tables, and other ones"
-            f" than the {wanted.rows:,} in {wanted.tables} that were saved",
+            f"snapshot {source.name}: its database has {held.rows:,} rows in {held.tables} tables, which differ"
+            f" from the {wanted.rows:,} in {wanted.tables} that were saved",
             hint="nothing was restored",
         )
 
@@ -330,7 +318,7 @@ def _run_sql(source: Source, file: SqlFile, address: PostgresAddress) -> None:
 
 
 def _hand_over(settings: Settings, source: Source, incoming: Incoming, say: Say) -> None:
-    """Give a database that a guest has made to the user of the settings, with what belongs to it as a whole."""
+    """Hand a guest's database over to the user of the settings, and apply its properties."""
     wanted = source.manifest.postgres
     if incoming.guest is None or wanted is None:
         return
@@ -351,15 +339,15 @@ def _change(
     *,
     may_go_back: bool,
 ) -> str:
-    """Put everything in its place. On a failure go back, where what was there before is known to be whole."""
+    """Put everything in its place. On a failure go back, if the earlier state is known to be complete."""
     before = Source(shelf.read_before(), shelf.before) if may_go_back else None
     try:
         _change_others(settings, source, before, say)
         if incoming.guest:
             prove(replace(settings, postgres=incoming.guest))
         _hand_over(settings, source, incoming, say)
-        return databases.ended_sentence(_swap(settings, shelf, incoming))
-    except Exception as error:  # whatever it is, a mistake of ours too: the stores do not stay in between
+        return databases.describe_ended(_swap(settings, shelf, incoming))
+    except Exception as error:  # whatever it is, even a bug of ours: the stores must not stay partly restored
         outcome, hint = _go_back(settings, shelf, before)
         if isinstance(error, LocalEnvError):
             error.evidence = "\n".join(filter(None, [error.evidence, outcome]))
@@ -368,7 +356,7 @@ def _change(
 
 
 def _go_back(settings: Settings, shelf: Shelf, before: Source | None) -> tuple[str, str]:
-    """Bring back what a failed restore has changed. Say what came of it, and what to type where it is in between."""
+    """Undo the changes of a failed restore. Return the outcome, and the hint if that failed too."""
     note = shelf.note()
     hint = note.hint if note else ""
     if before is None:
@@ -382,7 +370,7 @@ def _go_back(settings: Settings, shelf: Shelf, before: Source | None) -> tuple[s
 
 
 def _change_others(settings: Settings, source: Source, present: Source | None, say: Say) -> None:
-    """Replace tables and pool, and compare them with the snapshot. `present` is what is there, where that is known."""
+    """Replace tables and pool, and compare them with the snapshot. `present` is the present state, if known."""
     jobs: list[Callable[[], Any]] = [
         partial(_replace_tables, settings, source, present),
         partial(_replace_users, settings, source, say),
@@ -410,7 +398,7 @@ def _replace_tables(settings: Settings, source: Source, present: Source | None) 
 
 
 def _tables(source: Source) -> dict[str, tuple[Table, Files]]:
-    """Give the tables of a snapshot by name, each with its files."""
+    """Return the tables of a snapshot by name, each with its files."""
     return {
         table.name: (table, Files(*(source.folder / name for name in table_files(number))))
         for number, table in enumerate(source.manifest.tables)
@@ -419,7 +407,7 @@ def _tables(source: Source) -> dict[str, tuple[Table, Files]]:
 
 def _replace_users(settings: Settings, source: Source, say: Say) -> None:
     if source.manifest.cognito is None or not settings.cognito_is_emulated:
-        for line in _about_pool(settings, source.manifest):
+        for line in about_pool(settings, source.manifest):
             say(line)
         return
     shown = f"snapshot {source.name}: {POOL_FILE}"
@@ -432,24 +420,15 @@ def _replace_users(settings: Settings, source: Source, say: Say) -> None:
     emulator = door(settings)
     emulator.replace(state)
     if users_of(emulator.fetch()) != wanted:
-        raise LocalEnvError("the emulated pool has other users than were restored", hint="was somebody at work in it?")
+        raise LocalEnvError(
+            "the emulated pool has other users than were restored", hint="did something else write to it?"
+        )
     if source.manifest.cognito.pool:
         seed.note(settings, source.manifest.cognito.pool)
 
 
-def _about_pool(settings: Settings, manifest: Manifest) -> list[str]:
-    """Say what becomes of the users."""
-    if "cognito" not in settings.services:
-        return []
-    if not settings.cognito_is_emulated:
-        return [f"leave user pool {settings.user_pool_id} as it is: it is a real one"]
-    if manifest.cognito is None:
-        return ["leave the emulated pool as it is: the snapshot was saved without one"]
-    return [f"replace the emulated pool by {manifest.cognito.users:,} users, with their subs and passwords of then"]
-
-
 def _swap(settings: Settings, shelf: Shelf, incoming: Incoming) -> list[databases.Session]:
-    """Put the new database in the place of the present one, in one transaction. Returns whose sessions were ended."""
+    """Replace the present database by the new one, in one transaction. Returns the sessions that were ended."""
     if "postgres" not in settings.services:
         return []
     name, gone = settings.postgres.database, shelf.clone_name("out")
@@ -461,7 +440,7 @@ def _swap(settings: Settings, shelf: Shelf, incoming: Incoming) -> list[database
 
 
 def _finish(shelf: Shelf, command: str, *, went_back: bool) -> None:
-    """Make what was there before a snapshot like others; the way back, once gone, is not needed any more."""
+    """Turn the earlier state into a normal snapshot; once restored, it is removed."""
     shelf.done(command, went_back=went_back)
     if "postgres" in shelf.settings.services:
         with databases.maintenance(shelf.settings.postgres) as conn:

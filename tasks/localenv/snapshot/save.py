@@ -1,4 +1,4 @@
-"""A snapshot is made: the three stores side by side into a folder and a clone, then the manifest."""
+"""Saving a snapshot: the three stores in parallel into a folder and a clone, then the manifest."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from ..hints import Command
 from ..machine import private, shell
 from ..machine.disk import disk_errors
 from ..machine.parallel import side_by_side
-from ..postgres import contents, databases, dump, properties
+from ..postgres import checksum, databases, dump, properties
 from ..postgres.connection import connect
 from . import portable
 from .manifest import (
@@ -47,7 +47,7 @@ NOTHING = Command("initial-setup", when="first")
 
 
 def save(settings: Settings, name: str, say: Say) -> str:
-    """Keep the state of all stores under a name; a snapshot of that name is replaced. Returns what was done."""
+    """Save the state of all stores under a name, replacing a snapshot of that name. Returns what was done."""
     shelf = Shelf(settings)
     tidy(settings, shelf, say)
     require_possible(settings, name)
@@ -59,7 +59,7 @@ def save(settings: Settings, name: str, say: Say) -> str:
 
 
 def save_file(settings: Settings, name: str, path: Path, say: Say) -> str:
-    """Write the state of all stores to one file that every engine can restore. Nobody's session is ended."""
+    """Write the state of all stores to one file that every engine can restore. Ends no session."""
     portable.check_path(path)
     if "postgres" not in settings.services:
         raise UsageError(
@@ -78,7 +78,7 @@ def save_file(settings: Settings, name: str, path: Path, say: Say) -> str:
 
 
 def tidy(settings: Settings, shelf: Shelf, say: Say) -> None:
-    """Put right what a killed command left."""
+    """Clean up after a killed command."""
     if "postgres" not in settings.services:
         return
     with databases.maintenance(settings.postgres) as conn:
@@ -88,11 +88,11 @@ def tidy(settings: Settings, shelf: Shelf, say: Say) -> None:
 
 @contextmanager
 def tidied(settings: Settings, shelf: Shelf) -> Iterator[None]:
-    """Leave nothing behind after a failure; what cannot be removed now is removed by the next command."""
+    """Clean up after a failure; what cannot be removed now is removed by the next command."""
     try:
         yield
     except LocalEnvError:
-        with suppress(LocalEnvError):  # the first error is the one to tell
+        with suppress(LocalEnvError):  # report the first error
             tidy(settings, shelf, lambda line: None)
         raise
 
@@ -100,7 +100,7 @@ def tidied(settings: Settings, shelf: Shelf) -> Iterator[None]:
 def take(
     settings: Settings, shelf: Shelf, name: str, manifest_id: str, folder: Path, say: Say, *, as_sql: bool = False
 ) -> Manifest:
-    """Write every part into the folder, Postgres as a clone or as SQL. Gives the manifest, not written yet."""
+    """Write every part into the folder, Postgres as a clone or as SQL. Returns the manifest, not written yet."""
     created = datetime.now(timezone.utc).isoformat(timespec="seconds")
 
     def postgres() -> Database | None:
@@ -121,7 +121,7 @@ def take(
 
 
 def door(settings: Settings) -> Door:
-    """Give the way to the whole state of the emulated Cognito."""
+    """Return the endpoint for the whole state of the emulated Cognito."""
     from ..engines.emulator import data_folder
     from ..engines.emulator_server import TOKEN
 
@@ -130,13 +130,13 @@ def door(settings: Settings) -> Door:
 
 
 def is_there(settings: Settings) -> bool:
-    """Tell whether the database of the settings exists."""
+    """Return whether the database of the settings exists."""
     with databases.maintenance(settings.postgres) as conn:
         return databases.exists(conn, settings.postgres.database)
 
 
 def describe(path: Path) -> File:
-    """Measure a file of a snapshot."""
+    """Return the name, size and hash of a snapshot's file."""
     with path.open("rb") as file:
         digest = hashlib.sha256()
         while chunk := file.read(1 << 20):
@@ -145,25 +145,25 @@ def describe(path: Path) -> File:
 
 
 def require_possible(settings: Settings, name: str = "") -> None:
-    """Raise LocalEnvError where nothing is there to save, or a restore that was cut short needs this snapshot."""
+    """Raise LocalEnvError where there is nothing to save, or an interrupted restore needs this snapshot."""
     Shelf(settings).require_free(name)
     if "postgres" in settings.services and not is_there(settings):
         raise LocalEnvError(f"there is no database {settings.postgres.database}, so nothing to save", hint=NOTHING)
 
 
 def _clone(settings: Settings, copy: str, say: Say) -> Database | None:
-    """Copy the database, and read the copy, in which nobody writes."""
+    """Copy the database, and measure the copy, which nobody changes."""
     address = settings.postgres
     with databases.maintenance(address) as conn:
         if not databases.exists(conn, address.database):
             return None
         found = properties.fetch(conn, address.database)
-        ended = databases.ended_sentence(databases.clone(conn, address, address.database, copy))
+        ended = databases.describe_ended(databases.clone(conn, address, address.database, copy))
         if ended:
             say(f"database {address.database} copied{ended}")
         size = databases.size_bytes(conn, copy)
     with connect(address, database=copy, autocommit=True) as conn:
-        held = contents.measure(conn)
+        held = checksum.measure(conn)
     return Database(address.database, size, held.tables, held.rows, held.sha256, asdict(found), None)
 
 
@@ -193,7 +193,7 @@ def _tables(settings: Settings, folder: Path) -> list[Table]:
 
 
 def _users(settings: Settings, folder: Path) -> Users | None:
-    """Write the emulated Cognito to a file; a real pool is not ours to save, and an app may have none."""
+    """Write the state of the emulated Cognito to a file; a real pool is not saved, and an app may have none."""
     if not settings.cognito_is_emulated:
         return None
     state = door(settings).fetch()
@@ -221,7 +221,7 @@ def _origin(settings: Settings) -> Origin:
 
 
 def _git(root: Path) -> tuple[str, bool]:
-    """Name the commit that is checked out, and tell whether files differ from it; nothing outside of Git."""
+    """Return the commit that is checked out, and whether files differ from it; empty outside Git."""
     try:
         head = shell.run(["git", "-C", root, "rev-parse", "HEAD"], timeout_s=10)
         changes = shell.run(["git", "-C", root, "status", "--porcelain", "--untracked-files=no"], timeout_s=10)

@@ -1,7 +1,7 @@
-"""Where snapshots are kept: a folder each under the state folder, and a clone each on the database server.
+"""The storage of snapshots: one folder each in the state folder, and one clone each on the database server.
 
-Names that begin with a dot are not snapshots: `.new-ID` is being written, `.old-ID` is being removed, `.before` is
-what a restore that is under way goes back to.
+Names that begin with a dot are not snapshots: `.new-ID` is being written, `.old-ID` is being removed, and an
+unfinished restore goes back to `.before`.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ if TYPE_CHECKING:
 
 MANIFEST = "manifest.json"
 UNFINISHED = "unfinished.json"
-"""Exists from just before the first change of a restore until all is tidied up (note.py)."""
+"""Exists from just before a restore's first change until everything is cleaned up (note.py)."""
 
 
 @dataclass(frozen=True)
 class Clone:
-    """A clone on the server. `name` and `created` are what it says of itself, empty where it was not completed."""
+    """A clone on the server. `name` and `created` come from its comment, empty if it was not completed."""
 
     database: str
     id: str
@@ -56,35 +56,35 @@ class Shelf:
         self._mark = _mark(settings.project_id[-6:])
 
     def names(self) -> list[str]:
-        """List the snapshots, in the order of their names."""
+        """List the names of the snapshots, sorted."""
         if not self.folder.is_dir():
             return []
         return sorted(p.name for p in self.folder.iterdir() if not p.name.startswith(".") and (p / MANIFEST).exists())
 
     def read(self, name: str) -> Manifest:
-        """Read the manifest of a snapshot. Raises UsageError where there is none of that name."""
+        """Read the manifest of a snapshot. Raises UsageError if there is none of that name."""
         folder = self.place(name)
         if not is_there(folder / MANIFEST):
-            raise UsageError(f"there is no snapshot {name!r}", hint=self._way_to(name))
+            raise UsageError(f"there is no snapshot {name!r}", hint=self._hint_for_missing(name))
         return _manifest_of(folder, f"snapshot {name}")
 
-    def _way_to(self, name: str) -> str:
+    def _hint_for_missing(self, name: str) -> str:
         if known := ", ".join(self.names()):
             return f"there are: {known}"
         return "a restore makes it" if name == BEFORE else Command("snapshot.save", name, when="to make one")
 
     def place(self, name: str) -> Path:
-        """Give the folder of a snapshot. `before-restore` is that of a restore that was cut short, where one was."""
+        """Return the folder of a snapshot. `before-restore` is that of the unfinished restore, if there is one."""
         if name == BEFORE and self.before.is_dir() and self.unfinished() not in ("", BEFORE):
             return self.before
         return self.folder / checked_name(name)
 
     def twin(self, name: str) -> str:
-        """Name another snapshot that differs in upper and lower case alone: not every file system tells them apart."""
+        """Return a snapshot whose name differs only in case: some file systems do not distinguish the two."""
         return next((other for other in self.names() if other != name and other.lower() == name.lower()), "")
 
     def new(self) -> tuple[str, Path]:
-        """Make an id and an empty folder for a snapshot that is yet to be written."""
+        """Create an id and an empty folder for a new snapshot."""
         made = secrets.token_hex(4)
         folder = self.folder / f".new-{made}"
         with disk_errors(self.folder):
@@ -93,7 +93,7 @@ class Shelf:
         return made, folder
 
     def complete(self, folder: Path, manifest: Manifest, target: Path) -> None:
-        """Write the manifest and put the snapshot in its place, in that order. What was there is removed."""
+        """Write the manifest, then move the snapshot to its place. The former snapshot there is removed."""
         write_whole(folder / MANIFEST, manifest.as_json())
         former = self._put_aside(target)
         with disk_errors(self.folder):
@@ -102,22 +102,22 @@ class Shelf:
             self._remove(former)
 
     def remove(self, target: Path) -> None:
-        """Remove a snapshot and its clone. Cut short, the next `tidy` completes it."""
+        """Remove a snapshot and its clone. If interrupted, the next `tidy` completes it."""
         former = self._put_aside(target)
         if former:
             self._remove(former)
 
     def discard(self, folder: Path) -> None:
-        """Remove the folder of a snapshot that was only needed for a while."""
+        """Remove the folder of a temporary snapshot."""
         with suppress(OSError):
             _remove(folder)
 
     def read_before(self) -> Manifest:
-        """Read what a restore that is under way goes back to."""
+        """Read the manifest of the state that an unfinished restore goes back to."""
         return _manifest_of(self.before, f"snapshot {BEFORE}")
 
     def require_free(self, name: str) -> None:
-        """Raise LocalEnvError where a restore that was cut short needs this snapshot as it is."""
+        """Raise LocalEnvError where an unfinished restore needs this snapshot unchanged."""
         found = self.note()
         if found and (name == found.source or (name == BEFORE and self.place(name) == self.before)):
             raise LocalEnvError(
@@ -126,16 +126,16 @@ class Shelf:
             )
 
     def clone_name(self, role: str) -> str:
-        """Name a new clone for the snapshot with this id; `in` and `out` are those of a restore."""
-        return databases.beside(self.settings.postgres.database, f"{self._mark}_{role}")
+        """Return the name of a clone for the snapshot with this id; `in` and `out` are those of a restore."""
+        return databases.sibling_name(self.settings.postgres.database, f"{self._mark}_{role}")
 
     def mark(self, conn: psycopg.Connection[Any], manifest_id: str, name: str, created: str) -> None:
-        """Have a clone say of itself what it is, and let nobody change it."""
+        """Write a clone's comment, and make the clone read-only."""
         text = json.dumps({"project": self.settings.project_id, "snapshot": name, "created": created})
         databases.seal(conn, self.clone_name(manifest_id), text)
 
     def adopt(self, conn: psycopg.Connection[Any], former: str) -> None:
-        """Make the clones of another project this one's: its folder was moved or copied here, data and all."""
+        """Take over the clones of another project, whose folder was moved or copied here with its data."""
         there = re.compile(rf"(.*__){_mark(former[-6:])}(_(?:[0-9a-f]{{8}}|in|out))", re.DOTALL)
         matches = filter(None, (there.fullmatch(name) for name, _ in databases.names(conn)))
         pairs = [(found[0], f"{found[1]}{self._mark}{found[2]}") for found in matches]
@@ -147,7 +147,7 @@ class Shelf:
                 databases.seal(conn, name, json.dumps({**said, "project": self.settings.project_id}))
 
     def clones(self, conn: psycopg.Connection[Any]) -> list[Clone]:
-        """List the clones of this project on the server, of whichever database, with or without a snapshot to them."""
+        """List this project's clones on the server, of any database, with or without a snapshot."""
         found = []
         for database, comment in self._databases(conn, "[0-9a-f]{8}").items():
             said = _said(comment)
@@ -156,33 +156,33 @@ class Shelf:
         return found
 
     def find_clone(self, conn: psycopg.Connection[Any], manifest_id: str) -> str:
-        """Name the database that is the clone of a snapshot, to be read; empty where the server has none."""
+        """Return the name of a snapshot's clone; empty if the server has none."""
         return self.all_clones(conn).get(manifest_id, "")
 
     def all_clones(self, conn: psycopg.Connection[Any]) -> dict[str, str]:
-        """Give the databases of all clones on the server by their ids: a folder that was moved has had another mark."""
+        """Return all clones on the server by their ids, of any project: a moved folder had another mark."""
         named = re.compile(rf".*__{_mark('[0-9a-f]{6}')}_([0-9a-f]{{8}})", re.DOTALL)
         matches = filter(None, (named.fullmatch(name) for name, _ in databases.names(conn)))
         return {found[1]: found[0] for found in matches}
 
     def tidy(self, conn: psycopg.Connection[Any]) -> list[str]:
-        """Remove what a killed command left half written or half removed, and say what that was.
+        """Complete or remove what a killed command left unfinished, and return what was done.
 
-        A clone that is whole, and whose folder somebody removed, stays: `orphans` lists it.
+        A complete clone whose folder was removed by hand stays: `orphans` lists it.
         """
         told = []
         for folder in sorted(self.folder.glob(".*-????????")) if self.folder.is_dir() else []:
-            told.append(f"put right what a killed command left: {self._settle(folder)}")
+            told.append(f"cleaned up after a killed command: {self._settle(folder)}")
         found = read_note(self._note)
         if found and found.is_done:
-            told.append(f"put right what a killed command left: `{found.command}` is complete")
+            told.append(f"cleaned up after a killed command: `{found.command}` is complete")
             self.end()
         elif self.before.is_dir() and not found:
             self.remove(self.before)
         known = {manifest.id for manifest in self._all()}
         for database in self._databases(conn, "in|out"):
             databases.drop(conn, database)
-        guest.remove(conn, guest.name_of(self.settings.project_id))
+        guest.remove(conn, guest.role_name(self.settings.project_id))
         for clone in self.clones(conn):
             if clone.id not in known and not clone.name:
                 databases.drop(conn, clone.database)
@@ -190,35 +190,35 @@ class Shelf:
         return told
 
     def orphans(self, conn: psycopg.Connection[Any]) -> list[Clone]:
-        """List the clones to which there is no snapshot any more, and that no other command is making or removing."""
+        """List the clones without a snapshot, except those that another command is creating or removing."""
         known = {manifest.id for manifest in self._all()} | self._ids(".new") | self._ids(".old")
         return [clone for clone in self.clones(conn) if clone.id not in known and clone.name]
 
     def pending(self, conn: psycopg.Connection[Any]) -> list[Clone]:
-        """List the clones of snapshots that are being saved, or whose saving was cut short."""
+        """List the clones of snapshots that are being saved, or whose save was interrupted."""
         new = self._ids(".new")
         return [clone for clone in self.clones(conn) if clone.id in new and clone.name]
 
     def note(self) -> Note | None:
-        """Read what a restore that changes the stores, or was cut short in that, has noted."""
+        """Read the note of a restore that is changing the stores, or was interrupted while doing so."""
         found = read_note(self._note)
         return None if found and found.is_done else found
 
     def begin(self, source: str, command: str) -> None:
-        """Note that from now on `command` changes the stores."""
+        """Note that `command` is about to change the stores."""
         write_note(self._note, Note(source, command))
 
     def done(self, command: str, *, went_back: bool) -> None:
-        """Note that the restore has changed everything. What is left to do is safe to repeat: `end` does it."""
+        """Note that the restore has changed everything. What remains is idempotent: `end` does it."""
         write_note(self._note, Note(BEFORE if went_back else "", command, is_done=True, went_back=went_back))
 
     def is_done(self, command: str) -> bool:
-        """Tell whether this very command was cut short when only tidying was left."""
+        """Return whether this exact command was interrupted when only cleaning up was left."""
         found = read_note(self._note)
         return bool(found and found.is_done and found.command == command)
 
     def end(self) -> None:
-        """Make what was there before a restore the snapshot `before-restore`, or remove it once it is restored."""
+        """Turn the earlier state into the snapshot `before-restore`, or remove it once it is restored."""
         found = read_note(self._note)
         if found and found.went_back:
             self.remove(self.before)
@@ -231,21 +231,21 @@ class Shelf:
         self.forget()
 
     def forget(self) -> None:
-        """Remove the note: the stores are as one wants them."""
+        """Remove the note: the stores are consistent."""
         self._note.unlink(missing_ok=True)
 
     def unfinished(self) -> str:
-        """Name what was being restored when a restore was cut short; empty when none was."""
+        """Return the source of an unfinished restore; empty if there is none."""
         found = self.note()
         return found.source if found else ""
 
     def _databases(self, conn: psycopg.Connection[Any], role: str) -> dict[str, str]:
-        """Give the databases of this project that play a role (a regular expression), each with its comment."""
+        """Return this project's databases of a role (a regular expression), each with its comment."""
         named = re.compile(rf".*__{self._mark}_({role})", re.DOTALL)
         return {name: comment for name, comment in databases.names(conn) if named.fullmatch(name)}
 
     def _ids(self, kind: str) -> set[str]:
-        """Give the ids of the folders that are being written (`.new`) or removed (`.old`)."""
+        """Return the ids of the folders that are being written (`.new`) or removed (`.old`)."""
         return {folder.name.partition("-")[2] for folder in self.folder.glob(f"{kind}-*")}
 
     def _all(self) -> list[Manifest]:
@@ -257,7 +257,7 @@ class Shelf:
         return found
 
     def _settle(self, folder: Path) -> str:
-        """Complete a snapshot that only lacks its place, remove any other."""
+        """Move a complete snapshot to its place, or remove an incomplete one."""
         kind, _, own = folder.name.partition("-")
         with suppress(OSError, LocalEnvError):
             name = _manifest_of(folder, folder.name).name
@@ -268,7 +268,7 @@ class Shelf:
         return f"removed {own}"
 
     def _put_aside(self, target: Path) -> Path | None:
-        """Take a snapshot's name away; where it is damaged, a new id stands for it. Files of the user's stay there."""
+        """Rename a snapshot to `.old-ID`, with a new id if it is damaged. The user's own files stay."""
         if not (target / MANIFEST).exists():
             return None
         try:
@@ -283,9 +283,9 @@ class Shelf:
         return aside
 
     def _remove(self, folder: Path) -> None:
-        """Remove a folder that was put aside, and its clone.
+        """Remove a renamed folder and its clone.
 
-        The files first: on a full disk the server may need their room. The folder last: its name tells of the clone.
+        The files first: on a full disk the server may need their space. The folder last: its name identifies the clone.
         """
         with disk_errors(self.folder):
             ownership.clear(folder, ownership.SNAPSHOT)
@@ -303,9 +303,9 @@ class Shelf:
 
 
 def _move(source: Path, target: Path) -> None:
-    """Give a snapshot's folder another name. Files of the user's are left behind, or found there already.
+    """Rename a snapshot's folder, except for the user's own files in either folder.
 
-    The manifest goes first where the snapshot is taken away and comes last where it is put: what is cut short is none.
+    The manifest is moved first when removing and last when placing, so that an interrupted move leaves no snapshot.
     """
     if not target.exists() and not ownership.has_strangers(source, ownership.SNAPSHOT):
         source.replace(target)
@@ -316,29 +316,29 @@ def _move(source: Path, target: Path) -> None:
     is_leaving = target.name.startswith(".old-")
     for name in sorted(names, key=lambda name: (name == MANIFEST) != is_leaving):
         (source / name).replace(target / name)
-    with suppress(OSError):  # it has files of the user's
+    with suppress(OSError):  # it contains the user's own files
         source.rmdir()
 
 
 def _remove(folder: Path) -> None:
-    """Remove a snapshot's folder, but for what this tool did not write."""
+    """Remove a snapshot's folder, except for foreign files."""
     if not ownership.clear(folder, ownership.SNAPSHOT):
         with suppress(FileNotFoundError):
             folder.rmdir()
 
 
 def _manifest_of(folder: Path, shown: str) -> Manifest:
-    """Read the manifest in a folder. Raises UsageError where there is none, or it is damaged."""
+    """Read the manifest in a folder. Raises UsageError if it is missing or damaged."""
     return read_manifest(read_bytes(folder / MANIFEST, f"{shown}: {MANIFEST}"), shown)
 
 
 def _mark(digest: str) -> str:
-    """Give what the names of a project's clones have in common; a project's id ends with its digest."""
+    """Return the common part of a project's clone names; a project's id ends with its digest."""
     return f"snap_{digest}"
 
 
 def _said(comment: str) -> dict[str, str]:
-    """Read what a clone says of itself."""
+    """Parse a clone's comment."""
     try:
         said = json.loads(comment)
         return {key: str(said[key]) for key in ("project", "snapshot", "created")}

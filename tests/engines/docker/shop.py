@@ -9,9 +9,9 @@ from pathlib import Path
 
 from tasks.localenv.engines.docker.engine import ComposeServices
 from tasks.localenv.engines.service import Deadline, ServiceState
-from tasks.localenv.machine.ports import find_free
 from tasks.localenv.settings import ROOT, Settings, read_settings
 from tests.support.environments import PATIENCE_S, permitted
+from tests.support.ports import find_free
 
 FILE = (ROOT / "docker-compose.yml").read_text()
 DYNAMODB = "    user: root\n"

@@ -9,12 +9,12 @@ from dataclasses import replace
 
 import pytest
 
-from tasks.localenv.aws.client import client
-from tasks.localenv.machine.ports import find_free
 from tasks.localenv.postgres.connection import connect
 from tasks.localenv.settings.addresses import Endpoint
 from tests.engines.docker.shop import MakeShop, Shop, docker, dynamodb_that
+from tests.support.boto import local_client
 from tests.support.environments import PATIENCE_S
+from tests.support.ports import find_free
 
 pytestmark = pytest.mark.docker
 
@@ -26,7 +26,7 @@ def write_data(shop: Shop) -> None:
     with connect(shop.settings.postgres, database="postgres", autocommit=True) as connection:
         connection.execute("CREATE TABLE kept (word text)")
         connection.execute("INSERT INTO kept VALUES ('there')")
-    client(shop.settings, "dynamodb").create_table(
+    local_client(shop.settings, "dynamodb").create_table(
         TableName="kept",
         KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}],
         AttributeDefinitions=[{"AttributeName": "pk", "AttributeType": "S"}],
@@ -37,7 +37,7 @@ def write_data(shop: Shop) -> None:
 def read_data(shop: Shop) -> tuple[list[tuple[str]], list[str]]:
     with connect(shop.settings.postgres, database="postgres") as connection:
         rows = connection.execute("SELECT word FROM kept").fetchall()
-    return rows, client(shop.settings, "dynamodb").list_tables()["TableNames"]
+    return rows, local_client(shop.settings, "dynamodb").list_tables()["TableNames"]
 
 
 DATA = ([("there",)], ["kept"])
@@ -64,10 +64,10 @@ def test_stopping_keeps_the_data_and_removing_leaves_nothing(shop: Shop) -> None
     assert shop.statuses() == STOPPED
     shop.up()
     assert read_data(shop) == DATA
-    kinds = [thing.split()[0] for thing in shop.services.belongings()]
+    kinds = [thing.split()[0] for thing in shop.services.owned_resources()]
     assert kinds == ["container", "container", "volume", "volume", "network"]
     shop.services.destroy(print)
-    assert (shop.left(), shop.services.belongings(), shop.statuses()) == ([], [], STOPPED)
+    assert (shop.left(), shop.services.owned_resources(), shop.statuses()) == ([], [], STOPPED)
 
 
 def test_stopping_and_removing_need_no_compose_file(shop: Shop) -> None:
@@ -97,7 +97,7 @@ def test_a_new_user_or_password_is_taken_over_and_the_data_stays(shop: Shop, use
     assert changed.statuses() == {"postgres": "starting", "dynamodb": "running"}
     changed.up()
     assert read_data(changed) == DATA
-    assert changed.said[-1] == f"the database server was made with another user or password; {user} can log in now"
+    assert changed.said[-1] == f"the database server was created with another user or password; {user} can log in now"
 
 
 def test_another_port_replaces_the_containers_and_the_data_stays(shop: Shop) -> None:

@@ -274,12 +274,12 @@ def test_an_engine_that_is_not_there_is_no_failure_for_looking_and_stopping(
     monkeypatch.setenv("DOCKER_HOST", "unix:///no/engine.sock")
     states, checked = shop.services.look(), preflight(shop.settings)
     shop.services.stop(print)
-    belongings = shop.services.belongings()
+    owned_resources = shop.services.owned_resources()
     error = failure(shop, PreflightFailed)
     monkeypatch.undo()
     away = "the Docker engine is not running: there is no socket /no/engine.sock (DOCKER_HOST)"
     assert [(state.status, state.detail) for state in states] == [("stopped", away)] * 2
-    assert (checked.ok, checked.reason, belongings, error.message) == (False, away, [], away)
+    assert (checked.ok, checked.reason, owned_resources, error.message) == (False, away, [], away)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become a user without rights")
@@ -310,7 +310,7 @@ def test_a_network_that_was_pruned_while_all_was_stopped_is_healed_and_the_data_
     shop.services.stop(print)
     docker("network", "prune", "--force", "--filter", shop.label)
     shop.up()
-    assert any("was removed; making the containers anew, their volumes stay" in line for line in shop.said)
+    assert any("was removed; recreating the containers, their volumes stay" in line for line in shop.said)
     assert shop.statuses() == {"postgres": "running", "dynamodb": "running"}
     assert query(shop, "SELECT text FROM kept") == [("a row",)]
     assert docker("volume", "ls", "--quiet", "--filter", shop.label) == volumes

@@ -89,17 +89,17 @@ def docker_program(tmp_path: Path) -> str:
 
 
 WRONG = {
-    "a list": (http([]), "was answered 200 and wrongly: the answer is a list, not an object"),
-    "nothing known": (http({}), "was answered 200 and wrongly: no Version"),
-    "a number": (http({"Version": 1}), "was answered 200 and wrongly: Version is a number, not a string"),
-    "HTML": (http(b"<html>It works!</html>"), "was answered 200 and wrongly: no JSON"),
-    "empty": (http(b""), "was answered 200 and wrongly: nothing"),
-    "bad UTF-8": (http(b'{"ApiVersion": "\xff"}'), "was answered 200 and wrongly: no JSON"),
+    "a list": (http([]), "was answered 200: the answer is a list, not an object"),
+    "nothing known": (http({}), "was answered 200: no Version"),
+    "a number": (http({"Version": 1}), "was answered 200: Version is a number, not a string"),
+    "HTML": (http(b"<html>It works!</html>"), "was answered 200: no JSON"),
+    "empty": (http(b""), "was answered 200: nothing"),
+    "bad UTF-8": (http(b'{"ApiVersion": "\xff"}'), "was answered 200: no JSON"),
     "refused": (http({"message": "no"}, "500 Oh"), ": no"),
     "refused in HTML": (http(b"<html>", "503 Oh"), ": 503"),
     "moved": (http(b"", "302 Found"), ": 302"),
     "hung up": (b"", "Remote end closed connection without response"),
-    "half": (b'HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n{"Api', "an answer without its end"),
+    "half": (b'HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n{"Api', "an incomplete answer"),
     "garbage": (b"SSH-2.0-OpenSSH_9.2\r\n", "SSH-2.0-OpenSSH_9.2"),
 }
 
@@ -136,7 +136,7 @@ def test_a_list_of_containers_that_is_none_is_told(
 ) -> None:
     with pytest.raises(ServiceFailed) as caught:
         DockerApi(serve(lambda path: http(rows))).containers("shop")
-    assert caught.value.message.endswith(f"was answered 200 and wrongly: {fault}")
+    assert caught.value.message.endswith(f"was answered 200: {fault}")
 
 
 def test_a_list_without_what_may_be_missing_is_taken(serve: Callable[[Answer], DockerEndpoint]) -> None:
@@ -204,5 +204,5 @@ def test_no_command_hangs_or_breaks_over_such_an_engine(
     assert "Traceback" not in done.stderr
     assert done.code in (0, 1, 4, 6), done.stderr
     if kept and command not in ("env.list", "env.up --plan"):
-        said = "does not answer in time" if engine == "silent" else "was answered 200 and wrongly"
+        said = "does not answer in time" if engine == "silent" else "was answered 200"
         assert said in done.stdout + done.stderr

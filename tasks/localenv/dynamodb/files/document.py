@@ -41,8 +41,12 @@ class Document:
         return UsageError(f"{self.place(steps)}: {message}", hint=hint)
 
     def part(self, data: Any, origins: Mapping[Steps, Steps]) -> Document:
-        """Make the document of a part of this one, or of something made from it."""
-        return replace(self, data=data, origins=origins)
+        """Make the document of a part of this one, or of something made from it. `origins` lead into this one."""
+        return replace(self, data=data, origins={here: self._in_file(there) for here, there in origins.items()})
+
+    def with_data(self, data: Any) -> Document:
+        """Make the document of other data that stand where these do."""
+        return replace(self, data=data)
 
     def _in_file(self, steps: Steps) -> Steps:
         for length in range(len(steps), -1, -1):

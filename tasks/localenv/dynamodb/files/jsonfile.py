@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ...errors import UsageError
-from ...machine.reading import Doubled, json_of, read_text
+from ...machine.reading import DuplicateName, json_of, read_text
 from .document import Document, Places, Steps
 
 TOKEN = re.compile(r'[{}\[\],:]|"[^"]*"|[^\s{}\[\],:"]+')
@@ -20,8 +20,12 @@ def read_json(path: Path, shown: str) -> Document:
     text = read_text(path, shown)
     try:
         return document_of(shown, text, json_of(text, shown))
-    except Doubled as error:
-        raise UsageError(error.message.replace(shown, _place_of_double(shown, text), 1)) from error
+    except DuplicateName as error:
+        message = error.message.replace(shown, _place_of_double(shown, text), 1)
+        raise UsageError(message, hint="take one of the two out") from error
+    except UsageError as error:
+        error.hint = error.hint or "look at the quotes, commas and brackets around this place"
+        raise
 
 
 def _place_of_double(shown: str, text: str) -> str:

@@ -1,66 +1,165 @@
 """The forms that a table's definition comes in, each as the properties of CloudFormation's AWS::DynamoDB::Table.
 
-A template or a resource of one, the properties alone, the parameters of the API's CreateTable, or a model of NoSQL
-Workbench. Of CloudFormation's functions, those are worked out that need nothing but the template's own parameters.
+A template or a resource of one (SAM's too), a serverless.yml, the properties alone, the parameters of the API's
+CreateTable, or a model of NoSQL Workbench.
 """
 
 from __future__ import annotations
 
 import copy
-import re
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from .document import Document, Steps
+from .functions import STAND_INS, Resolver
+from .interpolation import Variables
+from .serverless import is_serverless, template_in
+from .simpletable import SIMPLE_TABLE, table_of
 from .workbench import tables_of_model
 
 TABLE = "AWS::DynamoDB::Table"
 GLOBAL_TABLE = "AWS::DynamoDB::GlobalTable"
-VARIABLE = re.compile(r"\$\{(!?)\s*([^}\s]*)\s*\}")
-BESIDE = ("Type", "Properties", "DeletionPolicy", "UpdateReplacePolicy", "DependsOn", "Metadata")
-"""What a resource may have, and has no say in what the table is."""
+BESIDE = ("Type", "Properties", "DeletionPolicy", "UpdateReplacePolicy", "DependsOn", "Metadata", "Condition")
+"""What a resource may have beside what the table is."""
+BESIDE_IN_SAM = (*BESIDE, "Connectors", "IgnoreGlobals")
+OF_A_TEMPLATE = ("AWSTemplateFormatVersion", "Transform", "Resources")
+OF_A_TABLE = ("TableName", "KeySchema", "AttributeDefinitions", "BillingMode", "ProvisionedThroughput")
 
 
-def tables_in(document: Document) -> list[Document]:
-    """Give the properties of each table of a file. Raises UsageError where there is none, or one cannot be read."""
-    data = document.data
+@dataclass(frozen=True)
+class Found:
+    """A table in a file: its properties. `logical_id` is its name in a template, "" outside of one.
+
+    A resource may have no TableName: CloudFormation names it then.
+    """
+
+    properties: Document
+    logical_id: str = ""
+    is_resource: bool = False
+
+    @property
+    def lacks_a_name(self) -> bool:
+        data = self.properties.data
+        return self.is_resource and isinstance(data, dict) and "TableName" not in data
+
+
+@dataclass
+class Contents:
+    """The tables of a file, and a line for each thing in it that is passed over."""
+
+    tables: list[Found] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def tables_in(document: Document, stand_ins: Mapping[str, str] = STAND_INS) -> Contents:
+    """Give the tables of a file. Raises UsageError where it is neither a table nor a template, or cannot be read.
+
+    `stand_ins` are the pseudo parameters that have a value.
+    """
+    data, variables = document.data, Variables(document, stand_ins)
     if not isinstance(data, dict):
-        return [document]
+        return Contents([Found(document)])
     if "DataModel" in data:
-        return tables_of_model(document)
-    if "Resources" in data:
-        return _tables_of_template(document)
+        return Contents([Found(table) for table in tables_of_model(document)])
+    if is_serverless(data):
+        template = template_in(document, variables)
+        return _Template(template, stand_ins, variables.within(template)).contents()
+    if any(name in data for name in OF_A_TEMPLATE):
+        return _Template(document, stand_ins, variables).contents()
     if "Type" in data and "Properties" in data:
-        return [_table_of_resource(document, (), {})]
-    return [_from_create_table(document)]
+        return Contents([_Template(document, stand_ins, variables).table(data, (), "")])
+    if not any(name in data for name in OF_A_TABLE):
+        hint = f"write a template with an {TABLE}, or the table's properties; keep other files elsewhere"
+        raise document.error((), "neither a table nor a template", hint=hint)
+    properties = _from_create_table(document)
+    return Contents([Found(Resolver(properties, stand_ins, variables).properties(properties.data, ()))])
 
 
-def _tables_of_template(document: Document) -> list[Document]:
-    resources, parameters = document.data["Resources"], document.data.get("Parameters") or {}
-    if not isinstance(resources, dict) or not isinstance(parameters, dict):
-        raise document.error(("Resources",), "Resources and Parameters must be objects")
-    kinds = {name: entry.get("Type") if isinstance(entry, dict) else None for name, entry in resources.items()}
-    steps: list[Steps] = [("Resources", name) for name, kind in kinds.items() if kind in (TABLE, GLOBAL_TABLE)]
-    if not steps:
-        raise document.error(("Resources",), f"no {TABLE} in it")
-    return [_table_of_resource(document, one, parameters) for one in steps]
+class _Template:
+    """A template, or a single resource."""
+
+    def __init__(self, document: Document, stand_ins: Mapping[str, str], variables: Variables) -> None:
+        self._document = document
+        self._resolver = Resolver(document, stand_ins, variables)
+        self._variables = variables
+
+    def contents(self) -> Contents:
+        found = Contents()
+        resources = self._document.data.get("Resources") or {}
+        if not isinstance(resources, dict):
+            raise self._document.error(("Resources",), "Resources must be an object", hint="write names and resources")
+        for name, entry in resources.items():
+            steps: Steps = ("Resources", name)
+            if name.startswith("Fn::") and _has_a_table(entry):
+                hint = "write each table as a resource of its own"
+                raise self._document.error(steps, f"{name} cannot be worked out here", hint=hint)
+            resource, where = self._resource(entry, steps)
+            if resource.get("Type") not in (TABLE, GLOBAL_TABLE, SIMPLE_TABLE):
+                continue
+            if self._is_made(resource, where):
+                found.tables.append(self.table(resource, where, name))
+            else:
+                place, condition = self._document.place(steps), resource["Condition"]
+                found.notes.append(f"{place}: {name} is passed over: its condition {condition} is false here")
+        if not found.tables and not found.notes:
+            found.notes.append(f"{self._document.shown}: no table in it, passed over")
+        return found
+
+    def table(self, resource: dict[str, Any], steps: Steps, name: str) -> Found:
+        """Give the table that a resource is."""
+        kind = resource["Type"]
+        if kind == GLOBAL_TABLE:
+            hint = f"describe the table of this region as {TABLE}"
+            raise self._document.error((*steps, "Type"), f"{GLOBAL_TABLE} is not handled by this tool", hint=hint)
+        if kind not in (TABLE, SIMPLE_TABLE):
+            hint = f"only {TABLE} and {SIMPLE_TABLE} are read"
+            raise self._document.error((*steps, "Type"), f"Type is {kind!r}, not {TABLE}", hint=hint)
+        for beside in resource:
+            if beside not in (BESIDE if kind == TABLE else BESIDE_IN_SAM):
+                raise self._document.error(
+                    (*steps, beside), f"{beside} is not handled by this tool", hint="leave it out"
+                )
+        found = self._resolver.properties(resource.get("Properties"), (*steps, "Properties"))
+        if kind == SIMPLE_TABLE:
+            found = table_of(self._with_globals(found, resource))
+        return Found(found, name, is_resource=True)
+
+    def _resource(self, entry: Any, steps: Steps) -> tuple[dict[str, Any], Steps]:
+        """Give a resource, which a variable may stand for, and where it stands."""
+        if isinstance(entry, str):
+            filled = self._variables.filled(entry, steps)
+            entry, steps = filled.value, filled.steps
+        return (entry if isinstance(entry, dict) else {}), steps
+
+    def _is_made(self, resource: dict[str, Any], steps: Steps) -> bool:
+        if "Condition" not in resource:
+            return True
+        return self._resolver.holds(resource["Condition"], (*steps, "Condition"))
+
+    def _with_globals(self, simple: Document, resource: dict[str, Any]) -> Document:
+        """Add what Globals says of every SimpleTable: its encryption, the one thing that may be there."""
+        common, ignored = self._document.data.get("Globals"), resource.get("IgnoreGlobals")
+        ours = common.get("SimpleTable") if isinstance(common, dict) else None
+        if (
+            not isinstance(ours, dict)
+            or ignored == "*"
+            or (isinstance(ignored, list) and "SSESpecification" in ignored)
+        ):
+            return simple
+        inherited = self._resolver.properties(ours, ("Globals", "SimpleTable"))
+        encryption = inherited.data.get("SSESpecification") if isinstance(inherited.data, dict) else None
+        own = simple.data.get("SSESpecification", {}) if isinstance(simple.data, dict) else None
+        if not isinstance(encryption, dict) or not isinstance(own, dict):
+            return simple
+        return simple.with_data({**simple.data, "SSESpecification": {**encryption, **own}})
 
 
-def _table_of_resource(document: Document, steps: Steps, parameters: Mapping[str, Any]) -> Document:
-    resource = document.data
-    for step in steps:
-        resource = resource[step]
-    if resource["Type"] == GLOBAL_TABLE:
-        hint = f"describe the table of this region as {TABLE}"
-        raise document.error((*steps, "Type"), f"{GLOBAL_TABLE} is not handled by this tool", hint=hint)
-    if resource["Type"] != TABLE:
-        raise document.error((*steps, "Type"), f"Type is {resource['Type']!r}, not {TABLE}")
-    for name in resource:
-        if name not in BESIDE:
-            raise document.error((*steps, name), f"{name} is not handled by this tool", hint="leave it out")
-    inside = (*steps, "Properties")
-    found = _Resolver(document, parameters).value(resource.get("Properties") or {}, inside)
-    return document.part(found, {(): inside})
+def _has_a_table(value: Any) -> bool:
+    """Return whether a table is defined anywhere in a value."""
+    if isinstance(value, dict):
+        return value.get("Type") in (TABLE, GLOBAL_TABLE, SIMPLE_TABLE) or any(map(_has_a_table, value.values()))
+    return isinstance(value, list) and any(map(_has_a_table, value))
 
 
 def _from_create_table(document: Document) -> Document:
@@ -72,57 +171,4 @@ def _from_create_table(document: Document) -> Document:
     encryption = found.get("SSESpecification")
     if isinstance(encryption, dict) and "Enabled" in encryption:
         encryption["SSEEnabled"] = encryption.pop("Enabled")
-    return document.part(_Resolver(document, {}).value(found, ()), document.origins)
-
-
-class _Resolver:
-    """Works out the functions in a value, and names those that it cannot."""
-
-    def __init__(self, document: Document, parameters: Mapping[str, Any]) -> None:
-        self._document = document
-        self._parameters = parameters
-
-    def value(self, value: Any, steps: Steps) -> Any:
-        if isinstance(value, list):
-            return [self.value(entry, (*steps, number)) for number, entry in enumerate(value)]
-        if not isinstance(value, dict):
-            return value
-        if len(value) == 1:
-            ((name, argument),) = value.items()
-            if name == "Ref":
-                return self._reference(str(argument), steps)
-            if name == "Fn::Sub":
-                return self._substituted(argument, steps)
-            if name == "Condition" or name.startswith("Fn::"):
-                raise self._document.error(
-                    steps, f"{name} cannot be worked out here", hint="write the value itself, or a parameter's Ref"
-                )
-        return {name: self.value(entry, (*steps, name)) for name, entry in value.items()}
-
-    def _reference(self, name: str, steps: Steps) -> Any:
-        parameter = self._parameters.get(name)
-        hint = "write the value itself, or a parameter with a Default"
-        if not isinstance(parameter, dict):
-            raise self._document.error(steps, f"{name} is no parameter, and has no value here", hint=hint)
-        kind = str(parameter.get("Type", "String"))
-        if "Default" not in parameter or kind.startswith("AWS::SSM"):
-            raise self._document.error(steps, f"parameter {name} has no Default", hint=hint)
-        default = parameter["Default"]
-        if kind == "CommaDelimitedList":
-            return [part.strip() for part in str(default).split(",")]
-        return default
-
-    def _substituted(self, argument: Any, steps: Steps) -> str:
-        text, own = argument, {}
-        if isinstance(argument, list) and len(argument) == 2 and isinstance(argument[1], dict):
-            text, own = argument[0], self.value(argument[1], steps)
-        if not isinstance(text, str):
-            raise self._document.error(steps, "Fn::Sub takes a text, or a text and an object")
-
-        def filled(match: re.Match[str]) -> str:
-            literal, name = match.groups()
-            if literal:
-                return f"${{{name}}}"
-            return str(own[name] if name in own else self._reference(name, steps))
-
-        return VARIABLE.sub(filled, text)
+    return document.with_data(found)

@@ -17,7 +17,7 @@ def tables_of_model(document: Document) -> list[Document]:
     """Give the properties of each table of a model. Raises UsageError where it is not one."""
     models = document.data["DataModel"]
     if not isinstance(models, list) or not models:
-        raise document.error(("DataModel",), "DataModel must be a list of tables")
+        raise document.error(("DataModel",), "DataModel must be a list of tables", hint="write a list of tables here")
     return [_Model(document, number).translated() for number in range(len(models))]
 
 
@@ -80,7 +80,9 @@ class _Model:
         known, _ = self._types.setdefault(str(name), (kind, steps))
         if known != kind:
             raise self._document.error(
-                (*steps, "AttributeType"), f"attribute {name!r} is {known} elsewhere, {kind} here"
+                (*steps, "AttributeType"),
+                f"attribute {name!r} is {known} elsewhere, {kind} here",
+                hint="write one type in both places",
             )
 
     def _definitions(self) -> list[dict[str, Any]]:
@@ -93,7 +95,7 @@ class _Model:
         for step in steps:
             value = value[step]
         if not isinstance(value, dict):
-            raise self._document.error(steps, f"{steps[-1]} must be an object")
+            raise self._document.error(steps, f"{steps[-1]} must be an object", hint="write an object here")
         for name in names:
             if not value.get(name):
                 raise self._document.error(steps, f"no {name}", hint=f"add {name!r} here")

@@ -1,7 +1,8 @@
 """YAML files as CloudFormation reads them, every value with its place.
 
 Source: AWS CloudFormation User Guide, "Template formats": YAML 1.1 without aliases and merge keys; `!Ref x` is short
-for `Ref: x`, `!Sub x` for `Fn::Sub: x`, and so on. A date is a text.
+for `Ref: x`, `!Sub x` for `Fn::Sub: x`, and so on. A date is a text. The SAM CLI and the Serverless Framework work out
+aliases and merge keys before CloudFormation sees them: in their files they are read.
 """
 
 from __future__ import annotations
@@ -23,6 +24,9 @@ YAML_BYTES = 1_000_000
 OPEN_BRACKETS = 1000
 """Those in a text count too. For each one that is open the reader looks through all others, at each token."""
 LONGEST_NUMBER = 40
+VALUES = 200_000
+"""Values that a file may have, those of its aliases counted where they stand."""
+MERGE = f"{STANDARD}merge"
 PLAIN = ("bool", "int", "float", "null")
 """Tags of scalars that YAML itself turns into something else than a text."""
 
@@ -33,24 +37,27 @@ def read_yaml(path: Path, shown: str) -> Document:
 
     text = read_text(path, shown, at_most=YAML_BYTES)
     if is_deeper(text, OPEN_BRACKETS):
-        raise UsageError(f"{shown}: nested too deeply")
+        raise UsageError(f"{shown}: nested too deeply", hint="write it flatter")
     try:
         loader = yaml.SafeLoader(text)
         try:
-            _refuse_aliases(text, shown)
             node = loader.get_single_node()
+            merges = _has_aliases_worked_out(node)
+            if not merges:
+                _refuse_aliases(text, shown)
             places: dict[Steps, tuple[int, int]] = {(): (1, 1)}
-            data = None if node is None else _Reader(shown, loader, places).value(node, ())
+            data = None if node is None else _Reader(shown, loader, places, merges=merges).value(node, ())
         finally:
             loader.dispose()
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = f"{shown}:{mark.line + 1}:{mark.column + 1}" if mark else shown
-        raise UsageError(f"{where}: not YAML: {error.problem or error.context}") from error
+        problem = str(error.problem or error.context)
+        raise UsageError(f"{where}: not YAML: {problem}", hint=_way_out(problem)) from error
     except yaml.YAMLError as error:
-        raise UsageError(f"{shown}: not YAML: {str(error).splitlines()[0]}") from error
+        raise UsageError(f"{shown}: not YAML: {str(error).splitlines()[0]}", hint="save it as UTF-8 text") from error
     except RecursionError as error:
-        raise UsageError(f"{shown}: nested too deeply") from error
+        raise UsageError(f"{shown}: nested too deeply", hint="write it flatter") from error
     return Document(shown, data, lambda: places)
 
 
@@ -61,27 +68,57 @@ def _refuse_aliases(text: str, shown: str) -> None:
         return
     for event in yaml.parse(text, Loader=yaml.SafeLoader):
         if isinstance(event, yaml.AliasEvent):
-            raise _error(shown, event, f"*{event.anchor} is an alias, which CloudFormation does not take")
+            message = f"*{event.anchor} is an alias, which CloudFormation does not take"
+            raise _error(shown, event, message, "write out what it stands for")
 
 
-def _error(shown: str, node: Any, message: str) -> UsageError:
-    return UsageError(f"{shown}:{node.start_mark.line + 1}:{node.start_mark.column + 1}: {message}")
+def _has_aliases_worked_out(node: Any) -> bool:
+    """Return whether a tool reads this file that works out its aliases: SAM or the Serverless Framework."""
+    if getattr(node, "id", "") != "mapping":
+        return False
+    top = {key.value: value for key, value in node.value if key.id == "scalar"}
+    transform = top.get("Transform")
+    entries = transform.value if transform is not None and transform.id == "sequence" else [transform]
+    is_sam = any(str(getattr(entry, "value", "")).startswith("AWS::Serverless-") for entry in entries)
+    return is_sam or ("service" in top and "provider" in top)
+
+
+def _way_out(problem: str) -> str:
+    """Say what to do about what the parser says."""
+    if "\\t" in problem:
+        return "indent with spaces: YAML takes no tabs"
+    if "another document" in problem:
+        return "put each document into a file of its own"
+    return "compare this line with those around it: indentation, quotes, brackets, a space after each colon"
+
+
+def _error(shown: str, node: Any, message: str, hint: str) -> UsageError:
+    return UsageError(f"{shown}:{node.start_mark.line + 1}:{node.start_mark.column + 1}: {message}", hint=hint)
 
 
 class _Reader:
     """Turns nodes into values and notes their places."""
 
-    def __init__(self, shown: str, loader: yaml.SafeLoader, places: dict[Steps, tuple[int, int]]) -> None:
+    def __init__(
+        self, shown: str, loader: yaml.SafeLoader, places: dict[Steps, tuple[int, int]], *, merges: bool
+    ) -> None:
         self._shown = shown
         self._loader = loader
         self._places = places
+        self._merges = merges
+        self._left = VALUES
 
     def value(self, node: yaml.Node, steps: Steps) -> Any:
         if len(steps) > DEPTH:
-            raise _error(self._shown, node, f"nested deeper than {DEPTH} levels")
+            raise _error(self._shown, node, f"nested deeper than {DEPTH} levels", "write it flatter")
+        self._left -= 1
+        if self._left < 0:
+            raise _error(self._shown, node, f"aliases make more than {VALUES:,} values of it", "write fewer aliases")
         self._places[steps] = (node.start_mark.line + 1, node.start_mark.column + 1)
         if not node.tag.startswith(STANDARD):
             name = node.tag.lstrip("!")
+            if not name:
+                return self._content(node, steps)
             function = name if name in ("Ref", "Condition") else f"Fn::{name}"
             return {function: self._content(node, (*steps, function))}
         return self._content(node, steps)
@@ -102,15 +139,36 @@ class _Reader:
             if isinstance(found, float) and not math.isfinite(found):
                 raise ValueError
         except (ValueError, KeyError, OverflowError) as error:  # `!!int x`, .inf, or more digits than are of use
-            raise _error(self._shown, node, f"{node.value[:20]!r} cannot be read as {kind}") from error
+            raise _error(self._shown, node, f"{node.value[:20]!r} cannot be read as {kind}", "quote it") from error
         return found
 
     def _mapping(self, node: Any, steps: Steps) -> dict[str, Any]:
         found: dict[str, Any] = {}
+        merged = []
         for key, value in node.value:
             if key.id != "scalar":
-                raise _error(self._shown, key, "a name must be a text")
+                raise _error(self._shown, key, "a name must be a text", "write a name and a colon")
+            if self._merges and key.tag == MERGE:
+                merged.append(value)
+                continue
             if key.value in found:
-                raise _error(self._shown, key, f"{key.value} is there twice")
+                raise _error(self._shown, key, f"{key.value} is there twice", "take one of the two out")
             found[key.value] = self.value(value, (*steps, key.value))
+        for value in merged:
+            self._merge(value, found, steps)
         return found
+
+    def _merge(self, node: Any, found: dict[str, Any], steps: Steps) -> None:
+        """Add what a merge key names, `<<: *other`, and the mapping does not have itself."""
+        if node.id == "sequence" and all(entry.id == "mapping" for entry in node.value):
+            for entry in node.value:
+                self._merge(entry, found, steps)
+        elif node.id == "mapping":
+            inside = (*steps, "<<")
+            for name, value in self.value(node, inside).items():
+                if name not in found:
+                    found[name] = value
+                    here, there = (*steps, name), (*inside, name)
+                    self._places[here] = self._places[there]
+        else:
+            raise _error(self._shown, node, "<< merges a mapping, or a list of them", "write it as <<: *name")

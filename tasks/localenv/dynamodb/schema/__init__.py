@@ -89,6 +89,8 @@ def check_tables(client: DynamoDBClient, files: list[TableFile]) -> str | None:
 
 def state_of(works: Sequence[Work]) -> str:
     """Say that all tables are as they should be."""
+    if not works:
+        return "no table in the table files: nothing to do"
     return f"{_counted(len(works), 'table')} {_state(works)}"
 
 
@@ -159,6 +161,8 @@ def apply_tables(
     What cannot be changed in place is only done with `replace`: ConfirmationNeeded names `command` before anything is
     changed. Raises TimedOut at the deadline, AwsError where DynamoDB refuses something.
     """
+    if not files:
+        return state_of([])
     works = look_at_all(client, files)
     if not replace:
         refuse_replacements(works, command)

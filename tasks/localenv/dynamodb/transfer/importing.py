@@ -18,7 +18,7 @@ from ...machine.disk import no_space, spooled
 from ...machine.reading import is_folder, is_stream, opened, path_of
 from ..items import BATCHES_AT_ONCE, dealt, fetch, puts, write
 from .itemfile import read_items, read_lines
-from .itemline import Keys, Line
+from .itemline import Fill, Keys, Line
 from .s3folder import Part, check_part, find_parts
 from .typed import Item, key_text, same_item
 
@@ -65,8 +65,8 @@ def sources(given: str, stdin: Callable[[], IO[bytes]]) -> Iterator[list[Part]]:
         yield [Part(path, given)]
 
 
-def check(parts: list[Part], keys: Keys) -> int:
-    """Read every line, and return how many items there are.
+def check(parts: list[Part], keys: Keys, fill: Fill | None = None) -> int:
+    """Read every line, and return how many items there are. `fill` is that of `read_line`.
 
     The keys wait in a temporary database, which goes to the disk where it gets large. Raises UsageError with the first
     ten lines that are wrong, be it in themselves or because their key was there before.
@@ -78,7 +78,7 @@ def check(parts: list[Part], keys: Keys) -> int:
         for part in parts:
             check_part(part)
             before = count
-            for line in read_lines(part.path, part.shown, keys):
+            for line in read_lines(part.path, part.shown, keys, fill):
                 count += 1
                 error = line.error or _doubled(seen, line, keys)
                 if error:
@@ -93,10 +93,11 @@ def check(parts: list[Part], keys: Keys) -> int:
     return count
 
 
-def glance(parts: list[Part]) -> None:
+def glance(parts: list[Part], fill: Fill | None = None) -> None:
     """Raise the first error of the first lines of each file, as far as it shows without the keys of the table."""
     for part in parts:
-        for line in itertools.islice(read_lines(part.path, part.shown, Keys((), {}, strict=False)), GLANCED_LINES):
+        lines = read_lines(part.path, part.shown, Keys((), {}, strict=False), fill)
+        for line in itertools.islice(lines, GLANCED_LINES):
             if line.error:
                 raise line.error
 
@@ -142,9 +143,9 @@ def _changes(
     is_empty = not client.scan(TableName=table, Limit=1, ConsistentRead=True)["Items"]
     items = itertools.chain.from_iterable(read_items(part.path, part.shown, keys) for part in parts)
     while batch := dealt(items, KEYS_A_LOOK):
-        there = {} if is_empty else _by_key(fetch(client, table, [_key_of(item, keys) for item in batch]), keys)
+        there = {} if is_empty else _by_key(fetch(client, table, [key_of(item, keys) for item in batch]), keys)
         for item in batch:
-            before = there.get(_identity(item, keys))
+            before = there.get(identity(item, keys))
             if before is None:
                 outcome.new += 1
             elif same_item(before) == same_item(item):
@@ -159,26 +160,28 @@ def _changes(
 
 
 def _by_key(items: list[Item], keys: Keys) -> dict[str, Item]:
-    return {_identity(item, keys): item for item in items}
+    return {identity(item, keys): item for item in items}
 
 
-def _key_of(item: Item, keys: Keys) -> Item:
+def key_of(item: Item, keys: Keys) -> Item:
+    """Give the key of an item."""
     return {name: item[name] for name, _ in keys.key}
 
 
-def _identity(item: Item, keys: Keys) -> str:
+def identity(item: Item, keys: Keys) -> str:
+    """Give the key of an item as a text that no other key has."""
     return json.dumps([key_text(item[name]) for name, _ in keys.key])
 
 
 def _doubled(seen: sqlite3.Connection, line: Line, keys: Keys) -> UsageError | None:
     """Note the key of a line; tell where it was before."""
-    identity = _identity(line.item, keys)
+    key = identity(line.item, keys)
     try:
-        if seen.execute("INSERT OR IGNORE INTO seen VALUES (?, ?)", (identity, line.place)).rowcount:
+        if seen.execute("INSERT OR IGNORE INTO seen VALUES (?, ?)", (key, line.place)).rowcount:
             return None
     except sqlite3.Error as error:  # it has gone to the disk, which is full
         raise no_space(Path(tempfile.gettempdir()), str(error)) from error
-    ((first,),) = seen.execute("SELECT place FROM seen WHERE key = ?", (identity,))
+    ((first,),) = seen.execute("SELECT place FROM seen WHERE key = ?", (key,))
     shown = ", ".join(f"{name} {key_text(line.item[name])!r}" for name, _ in keys.key)
     return UsageError(f"{line.place}: {shown} is on {first} already", hint="remove one of the two")
 

@@ -21,7 +21,7 @@ from ...machine import private
 from ...machine.disk import disk_errors
 from ...machine.reading import lines, opened, plain, require_utf8
 from .csvfile import read_csv
-from .itemline import ONE_A_LINE, Keys, Line, read_line
+from .itemline import ONE_A_LINE, Fill, Keys, Line, read_line
 from .typed import Item, ordered
 
 
@@ -107,18 +107,19 @@ class _Hashing:
         self._raw.flush()
 
 
-def read_lines(path: Path, shown: str, keys: Keys) -> Iterator[Line]:
+def read_lines(path: Path, shown: str, keys: Keys, fill: Fill | None = None) -> Iterator[Line]:
     """Read the items of a file, a line in memory; compressed ones are known by their first bytes, CSV by its suffix.
 
     A line is an item in DynamoDB JSON, bare or within {"Item": …}, or plain JSON: its key tells which. One that is no
-    item of such a table has an error at path:line:column. Raises UsageError where reading cannot go on.
+    item of such a table has an error at path:line:column. `fill` is that of `read_line`. Raises UsageError where
+    reading cannot go on.
     """
     with open_plain(path, shown) as file:
         if path.suffixes[-1:] == [".csv"] or path.suffixes[-2:] == [".csv", ".gz"]:
             yield from read_csv(file, shown, keys)
             return
         for number, text in _texts(file, shown):
-            yield read_line(f"{shown}:{number}", text, keys)
+            yield read_line(f"{shown}:{number}", text, keys, fill)
 
 
 def read_items(path: Path, shown: str, keys: Keys) -> Iterator[Item]:

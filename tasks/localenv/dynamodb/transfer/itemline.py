@@ -6,7 +6,7 @@ Nothing connects here. Source of the rules: Amazon DynamoDB Developer Guide, "Co
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 from typing import Any, NoReturn
@@ -59,24 +59,30 @@ class Line:
     error: UsageError | None = None
 
 
-def read_line(place: str, text: str, keys: Keys) -> Line:
-    """Read a line of JSON; what is wrong with it is said with its column."""
+Fill = Callable[[Any, Steps, bool], Any]
+"""Makes what a line holds from what is written there: the data, the steps to it, whether it is plain JSON."""
+
+
+def read_line(place: str, text: str, keys: Keys, fill: Fill | None = None) -> Line:
+    """Read a line of JSON; what is wrong with it is said with its column. `fill` is called with what it holds."""
     try:
         if excess := json_excess(text):
             raise Misfit((), TOO_DEEP if "deeper" in excess else f"{excess}, and no item has as many")
-        item = _item_of(LOADER.decode(text.strip()), keys)
+        item = _item_of(LOADER.decode(text.strip()), keys, fill)
         check_size(item, len(text))
         return Line(place, item)
     except json.JSONDecodeError as error:
         column = len(text) - len(text.lstrip()) + error.colno
         problem, hint = f"not JSON: {error.msg[0].lower()}{error.msg[1:]}", ONE_A_LINE if text.strip() in "[{" else ""
+        if fill and error.doc[max(error.pos - 1, 0) : error.pos + 1] == "{{":
+            hint = "write {{…}} in quotes"
     except Misfit as error:
         place_in_line = document_of("", text, None).place(error.steps) if error.steps else "1"
         column, problem, hint = int(place_in_line.rpartition(":")[2]), error.message, error.hint
     return Line(place, {}, UsageError(f"{place}:{column}: {problem}", hint=hint))
 
 
-def _item_of(data: Any, keys: Keys) -> Item:
+def _item_of(data: Any, keys: Keys, fill: Fill | None) -> Item:
     """Make the item of what a line holds: the key's value is an object where it is typed, else it is plain."""
     steps: Steps = ()
     hash_key = keys.key[0][0] if keys.key else ""  # a glance at a file knows no table
@@ -88,7 +94,11 @@ def _item_of(data: Any, keys: Keys) -> Item:
         if stranger in data and keys.key and hash_key not in data:
             raise Misfit(steps, "a change of an incremental export, and no item", hint="use a full export")
     need_keys(data, keys, steps)
-    if not steps and not (isinstance(data.get(hash_key), dict) if keys.key else all(map(is_typed, data.values()))):
+    is_typed_item = isinstance(data.get(hash_key), dict) if keys.key else all(map(is_typed, data.values()))
+    is_plain = not steps and not is_typed_item
+    if fill:
+        data = fill(data, steps, is_plain)
+    if is_plain:
         data = {name: from_plain(value) for name, value in data.items()}
     return checked_item(data, keys, steps)
 

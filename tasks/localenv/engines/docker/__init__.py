@@ -1,1 +1,1 @@
-"""The engine of containers: Compose changes them, the Engine API looks at them."""
+"""The docker engine: Compose changes containers, the Engine API reads them."""

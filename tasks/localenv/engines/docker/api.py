@@ -1,6 +1,6 @@
-"""A look at the Docker engine in a few milliseconds: its HTTP API over the socket, reading only.
+"""The Docker engine's HTTP API over its socket, read-only: 5 ms a call, where the docker program takes 77-145 ms.
 
-The SDK costs 0.1 to 0.5 s to load; it does the rarer work (sdk.py). Changes go through Compose (compose.py).
+The SDK takes 0.1 to 0.5 s to load; it does the rarer work (sdk.py). Changes go through Compose (compose.py).
 """
 
 from __future__ import annotations
@@ -40,25 +40,25 @@ INSPECTED: Shape = {
     "Config": {"Env?": [str]},
     "NetworkSettings?": {"Networks?": Each({"NetworkID?": str})},
 }
-"""Source of the shapes: Docker Engine API; only what is read."""
+"""Source of the shapes: Docker Engine API; only the fields that are read."""
 WORK_S = 10.0
-"""How long a call may take beside work of the engine: it answers late while it makes containers."""
+"""How long a call may take while the engine works: it answers late while it creates containers."""
 SILENT_S = 5.0
 _silent: dict[DockerEndpoint, float] = {}
-"""Engines that did not answer in time, and when: a command asks several times, and need not wait each time."""
-NOT_DOCKER = f"look who answers there, {OTHER_ENGINE}"
+"""Engines that did not answer in time, and when: a command that calls several times need not wait each time."""
+NOT_DOCKER = f"check what answers there, {OTHER_ENGINE}"
 LABEL = "com.docker.compose."
 STANDIN = "standin"
-"""Label of an image made for tests that bears a published image's name."""
+"""Label of a test image that has a published image's name."""
 
 
 class EngineAway(PreflightFailed):
-    """No engine answers, so nothing of it runs."""
+    """No engine answers, so no container runs."""
 
 
 @dataclass(frozen=True)
 class Container:
-    """What one list call tells of a container.
+    """A container, as a list call describes it.
 
     `state` is created, running, paused, restarting, removing, exited or dead; `status` is the same for a human, with
     exit code and health ("Exited (137) 2 minutes ago"). `ports` are those published on this machine.
@@ -74,7 +74,7 @@ class Container:
     labels: dict[str, str] = field(default_factory=dict, compare=False)
 
     def label(self, name: str) -> str:
-        """Give one of Compose's labels: project, service, config-hash, project.working_dir."""
+        """Return one of Compose's labels: project, service, config-hash, project.working_dir."""
         return self.labels.get(LABEL + name, "")
 
     @property
@@ -91,7 +91,7 @@ class Container:
 
     @property
     def exit_code(self) -> int | None:
-        """Give the code of its last end; Docker's list writes it as "Exited (137) …" or "Restarting (1) …"."""
+        """Return its last exit code; Docker's list writes it as "Exited (137) …" or "Restarting (1) …"."""
         found = re.match(r"(?:Exited|Restarting) \((\d+)\)", self.status)
         return int(found[1]) if found else None
 
@@ -112,17 +112,17 @@ class DockerApi:
         self._timeout_s = timeout_s
 
     def ping(self) -> None:
-        """Raise EngineAway when no engine answers, PreflightFailed when this user may not ask it."""
+        """Raise EngineAway when no engine answers, PreflightFailed when this user may not use it."""
         self.get("/version", {"Version": str})
 
     def containers(self, project: str) -> list[Container]:
-        """List a Compose project's containers, running or not, oldest first; one-off ones are left out."""
+        """List a Compose project's containers, running or not, oldest first, without one-off ones."""
         labels = [f"{LABEL}project={project}", f"{LABEL}oneoff=False"]
         found = self.list_containers({"label": labels})
         return sorted(found, key=lambda container: container.created)
 
     def list_containers(self, filters: dict[str, list[str]]) -> list[Container]:
-        """List the containers that the filters let through, running or not."""
+        """List the containers that match the filters, running or not."""
         rows = self.get("/containers/json", CONTAINERS, all="1", filters=json.dumps(filters))
         return [read_container(row) for row in rows]
 
@@ -134,33 +134,32 @@ class DockerApi:
         return sorted(row["Name"] for row in rows)
 
     def started_at(self, container: Container) -> float:
-        """Give the time of its last start, in seconds since the epoch; 0 when there was none, or it is gone by now."""
+        """Return the time of its last start, in seconds since the epoch; 0 if it never started or is gone."""
         return epoch_s((self._inspect(container).get("State") or {}).get("StartedAt") or "")
 
     def environment(self, container: Container) -> dict[str, str]:
-        """Give the variables that it was made with; none when it is gone by now."""
+        """Return the environment that it was created with; empty if it is gone."""
         pairs = (self._inspect(container).get("Config") or {}).get("Env") or []
         return dict(pair.partition("=")[::2] for pair in pairs)
 
     def networks_of(self, container: Container) -> set[str]:
-        """Return the ids of the networks that a container was made for; none when it is gone by now."""
+        """Return the ids of a container's networks; empty if it is gone."""
         named = (self._inspect(container).get("NetworkSettings") or {}).get("Networks") or {}
         return {network["NetworkID"] for network in named.values() if network.get("NetworkID")}
 
     def networks(self) -> set[str]:
-        """Return the ids of all networks that there are."""
+        """Return the ids of all networks."""
         return {row["Id"] for row in self.get("/networks", [{"Id": str}])}
 
     def has_image(self, name: str) -> bool:
         return self._ask(f"/images/{name}/json")[0] == 200
 
     def get(self, path: str, shape: Shape, **query: str) -> Any:
-        """Ask for JSON of a shape. Raises what `ping` raises, and LocalEnvError when the engine refuses.
-
-        ServiceFailed when the answer is not one of a Docker engine.
+        """Fetch JSON of a shape. Raises what `ping` raises, LocalEnvError when the engine refuses,
+        and ServiceFailed when the answer is not a Docker engine's.
         """
         status, text = self._ask(path, **query)
-        subject = f"{path} of {self._where} was answered {status} and wrongly"
+        subject = f"{path} of {self._where} was answered {status}"
         if status != 200:
             raise LocalEnvError(f"{self._where}: {_refusal(text) or status}", hint="run `docker info`")
         return require(read_json(text, subject, hint=NOT_DOCKER), shape, subject, hint=NOT_DOCKER)
@@ -171,7 +170,7 @@ class DockerApi:
 
     @contextmanager
     def stream(self, path: str, *, is_endless: bool, **query: str) -> Iterator[HTTPResponse]:
-        """Open an answer to be read bit by bit. Raises as `get` does, also while it is read."""
+        """Open an answer for streaming. Raises as `get` does, also while it is read."""
         connection = _Connection(self.endpoint, self._timeout_s)
         try:
             connection.connect()
@@ -209,7 +208,7 @@ class DockerApi:
                 with connection.getresponse() as answer:
                     text = answer.read(LARGEST_BYTES + 1)
                     if answer.length or len(text) > LARGEST_BYTES:
-                        raise HTTPException("an answer without its end")
+                        raise HTTPException("an incomplete answer")
         except (OSError, HTTPException, ValueError) as error:
             if wait.is_over or isinstance(error, TimeoutError):
                 _silent[self.endpoint] = time.monotonic()
@@ -221,7 +220,7 @@ class DockerApi:
 
 
 def _refusal(text: bytes) -> str:
-    """Read why the engine refuses; empty where it does not say."""
+    """Return the engine's reason for a refusal; empty if it gives none."""
     try:
         said = json.loads(text)
     except (ValueError, RecursionError):
@@ -246,7 +245,7 @@ class _Connection(HTTPConnection):
 
 
 def away(endpoint: DockerEndpoint, error: Exception) -> PreflightFailed:
-    """Say why the engine does not answer, and what to do about it."""
+    """Return the error that says why the engine does not answer, and what to do."""
     where = f"{endpoint} ({endpoint.source})"
     if isinstance(error, PermissionError):
         return PreflightFailed(
@@ -258,7 +257,7 @@ def away(endpoint: DockerEndpoint, error: Exception) -> PreflightFailed:
         return EngineAway(f"the Docker engine is not running: there is no socket {where}", hint=start)
     if isinstance(error, ConnectionRefusedError):
         return EngineAway(f"the Docker engine is not running: nobody answers at {where}", hint=start)
-    if isinstance(error, TimeoutError | BlockingIOError):  # the latter where its line of those who wait is full
+    if isinstance(error, TimeoutError | BlockingIOError):  # the latter when its backlog is full
         return PreflightFailed(
             f"the Docker engine at {where} does not answer in time", hint=f"restart it, {OTHER_ENGINE}"
         )
@@ -266,7 +265,7 @@ def away(endpoint: DockerEndpoint, error: Exception) -> PreflightFailed:
 
 
 def read_container(row: dict[str, Any]) -> Container:
-    """Read one row of GET /containers/json. Source: Docker Engine API, "List containers"."""
+    """Parse one row of GET /containers/json. Source: Docker Engine API, "List containers"."""
     return Container(
         id=row["Id"],
         name=(row.get("Names") or [row["Id"][:12]])[0].lstrip("/"),
@@ -280,6 +279,6 @@ def read_container(row: dict[str, Any]) -> Container:
 
 
 def epoch_s(time_text: str) -> float:
-    """Read the engine's time, such as 2026-11-21T10:56:19.123456789Z; 0 for a container that was never started."""
+    """Parse the engine's time, such as 2026-11-21T10:56:19.123456789Z; 0 for a container that never started."""
     found = re.match(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)", time_text)
     return float(max(0, calendar.timegm(time.strptime(found[1], "%Y-%m-%dT%H:%M:%S")))) if found else 0

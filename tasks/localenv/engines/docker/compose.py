@@ -1,6 +1,6 @@
-"""Compose's own program: the one way in which containers, networks and volumes are changed.
+"""Compose's program: the only way to change containers, networks and volumes.
 
-Only `up` and `config` read docker-compose.yml; the others go by labels, and work with a broken file or none.
+Only `up` and `config` read docker-compose.yml; the others select by labels, and work with a broken file or none.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from .preflight import DockerTools, find_docker
 
 FILES = ("docker-compose.yml", "docker-compose.override.yml", "docker-compose.override.yaml")
 NOT_OURS = ("COMPOSE_FILE", "COMPOSE_PATH_SEPARATOR", "COMPOSE_PROJECT_NAME", "DOCKER_CONTEXT")
-"""Variables that would lead Compose to other files, another project or another engine than we look at."""
+"""Variables that would make Compose use other files, another project or another engine than ours."""
 NO_FILE_THERE = Path("/")
 CHANGE_S = 120.0
 """How long stopping or removing may take: each container has 10 s to end before it is killed."""
@@ -32,7 +32,7 @@ CHANGE_S = 120.0
 
 @dataclass(frozen=True)
 class Compose:
-    """Compose for this project: its command, and the variables that docker-compose.yml takes."""
+    """Compose for this project: its command, and the variables that docker-compose.yml uses."""
 
     tools: DockerTools
     settings: Settings
@@ -43,14 +43,15 @@ class Compose:
         on_tick: Callable[[], None],
         names: Iterable[str] = (),
         *,
-        anew: Collection[str] = (),
+        recreate: Collection[str] = (),
     ) -> int:
-        """Make and start what is not there or outdated; do not wait for it. Return the exit code, which proves little.
+        """Create and start missing or outdated containers without waiting. Return the exit code, which proves little.
 
-        Without `names` that is every service of the file. Images are pulled where they are missing, and only then. With
-        `anew` only the containers of these services are made, anew; their volumes are kept, those without a name too.
+        Without `names` those of every service in the file. Only missing images are pulled. With `recreate` only these
+        services' containers are created, again; their volumes are kept, anonymous ones too.
         """
-        up = ("up", "--detach", "--pull", "missing", *(("--force-recreate", "--no-deps", *anew) if anew else names))
+        chosen = ("--force-recreate", "--no-deps", *recreate) if recreate else tuple(names)
+        up = ("up", "--detach", "--pull", "missing", *chosen)
         return shell.follow(
             self._command(*self._files, "--progress", "plain", *up),
             on_line=lambda line: on_line(clean(line)),
@@ -64,15 +65,15 @@ class Compose:
         self._change("stop")
 
     def unpause(self, services: Iterable[str]) -> None:
-        """Let paused services go on; Compose refuses when one of them is not paused."""
+        """Resume paused services; Compose refuses when one of them is not paused."""
         self._change("unpause", *services)
 
     def down(self) -> None:
-        """Remove the project's containers, networks and volumes, whatever file they were made from."""
+        """Remove the project's containers, networks and volumes, whatever file created them."""
         self._change("down", "--volumes", "--remove-orphans", "--timeout", "3")
 
     def hashes(self) -> dict[str, str]:
-        """Give the configuration's hash of each service, which its container bears as a label when it is up to date.
+        """Return each service's configuration hash, which is also a label of its container if that is up to date.
 
         Raises UsageError where the file is wrong.
         """
@@ -83,7 +84,7 @@ class Compose:
         return [name for name in self.hashes() if name not in left_out]
 
     def images(self) -> list[str]:
-        """Name the images of all services. Raises as `hashes` does."""
+        """List the images of all services. Raises as `hashes` does."""
         return self._config("--images")
 
     def _config(self, *words: str) -> list[str]:
@@ -99,7 +100,7 @@ class Compose:
         command, deadline = self._command("--progress", "plain", *words), Deadline(CHANGE_S)
 
         def check_time() -> None:
-            deadline.check(f"docker compose {words[0]}", "the Docker engine does not do it")
+            deadline.check(f"docker compose {words[0]}", "the Docker engine does not finish it")
 
         with waiting(f"docker compose {words[0]}", CHANGE_S):
             code = shell.follow(
@@ -125,7 +126,7 @@ class Compose:
 
 
 def variables(settings: Settings) -> dict[str, str]:
-    """Give the variables that docker-compose.yml takes, from the settings."""
+    """Return the variables that docker-compose.yml uses, from the settings."""
     assert settings.dynamodb
     return {
         "POSTGRES_USER": settings.postgres.user,
@@ -137,9 +138,9 @@ def variables(settings: Settings) -> dict[str, str]:
 
 
 def wanted_hashes(settings: Settings) -> dict[str, str]:
-    """Give `Compose.hashes`, from a note as long as nothing that goes into them has changed.
+    """Return `Compose.hashes`, cached in a note while their inputs are unchanged.
 
-    Asking Compose costs 0.1 s, and this is asked at every look. Raises as `Compose.hashes` and `find_docker` do.
+    Calling Compose costs 0.1 s, and every look needs them. Raises as `Compose.hashes` and `find_docker` do.
     """
     note = settings.state_dir / "compose.json"
     fingerprint = _fingerprint(settings)
@@ -151,13 +152,13 @@ def wanted_hashes(settings: Settings) -> dict[str, str]:
         pass
     hashes = Compose(find_docker(), settings).hashes()
     if settings.state_dir.is_dir():
-        with contextlib.suppress(OSError):  # on a full or read-only disk it is asked for every time
+        with contextlib.suppress(OSError):  # on a full or read-only disk Compose is called every time
             private.write(note, json.dumps({"fingerprint": fingerprint, "hashes": hashes}))
     return hashes
 
 
 def _fingerprint(settings: Settings) -> str:
-    """Digest all that goes into the hashes: the files, the variables, and .env, which Compose reads too."""
+    """Return a digest of the inputs of the hashes: the files, the variables, and .env, which Compose reads too."""
     digest = hashlib.sha256(json.dumps(variables(settings)).encode())
     for name in (*FILES, ".env"):
         path = settings.root / name

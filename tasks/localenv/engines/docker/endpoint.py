@@ -1,6 +1,6 @@
-"""Where the Docker engine answers: DOCKER_HOST, else the chosen context, else Docker's default. Connects nowhere.
+"""The Docker engine's address: DOCKER_HOST, else the chosen context, else Docker's default. Connects nowhere.
 
-The SDK knows DOCKER_HOST alone; Docker Desktop, colima and rootless Docker are found by their context.
+The SDK knows only DOCKER_HOST; Docker Desktop, colima and rootless Docker are found by their context.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ OTHER_ENGINE = "or use --engine embedded"
 
 @dataclass(frozen=True)
 class DockerEndpoint:
-    """A Docker engine on this machine: a Unix socket, or plain TCP on loopback. `source` says who named it."""
+    """A Docker engine on this machine: a Unix socket, or plain TCP on loopback. `source` says what names it."""
 
     url: str
     source: str
@@ -36,7 +36,7 @@ class DockerEndpoint:
 
 
 def find_endpoint(environ: Mapping[str, str] | None = None) -> DockerEndpoint:
-    """Find the engine that the docker program would talk to.
+    """Return the endpoint that the docker program would use.
 
     DOCKER_HOST wins over DOCKER_CONTEXT, and that over `docker context use` (tried with Docker 28).
     Raises PreflightFailed where the endpoint cannot be read, or is not on this machine.
@@ -52,12 +52,12 @@ def find_endpoint(environ: Mapping[str, str] | None = None) -> DockerEndpoint:
 
 
 def parse_endpoint(text: str, source: str) -> DockerEndpoint:
-    """Parse unix:///path or tcp://host:port. Raises PreflightFailed for everything else."""
+    """Parse unix:///path or tcp://host:port. Raises PreflightFailed for anything else."""
     try:
         parts = urlsplit(text)
         port = parts.port or 2375
     except ValueError as error:
-        raise PreflightFailed(f"{source} is not an address: {error}", hint=f"set it anew, {OTHER_ENGINE}") from error
+        raise PreflightFailed(f"{source} is not an address: {error}", hint=f"correct it, {OTHER_ENGINE}") from error
     if parts.scheme == "unix" and parts.path:
         return DockerEndpoint(text, source, socket=parts.path)
     if parts.scheme in ("tcp", "http") and parts.hostname and _is_loopback(parts.hostname):
@@ -71,7 +71,7 @@ def parse_endpoint(text: str, source: str) -> DockerEndpoint:
         )
     raise PreflightFailed(
         f"{source} is {text!r}, which is not an address such as {STANDARD_SOCKET}",
-        hint=f"set it anew or unset it, {OTHER_ENGINE}",
+        hint=f"correct it or unset it, {OTHER_ENGINE}",
     )
 
 
@@ -83,7 +83,7 @@ def _is_loopback(host: str) -> bool:
 
 
 def _context_host(folder: Path, name: str) -> str:
-    """Read a context's engine from the file where Docker keeps it; its folder is the SHA-256 of its name."""
+    """Read a context's engine from Docker's file, whose folder is the SHA-256 of the context's name."""
     meta = folder / "contexts" / "meta" / hashlib.sha256(name.encode()).hexdigest() / "meta.json"
     host = _read_json(meta).get("Endpoints", {}).get("docker", {}).get("Host", "")
     if not host:

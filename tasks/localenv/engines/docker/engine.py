@@ -1,7 +1,7 @@
 """The docker engine: Postgres and DynamoDB as containers of docker-compose.yml, Cognito as a process beside them.
 
-Looking goes through the engine's API, changing through Compose, and success is the state read afterwards. Everything
-goes by Compose's labels of our own project; other projects' containers are only ever named.
+Reads go through the engine's API, changes through Compose, and success is the state read afterwards. Everything is
+selected by our project's Compose labels; other projects' containers are at most named.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from .preflight import find_docker, require_docker
 from .start import SERVICES, Start, answers_now, current, port_of, wanted_services
 
 STOPPED = (0, 130, 143)
-"""Exit codes of programs that were asked to stop."""
+"""Exit codes of programs that were told to stop."""
 
 
 def components(settings: Settings) -> list[Component]:
-    """List the parts of this engine: the containers that the app needs, and the emulator when Cognito is emulated."""
+    """List the components the app needs: the containers, and the emulator if Cognito is emulated."""
     from ..emulator import Emulator
 
     containers = ComposeServices(settings, tuple(wanted_services(settings)))
@@ -70,7 +70,7 @@ class ComposeServices:
         try:
             start.go()
         except ServiceFailed:
-            if not server.remove_half_made(current(self._ours(api)).get("postgres")):
+            if not server.remove_incomplete(current(self._ours(api)).get("postgres")):
                 raise
             start.go()
         return self.look()
@@ -79,7 +79,7 @@ class ComposeServices:
         try:
             api = DockerApi(find_docker().endpoint, WORK_S)
         except EngineAway:
-            return  # without an engine there is no container that runs
+            return  # without an engine no container runs
         if not any(container.is_alive for container in self._ours(api)):
             return
         Compose(find_docker(), self.settings).stop()
@@ -88,12 +88,12 @@ class ComposeServices:
             raise ServiceFailed(f"still running: {', '.join(left)}", hint=f"run `docker stop {' '.join(left)}`")
         say(f"{' and '.join(self.services)} stopped; their containers and volumes are kept")
 
-    def belongings(self) -> list[str]:
+    def owned_resources(self) -> list[str]:
         try:
             api = DockerApi(find_endpoint())
             return self._everything(api)
         except PreflightFailed:
-            return []  # who cannot ask the engine cannot remove anything of it either
+            return []  # without access to the engine nothing can be removed either
 
     def destroy(self, say: Say) -> None:
         tools = find_docker()
@@ -120,13 +120,13 @@ class ComposeServices:
         return [ContainerSource(s, api, self.settings.project_id, SERVICES[s], lines) for s in wanted]
 
     def _ours(self, api: DockerApi) -> list[Container]:
-        """List our project's containers. Raises PreflightFailed when another checkout has made some of them."""
+        """List our project's containers. Raises PreflightFailed when another checkout created some of them."""
         containers = api.containers(self.settings.project_id)
         for container in containers:
             where = container.label("project.working_dir")
             if where and where != str(self.settings.root):
                 raise PreflightFailed(
-                    f"container {container.name} of our name belongs to the checkout in {where}",
+                    f"container {container.name} has this project's name but belongs to the checkout in {where}",
                     hint=f"run `docker compose -p {self.settings.project_id} down`, which keeps its data",
                 )
         return containers
@@ -142,7 +142,7 @@ class ComposeServices:
     def _look_at(
         self, api: DockerApi, service: ServiceName, container: Container | None, outdated: str | None
     ) -> ServiceState:
-        """Judge one container: the probe alone does not say whose server answers."""
+        """Return the state of one container: the probe alone does not show whose server answers."""
         if container is None:
             return self._state(service, "stopped")
         if not container.is_running:
@@ -156,7 +156,7 @@ class ComposeServices:
         return self._state(service, "running" if answers else "starting", container, since=since)
 
     def _outdated(self, now: Mapping[ServiceName, Container]) -> dict[ServiceName, str]:
-        """Say which containers that run are not those that docker-compose.yml and the settings describe now."""
+        """Return which running containers no longer match docker-compose.yml and the settings, and why."""
         running = {service: container for service, container in now.items() if container.is_running}
         if not running:
             return {}
@@ -190,7 +190,7 @@ class ComposeServices:
         )
 
     def _in_use(self, api: DockerApi, left: list[str]) -> ServiceFailed:
-        """Say who uses a volume that Docker did not remove; Compose's exit code is 0 then."""
+        """Return the error that names the users of a volume that Docker kept; Compose's exit code is 0 then."""
         users = [
             container.name
             for name in api.names("volumes", self.settings.project_id)

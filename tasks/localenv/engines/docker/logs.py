@@ -1,4 +1,4 @@
-"""The log of a service's container as the engine streams it, across restarts and new containers."""
+"""The log of a service's container as streamed by the engine, across restarts and new containers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ CHUNK = 1 << 16
 
 @dataclass
 class ContainerSource:
-    """The log of the newest container of a Compose service. A thread reads the stream; `read` looks after it."""
+    """The log of the newest container of a Compose service. A thread reads the stream; `read` supervises it."""
 
     name: str
     api: DockerApi
@@ -52,7 +52,7 @@ class ContainerSource:
         return found
 
     def _attach(self) -> list[LogLine]:
-        """Follow the container where it runs, show its last words for the first time; say what became of it."""
+        """Follow a running container, or show the last lines of a stopped one once; return changes of its state."""
         container = self._container()
         alive = container is not None and container.is_alive
         is_first = self._alive is None
@@ -91,7 +91,7 @@ class ContainerSource:
         elif container.id == self._attached and self._seen:
             query["since"] = f"{epoch_s(self._seen):.0f}.{self._seen[20:29]}"
         else:
-            self._seen = ""  # a container that came later is shown from its beginning
+            self._seen = ""  # a newer container is shown from its beginning
         self._attached = container.id
         pump = partial(self._pump, container.id, query)
         if not follow:
@@ -108,18 +108,18 @@ class ContainerSource:
             ) as answer:
                 for line in _lines(answer):
                     when, _, text = line.partition(" ")
-                    if when > before:  # `since` includes the line that was the last
+                    if when > before:  # `since` includes the last line already shown
                         self._seen = max(self._seen, when)
                         self._new.put(LogLine(self.name, clean(text)))
         except LocalEnvError:
-            pass  # the next look says what became of the container
+            pass  # the next read reports the container's state
 
 
 def _lines(answer: HTTPResponse) -> Iterator[str]:
-    """Give the lines of a log stream: stdout and stderr in frames, or with a terminal (tty: true) as they are.
+    """Yield the lines of a log stream: stdout and stderr in frames, or raw with a terminal (tty: true).
 
     A frame is one byte for the stream, three zeros, the length in four, the content. Source: Docker Engine API,
-    "Attach to a container". A line with a time begins with its year, so the two are told apart.
+    "Attach to a container". A raw line begins with its timestamp's year, which distinguishes the two.
     """
     buffer = b""
     rest = {0: b"", 1: b"", 2: b""}

@@ -1,7 +1,7 @@
-"""What Docker and Compose say, as our errors. Values in, values out: nothing here asks the engine.
+"""Output of Docker and Compose as our errors. Values in, values out: nothing here calls the engine.
 
-The texts are those of Docker 20.10 and 28, Compose 2.26 and 2.40. They serve to classify what a container's state does
-not tell; exit codes do not, since they differ between Compose's releases.
+The texts are those of Docker 20.10 and 28, Compose 2.26 and 2.40. They classify what a container's state does not
+show; exit codes cannot, since they differ between Compose's releases.
 """
 
 from __future__ import annotations
@@ -20,28 +20,28 @@ CONFLICT = re.compile(
     r"network \S+ is ambiguous|is already in use by container|removal of container .* is already in progress"
     r"|network (?![0-9a-f]{64} )\S+ not found"
 )
-"""Two runs of Compose made the same things at once; the second one succeeds when it is repeated."""
+"""Two runs of Compose created the same resources concurrently; a retry of the second one succeeds."""
 NAME_IN_USE = re.compile(r'container name "/?([^"]+)" is already in use by container "?([0-9a-f]+)')
 NETWORK_GONE = re.compile(r"network [0-9a-f]{64} not found")
-"""A stopped container was made for a network that is gone, by `docker network prune` for example.
+"""A stopped container's network is gone, by `docker network prune` for example.
 
-It knows the network by its id, so it never starts again; only a container made anew does. Compose does not see that.
+The container refers to it by id, so it never starts again and must be recreated. Compose does not notice that.
 """
 
 
 class PortTaken(PreflightFailed):
-    """A host port is held by somebody else; `port` is 0 when the message does not say which."""
+    """A host port is held by another program; `port` is 0 when the message does not say which."""
 
     def __init__(self, text: str, port: int) -> None:
         super().__init__(
             f"port {port or ''} is taken: {text}".replace("  ", " "),
-            hint="stop what has it, or set another port in .env",
+            hint="stop what holds it, or set another port in .env",
         )
         self.port = port
 
 
 class MissingImage(PreflightFailed):
-    """Images are neither here nor to be had. `said` is what Docker said to that."""
+    """Images are neither on this machine nor available. `said` is Docker's message."""
 
     def __init__(self, names: Sequence[str], said: str) -> None:
         which = "an image is"
@@ -57,52 +57,52 @@ class MissingImage(PreflightFailed):
 
 
 class NetworkGone(ServiceFailed):
-    """A container cannot start, since the network that it was made for was removed."""
+    """A container cannot start because its network was removed."""
 
 
 class Conflict(ServiceFailed):
-    """Another run of Compose worked on the same project at the same time."""
+    """Another run of Compose works on the same project."""
 
 
 @dataclass(frozen=True)
 class Rule:
-    """A text of Docker or Compose, and the error that it stands for."""
+    """A message of Docker or Compose, and the error that it becomes."""
 
     pattern: re.Pattern[str]
     error: Callable[[str, re.Match[str]], LocalEnvError]
 
 
 def parse_version(text: str) -> tuple[int, ...]:
-    """Read "2.26.1-4", "v2.27.0" or "2.40.3-desktop.1"; an empty tuple when it is none of these."""
+    """Parse "2.26.1-4", "v2.27.0" or "2.40.3-desktop.1"; return an empty tuple for anything else."""
     found = re.match(r"v?(\d+)\.(\d+)(?:\.(\d+))?", text.strip())
     return tuple(int(part or 0) for part in found.groups()) if found else ()
 
 
 def clean(line: str) -> str:
-    """Remove what Compose writes for a terminal, tty or not (2.26: an erase sequence before each log line)."""
+    """Remove the escape sequences that Compose writes even without a tty (2.26: an erase before each log line)."""
     return re.sub(r"\x1b\[[0-9;]*[A-Za-z]", "", line).rstrip()
 
 
 def progress(line: str) -> str:
-    """Give a line of `compose up` for a human, or nothing where a later line says the same with its result."""
+    """Return a line of `compose up` for a human; empty where a later line repeats it with its result."""
     text = " ".join(line.split())
     warning = re.search(r'level=warning msg="(.*)"$', text)
     if warning:
         return "" if "obsolete" in warning[1] else "compose: " + warning[1].replace('\\"', '"')
     done = re.match(r'(Container|Volume) "?([^"]+)"? (Created|Recreated|Started)$', text)
-    if done and (done[1], done[3]) != ("Container", "Created"):  # said of containers too that were there already
+    if done and (done[1], done[3]) != ("Container", "Created"):  # also printed for containers that existed already
         return f"{done[1].lower()} {done[2]} {done[3].lower()}"
     pull = re.match(r"(?:Image )?(\S+) (Pulling|Pulled)$", text)
     return f"{pull[1]}: {pull[2].lower()} the image" if pull else ""
 
 
 def is_pull(line: str) -> bool:
-    """Tell whether Compose says that it fetches an image."""
+    """Return whether Compose reports that it pulls an image."""
     return re.search(r"\bPulling( fs layer)?$|\bDownloading\b|\bExtracting\b", line.rstrip()) is not None
 
 
 def explain(lines: Sequence[str], *, doing: str = "docker compose up") -> LocalEnvError:
-    """Make an error of what Compose wrote before it failed; its own last line is always in it."""
+    """Return the error for what Compose wrote before it failed; it always includes the last line."""
     said = [line.strip() for line in lines if line.strip() and "level=warning" not in line]
     last = said[-1].removeprefix("Error response from daemon: ") if said else "it said nothing"
     for rule in RULES:
@@ -113,7 +113,7 @@ def explain(lines: Sequence[str], *, doing: str = "docker compose up") -> LocalE
 
 
 def explain_state_error(name: str, text: str) -> LocalEnvError:
-    """Make an error of a container's State.Error, which says why the engine could not start it."""
+    """Return the error for a container's State.Error, which says why the engine could not start it."""
     program = re.search(r"exec: .*?(?=: unknown$|$)", text)
     if program:
         return ServiceFailed(
@@ -124,9 +124,9 @@ def explain_state_error(name: str, text: str) -> LocalEnvError:
 
 @dataclass(frozen=True)
 class Ending:
-    """What the engine knows of a container that does not run.
+    """The engine's record of a container that does not run.
 
-    `error` says why it could not be started; `log` is what it wrote since its last start.
+    `error` says why it could not be started; `log` is its output since its last start.
     """
 
     error: str = ""
@@ -141,12 +141,12 @@ SIGNALS = {129: "SIGHUP", 130: "SIGINT", 134: "SIGABRT", 137: "SIGKILL", 139: "S
 
 
 def again(name: str) -> str:
-    """Hint at another try, and at the container's whole log."""
+    """Return the hint to try again, or to read the container's whole log."""
     return either(START, f"run `docker logs {name}` to see more")
 
 
 def ended(name: str, ending: Ending) -> ServiceFailed:
-    """Say that a container ended, with its last log lines as evidence."""
+    """Return the error for a container that ended, with its last log lines as evidence."""
     causes = [f"it was restarted {ending.restarts} times"] if ending.restarts else []
     hint = again(name)
     if ending.oom_killed:
@@ -172,7 +172,7 @@ def _image(line: str, _: re.Match[str]) -> LocalEnvError:
 
 
 def _in_file(line: str, _: re.Match[str]) -> LocalEnvError:
-    """Put file and line in front, where Compose names them."""
+    """Return the error with file and line in front, where Compose names them."""
     in_dotenv = re.search(r"failed to read (?:\S*/)?(\.env\S*): (?:line (\d+): )?(.*)", line)
     if in_dotenv:
         name, number, text = in_dotenv.groups()
@@ -198,7 +198,7 @@ RULES = (
     _rule("address already in use|port is already allocated|ports are not available", _port),
     _rule(
         r"no space left on device",
-        _preflight("no space left for Docker", "make room: `docker system df` shows what takes it"),
+        _preflight("no space left for Docker", "free some space: `docker system df` shows what uses it"),
     ),
     _rule(
         r"permission denied .*docker(\.sock| daemon| API)",
@@ -245,7 +245,7 @@ RULES = (
     ),
     _rule(
         r"cannot start a paused container",
-        lambda line, _: ServiceFailed(line, hint=Command("env.up", when=", which goes on with it")),
+        lambda line, _: ServiceFailed(line, hint=Command("env.up", when=", which resumes it")),
     ),
 )
 """First match wins. The order matters where a line fits several: ports and disk before the registry's texts."""

@@ -1,6 +1,6 @@
-"""What the Postgres image leaves to us: a changed user or password, and a server that was left half made.
+"""What the Postgres image does not handle: a changed user or password, and an incomplete server.
 
-The image makes the server in the volume once, as the environment says then; a volume keeps what it was made with.
+The image creates the server in the volume once, from its environment; later changes of that do not reach the volume.
 """
 
 from __future__ import annotations
@@ -32,26 +32,26 @@ class DatabaseServer:
     api: DockerApi
     say: Say
     former_user: str = FIRST_USER
-    may_be_half_made: bool = False
+    may_be_incomplete: bool = False
     has_refused: bool = False
 
     def __post_init__(self) -> None:
         self._unproven = self.settings.state_dir / "postgres.new"
-        """Exists from before the volume is made until the first login, and so beside a server left half made."""
+        """Exists from before the volume is created until the first login, and so beside an incomplete server."""
 
     def before_start(self, container: Container | None) -> None:
-        """Note what the start will change: whether the volume is there, and who the superuser was."""
+        """Note what the start will change: whether the volume exists, and the present superuser."""
         if f"{self.settings.project_id}_{VOLUME}" in self.api.names("volumes", self.settings.project_id):
-            self.may_be_half_made = self._unproven.exists()
+            self.may_be_incomplete = self._unproven.exists()
         else:
             private.write(self._unproven, "")
         if container:
             self.former_user = self.api.environment(container).get("POSTGRES_USER", FIRST_USER)
 
     def require_login(self, container: Container) -> None:
-        """Log in as CONNECTION_URL says; where the server knows others, give it that user and password.
+        """Log in as CONNECTION_URL's user; if the server has another user or password, set these.
 
-        Raises ServiceFailed when none of the known superusers is in the server.
+        Raises ServiceFailed when the server has none of the known superusers.
         """
         self.has_refused = True
         try:
@@ -64,23 +64,23 @@ class DatabaseServer:
         self.has_refused = False
         self._unproven.unlink(missing_ok=True)
 
-    def remove_half_made(self, container: Container | None) -> bool:
-        """Remove a server that an earlier start made, that no start has ever logged in to, and that has just failed.
+    def remove_incomplete(self, container: Container | None) -> bool:
+        """Remove a server from an earlier start that no start has ever logged in to, and that has just failed.
 
         Returns whether it did, so that another start makes sense.
         """
-        if not (self.may_be_half_made and container and (self.has_refused or container.exit_code)):
+        if not (self.may_be_incomplete and container and (self.has_refused or container.exit_code)):
             return False
-        self.may_be_half_made = False
-        self.say("an earlier start was interrupted while it made the database server; making it anew")
+        self.may_be_incomplete = False
+        self.say("an earlier start was interrupted while creating the database server; creating it again")
         sdk.remove_with_volumes(self.api.endpoint, container.id)
         return True
 
     def _log_in(self) -> None:
         try:
             connect(self.settings.postgres, database="postgres").close()
-        except DatabaseMissing:  # somebody dropped it, which is no reason not to start; a server half made lacks it too
-            if self.may_be_half_made:
+        except DatabaseMissing:  # dropped, which is no reason not to start; but an incomplete server lacks it too
+            if self.may_be_incomplete:
                 raise
 
     def _adopt_login(self, container: Container, refusal: LocalEnvError) -> None:
@@ -90,16 +90,16 @@ class DatabaseServer:
             environment = {"STATEMENTS": adoption(user, password), "AS_USER": known}
             code, _ = sdk.run_inside(self.api.endpoint, container.id, ["sh", "-c", ADOPT], environment)
             if code == 0:
-                self.say(f"the database server was made with another user or password; {user} can log in now")
+                self.say(f"the database server was created with another user or password; {user} can log in now")
                 return
         raise ServiceFailed(
-            f"{refusal.message}: the data was made with another user or password",
+            f"{refusal.message}: the data was created with another user or password",
             hint=FORMER_LOGIN,
         ) from refusal
 
 
 def adoption(user: str, password: str) -> str:
-    """Write the statements, for psql, that make `user` a superuser with this password."""
+    """Return the psql statements that make `user` a superuser with this password."""
     role = '"' + user.replace('"', '""') + '"'
     name, create, secret = ("'" + text.replace("'", "''") + "'" for text in (user, f"CREATE ROLE {role}", password))
     missing = f"NOT EXISTS (SELECT FROM pg_roles WHERE rolname = {name})"

@@ -1,4 +1,4 @@
-"""Can the docker engine be used here? Each cause of a no has its own message and its own way out."""
+"""Whether the docker engine can be used here. Each obstacle has its own message and hint."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ INSTALL = f"install Docker with Compose 2.20 or later (https://docs.docker.com/e
 
 @dataclass(frozen=True)
 class Preflight:
-    """Whether the engine can be used; `reason` says why or why not, `hint` what to do about a no."""
+    """Whether the engine can be used; `reason` says why or why not, `hint` what to do if not."""
 
     ok: bool
     reason: str
@@ -27,7 +27,7 @@ class Preflight:
 
 @dataclass(frozen=True)
 class DockerTools:
-    """What was found: the engine's endpoint, and the command that is Compose."""
+    """The tools found: the engine's endpoint, and the Compose command."""
 
     endpoint: DockerEndpoint
     compose: tuple[str, ...]
@@ -35,11 +35,11 @@ class DockerTools:
 
 
 _found: list[DockerTools] = []
-"""Compose's version does not change during a run, and asking costs up to 0.1 s."""
+"""Compose's version does not change during a run, and reading it costs up to 0.1 s."""
 
 
 def preflight(settings: Settings) -> Preflight:
-    """Say whether Docker can serve these settings. Changes nothing; a no costs a few milliseconds."""
+    """Return whether Docker can serve these settings. Changes nothing; a no takes a few milliseconds."""
     try:
         tools = require_docker(settings)
     except LocalEnvError as error:
@@ -48,13 +48,13 @@ def preflight(settings: Settings) -> Preflight:
 
 
 def require_docker(settings: Settings) -> DockerTools:
-    """Find what the engine needs to serve these settings. Raises PreflightFailed with the first thing that lacks."""
+    """Return the tools to serve these settings. Raises PreflightFailed with the first thing that is missing."""
     _require_addresses(settings)
     return find_docker()
 
 
 def find_docker() -> DockerTools:
-    """Find the engine and Compose. Raises EngineAway where none can run, PreflightFailed for other obstacles."""
+    """Return the engine and Compose. Raises EngineAway where none can run, PreflightFailed for other obstacles."""
     if not shutil.which("docker") and not shutil.which("docker-compose"):
         raise EngineAway("docker is not installed", hint=INSTALL)
     endpoint = find_endpoint()
@@ -66,9 +66,9 @@ def find_docker() -> DockerTools:
 
 
 def find_compose() -> tuple[tuple[str, ...], str]:
-    """Find Compose: the command, and its version. Raises PreflightFailed when there is none, or an old one.
+    """Return the Compose command and its version. Raises PreflightFailed when there is none, or an old one.
 
-    Version 1 is refused for good: it takes `up -d --wait` for a call for help, starts nothing and exits with 0.
+    Version 1 cannot be supported: given `up -d --wait`, it prints its help, starts nothing and exits with 0.
     """
     old = ""
     for command in (("docker", "compose"), ("docker-compose",)):
@@ -86,7 +86,7 @@ def find_compose() -> tuple[tuple[str, ...], str]:
 
 
 def _require_addresses(settings: Settings) -> None:
-    """Raise where docker-compose.yml cannot serve what the settings ask for."""
+    """Raise PreflightFailed where docker-compose.yml cannot serve the settings."""
     for name, host in (
         ("CONNECTION_URL", settings.postgres.host),
         ("AWS_ENDPOINT_URL_DYNAMODB", settings.dynamodb.host if settings.dynamodb else PUBLISHED),
@@ -94,7 +94,7 @@ def _require_addresses(settings: Settings) -> None:
         if host != PUBLISHED:
             raise PreflightFailed(
                 f"{name} wants {host}, and docker-compose.yml publishes on {PUBLISHED} alone",
-                hint=f"say localhost in {name}, {OTHER_ENGINE}",
+                hint=f"set localhost in {name}, {OTHER_ENGINE}",
             )
     if not settings.postgres.password:
         raise PreflightFailed(

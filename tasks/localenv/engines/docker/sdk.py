@@ -1,4 +1,4 @@
-"""What needs Docker's own SDK: a container's full state and log, a command inside it. Loaded where that is needed."""
+"""The work that needs Docker's SDK: a container's full state and log, a command inside it. Loaded on demand."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TIMEOUT_S = 10
 
 @contextmanager
 def open_sdk(endpoint: DockerEndpoint) -> Iterator[DockerClient]:
-    """Open the SDK's client; its errors become ours."""
+    """Open the SDK's client, and turn its errors into ours."""
     import docker
     import requests
 
@@ -39,9 +39,9 @@ def open_sdk(endpoint: DockerEndpoint) -> Iterator[DockerClient]:
         raise LocalEnvError(f"Docker: {error.explanation or error}", hint=DOCTOR) from error
     except requests.RequestException as error:
         raise away(endpoint, _innermost(error)) from error
-    except (AttributeError, KeyError, TypeError, ValueError) as error:  # the SDK takes any JSON for what it asked for
+    except (AttributeError, KeyError, TypeError, ValueError) as error:  # the SDK accepts any JSON
         raise ServiceFailed(
-            f"the Docker engine at {endpoint} answered what is not to be understood: {type(error).__name__}: {error}",
+            f"the Docker engine at {endpoint} gave an unexpected answer: {type(error).__name__}: {error}",
             hint=NOT_DOCKER,
         ) from error
     finally:
@@ -49,12 +49,12 @@ def open_sdk(endpoint: DockerEndpoint) -> Iterator[DockerClient]:
 
 
 def read_ending(endpoint: DockerEndpoint, container_id: str, lines: int) -> Ending:
-    """Ask why a container does not run, and for the last lines that it wrote, since its last start if there are any."""
+    """Return why a container does not run, with its last log lines, since its last start if there are any."""
     with open_sdk(endpoint) as client:
         container = client.containers.get(container_id)
         state = container.attrs["State"]
         log = container.logs(tail=lines, since=max(1, int(epoch_s(state["StartedAt"]))))
-        log = log or container.logs(tail=lines)  # between two restarts it has not written anything yet
+        log = log or container.logs(tail=lines)  # between two restarts it has not written anything
     return Ending(
         error=state["Error"],
         exit_code=state["ExitCode"],
@@ -65,7 +65,7 @@ def read_ending(endpoint: DockerEndpoint, container_id: str, lines: int) -> Endi
 
 
 def read_log(endpoint: DockerEndpoint, container_id: str, lines: int) -> str:
-    """Give the last lines that a container wrote, running or not, oldest first."""
+    """Return the last lines that a container wrote, running or not, oldest first."""
     with open_sdk(endpoint) as client:
         text = client.containers.get(container_id).logs(tail=lines).decode(errors="replace")
     return "\n".join(clean(line) for line in text.splitlines())
@@ -74,7 +74,7 @@ def read_log(endpoint: DockerEndpoint, container_id: str, lines: int) -> str:
 def run_inside(
     endpoint: DockerEndpoint, container_id: str, command: Sequence[str], environment: Mapping[str, str]
 ) -> tuple[int, str]:
-    """Run a command in a running container. Return its exit code and what it said."""
+    """Run a command in a running container. Return its exit code and output."""
     with open_sdk(endpoint) as client:
         done = client.containers.get(container_id).exec_run(list(command), environment=dict(environment))
     output = done.output if isinstance(done.output, bytes) else b""
@@ -82,7 +82,7 @@ def run_inside(
 
 
 def remove_with_volumes(endpoint: DockerEndpoint, container_id: str) -> None:
-    """Remove a container and the volumes that it has."""
+    """Remove a container and its volumes."""
     with open_sdk(endpoint) as client:
         container = client.containers.get(container_id)
         volumes = [mount["Name"] for mount in container.attrs["Mounts"] if mount["Type"] == "volume"]
@@ -92,9 +92,9 @@ def remove_with_volumes(endpoint: DockerEndpoint, container_id: str) -> None:
 
 
 def remove_surplus_networks(endpoint: DockerEndpoint, project: str) -> None:
-    """Remove networks of the project that nobody uses, but one: two runs of Compose at once make two of one name.
+    """Remove all but one unused network of the project: two concurrent runs of Compose create two of the same name.
 
-    The one may be what the other run is about to use.
+    The remaining one may be what the other run is about to use.
     """
     import docker
 
@@ -112,7 +112,7 @@ def remove_surplus_networks(endpoint: DockerEndpoint, project: str) -> None:
 
 
 def _innermost(error: BaseException) -> Exception:
-    """Find the OSError at the bottom, which says what the SDK's own text hides."""
+    """Return the innermost error, an OSError that the SDK's own text hides."""
     while error.__context__ is not None:
         error = error.__context__
     return error if isinstance(error, Exception) else Exception(str(error))

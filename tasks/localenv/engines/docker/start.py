@@ -1,4 +1,4 @@
-"""One start of the containers: Compose makes them, probes say when they are ready, a death ends the wait at once."""
+"""One start of the containers: Compose creates them, probes show when they are ready, a death ends the wait at once."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from ...errors import LocalEnvError, PreflightFailed, ServiceFailed, TimedOut, UsageError
 from ...hints import Command
-from ...machine.ports import PortsTaken, Taken, find_holder, is_free, look_at
+from ...machine.ports import PortsTaken, Taken, find_holder, find_taken, is_free
 from ...machine.waiting import waiting
 from ...settings import Settings
 from ...settings.variables import PORT_VARIABLES
@@ -39,13 +39,13 @@ LOOK_EVERY_S = 0.2
 SETTLE_S = 5.0
 PROBE_EVERY_S = 0.02
 PROBE_S = 3.0
-"""Long, because the first request to a JVM on a busy machine is slow; a port where nobody listens refuses at once."""
+"""Long, because the first request to a JVM on a busy machine is slow; a port without a listener refuses at once."""
 PULL_S = 1800.0
 
 
 @dataclass
 class Start:
-    """What one start knows: whom it looks at, until when, and what it has seen."""
+    """The state of one start: its containers, its deadline, and what it has observed."""
 
     settings: Settings
     api: DockerApi
@@ -59,11 +59,11 @@ class Start:
     pulling_since: float = 0
 
     def go(self) -> None:
-        """Make, start and await the containers. Raises as Component.start does."""
+        """Create, start and await the containers. Raises as Component.start does."""
         self.before = self._containers()
         paused = [container.service for container in self.before if container.state == "paused"]
         if paused:
-            self.say(f"paused: {', '.join(paused)}; going on")
+            self.say(f"paused: {', '.join(paused)}; resuming")
             self.compose.unpause(paused)
         self._require_ports()
         for attempt in range(TRIES):
@@ -74,24 +74,24 @@ class Start:
                 continue
             if isinstance(error, UsageError) or not self._ours_run():
                 raise self._why_compose_failed(error)
-            self.say(f"compose: {error.message}")  # something else in the file does not run
+            self.say(f"compose: {error.message}")  # another service in the file does not run
             break
         with waiting("the containers to become ready", self.deadline.left_s):
             self._await()
 
-    def _up(self, anew: Collection[str] = ()) -> LocalEnvError | None:
-        """Run `compose up` once and return what it complains about."""
+    def _up(self, recreate: Collection[str] = ()) -> LocalEnvError | None:
+        """Run `compose up` once and return its error, if any."""
         self.said.clear()
         left_out = SERVICES.keys() - wanted_services(self.settings).keys()
-        names = [] if anew or not left_out else self.compose.others({SERVICES[service] for service in left_out})
-        code = self.compose.up(self._hear, self._look_for_deaths, names, anew=anew)
+        names = [] if recreate or not left_out else self.compose.others({SERVICES[service] for service in left_out})
+        code = self.compose.up(self._hear, self._look_for_deaths, names, recreate=recreate)
         self._end_of_pull()
         if code == 0:
             return None
         return explain(self.said)
 
     def _repair(self, error: LocalEnvError) -> bool:
-        """Put right what another try would meet again; tell whether there is reason for one."""
+        """Repair what would make another attempt fail too; return whether one makes sense."""
         if isinstance(error, Conflict):
             sdk.remove_surplus_networks(self.api.endpoint, self.settings.project_id)
             return True
@@ -101,12 +101,12 @@ class Start:
         lost = [one for one in self._containers() if not one.is_alive and self.api.networks_of(one) - there]
         if lost:
             names = ", ".join(container.name for container in lost)
-            self.say(f"the network of {names} was removed; making the containers anew, their volumes stay")
-            self._up(anew=sorted({container.service for container in lost}))
+            self.say(f"the network of {names} was removed; recreating the containers, their volumes stay")
+            self._up(recreate=sorted({container.service for container in lost}))
         return bool(lost)
 
     def _ours_run(self) -> bool:
-        """Tell whether our own services run as the file says now, whatever became of others in it."""
+        """Return whether our own services run as the file says now, whatever the state of others in it."""
         now, wanted = self._current(), self.compose.hashes()
         return all(
             service in now and now[service].is_running and now[service].label("config-hash") == wanted.get(name)
@@ -114,7 +114,7 @@ class Start:
         )
 
     def _await(self) -> None:
-        """Wait for the probes, and look for deaths meanwhile."""
+        """Wait for the probes, and check for deaths meanwhile."""
         pending = list(wanted_services(self.settings))
         now: Mapping[ServiceName, Container] = {}
         due = 0.0
@@ -140,7 +140,7 @@ class Start:
         return current(self._containers())
 
     def _require_ports(self) -> None:
-        """Name who holds a port that we need, before Compose has made half of what it should."""
+        """Raise PortsTaken for ports that we need, before Compose has created only some of the containers."""
         end = time.monotonic() + SETTLE_S
         taken: list[Taken] = []
         for service in wanted_services(self.settings):
@@ -158,9 +158,9 @@ class Start:
         return any(port in container.ports for container in self.before if container.is_alive)
 
     def _is_changing_hands(self, port: int) -> bool:
-        """Tell whether the engine starts or stops a container on the port just now, and so holds it for none that runs.
+        """Return whether the engine holds the port only because it is just starting or stopping a container on it.
 
-        That is what a run of ours leaves that was killed while the engine worked for it.
+        This happens after a run of ours was killed while the engine worked for it.
         """
         holder = find_holder(port)
         return holder.project == self.settings.project_id or (not holder.container and "docker" in holder.command)
@@ -168,7 +168,7 @@ class Start:
     def _look_at_port(self, service: ServiceName) -> list[Taken]:
         name = "Postgres" if service == "postgres" else "DynamoDB"
         port = port_of(self.settings, service)
-        return look_at("127.0.0.1", port, service=name, variable=PORT_VARIABLES[service])
+        return find_taken("127.0.0.1", port, service=name, variable=PORT_VARIABLES[service])
 
     def _hear(self, line: str) -> None:
         self.said.append(line)
@@ -179,13 +179,13 @@ class Start:
             self.say(text)
 
     def _end_of_pull(self) -> None:
-        """Give the services the time that the download of their images took."""
+        """Extend the deadline by the time that pulling the images took."""
         if self.pulling_since:
             self.deadline.seconds += time.monotonic() - self.pulling_since
             self.pulling_since = 0
 
     def _look_for_deaths(self) -> None:
-        """While Compose works: end it when a container that it has just started ends.
+        """Raise the error that ends Compose when a container that it has just started dies.
 
         Containers that ran before may end, since Compose replaces outdated ones.
         """
@@ -223,19 +223,19 @@ class Start:
         )
 
     def _why_not_running(self, container: Container) -> LocalEnvError | None:
-        """Ask the engine first, then the container's own log."""
+        """Return the cause from the engine's record, else from the container's log."""
         ending = sdk.read_ending(self.api.endpoint, container.id, LINES)
         if ending.error:
             error = explain_state_error(container.name, ending.error)
             return self._port_holder(error) if isinstance(error, PortTaken) else error
         if container.state == "created":
             return None
-        if container.exit_code is not None:  # State.ExitCode is 0 again while a restart is under way
+        if container.exit_code is not None:  # State.ExitCode is 0 again during a restart
             ending = replace(ending, exit_code=container.exit_code)
         return ended(container.name, ending)
 
     def _why_compose_failed(self, error: LocalEnvError) -> LocalEnvError:
-        """Find the cause behind what Compose said, where there is a better one."""
+        """Return the cause behind Compose's error, if there is a better one."""
         if isinstance(error, PortTaken):
             return self._port_holder(error)
         if isinstance(error, MissingImage):
@@ -250,7 +250,7 @@ class Start:
         return next(filter(None, map(self._why_not_running, new)), error)
 
     def _port_holder(self, error: PortTaken) -> LocalEnvError:
-        """Name who holds the port, when it is one of ours and is still held."""
+        """Return the error with the port's holder, if the port is one of ours and still held."""
         for service in wanted_services(self.settings):
             taken = self._look_at_port(service) if port_of(self.settings, service) == error.port else []
             if taken:
@@ -260,7 +260,7 @@ class Start:
         return error
 
     def _name_holder(self, error: Conflict) -> LocalEnvError | None:
-        """Name the container of somebody else that has a name which is wanted: that is no other run of Compose."""
+        """Return the error for a name taken by a foreign container: that is no concurrent run of Compose."""
         found = NAME_IN_USE.search(error.message)
         holders = self.api.list_containers({"id": [found[2]]}) if found else []
         theirs = [one for one in holders if one.label("project") != self.settings.project_id]
@@ -288,7 +288,7 @@ class Start:
 
 
 def current(containers: Iterable[Container]) -> dict[ServiceName, Container]:
-    """Give the newest container of each service; `containers` come oldest first."""
+    """Return the newest container of each service; `containers` come oldest first."""
     by_name = {container.service: container for container in containers}
     return {service: by_name[name] for service, name in SERVICES.items() if name in by_name}
 
@@ -299,13 +299,13 @@ def wanted_services(settings: Settings) -> dict[ServiceName, str]:
 
 
 def port_of(settings: Settings, service: ServiceName) -> int:
-    """Give the port of this machine on which the service is wanted."""
+    """Return the service's port on this machine."""
     assert settings.dynamodb
     return settings.postgres.port if service == "postgres" else settings.dynamodb.port
 
 
 def answers_now(settings: Settings, service: ServiceName) -> bool:
-    """Tell whether a server speaks the service's protocol on its port."""
+    """Return whether a server speaks the service's protocol on its port."""
     if service == "postgres":
         return probes.postgres_accepts(settings.postgres, timeout_s=PROBE_S)
     assert settings.dynamodb

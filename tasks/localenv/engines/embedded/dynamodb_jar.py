@@ -1,7 +1,7 @@
-"""Amazon's own DynamoDB Local, where DYNAMODB_LOCAL_JAR names its jar and a Java 17 or later is installed.
+"""Amazon's own DynamoDB Local, if DYNAMODB_LOCAL_JAR names its jar and Java 17 or later is installed.
 
-The jar is the user's: its licence forbids passing it on, so this project neither brings nor fetches it.
-It has no option for the address to listen on: it takes connections on all addresses of the machine.
+The jar is the user's: its licence forbids redistribution, so this project neither includes nor downloads it.
+It has no option for the listening address: it accepts connections on all addresses of the machine.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import shutil
 import signal
 import subprocess
 import zipfile
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,20 +23,20 @@ from ...settings import Settings
 from ...settings.addresses import Endpoint
 from ...settings.variables import LOOPBACK
 from .. import probes
-from ..daemon import LOST, OUTDATED, Daemon, Wait, end_lost, owned
-from ..following import file_source
-from ..service import Deadline, Say, ServiceName, ServiceState, Source, Status
+from ..daemon import LOST, OUTDATED, Daemon, Wait, end_lost
+from ..daemon_component import DaemonComponent
+from ..service import Deadline, Say, ServiceName, ServiceState, Status
 
 OLDEST_JAVA = 17
 """DynamoDB Local 2.x and later; AWS docs, "Deploying DynamoDB locally on your computer"."""
 REACT = "http://localhost:3000"
-"""Where the development server of a React app listens: stands for all loopback origins, which cannot be listed."""
+"""The origin of a React development server: it stands for all loopback origins, which cannot be listed."""
 HINT = either(START, "unset DYNAMODB_LOCAL_JAR to use the emulator")
 
 
 @dataclass
-class DynamoDBLocal:
-    """DynamoDB Local as a process of this project, one store for all keys and regions, on disk."""
+class DynamoDBLocal(DaemonComponent):
+    """DynamoDB Local as a process of this project, with one store on disk for all keys and regions."""
 
     settings: Settings
     services: tuple[ServiceName, ...] = ("dynamodb",)
@@ -76,15 +75,15 @@ class DynamoDBLocal:
             return "failed", paused
         return ("running", "") if self._answers() else ("starting", probes.NO_ANSWER)
 
-    def make_way(self, say: Say) -> None:
-        """Stop a server that runs with other settings than are wanted now."""
+    def stop_outdated(self, say: Say) -> None:
+        """Stop a server that runs with other settings than the current ones."""
         if self.daemon.is_alive and not self.daemon.runs(self._arguments()):
             say("DynamoDB Local restarts with the settings that .env has now")
             self.daemon.stop(signal.SIGTERM)
 
     def start(self, deadline: Deadline, say: Say) -> list[ServiceState]:
-        self.make_way(say)
-        self.daemon.go_on(say)
+        self.stop_outdated(say)
+        self.daemon.resume(say)
         process = None if self.daemon.is_alive else self._launch(say)
         self.daemon.wait_ready(process, self._answers, Wait(deadline, HINT))
         if not self.daemon.version:
@@ -96,21 +95,6 @@ class DynamoDBLocal:
             self.daemon.stop(signal.SIGTERM)
             say("DynamoDB Local stopped")
         end_lost(self.daemon, say)
-
-    def belongings(self) -> list[str]:
-        ours = ownership.is_ours(self.folder)
-        return owned(self.daemon, {self.folder: ownership.FOLDERS[self.folder.name]} if ours else {})
-
-    def destroy(self, say: Say) -> None:
-        self.stop(say)
-        if ownership.is_ours(self.folder):
-            ownership.remove(self.folder, say)
-
-    def logs(self, service: ServiceName, lines: int = 20) -> str:
-        return self.daemon.tail(lines)
-
-    def sources(self, services: Sequence[ServiceName], lines: int) -> list[Source]:
-        return file_source(self.daemon, [service for service in self.services if service in services], lines)
 
     def _answers(self) -> bool:
         return probes.dynamodb_answers(self.endpoint, self.settings.region)
@@ -132,11 +116,11 @@ class DynamoDBLocal:
 
 
 def origins(settings: Settings) -> str:
-    """Return the origins whose pages may ask DynamoDB Local, which takes a list and knows no wildcards.
+    """Return the origins whose pages may call DynamoDB Local, which accepts a list without wildcards.
 
-    The pages of others cannot: they have to ask first, and the answer names no origin. It looks at no Host, though: a
-    page under a name that points here (DNS rebinding) gets through to it, under either engine.
-    Source: tried with 3.3.1; its documentation says that every origin is allowed without -cors, which is not so.
+    Pages of other origins cannot: their preflight is answered without an allowed origin. But it does not check Host: a
+    page under a name that points here (DNS rebinding) reaches it, under either engine.
+    Source: tried with 3.3.1; its documentation says wrongly that every origin is allowed without -cors.
     """
     return ",".join(dict.fromkeys(REACT if one == LOOPBACK else one for one in settings.cors_origins))
 
@@ -146,7 +130,7 @@ def data_folder(settings: Settings) -> Path:
 
 
 def make_daemon(settings: Settings) -> Daemon:
-    """Describe the program, whether or not it is wanted now."""
+    """Return the daemon, whether or not the settings want it."""
     return Daemon(
         name="DynamoDB Local",
         lease=settings.state_dir / "run" / "dynamodb",
@@ -166,7 +150,7 @@ def _version(jar: Path) -> str:
 
 
 def require_java() -> str:
-    """Find a Java that runs DynamoDB Local. Raises PreflightFailed when there is none or it is too old."""
+    """Return the path of a Java that runs DynamoDB Local. Raises PreflightFailed if it is missing or too old."""
     java = shutil.which("java")
     wanted = f"install Java {OLDEST_JAVA} or later, or unset DYNAMODB_LOCAL_JAR to use the emulator"
     if not java:

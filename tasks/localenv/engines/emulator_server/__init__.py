@@ -1,16 +1,16 @@
-"""The program that runs as the emulator: ministack's AWS APIs on ports of the loopback address, saved as they change.
+"""The emulator's program: ministack's AWS APIs on loopback ports, saved as they change.
 
-A process of its own, which imports nothing of this project but this folder.
+It is its own process, and imports nothing of this project but this folder.
 
-    server    the ASGI application: gate, ministack, our own doors
-    gate      who may ask: hosts and origins
+    server    the ASGI application: gate, ministack, our own endpoints
+    gate      which hosts and origins are allowed
     saving    what is on disk, and what could not be saved
-    inside    all that is ministack's own: names, formats, functions. A new release of it is tried there
+    inside    everything specific to ministack: names, formats, functions; the file to change for a new release
 """
 
 TOKEN = "token"
-"""A file with the word that opens the door to Cognito, new at each start. A web page can neither read nor send it."""
+"""A file with the token for the Cognito endpoint, new at each start. A web page can neither read nor send it."""
 RUNNING = "running"
-"""A file that exists while the server runs; one that is there before says that the last stop was not clean."""
+"""A file that exists while the server runs; one found at the start means that the last stop was unclean."""
 UNSAVED = "unsaved"
-"""A file that exists while what changed cannot be saved; its time is that of the first failure."""
+"""A file that exists while changes cannot be saved; its mtime is that of the first failure."""

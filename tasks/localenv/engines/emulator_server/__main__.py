@@ -1,4 +1,4 @@
-"""Starts the server from the path of this folder, whose neighbours must not become top-level modules."""
+"""Starts the server from this folder's path without making the folder's modules top-level ones."""
 
 import importlib
 import sys

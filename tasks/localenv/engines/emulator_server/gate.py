@@ -1,8 +1,8 @@
-"""Who may ask: a request must name this machine as its host, and a web page must be of an allowed origin.
+"""Which requests are allowed: the host must be this machine, and a web page's origin must be allowed.
 
-Any web page that is open in a browser on this machine can send requests to a port of it, straight (CORS, a form) or
-by a name of its own that it lets point here (DNS rebinding). Host and Origin are what it cannot forge. Decides from an
-ASGI scope, and does nothing; what is decided here holds for every port, since each has the same application behind it.
+Any page open in a browser on this machine can send requests to its ports, directly (CORS, a form) or under a name that
+resolves to this machine (DNS rebinding). Host and Origin are what it cannot forge. Pure decisions on an ASGI scope;
+they hold for every port, since all ports serve the same application.
 
 Sources: Fetch standard ("CORS protocol", "Sec-Fetch-Site"), RFC 9112 3.2, ASGI specification.
 """
@@ -19,7 +19,7 @@ Scope = MutableMapping[str, Any]
 Headers = list[tuple[bytes, bytes]]
 
 LOOPBACK = "loopback"
-"""In the list of origins: every http and https origin on this machine, at any port."""
+"""As an allowed origin: every http and https origin on this machine, at any port."""
 METHODS = "GET, HEAD, POST, PUT, DELETE, PATCH, OPTIONS"
 AUTHORITY = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9_.-]+)(?::\d{1,5})?")
 ORIGIN = re.compile(r"https?://(.+)")
@@ -37,13 +37,13 @@ class Refusal:
 
 @dataclass(frozen=True)
 class Gate:
-    """The rules. `hosts` are names besides loopback ones, in lower case; `origins` as a browser writes them."""
+    """The rules. `hosts` are names besides loopback ones, in lower case; `origins` in browsers' notation."""
 
     hosts: Collection[str]
     origins: Collection[str]
 
     def refuse(self, scope: Scope) -> Refusal | None:
-        """Return why a request is not served, None for one that is. A web socket never is: no API here has any."""
+        """Return why a request is refused, None if it is allowed. Web sockets never are: no API here uses them."""
         if scope["type"] != "http":
             return Refusal(403, "there are no web sockets here")
         if not scope.get("raw_path", b"/").startswith(b"/") and (scope["method"], scope["raw_path"]) != (
@@ -57,7 +57,7 @@ class Gate:
         return self._refuse_page(scope, f"http://{hosts[0].lower()}")
 
     def preflight(self, scope: Scope) -> Headers | None:
-        """Return the headers that answer a preflight; None for a request that is none. `refuse` comes first."""
+        """Return the headers that answer a preflight; None for any other request. `refuse` comes first."""
         if scope["method"] != "OPTIONS" or not values(scope, b"origin"):
             return None
         if not values(scope, b"access-control-request-method"):
@@ -74,9 +74,9 @@ class Gate:
         ], own=True)  # fmt: skip
 
     def mark(self, scope: Scope, headers: Iterable[tuple[bytes, bytes]], *, own: bool = False) -> Headers:
-        """Return the headers of an answer with what lets the page of an allowed origin read it, and no other page.
+        """Return an answer's headers with those that let only an allowed origin's page read it.
 
-        What ministack says about origins (every one may read) is dropped; `own` keeps what the gate itself says.
+        ministack's CORS headers (any origin may read) are dropped; `own` keeps the gate's own.
         """
         kept = [(name.lower(), value) for name, value in headers]
         kept = [(name, value) for name, value in kept if own or not name.startswith(b"access-control-")]
@@ -90,7 +90,7 @@ class Gate:
         return kept
 
     def _refuse_page(self, scope: Scope, own: str) -> Refusal | None:
-        """Return why a page may not ask. Browsers send Origin with all but plain GETs, and then Sec-Fetch-Site."""
+        """Return why a page is refused. Browsers send Origin except with plain GETs, and then Sec-Fetch-Site."""
         origins = values(scope, b"origin")
         if origins:
             if len(origins) == 1 and (origins[0] == own or self._is_allowed(origins[0])):
@@ -113,23 +113,23 @@ class Gate:
 
 
 def is_from_browser(scope: Scope) -> bool:
-    """Return whether a page sent it, whichever: our own doors are for programs."""
+    """Return whether a web page sent the request: our own endpoints are for programs."""
     return any(name.lower() == b"origin" or name.lower().startswith(b"sec-fetch-") for name, _ in scope["headers"])
 
 
 def values(scope: Scope, name: bytes) -> list[str]:
-    """List the values of a header, one for each time it was sent."""
+    """List the values of a header, one per occurrence."""
     return [value.strip(b" \t").decode("latin-1") for given, value in scope["headers"] if given.lower() == name]
 
 
 def _host_of(authority: str) -> str:
-    """Return the name or address in host[:port], empty where that is not what it is."""
+    """Return the name or address in host[:port]; empty for anything else."""
     found = AUTHORITY.fullmatch(authority)
     return found[1] if found else ""
 
 
 def _is_loopback(host: str) -> bool:
-    """Return whether a host can be no other machine. A name under localhost never is (RFC 6761 6.3)."""
+    """Return whether a host is surely this machine; so is any name under localhost (RFC 6761 6.3)."""
     if re.fullmatch(r"([a-z0-9_-]+\.)*localhost", host):
         return True
     try:

@@ -1,14 +1,14 @@
-"""All that this project takes from inside ministack, and nothing else: a new release of it is tried here.
+"""Everything that this project uses of ministack's internals, and nothing else: the file to change for a new release.
 
-ministack has no interface for a program that serves, saves and restores it; what is used here are its names, which may
-change with any release. tests/engines/test_ministack_inside.py has a test for each piece, and says what breaks without.
+ministack has no interface for serving, saving and restoring it; this file uses its private names, which may change with
+any release. tests/engines/test_ministack_inside.py has a test for each, and says what breaks without it.
 
-To move to a newer release:
+To upgrade:
 
-1. Set the version in pyproject.toml and make the locks (`./inv lint` says where one is stale).
-2. Run `./inv test -- tests/engines/test_ministack_inside.py`. Each failing test names a piece: mend it in this file.
+1. Set the version in pyproject.toml and update the locks (`./inv lint` names stale ones).
+2. Run `./inv test -- tests/engines/test_ministack_inside.py`. Each failing test names a piece: fix it in this file.
 3. Run `./inv test -- tests/engines`, which uses it as commands do, and start it once on a copy of an old state folder:
-   what was saved must be there.
+   the saved data must be there.
 """
 
 from __future__ import annotations
@@ -25,23 +25,23 @@ Scope = MutableMapping[str, Any]
 
 PACKAGE = "ministack"
 FORMAT, PAYLOAD = "__ministack_format__", "payload"
-"""How a saved state is wrapped: the version of its format, and what it holds."""
+"""The wrapper of a saved state: the version of its format, and the contents."""
 
 STATES = {
     "DynamoDB": "dynamodb",
     "DynamoDBStreams": "dynamodb",
     "AWSCognitoIdentityProviderService": "cognito",
 }
-"""The service in X-Amz-Target, without version, and the module whose state it changes. What has no target is S3."""
+"""The service in X-Amz-Target, without version, and the module whose state it changes. Without a target it is S3."""
 READING = ("Get", "List", "Describe", "Query", "Scan", "BatchGet", "TransactGet")
 SIGN_IN = ("/oauth2/", "/login", "/logout", "/signup", "/confirm", "/forgot", "/reset")
-"""Paths of Cognito's pages for signing in, which have no target."""
+"""Paths of Cognito's sign-in pages, which have no target."""
 OWN_PATHS = "/_"
-"""How the paths of its administration begin, through which any local program could wipe everything."""
+"""Prefix of its administration paths, through which any local program could wipe everything."""
 
 
 def settings(state: Path, apis: str, port: str) -> dict[str, str]:
-    """Return the variables that it reads when it is imported. Its own saving stays off: see saving.py."""
+    """Return the variables that it reads on import. Its own persistence stays off: see saving.py."""
     return {
         "SERVICES": apis,
         "GATEWAY_PORT": port,  # a part of the issuer in Cognito's tokens
@@ -56,12 +56,12 @@ def settings(state: Path, apis: str, port: str) -> dict[str, str]:
 
 
 def application() -> Any:
-    """Return its ASGI application. Its lifespan is not used: it looks for Docker and runs scripts under /etc."""
+    """Return its ASGI application. Its lifespan is not used: it searches for Docker and runs scripts under /etc."""
     return importlib.import_module(f"{PACKAGE}.app").app
 
 
 def changed_state(scope: Scope) -> str:
-    """Name the state that a request may have changed; empty for a request that reads."""
+    """Return the name of the state that a request may change; empty for a request that reads."""
     target = next((value for name, value in scope["headers"] if name.lower() == b"x-amz-target"), b"").decode("latin-1")
     service, _, operation = target.partition(".")
     if operation:
@@ -72,22 +72,22 @@ def changed_state(scope: Scope) -> str:
 
 
 def parse_once() -> None:
-    """Have it parse an expression once, not once an item: a query of 100,000 takes 0.4 s instead of 2.5."""
+    """Cache its parsing of expressions, which it repeats per item: a query of 100,000 takes 0.4 s instead of 2.5."""
     dynamodb = _module("dynamodb")
-    for name in ("_tokenize", "_condition_syntax_error"):  # text in, tokens out; nobody changes the tokens
+    for name in ("_tokenize", "_condition_syntax_error"):  # text in, tokens out, which are never modified
         setattr(dynamodb, name, functools.lru_cache(maxsize=1024)(getattr(dynamodb, name)))
 
 
 def dump(name: str) -> bytes:
-    """Write the state of a module as it writes it to a file itself."""
+    """Return the state of a module as it would write it to a file itself."""
     persistence = _persistence()
     state = {FORMAT: persistence._state_format_version(name), PAYLOAD: _module(name).get_state()}
-    # json.dumps, which has an encoder in C; it uses json.dump itself, which has none.
+    # json.dumps has an encoder in C; json.dump, which ministack uses, has none.
     return json.dumps(state, default=persistence._json_default).encode()
 
 
 def parse(name: str, text: bytes) -> Any:
-    """Read what `dump` wrote, of this release or an earlier one. Raises ValueError for all else."""
+    """Parse what `dump` wrote, in this release or an earlier one. Raises ValueError for anything else."""
     persistence = _persistence()
     try:
         wrapped = json.loads(text, object_hook=persistence._json_object_hook)
@@ -102,42 +102,42 @@ def parse(name: str, text: bytes) -> Any:
 
 
 def restore(name: str, text: bytes) -> None:
-    """Load a saved state into a module that has none yet. Raises ValueError for what it does not take."""
+    """Load a saved state into a module that has none yet. Raises ValueError for an invalid one."""
     state = parse(name, text)
     try:
         _module(name).load_persisted_state(state)
-    except Exception as error:  # whatever is wrong with it, it is put aside
+    except Exception as error:  # whatever is wrong with it, the caller sets it aside
         raise ValueError(f"{type(error).__name__}: {error}") from error
 
 
 def load() -> None:
-    """Import what is imported at the first request otherwise."""
+    """Import the modules that are otherwise imported at the first request."""
     for name in sorted({*STATES.values()}):
         _module(name)
 
 
 def replace_cognito(text: bytes) -> None:
-    """Replace the state of Cognito, all of it or nothing. Raises ValueError with the reason."""
+    """Replace the state of Cognito, all or nothing. Raises ValueError with the reason."""
     wanted, before = parse("cognito", text), _module("cognito").get_state()
     if wanted.keys() != before.keys():
         raise ValueError("it has other parts than this emulator's state of Cognito")
     try:
         _put_cognito(wanted)
-    except Exception as error:  # whatever is wrong with it, the state of before comes back
+    except Exception as error:  # whatever is wrong with it, the old state is restored
         _put_cognito(before)
         raise ValueError(f"{type(error).__name__}: {error}") from error
 
 
 def copy_nothing() -> None:
-    """Let a process that only saves and ends dump without the copies that a server needs: half of the time."""
+    """Disable deep copies in a process that only saves and exits: it halves the time of a dump."""
     module: Any = copy
     module.deepcopy = lambda value, *_: value
 
 
 def write_objects() -> bool:
-    """Write the objects of S3 that could not be written when they came; return whether all of them are on disk.
+    """Write the S3 objects that could not be written on arrival; return whether all are on disk.
 
-    It writes each as it comes, and of one that it cannot write it logs a line and keeps the body.
+    ministack writes each on arrival; for one that it cannot write it logs a line and keeps the body.
     """
     s3 = _module("s3")
     responses = importlib.import_module(f"{PACKAGE}.core.responses")
@@ -152,7 +152,7 @@ def write_objects() -> bool:
 
 
 def users_of(state: bytes) -> list[tuple[str, str, str]]:
-    """List pool id, username and sub of every user in a state of Cognito, sorted. Raises ValueError for no state."""
+    """List pool id, username and sub of every user in Cognito's state, sorted. Raises ValueError if it is invalid."""
     found = []
     try:
         for pool in _pools(json.loads(state)):
@@ -165,7 +165,7 @@ def users_of(state: bytes) -> list[tuple[str, str, str]]:
 
 
 def renamed(state: bytes, former: str, name: str) -> bytes:
-    """Return a state in which the pools called `former`, after the project that saved it, have the name of this one."""
+    """Return a state with its pools called `former`, the project that saved it, renamed to `name`."""
     data = json.loads(state)
     for pool in _pools(data):
         if pool.get("Name") == former:
@@ -187,12 +187,12 @@ def _put_cognito(state: dict[str, Any]) -> None:
     cognito = _module("cognito")
     for name in state:
         held = getattr(cognito, f"_{name}")
-        getattr(held, "_data", held).clear()  # the scoped ones would clear a single account and region
+        getattr(held, "_data", held).clear()  # the scoped containers would clear only one account and region
     cognito.load_persisted_state(state)
 
 
 def _module(name: str) -> Any:
-    """Import one of its services, the very module that its application uses."""
+    """Import one of its services, the same module that its application uses."""
     return importlib.import_module(f"{PACKAGE}.services.{name}")
 
 

@@ -1,8 +1,8 @@
-"""The state on disk: one JSON document a service, replaced whole, and what could not be saved.
+"""The state on disk: one JSON document per service, replaced atomically, and what could not be saved.
 
-ministack saves at a clean stop alone. Here it is saved about a second after a change, by a forked child, which has a
-frozen copy of the memory: the server does not pause, and a killed server loses the writes of about a second. Who must
-know that all of it is on disk asks for it (`save`), and is told why it is not.
+ministack itself saves only at a clean stop. Here it is saved about a second after a change, by a forked child, which
+has a frozen copy of the memory: the server does not pause, and a killed server loses about a second of writes. A
+caller that needs everything on disk calls `save`, which returns why it is not.
 """
 
 from __future__ import annotations
@@ -22,22 +22,22 @@ from . import RUNNING, UNSAVED, inside
 
 SAVE_AFTER_S = 1.0
 PAUSE_PER_SAVING = 3
-"""A save that took n seconds is followed by a pause of 3 n at least: at most a quarter of one core goes into saving."""
+"""A save that took n seconds is followed by a pause of at least 3 n: saving uses at most a quarter of one core."""
 LOG_BYTES = 5_000_000
 UNKNOWN = 255
-"""The exit code of a child that failed by something else than a refusal of the system, which has a number."""
+"""The exit code of a child that failed without an errno."""
 
 
 @dataclass(frozen=True)
 class Failure:
-    """Why what changed is not on disk, and since when that is so (seconds since the epoch)."""
+    """Why changes are not on disk, and since when (seconds since the epoch)."""
 
     reason: str
     since: float
 
 
 class Store:
-    """The state files, and how many changes of each are in memory alone."""
+    """The state files, and the number of unsaved changes of each."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -50,12 +50,12 @@ class Store:
         self._child = 0
 
     def note(self, name: str) -> None:
-        """Count a change, before the request that made it is answered."""
+        """Count a change, before its request is answered."""
         self.changes[name] += 1
         self._woken.set()
 
     def restore(self) -> None:
-        """Load what was saved. A file that cannot be read is put aside and named, never overwritten."""
+        """Load the saved state. An unreadable file is renamed and logged, never overwritten."""
         for path in sorted(self.folder.glob("*.json")):
             try:
                 inside.restore(path.stem, path.read_bytes())
@@ -68,7 +68,7 @@ class Store:
         (self.folder / RUNNING).write_text(str(os.getpid()))
 
     async def run(self) -> None:
-        """Save a second after a change, for as long as the server lives. Ends it when its folder is gone."""
+        """Save a second after each change, while the server lives. Ends it when its folder is gone."""
         while True:
             if not self._is_there():
                 log("the state folder was removed; nothing can be kept, so the emulator ends")
@@ -85,7 +85,7 @@ class Store:
             await asyncio.sleep(PAUSE_PER_SAVING * (time.monotonic() - started))
 
     async def save(self) -> Failure | None:
-        """Put all that was noted before this call on disk; return why it is not. Callers at once share an attempt."""
+        """Save all changes noted before this call; return why that failed. Concurrent callers share an attempt."""
         asked = time.monotonic()
         async with self._turn:
             if self._began <= asked:
@@ -93,7 +93,7 @@ class Store:
             return self.failure
 
     def close(self) -> None:
-        """Save what is not saved yet and mark the stop as clean."""
+        """Save the remaining changes and mark the stop as clean."""
         if self._child:
             os.waitpid(self._child, 0)
         names = self._pending()
@@ -110,7 +110,7 @@ class Store:
                 (self.folder / mark).unlink(missing_ok=True)
 
     def _pending(self) -> list[str]:
-        """Name the states that are not on disk: changed since, or their file was removed."""
+        """List the states that are not on disk: changed since the last save, or their file was removed."""
         return sorted({*self.changes, *(name for name in self._on_disk if not self._file(name).exists())})
 
     def _is_there(self) -> bool:
@@ -121,7 +121,7 @@ class Store:
         names, taken = self._pending(), self.changes.copy()
         try:
             reason = await self._save_in_child(names) if names else ""
-        except Exception as error:  # noqa: BLE001 - whatever it was, the next second tries again
+        except Exception as error:  # noqa: BLE001 - whatever it was, it is retried a second later
             log(traceback.format_exc())
             reason = f"{type(error).__name__}: {error}"
         if reason:
@@ -140,11 +140,11 @@ class Store:
             return
         self.failure = Failure(reason, self.failure.since if self.failure else time.time())
         log(f"cannot save {' and '.join(self._pending())}: {reason}")
-        with contextlib.suppress(OSError):  # the disk is full, most likely
+        with contextlib.suppress(OSError):  # the disk is probably full
             (self.folder / UNSAVED).touch()
 
     async def _save_in_child(self, names: list[str]) -> str:
-        """Save in a forked child; return why that failed, empty where all of it is on disk."""
+        """Save in a forked child; return why that failed, empty on success."""
         if not self._is_there():
             return "its folder was removed"
         if reason := _objects(names):
@@ -169,14 +169,14 @@ class Store:
             os._exit(code)
 
     def _write(self, names: list[str]) -> int:
-        """Write each of these states; return 0, or the system's number of the first refusal."""
+        """Write each of these states; return 0, or the errno of the first failure."""
         codes = []
         for name in names:
             try:
                 write_whole(self._file(name), inside.dump(name))
             except OSError as error:
                 codes.append(error.errno or UNKNOWN)
-            except Exception:  # noqa: BLE001 - the others are written all the same
+            except Exception:  # noqa: BLE001 - the others are still written
                 log(traceback.format_exc())
                 codes.append(UNKNOWN)
         return codes[0] if codes else 0
@@ -186,13 +186,13 @@ class Store:
 
 
 def write_whole(path: Path, text: bytes) -> None:
-    """Replace a file once all of the new one is on disk. Raises OSError, and the old one stays as it was."""
+    """Replace a file once the new one is completely on disk. On OSError the old one is unchanged."""
     new = path.with_name(f"{path.name}.new")
     try:
         with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600), "wb") as file:
             file.write(text)
             file.flush()
-            os.fsync(file.fileno())  # some file systems tell only here that there is no space
+            os.fsync(file.fileno())  # some file systems report a full disk only here
         new.replace(path)
     except BaseException:
         with contextlib.suppress(OSError):
@@ -201,29 +201,29 @@ def write_whole(path: Path, text: bytes) -> None:
 
 
 def close_to_others(folder: Path) -> None:
-    """Take what is in the folder from all but its owner: an earlier version left it readable."""
+    """Revoke others' rights on the folder's contents: an earlier version left them readable."""
     for parent, _, names in os.walk(folder):
         for path in (Path(parent), *(Path(parent, name) for name in names)):
-            with contextlib.suppress(OSError):  # who does not own it cannot write it either, and is told so then
+            with contextlib.suppress(OSError):  # not the owner: then writing fails too, and reports it
                 if not path.is_symlink() and path.stat().st_mode & 0o077:
                     path.chmod(path.stat().st_mode & 0o700)
 
 
 def log(text: str) -> None:
-    """Write a line to the log, which is our stderr; where there is no space for it, none is written."""
+    """Write a line to the log, which is our stderr, unless the disk is full."""
     with contextlib.suppress(OSError):
         print(text.rstrip(), file=sys.stderr, flush=True)
 
 
 def cut_log() -> None:
-    """Empty the log when it has grown too long; it is open for appending."""
+    """Truncate the log when it is too long; it is open for appending."""
     with contextlib.suppress(OSError):
         if os.fstat(2).st_size > LOG_BYTES:
             os.ftruncate(2, 0)
 
 
 def _objects(names: list[str]) -> str:
-    """Write what is left of the objects of S3, where one of them changed; return why that failed."""
+    """Write the remaining S3 objects if any changed; return why that failed."""
     return "" if "s3" not in names or inside.write_objects() else "an object of S3 cannot be written"
 
 

@@ -1,4 +1,4 @@
-"""The ASGI application of the emulator: the gate, then ministack or a door of our own, behind every port alike."""
+"""The emulator's ASGI application, the same for every port: the gate, then ministack or an endpoint of our own."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from .gate import Gate, Headers, Scope, is_from_browser
 from .saving import Store, close_to_others
 
 COGNITO = "/_localenv/cognito"
-"""Where Cognito's state is fetched (GET) and replaced (PUT) whole: no API of its own can give a user a chosen sub."""
+"""The endpoint to fetch (GET) and replace (PUT) all of Cognito's state: no Cognito API sets a user's sub."""
 SAVE = "/_localenv/save"
-"""Where is asked whether all is on disk (GET), or whether it is once it was tried now (POST)."""
+"""The endpoint that reports whether all is on disk (GET), or tries to save first (POST)."""
 TOKEN_HEADER = b"x-localenv-token"
 UNSAVED_HEADER = b"x-localenv-unsaved"
-"""In an answer: how many changes are in memory alone, where there are any."""
+"""In an answer: the number of unsaved changes, if any."""
 
 Receive = Callable[[], Awaitable[Any]]
 Send = Callable[[Any], Awaitable[None]]
@@ -32,12 +32,12 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
 def main() -> None:
-    """Serve until SIGTERM. Exits with 1 and a line on stderr when an address cannot be had."""
+    """Serve until SIGTERM. Exits with 1 and a line on stderr when an address is taken."""
     given = _arguments()
-    os.umask(0o077)  # the state has passwords and keys in it
+    os.umask(0o077)  # the state contains passwords and keys
     close_to_others(given.state)
     os.environ.update(inside.settings(given.state, given.apis, given.bind[-1].rpartition(":")[2]))
-    # Python 3.12 warns of a fork beside threads; the child only writes files, and takes no lock that a thread may hold.
+    # Python 3.12 warns of a fork with threads; the child only writes files, and takes no lock that a thread may hold.
     warnings.filterwarnings("ignore", message=".*fork.*", category=DeprecationWarning)
 
     from hypercorn.asyncio import serve
@@ -69,7 +69,7 @@ def _arguments() -> argparse.Namespace:
 
 
 class Server:
-    """An ASGI application around ministack's, which keeps the gate, restores the state, and notes and saves changes."""
+    """An ASGI application around ministack's that applies the gate, restores the state, and notes and saves changes."""
 
     def __init__(self, app: App, state_dir: Path, gate: Gate) -> None:
         self.app = app
@@ -87,7 +87,7 @@ class Server:
         elif refusal:
             await refuse(send, refusal.status, refusal.text)
         elif scope["path"].lstrip("/").startswith(inside.OWN_PATHS.lstrip("/")):
-            await self._open_door(scope, receive, send)
+            await self._serve_own_endpoint(scope, receive, send)
         elif (headers := self.gate.preflight(scope)) is not None:
             await answer(send, 204, headers=headers)
         else:
@@ -95,7 +95,7 @@ class Server:
         return None
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Have ministack answer. What it changed is noted before the answer goes out, so that who asks next knows."""
+        """Pass a request to ministack. Its change is noted before the answer goes out, for the next caller to see."""
         changed = inside.changed_state(scope)
 
         async def marked(message: Any) -> None:
@@ -118,17 +118,17 @@ class Server:
         count = self.store.changes.total()
         return [(UNSAVED_HEADER, str(count).encode())] if count else []
 
-    async def _open_door(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _serve_own_endpoint(self, scope: Scope, receive: Receive, send: Send) -> None:
         if is_from_browser(scope) or not is_from_here(scope):
             await answer(send, 404)
         elif scope["path"] == SAVE and scope["method"] in ("GET", "POST"):
-            await self._tell_saved(scope["method"], send)
+            await self._report_saved(scope["method"], send)
         elif scope["path"] == COGNITO and is_permitted(scope, self.token):
             await self._exchange_cognito(scope["method"], receive, send)
-        else:  # ministack's own doors among them
+        else:  # ministack's own endpoints among them
             await answer(send, 404)
 
-    async def _tell_saved(self, method: str, send: Send) -> None:
+    async def _report_saved(self, method: str, send: Send) -> None:
         failure = await self.store.save() if method == "POST" else self.store.failure
         if failure is None:
             return await answer(send, 204)
@@ -158,7 +158,7 @@ class Server:
 
 
 def write_token(file: Path) -> str:
-    """Write a new token for the owner of the state to read."""
+    """Write a new token that only the state's owner can read."""
     token = secrets.token_urlsafe(32)
     file.unlink(missing_ok=True)
     with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as opened:
@@ -172,7 +172,7 @@ def is_from_here(scope: Scope) -> bool:
 
 
 def is_permitted(scope: Scope, token: str) -> bool:
-    """Return whether a request fetches or replaces, and knows the token."""
+    """Return whether a request fetches or replaces, and has the token."""
     given = [value for name, value in scope["headers"] if name.lower() == TOKEN_HEADER]
     known = bool(token) and len(given) == 1 and hmac.compare_digest(given[0], token.encode())
     return known and scope["method"] in ("GET", "PUT")
@@ -187,7 +187,7 @@ async def read_body(receive: Receive) -> bytes:
 
 
 async def refuse(send: Send, status: int, text: str) -> None:
-    """Answer in the shape of AWS's errors, which every SDK shows; no page can read it."""
+    """Answer in the form of AWS's errors, which every SDK shows; no page can read it."""
     body = json.dumps({"__type": "AccessDeniedException", "message": text}).encode()
     await answer(send, status, body, headers=[(b"connection", b"close"), (b"vary", b"Origin")])
 

@@ -1,1 +1,1 @@
-"""A production table looked at against the advice of the field. Reads AWS only; every finding has its fix."""
+"""The audit of a production table against best practices. Only reads from AWS; every finding has its fix."""

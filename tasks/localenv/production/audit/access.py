@@ -1,4 +1,4 @@
-"""Checks of who may do what with the table: the policies of users, groups and roles, and the table's own."""
+"""Access checks: the policies of users, groups and roles, and the table's own."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from .policy import Grant, Table, grant_of, statements
 
 OF_AWS = ":iam::aws:policy/"
 SERVICE_ROLES = "/aws-service-role/"
-"""The path of roles that AWS itself defines and keeps."""
+"""The path of service-linked roles, which AWS defines and manages."""
 
 LISTS = {"user": "UserDetailList", "group": "GroupDetailList", "role": "RoleDetailList"}
 
 
 @dataclass(frozen=True)
 class Policy:
-    """A policy and what stands in it; an inline one has no `arn`."""
+    """A policy and its document; an inline one has no `arn`."""
 
     name: str
     arn: str
@@ -29,7 +29,7 @@ class Policy:
 
 @dataclass(frozen=True)
 class Held:
-    """A policy that a user, group or role holds, and what it allows with the table; an inline one has no `arn`."""
+    """A policy of a user, group or role, and what it allows on the table; an inline one has no `arn`."""
 
     kind: str
     holder: str
@@ -43,7 +43,7 @@ class Held:
 
     @property
     def fix(self) -> str:
-        """How to narrow it: a policy of AWS can only be taken away."""
+        """How to narrow it: a policy managed by AWS can only be detached."""
         who, better = f"--{self.kind}-name {self.holder}", "name actions and table"
         if OF_AWS in self.arn:
             detach = f"`aws iam detach-{self.kind}-policy {who} --policy-arn {self.arn}`"
@@ -56,7 +56,7 @@ class Held:
 
 
 def principals(look: Look) -> Iterator[Finding]:
-    """Who has access by a policy of IAM, and whose policy is drawn wider than a table's work needs."""
+    """Yield who has access by an IAM policy, and whose policy is wider than necessary."""
     shipped = _shipped(look)
     everybody = _held(look)
     wide = [held for held in everybody if _level(held.grant) != "ok"]
@@ -88,12 +88,12 @@ def resource_policy(look: Look) -> Iterator[Finding]:
     fix = look.command(f"dynamodb delete-resource-policy --resource-arn {arn}")
     allowed = [one for one in statements(document) if one.allows]
     if any("*" in one.principals and not one.has_condition for one in allowed):
-        yield Finding("problem", "resource policy", "everybody is let in: its principal is *", fix)
+        yield Finding("problem", "resource policy", "open to everyone: its principal is *", fix)
         return
     named = sorted({principal for one in allowed for principal in one.principals})
     outside = [principal for principal in named if look.account not in principal and not principal.endswith(".com")]
     if outside:
-        yield Finding("advice", "resource policy", f"lets others than this account in: {', '.join(outside)}", fix)
+        yield Finding("advice", "resource policy", f"admits principals of other accounts: {', '.join(outside)}", fix)
     else:
         yield Finding("ok", "resource policy", f"lets {', '.join(named) or 'nobody'} in")
 
@@ -107,7 +107,7 @@ def _level(grant: Grant) -> Level:
 
 
 def _held(look: Look) -> list[Held]:
-    """Find every policy that allows something with the table, in the order of holders' kinds and names."""
+    """Fetch every policy that allows something on the table, sorted by the kind and name of the holder."""
     call, table = look.api("iam"), _table(look)
     documents: dict[str, dict[str, Any]] = {}
     holders: list[tuple[str, dict[str, Any]]] = []
@@ -137,7 +137,7 @@ def _defaults(policies: Any) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def _policies(kind: str, holder: dict[str, Any], documents: dict[str, dict[str, Any]]) -> list[Policy]:
-    """Give the policies of a user, group or role, without those of a user's groups; none of a role that is AWS's."""
+    """Return the policies of a user, group or role, without those of a user's groups; none for service-linked roles."""
     if str(holder.get("Path", "")).startswith(SERVICE_ROLES):
         return []
     inline = holder.get(f"{kind.capitalize()}PolicyList") or ()
@@ -153,7 +153,7 @@ def _of_groups(holder: dict[str, Any], groups: dict[str, list[Policy]]) -> list[
 
 
 def _grants(own: list[Policy], others: list[Policy], table: Table) -> Iterator[tuple[Policy, Grant]]:
-    """Say what each policy of a holder allows; what one of them or of the `others` denies, none allows."""
+    """Yield what each policy of a holder allows, except what one of them or of the `others` denies."""
     every = [policy.document for policy in (*own, *others)]
     for policy in own:
         grant = grant_of(policy.document, table, every)
@@ -162,7 +162,7 @@ def _grants(own: list[Policy], others: list[Policy], table: Table) -> Iterator[t
 
 
 def _shipped(look: Look) -> Grant | None:
-    """What the policy that comes with the code allows; None where there is none for this table."""
+    """Return what the policy shipped with the code allows; None if there is none for this table."""
     if look.pattern is None or not look.pattern[1].is_file():
         return None
     return grant_of(json.loads(look.pattern[1].read_text()), _table(look))

@@ -1,4 +1,4 @@
-"""Check of capacity: what table and indexes have, what they used in the last 14 days, and what was turned away."""
+"""Capacity check: what table and indexes have, what they used in the last 14 days, and what was throttled."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ BREAK_EVEN = 0.29
 A write unit is 0.00065 $ an hour, 3600 writes on demand are 0.00225 $; reads have the same ratio.
 """
 PRICES = {"Read": 1, "Write": 5}
-"""DynamoDB pricing: a write unit costs five read units, provisioned as on demand."""
+"""DynamoDB pricing: a write unit costs as much as five read units, both provisioned and on demand."""
 
 ROOM = 1.2
-"""The units that are offered, by the peak."""
+"""The suggested units, as a multiple of the peak."""
 
 TIGHT = 0.8
 KINDS = ("Read", "Write")
@@ -35,7 +35,7 @@ KINDS = ("Read", "Write")
 
 @dataclass(frozen=True)
 class Use:
-    """Units a second of one kind (read or write): on average, in the busiest 5 minutes, and how often throttled."""
+    """Units per second of one kind (read or write): on average, in the busiest 5 minutes, and the throttled calls."""
 
     average: float
     peak: float
@@ -44,7 +44,7 @@ class Use:
 
 @dataclass(frozen=True)
 class Part:
-    """The table or one of its indexes. `units` holds the provisioned units by kind, none of them on demand."""
+    """The table or one of its indexes. `units` are the provisioned units by kind, empty if on demand."""
 
     name: str
     resource_id: str
@@ -52,10 +52,6 @@ class Part:
     units: dict[str, int]
     use: dict[str, Use]
     scaled: dict[str, tuple[int, int]]
-
-    def load(self, kind: str) -> float:
-        """Give the part of the provisioned units that is used on average."""
-        return self.use[kind].average / self.units[kind]
 
     def __str__(self) -> str:
         return f"{self._provided()}; used in {DAYS} days: {', '.join(self._used(kind) for kind in KINDS)}"
@@ -72,7 +68,7 @@ class Part:
 
 
 def capacity(look: Look) -> Iterator[Finding]:
-    """Tell of the table and of each index; last of all whether on demand or provisioned would be cheaper."""
+    """Check the table and each index, then whether on demand or provisioned would be cheaper."""
     parts = fetch_parts(look)
     for part in parts:
         yield from judge(look, part)
@@ -83,7 +79,7 @@ def capacity(look: Look) -> Iterator[Finding]:
 
 
 def judge(look: Look, part: Part) -> Iterator[Finding]:
-    """Compare what a part has with what it used."""
+    """Compare a part's capacity with its use."""
     subject = f"capacity of {part.name}"
     throttled = {kind: part.use[kind].throttled for kind in KINDS if part.use[kind].throttled}
     tight = [kind for kind in part.units if kind not in part.scaled and part.use[kind].peak > TIGHT * part.units[kind]]
@@ -98,7 +94,7 @@ def judge(look: Look, part: Part) -> Iterator[Finding]:
 
 
 def fetch_parts(look: Look) -> list[Part]:
-    """Read provisioned, scaled and used units of the table and its indexes. Calls CloudWatch once a page."""
+    """Fetch provisioned, scaled and used units of the table and its indexes. Calls CloudWatch once per page."""
     table = look.table
     indexes = table.get("GlobalSecondaryIndexes") or []
     named = [("the table", f"table/{look.name}", "table", table)]
@@ -114,7 +110,7 @@ def fetch_parts(look: Look) -> list[Part]:
 
 
 def _units(part: dict[str, Any]) -> dict[str, int]:
-    """On demand, DescribeTable shows zeros."""
+    """Return the provisioned units; empty on demand, where DescribeTable shows zeros."""
     found = part.get("ProvisionedThroughput") or {}
     units = {kind: int(found.get(f"{kind}CapacityUnits", 0)) for kind in KINDS}
     return units if all(units.values()) else {}
@@ -131,7 +127,7 @@ def _scaled(look: Look, resource_ids: list[str]) -> dict[str, dict[str, tuple[in
 
 
 def _used(look: Look, indexes: list[str]) -> list[dict[str, Use]]:
-    """Sum up the metrics of the table, then of each index. What was never used has no values at all."""
+    """Sum the metrics of the table, then of each index. A part that was never used has no values."""
     end = datetime.now(timezone.utc).replace(second=0, microsecond=0)
     queries = [
         _query(look.name, number, index, metric) for number, index in enumerate(["", *indexes]) for metric in METRICS
@@ -162,7 +158,7 @@ def _use(sums: dict[str, list[float]], number: int, kind: str) -> Use:
 
 
 def _more(look: Look, part: Part, kind: str) -> str:
-    """Write the command that gives a part room: on demand has its own limits, provisioned units can be scaled."""
+    """Return how to give a part more capacity: on demand has its own limits, provisioned units can be scaled."""
     if not part.units:
         words = f"dynamodb describe-table --table-name {look.name} --query Table.OnDemandThroughput"
         return f"a limit of the table, or one key too hot: {look.command(words)}"
@@ -191,20 +187,20 @@ def _cheaper_on_demand(look: Look, parts: list[Part]) -> Iterator[Finding]:
 
 
 def cheaper_provisioned(look: Look, parts: Sequence[Part]) -> Finding:
-    """Compare use on demand with the price of units that hold its peaks, of the table and of each index together."""
+    """Compare use on demand with the price of units that cover its peaks, for the table and all indexes together."""
     offered = [{kind: max(math.ceil(part.use[kind].peak * ROOM), 1) for kind in KINDS} for part in parts]
     bought = sum(PRICES[kind] * units[kind] for units in offered for kind in KINDS)
     share = sum(PRICES[kind] * part.use[kind].average for part in parts for kind in KINDS) / bought
     if share <= BREAK_EVEN or all(part.use[kind].average < 1 for part in parts for kind in KINDS):
         return Finding("ok", "billing", "on demand, used unsteadily or little")
     shown = "/".join(str(sum(units[kind] for units in offered)) for kind in KINDS)
-    text = f"on demand, used steadily: of the {shown} units that hold its peaks it would use {share:.0%}"
+    text = f"on demand, used steadily: of the {shown} units that cover its peaks it would use {share:.0%}"
     words = f"dynamodb update-table --table-name {look.name} --billing-mode PROVISIONED {_throughput(parts, offered)}"
     return Finding("advice", "billing", f"{text}; over {BREAK_EVEN:.0%} provisioned is cheaper", look.command(words))
 
 
 def _throughput(parts: Sequence[Part], offered: Sequence[dict[str, int]]) -> str:
-    """Write the units as options of update-table, which must name every index when a table becomes provisioned."""
+    """Return the units as options of update-table, which must name every index when a table becomes provisioned."""
     table, *indexes = [{f"{kind}CapacityUnits": units[kind] for kind in KINDS} for units in offered]
     own = "--provisioned-throughput " + ",".join(f"{name}={units}" for name, units in table.items())
     updates = [

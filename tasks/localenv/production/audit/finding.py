@@ -1,4 +1,4 @@
-"""What the checks of an audit share: what they look at, and how they say what they found."""
+"""What the checks of an audit share: their input and their findings."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LEVELS: tuple[Level, ...] = ("problem", "advice", "unknown", "ok")
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing looked at: how it is, and for all but `ok` what to type. `unknown`: it could not be looked at."""
+    """The result of a check, and for all but `ok` what to type. `unknown`: it could not be checked."""
 
     level: Level
     subject: str
@@ -27,7 +27,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Look:
-    """What every check is given. `described` is DescribeTable's answer, or why there is none."""
+    """The input of every check. `described` is DescribeTable's answer, or its refusal."""
 
     settings: Settings
     name: str
@@ -36,7 +36,7 @@ class Look:
 
     @property
     def table(self) -> dict[str, Any]:
-        """The table as DescribeTable sees it. Raises AwsError where that is not allowed."""
+        """The table as DescribeTable returns it. Raises AwsError where that was refused."""
         if isinstance(self.described, AwsError):
             raise self.described
         return self.described
@@ -50,9 +50,9 @@ class Look:
         return "unknown" if isinstance(self.described, AwsError) else self.arn.split(":")[4]
 
     def api(self, service: str, region: str = "") -> Api:
-        """Give a service's API in the table's region, or in another one."""
+        """Return a service's API in the table's region, or in another one."""
         return AwsApi(replace(self.settings, region=region or self.settings.region), service)
 
     def command(self, words: str, region: str = "") -> str:
-        """Write a command of the AWS CLI for the table's region, or for another one."""
+        """Return a command of the AWS CLI for the table's region, or for another one."""
         return f"`aws {words} --region {region or self.settings.region}`"

@@ -1,4 +1,4 @@
-"""Check of the way to the table: VPC endpoints."""
+"""Network check: VPC endpoints."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .policy import statements
 
 
 def vpc_endpoint(look: Look) -> Iterator[Finding]:
-    """Gateway endpoints cost nothing; without one, calls from a VPC need a NAT gateway or public addresses."""
+    """Check VPC endpoints: they cost nothing; without one, calls from a VPC need a NAT gateway or public addresses."""
     service = f"com.amazonaws.{look.settings.region}.dynamodb"
     wanted = {"Filters": [{"Name": "service-name", "Values": [service]}]}
     found = list(pages(look.api("ec2"), "DescribeVpcEndpoints", "VpcEndpoints", ("NextToken", "NextToken"), **wanted))
@@ -39,7 +39,7 @@ def _endpoint(look: Look, endpoint: dict[str, Any]) -> Finding:
 
 
 def _is_open(document: str) -> bool:
-    """Tell whether a policy is the one that an endpoint gets by itself. No policy is that one too."""
+    """Return whether a policy is an endpoint's default one, which no policy means too."""
     return not document or any(
         statement.allows and statement.has_action("*") and statement.has_resource("*") and not statement.has_condition
         for statement in statements(json.loads(document))

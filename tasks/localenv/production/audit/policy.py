@@ -1,8 +1,8 @@
-"""Policies of IAM as values: which actions a document allows on a resource. Nothing is asked here.
+"""IAM policies as values: which actions a document allows on a resource. Calls nothing.
 
 Source: IAM user guide, "Policy evaluation logic" and "IAM JSON policy elements"; service authorization reference of
-DynamoDB. Permission boundaries, the policies of an organisation and conditions are not evaluated: what is told is what
-a policy may allow at most. So a denial counts only where it surely holds, without a condition and without a variable.
+DynamoDB. Permission boundaries, organisation policies and conditions are not evaluated: the result is the most that a
+policy may allow. So a denial counts only if it surely applies, without a condition or a variable.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from functools import lru_cache
 from typing import Any
 
 OF_INDEX = ("Query", "Scan", "PartiQLSelect")
-"""Actions that ask about an index where they go through one, else about the table."""
+"""Actions authorized on an index if they use one, else on the table."""
 
 OF_STREAM = ("GetRecords",)
 OF_BACKUP = ("RestoreTableFromBackup", "DeleteBackup")
@@ -23,7 +23,7 @@ COPIES = (
     *("ExportTableToPointInTime", "RestoreTableToPointInTime", "CreateBackup", "EnableKinesisStreamingDestination"),
     *OF_BACKUP,
 )
-"""Actions that take the items elsewhere, or deal with where they were taken; the table stays as it is."""
+"""Actions that copy the items elsewhere, or manage such copies; the table is unchanged."""
 
 WRITES = (
     *("PutItem", "UpdateItem", "DeleteItem", "BatchWriteItem", "PartiQLInsert", "PartiQLUpdate", "PartiQLDelete"),
@@ -33,12 +33,12 @@ WRITES = (
 ACTIONS = frozenset((*READS, *COPIES, *WRITES))
 OF_TABLE = ACTIONS.difference(OF_STREAM, OF_BACKUP)
 OUTSIDE = "iam:CreateUser"
-"""An action that only those have who may do everything."""
+"""An action that only administrators have."""
 
 
 @dataclass(frozen=True)
 class Statement:
-    """A statement of a policy, with everything that may be one or several as a tuple."""
+    """A statement of a policy, with all elements that may be one or several as tuples."""
 
     allows: bool
     actions: tuple[str, ...]
@@ -49,7 +49,7 @@ class Statement:
     has_condition: bool
 
     def has_action(self, action: str) -> bool:
-        """Tell whether it is about an action; "*" asks for all of them."""
+        """Return whether the statement applies to an action; "*" means all actions."""
         if self.all_but_actions:
             return not any(matches(one, action, ignore_case=True) for one in self.all_but_actions)
         return any(matches(one, action, ignore_case=True) for one in self.actions)
@@ -70,11 +70,11 @@ class Table:
 
     @property
     def another(self) -> Table:
-        """A table that nobody has, in the same account."""
+        """A table that does not exist, in the same account."""
         return replace(self, arn=f"{self.arn.rpartition('/')[0]}/any.other-table")
 
     def resources(self, action: str) -> tuple[str, ...]:
-        """Give what an action may ask about: one of them allowed is access."""
+        """Return the resources of an action: access to one of them is enough."""
         if action in OF_INDEX:
             return self.arn, *(f"{self.arn}/index/{name}" for name in self.indexes)
         if action in OF_STREAM:
@@ -84,7 +84,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Grant:
-    """What a policy allows with a table: actions without their prefix, and those of them that it allows with any."""
+    """What a policy allows on a table: actions without prefix, and those that it allows on any table (`everywhere`)."""
 
     actions: frozenset[str]
     everywhere: frozenset[str]
@@ -107,7 +107,7 @@ class Grant:
 
 
 def statements(document: dict[str, Any]) -> Iterator[Statement]:
-    """Give the statements of a policy document; one alone may stand without a list."""
+    """Yield the statements of a policy document; a single one may come without a list."""
     found = document.get("Statement") or []
     for entry in [found] if isinstance(found, dict) else found:
         principal = entry.get("Principal") or {}
@@ -125,9 +125,9 @@ def statements(document: dict[str, Any]) -> Iterator[Statement]:
 
 
 def grant_of(document: dict[str, Any], table: Table, beside: Iterable[dict[str, Any]] = ()) -> Grant | None:
-    """Say what a document allows with a table; None where that is nothing.
+    """Return what a document allows on a table; None if nothing.
 
-    What it or one of those `beside` it denies is taken off.
+    Denials in it or in the documents `beside` it are subtracted.
     """
     allowing = [one for one in statements(document) if one.allows]
     every = (one for each in (document, *beside) for one in statements(each))
@@ -149,13 +149,13 @@ def _has_outside(found: Iterable[Statement]) -> bool:
 
 
 def matches(pattern: str, value: str, *, ignore_case: bool = False) -> bool:
-    """Compare with IAM's wildcards * and ?; a variable such as ${aws:username} may stand for anything."""
+    """Match with IAM's wildcards * and ?; a variable such as ${aws:username} matches anything."""
     return _regex(pattern, ignore_case).fullmatch(value) is not None
 
 
 @lru_cache(maxsize=16_384)
 def _regex(pattern: str, ignore_case: bool) -> re.Pattern[str]:
-    """Policies of AWS name hundreds of actions, and each is compared often: more than re itself remembers."""
+    """Compile a pattern, cached: AWS's policies name hundreds of actions, more than the cache of re holds."""
     parts = re.split(r"(\$\{[^}]*\}|\*|\?)", pattern)
     regex = "".join(
         "." if part == "?" else ".*" if part == "*" or part.startswith("${") else re.escape(part) for part in parts

@@ -1,6 +1,6 @@
-"""The report: which checks there are, run side by side, and what each of them found.
+"""The report: the checks, run in parallel, and their findings.
 
-What the caller may not read is a finding of its own, with the permission that is missing; the others go on.
+A check that the caller has no permission for becomes a finding with the missing permission; the others still run.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ CHECKS: tuple[tuple[str, Check], ...] = (
 
 @dataclass(frozen=True)
 class Report:
-    """What was looked at, and every finding in the order of the checks."""
+    """The audited table, and every finding in the order of the checks."""
 
     table: str
     account: str
@@ -63,14 +63,14 @@ class Report:
 
 
 def counted(count: int, level: str) -> str:
-    """Write how many findings of a level there are."""
+    """Return the number of findings of a level in words."""
     return f"{count} {level}s" if level == "problem" and count != 1 else f"{count} {level}"
 
 
 def examine(settings: Settings, name: str, *, pattern: tuple[str, Path] | None = None) -> Report:
-    """Look at a table of AWS, whatever the target is. `pattern` is a shipped IAM policy, as shown and where it is.
+    """Audit a table at AWS, whatever the target. `pattern` is a shipped IAM policy: its name and its path.
 
-    Raises LocalEnvError where there is no such table or AWS cannot be asked at all.
+    Raises LocalEnvError if there is no such table or AWS cannot be called at all.
     """
     settings = replace(settings, dynamodb=None)
     look = Look(settings, name, _describe(settings, name), pattern)

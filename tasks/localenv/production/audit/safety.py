@@ -1,4 +1,4 @@
-"""Checks of what protects the items: against deletion, against mistakes, and at rest."""
+"""Safety checks: protection against deletion and mistakes, and encryption at rest."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def deletion_protection(look: Look) -> Iterator[Finding]:
 
 
 def recovery(look: Look) -> Iterator[Finding]:
-    """PITR, and the window that it covers now."""
+    """Check point-in-time recovery, and the window that it covers."""
     subject = "point-in-time recovery"
     answer = look.api("dynamodb")("DescribeContinuousBackups", TableName=look.name)["ContinuousBackupsDescription"]
     found = answer.get("PointInTimeRecoveryDescription") or {}
@@ -54,7 +54,7 @@ def backups(look: Look) -> Iterator[Finding]:
 
 
 def encryption(look: Look) -> Iterator[Finding]:
-    """Every table is encrypted; the question is whose key it is, and whether the key still works."""
+    """Check the encryption key: every table is encrypted, but who manages the key, and does it still work?"""
     found = look.table.get("SSEDescription") or {}
     key = found.get("KMSMasterKeyArn")
     if not key:
@@ -75,7 +75,7 @@ def encryption(look: Look) -> Iterator[Finding]:
 
 
 def _key(look: Look, key: str, metadata: dict[str, Any], lost: str) -> Finding:
-    """Judge a key by KMS's word and by DynamoDB's: `lost` says since when the latter cannot use it."""
+    """Return the finding for a key, from KMS's state and DynamoDB's: `lost` says since when that cannot use it."""
     if metadata.get("KeyState", "Enabled") not in USABLE:
         text = " and ".join(filter(None, [_state(metadata), lost]))
         return Finding("problem", "encryption", f"its key {text}: {key}", _mend(look, key, metadata))
@@ -92,7 +92,7 @@ def _state(metadata: dict[str, Any]) -> str:
 
 
 def _mend(look: Look, key: str, metadata: dict[str, Any]) -> str:
-    """Write what makes a key usable again, by its state."""
+    """Return the command that makes a key usable again, by its state."""
     enable = look.command(f"kms enable-key --key-id {key}")
     store = f"--custom-key-store-id {metadata.get('CustomKeyStoreId', 'ID')}"
     cancel = f"{look.command(f'kms cancel-key-deletion --key-id {key}')}, then {enable}"

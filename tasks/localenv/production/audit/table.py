@@ -1,4 +1,4 @@
-"""Checks of the table's other settings: time to live, stream, tags."""
+"""Checks of other table settings: time to live, stream, tags."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ def time_to_live(look: Look) -> Iterator[Finding]:
     if answer.get("TimeToLiveStatus") in ("ENABLED", "ENABLING"):
         yield Finding("ok", "time to live", f"on, by the attribute {answer['AttributeName']}")
     else:
-        yield Finding("ok", "time to live", "off: items stay until somebody deletes them")
+        yield Finding("ok", "time to live", "off: items stay until they are deleted")
 
 
 def stream(look: Look) -> Iterator[Finding]:
-    """The stream, and the Lambda functions that read it. Other readers leave no trace that could be looked up."""
+    """Check the stream and the Lambda functions that read it. Other readers cannot be listed."""
     specification = look.table.get("StreamSpecification") or {}
     if not specification.get("StreamEnabled"):
         yield Finding("ok", "stream", "none")
@@ -44,7 +44,7 @@ def _reader(look: Look, view: str, reader: dict[str, Any]) -> Finding:
         return Finding("problem", subject, f"{view}, and the function is {state}", look.command(f"{update} --enabled"))
     if not reader.get("DestinationConfig", {}).get("OnFailure", {}).get("Destination"):
         config = '\'{"OnFailure": {"Destination": "ARN-OF-A-QUEUE"}}\''
-        text = f"{view}, {state}, and a record that fails for good is lost without a word"
+        text = f"{view}, {state}, and a record that fails permanently is lost silently"
         return Finding("advice", subject, text, look.command(f"{update} --destination-config {config}"))
     return Finding("ok", subject, f"{view}, {state}, failures go to a queue")
 

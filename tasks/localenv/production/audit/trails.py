@@ -1,4 +1,4 @@
-"""Check of CloudTrail: whether it is on record who changes the table, and who reads and writes its items.
+"""CloudTrail check: whether changes of the table, and reads and writes of its items, are logged.
 
 Source: CloudTrail API reference, EventSelector, DataResource, AdvancedFieldSelector, PutEventSelectors, StartLogging.
 """
@@ -15,10 +15,10 @@ from .finding import Finding, Look
 
 TABLE_TYPE = "AWS::DynamoDB::Table"
 CHANGE = {"eventCategory": "Management", "readOnly": "false", "eventSource": "dynamodb.amazonaws.com"}
-"""A change of a table, by the fields that selectors choose by."""
+"""A change of a table, as the fields that selectors match."""
 
 ALL_CHANGES: dict[str, Any] = {"ReadWriteType": "All", "IncludeManagementEvents": True, "DataResources": []}
-"""The selector of a trail that was never given one."""
+"""The default selector of a trail."""
 
 HISTORY = "who changed the table is on record for 90 days alone, in CloudTrail's Event history"
 
@@ -40,7 +40,7 @@ class Trail:
 
 
 def cloudtrail(look: Look) -> Iterator[Finding]:
-    """Changes first, then items: their events are logged only where a trail asks for them, and cost by the event."""
+    """Check changes, then item access, whose events are logged only if a trail selects them, and cost per event."""
     trails = fetch_trails(look)
     yield _changes(look, trails)
     running = [trail for trail in trails if trail.is_logging]
@@ -49,7 +49,7 @@ def cloudtrail(look: Look) -> Iterator[Finding]:
 
 
 def fetch_trails(look: Look) -> list[Trail]:
-    """Read the trails of all regions and those of the table's own, each in its home region; the former come first."""
+    """Fetch multi-region trails, then those of the table's region, each from its home region."""
     found = look.api("cloudtrail")("DescribeTrails", includeShadowTrails=True)["trailList"]
     return sorted((_fetch(look, trail) for trail in found), key=lambda trail: not trail.is_everywhere)
 
@@ -75,7 +75,7 @@ def _changes(look: Look, trails: Sequence[Trail]) -> Finding:
 
 
 def _remedy(look: Look, trails: Sequence[Trail]) -> tuple[str, str]:
-    """Say why not all regions are logged, and what is the shortest way to it, given that no trail does so."""
+    """Return why no trail logs all regions, and the shortest way to change that."""
     if not trails:
         made = look.command("cloudtrail create-trail --name NAME --s3-bucket-name BUCKET --is-multi-region-trail")
         return "no trail", f"{made}, then {look.command('cloudtrail start-logging --name NAME')}"
@@ -110,19 +110,19 @@ def _items(look: Look, trails: Sequence[Trail]) -> Finding:
     resources = [{"Type": TABLE_TYPE, "Values": [look.arn]}]
     basic = {"ReadWriteType": "All", "IncludeManagementEvents": False, "DataResources": resources}
     fix = _add_selector(look, (reading or writing or trails)[0], basic, chosen)
-    return Finding("advice", "data events", f"{text} (optional, and paid by the event)", fix)
+    return Finding("advice", "data events", f"{text} (optional, and charged per event)", fix)
 
 
 def item_event(arn: str, *, is_read: bool) -> dict[str, str]:
-    """Give a read or a write of an item, by the fields that selectors choose by."""
+    """Return a read or a write of an item, as the fields that selectors match."""
     named = {"resources.type": TABLE_TYPE, "resources.ARN": arn, "eventSource": CHANGE["eventSource"]}
     return {"eventCategory": "Data", "readOnly": "true" if is_read else "false", **named}
 
 
 def logs(selectors: dict[str, Any], event: dict[str, str]) -> bool:
-    """Tell whether a trail logs such an event, from GetEventSelectors' answer.
+    """Return whether a trail logs such an event, from GetEventSelectors' answer.
 
-    What is chosen by other fields, such as names of events, is logged in part; that does not count.
+    A selector with other fields, such as event names, logs only some events; that does not count.
     """
     basic, advanced = selectors.get("EventSelectors") or [], selectors.get("AdvancedEventSelectors") or []
     if not advanced:
@@ -147,12 +147,12 @@ def _basic_selects(selector: dict[str, Any], event: dict[str, str]) -> bool:
 
 
 def _covers(value: str, arn: str) -> bool:
-    """Compare a table with a value of a basic selector: a table's ARN, or the start of all of them."""
+    """Return whether a basic selector's value covers a table: its ARN, or a prefix of all tables' ARNs."""
     return value == arn or (":table/" not in value and arn.startswith(value))
 
 
 def _passes(field: dict[str, Any], value: str) -> bool:
-    """Compare with a field of an advanced selector: nothing that it excludes, and one of those that it names."""
+    """Return whether a value passes an advanced selector's field: not excluded, and among the named ones if any."""
     starts, ends = tuple(field.get("StartsWith") or ()), tuple(field.get("EndsWith") or ())
     not_starts, not_ends = tuple(field.get("NotStartsWith") or ()), tuple(field.get("NotEndsWith") or ())
     equal, unequal = field.get("Equals") or (), field.get("NotEquals") or ()
@@ -162,7 +162,7 @@ def _passes(field: dict[str, Any], value: str) -> bool:
 
 
 def _add_selector(look: Look, trail: Trail, basic: dict[str, Any], fields: list[dict[str, Any]]) -> str:
-    """Write the command that gives a trail a selector more: what is put replaces all that it has."""
+    """Return the command that adds a selector to a trail, with its present ones, because put replaces them all."""
     advanced = trail.selectors.get("AdvancedEventSelectors")
     option = "--advanced-event-selectors" if advanced else "--event-selectors"
     kept = advanced or trail.selectors.get("EventSelectors") or [ALL_CHANGES]
@@ -171,7 +171,7 @@ def _add_selector(look: Look, trail: Trail, basic: dict[str, Any], fields: list[
 
 
 def _command(look: Look, trail: Trail, words: str) -> str:
-    """Write a command for a trail: its home region alone takes it, and of an organisation the account that made it."""
+    """Return a command for a trail: it works only in its home region, and in the account that owns it."""
     command, owner = look.command(words, trail.home), trail.arn.split(":")[4]
     return command if look.account in (owner, "unknown") else f"as account {owner}: {command}"
 

@@ -1,1 +1,1 @@
-"""The production database as AWS sees it: its instances, and the rule that lets this workspace reach it."""
+"""The production database at AWS: its instances, and the security group rule that admits this workspace."""

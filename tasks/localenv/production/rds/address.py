@@ -1,4 +1,4 @@
-"""This workspace's public address: given, from GITPOD_IP, or asked for; checked before AWS hears of it."""
+"""This workspace's public address: given, from GITPOD_IP, or from a service; checked before it is sent to AWS."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ CARRIER = ipaddress.ip_network("100.64.0.0/10")
 
 @dataclass(frozen=True)
 class PublicAddress:
-    """One address that the whole internet can tell from others, and who said that it is this workspace's."""
+    """A globally unique address, and the source that says it is this workspace's."""
 
     ip: IpAddress
     source: str
 
     @property
     def cidr(self) -> str:
-        """The address as a range of one, the way EC2 writes it."""
+        """The address as a range of one, in EC2's notation."""
         return f"{self.ip}/{self.ip.max_prefixlen}"
 
     @property
@@ -44,9 +44,9 @@ class PublicAddress:
 
 
 def find_address(settings: Settings, given: str = "") -> PublicAddress:
-    """Give this workspace's address: `given`, else GITPOD_IP, else what LOCALENV_CHECKIP_URL answers.
+    """Return this workspace's address: `given`, else GITPOD_IP, else the answer of LOCALENV_CHECKIP_URL.
 
-    Raises UsageError for what is no public address, ServiceFailed or TimedOut where the asked one has none to give.
+    Raises UsageError unless it is a public address, ServiceFailed or TimedOut if the service does not answer with one.
     """
     if given.strip():
         return PublicAddress(checked("--address", given, parse_address), "--address")
@@ -56,10 +56,10 @@ def find_address(settings: Settings, given: str = "") -> PublicAddress:
 
 
 def parse_address(text: str) -> IpAddress:
-    """Parse an address, also as a range of one (1.2.3.4/32). Raises UsageError with the reason against it."""
+    """Parse an address, or a range of one (1.2.3.4/32). Raises UsageError with the reason if it is not public."""
     try:
         network = ipaddress.ip_network(text.strip(), strict=False)
-        if "%" in text:  # a zone: it has a meaning on its own machine alone
+        if "%" in text:  # a zone, which has a meaning only on its own machine
             raise ValueError(text)
     except ValueError:
         raise UsageError(f"{text.strip()[:60]!r} is not an IPv4 or IPv6 address", hint=GIVE_IT) from None
@@ -77,7 +77,7 @@ def parse_address(text: str) -> IpAddress:
 
 
 def why_not_public(ip: IpAddress) -> str:
-    """Say what kind of address it is where it is not a public one, else an empty string.
+    """Return the kind of an address that is not public; empty for a public one.
 
     Source: IANA's registries of special-purpose addresses, as the ipaddress module has them.
     """
@@ -96,9 +96,9 @@ def why_not_public(ip: IpAddress) -> str:
 
 @cache
 def ask(url: str, deadline_s: float = DEADLINE_S) -> IpAddress:
-    """Ask a service for the address that it sees us come from: directly, through no proxy, once a process.
+    """Fetch our public address from a service: directly, without a proxy, once per process.
 
-    The deadline holds for all of it, the look-up of the name included. Raises ServiceFailed or TimedOut.
+    The deadline covers all of it, including name resolution. Raises ServiceFailed or TimedOut.
     """
     answers: queue.SimpleQueue[str | LocalEnvError] = queue.SimpleQueue()
 

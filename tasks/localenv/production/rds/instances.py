@@ -1,4 +1,4 @@
-"""The DB instances of the account and whether the production database's lets this workspace in. Reads only."""
+"""The DB instances of the account, and whether the production one admits this workspace. Reads only."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ANSWERS = (
     *("available", "backing-up", "modifying", "storage-initialization", "storage-optimization"),
     *("configuring-enhanced-monitoring", "configuring-iam-database-auth", "configuring-log-exports"),
 )
-"""Amazon RDS user guide, "Viewing DB instance status": the states in which it takes connections."""
+"""Amazon RDS user guide, "Viewing DB instance status": the states in which it accepts connections."""
 
 STOPPED = ("stopped", "stopping")
 UPDATE = Command("rds.update-sg-rule")
@@ -30,7 +30,7 @@ UPDATE = Command("rds.update-sg-rule")
 
 @dataclass(frozen=True)
 class Instance:
-    """A DB instance as DescribeDBInstances gives it. `restarts_at`: when AWS starts a stopped one by itself."""
+    """A DB instance as DescribeDBInstances returns it. `restarts_at`: when AWS restarts a stopped one by itself."""
 
     identifier: str
     status: str
@@ -57,7 +57,7 @@ class Instance:
 
 @dataclass(frozen=True)
 class Problem:
-    """Something that keeps this workspace from the database, or puts its data at risk, and the next command."""
+    """Something that blocks this workspace's access, or puts the data at risk, with a hint."""
 
     subject: str
     text: str
@@ -66,7 +66,7 @@ class Problem:
 
 @dataclass(frozen=True)
 class Report:
-    """What was seen. `rule` is None where the settings name none or it cannot be read, `address` where unknown."""
+    """The observed state. `rule` is None if the settings name none or it is unreadable, `address` if unknown."""
 
     region: str
     instances: tuple[Instance, ...]
@@ -89,33 +89,37 @@ class Report:
 
 
 def examine(settings: Settings, identifier: str = "") -> Report:
-    """Look at the instances, the rule and this workspace's address, side by side.
+    """Fetch the instances, the rule and this workspace's address in parallel.
 
     The instance is `identifier`, else the one whose endpoint PROD_CONNECTION_URL names, else all of the region.
-    Raises LocalEnvError where there is no such instance. A rule or an address that cannot be read is a problem.
+    Raises LocalEnvError if there is no such instance. An unreadable rule is a problem.
     """
     call = AwsApi(settings, "rds")
     seen: list[Any] = side_by_side(
-        [lambda: _choose(settings, fetch_instances(call), identifier), lambda: _rule(settings), lambda: _mine(settings)]
+        [
+            lambda: _choose(settings, fetch_instances(call), identifier),
+            lambda: _rule(settings),
+            lambda: _own_address(settings),
+        ]
     )
     instances, rule, address = seen
-    problems = [] if identifier else _astray(settings, instances)
+    problems = [] if identifier else _wrong_endpoint(settings, instances)
     problems += [rule] if isinstance(rule, Problem) else []
     found = rule if isinstance(rule, Rule) else None
     problems += [problem for instance in instances for problem in _problems_of(instance, settings)]
     if found:
-        problems += _way_in(settings, instances, found, address)
+        problems += _access_problems(settings, instances, found, address)
     return Report(settings.region, tuple(instances), found, address, tuple(problems))
 
 
 def fetch_instances(call: Api) -> list[Instance]:
-    """Read every DB instance of the region, all pages, in the order of their identifiers."""
+    """Fetch every DB instance of the region, all pages, sorted by identifier."""
     found = pages(call, "DescribeDBInstances", "DBInstances", ("Marker", "Marker"))
     return sorted(map(instance_of, found), key=lambda instance: instance.identifier)
 
 
 def instance_of(found: dict[str, Any]) -> Instance:
-    """Read RDS's DBInstance; one that is being created has no endpoint yet."""
+    """Parse RDS's DBInstance; one that is being created has no endpoint yet."""
     endpoint = found.get("Endpoint") or {}
     return Instance(
         identifier=found["DBInstanceIdentifier"],
@@ -134,11 +138,11 @@ def instance_of(found: dict[str, Any]) -> Instance:
     )
 
 
-def describe(instance: Instance, now: datetime | None = None) -> list[tuple[str, str]]:
-    """Tell what an instance is, as pairs of a word and its value."""
+def describe(instance: Instance) -> list[tuple[str, str]]:
+    """Return an instance's properties as pairs of label and value."""
     status = instance.status
     if instance.restarts_at:
-        left_s = (instance.restarts_at - (now or datetime.now(timezone.utc))).total_seconds()
+        left_s = (instance.restarts_at - datetime.now(timezone.utc)).total_seconds()
         status += f"; AWS starts it again {instance.restarts_at:%Y-%m-%d %H:%M} UTC (in {left_s / 86400:.1f} d)"
     return [
         ("instance", instance.identifier),
@@ -156,15 +160,15 @@ def describe(instance: Instance, now: datetime | None = None) -> list[tuple[str,
 def _choose(settings: Settings, instances: list[Instance], identifier: str) -> list[Instance]:
     if identifier:
         chosen = [instance for instance in instances if instance.identifier == identifier.lower()]
-        return chosen or _none(settings, instances, f"called {identifier!r}", identifier)
+        return chosen or _no_such_instance(settings, instances, f"called {identifier!r}", identifier)
     if not settings.prod_postgres:
         return instances
     host = settings.prod_postgres.host
     return [instance for instance in instances if instance.host == host] or instances
 
 
-def _astray(settings: Settings, instances: list[Instance]) -> list[Problem]:
-    """Say it where PROD_CONNECTION_URL names none of the instances; RDS writes the region into its host names."""
+def _wrong_endpoint(settings: Settings, instances: list[Instance]) -> list[Problem]:
+    """Return a problem if PROD_CONNECTION_URL names none of the instances; RDS's host names contain the region."""
     host = settings.prod_postgres.host if settings.prod_postgres else ""
     if not host or any(instance.host == host for instance in instances):
         return []
@@ -176,7 +180,7 @@ def _astray(settings: Settings, instances: list[Instance]) -> list[Problem]:
     return [Problem("PROD_CONNECTION_URL", text, hint)]
 
 
-def _none(settings: Settings, instances: list[Instance], which: str, given: str) -> list[Instance]:
+def _no_such_instance(settings: Settings, instances: list[Instance], which: str, given: str) -> list[Instance]:
     names = [instance.identifier for instance in instances]
     near = difflib.get_close_matches(given.lower(), names, n=1)
     there = f"there are {', '.join(names)}" if names else "there is none at all; AWS_DEFAULT_REGION names the region"
@@ -195,7 +199,7 @@ def _rule(settings: Settings) -> Rule | Problem | None:
         return Problem(f"rule {rule_id}", error.message, error.hint)
 
 
-def _mine(settings: Settings) -> PublicAddress | None:
+def _own_address(settings: Settings) -> PublicAddress | None:
     if not settings.security_group_rule:
         return None
     try:
@@ -225,7 +229,9 @@ def _problems_of(instance: Instance, settings: Settings) -> list[Problem]:
     return found
 
 
-def _way_in(settings: Settings, instances: list[Instance], rule: Rule, address: PublicAddress | None) -> list[Problem]:
+def _access_problems(
+    settings: Settings, instances: list[Instance], rule: Rule, address: PublicAddress | None
+) -> list[Problem]:
     subject, port = f"rule {rule.id}", database_port(settings)
     found = []
     if len(instances) == 1 and rule.group not in instances[0].groups:

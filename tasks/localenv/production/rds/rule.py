@@ -1,7 +1,7 @@
-"""The one rule of a security group that lets this workspace reach the database: read, compared and changed.
+"""The security group rule that admits this workspace to the database: read, compared and changed.
 
-Two ids in the settings name the rule, and nothing but that rule is ever changed. It opens the database's port to one
-address; it cannot open it to more.
+Two ids in the settings name the rule, and only that rule is ever changed. It opens the database's port to one address,
+never to more.
 """
 
 from __future__ import annotations
@@ -20,14 +20,13 @@ if TYPE_CHECKING:
     from .address import PublicAddress
 
 POSTGRES_PORT = 5432
-DESCRIPTION = "GITPOD"
 DESCRIPTION_PATTERN = r"[A-Za-z0-9 ._\-:/()#,@\[\]+=&;{}!$*]{0,255}"
-"""Amazon EC2 API reference, IpRange: what a rule's description may hold."""
+"""Amazon EC2 API reference, IpRange: the characters allowed in a rule's description."""
 
 
 @dataclass(frozen=True)
 class Rule:
-    """A rule of a security group as DescribeSecurityGroupRules gives it. `source` is a range, a list or a group."""
+    """A rule as DescribeSecurityGroupRules returns it. `source` is an address range, a prefix list or a group."""
 
     id: str
     group: str
@@ -40,14 +39,14 @@ class Rule:
     description: str
 
     def opens(self, address: PublicAddress, port: int) -> bool:
-        """Tell whether this address may connect to this port by it."""
+        """Return whether it admits this address to this port."""
         if self.is_egress or not self.family or not self.has_port(port):
             return False
         network = ipaddress.ip_network(self.source)
         return address.ip.version == network.version and address.ip in network
 
     def has_port(self, port: int) -> bool:
-        """Tell whether the port is among those of the rule; protocol -1 has every port (-1 to -1)."""
+        """Return whether the rule includes the port; protocol -1 includes every port (-1 to -1)."""
         return self.protocol == "-1" or (self.protocol == "tcp" and self.ports[0] <= port <= self.ports[1])
 
     def __str__(self) -> str:
@@ -59,7 +58,7 @@ class Rule:
 
 @dataclass(frozen=True)
 class Change:
-    """What a rule is, and what it is to be. Made by `plan_change`, which refuses what cannot be."""
+    """A rule, and its wanted values. Made by `plan_change`, which refuses impossible ones."""
 
     rule: Rule
     address: PublicAddress
@@ -92,12 +91,12 @@ class Change:
 
 
 def database_port(settings: Settings) -> int:
-    """Give the port of the production database: PROD_CONNECTION_URL's, else PostgreSQL's own."""
+    """Return the port of the production database: PROD_CONNECTION_URL's, else PostgreSQL's default."""
     return settings.prod_postgres.port if settings.prod_postgres else POSTGRES_PORT
 
 
 def check_description(text: str) -> str:
-    """Accept what EC2 accepts as a description. Raises UsageError."""
+    """Return the text if EC2 accepts it as a description. Raises UsageError."""
     if not re.fullmatch(DESCRIPTION_PATTERN, text):
         raise UsageError(
             f"--description {text!r} has a character that EC2 refuses, or more than 255 of them",
@@ -107,7 +106,7 @@ def check_description(text: str) -> str:
 
 
 def require_ids(settings: Settings) -> tuple[str, str]:
-    """Give the ids of group and rule. Raises UsageError that says how to find a missing one."""
+    """Return the ids of group and rule. Raises UsageError that says how to find a missing one."""
     group, rule = settings.security_group, settings.security_group_rule
     if not group:
         raise UsageError(
@@ -125,14 +124,14 @@ def require_ids(settings: Settings) -> tuple[str, str]:
 
 
 def listing(group: str, region: str) -> str:
-    """Write the command that lists the rules of a group."""
+    """Return the command that lists the rules of a group."""
     return f"`aws ec2 describe-security-group-rules --region {region} --filters Name=group-id,Values={group}`"
 
 
 def plan_change(settings: Settings, address: PublicAddress, description: str) -> Change:
-    """Read the rule and say what it is to become. Calls DescribeSecurityGroupRules; changes nothing.
+    """Fetch the rule and return the change. Calls DescribeSecurityGroupRules; changes nothing.
 
-    Raises LocalEnvError where the rule is not there, is another group's, or cannot become what is wanted.
+    Raises LocalEnvError if the rule is missing, another group's, or cannot take the wanted values.
     """
     group, rule_id = require_ids(settings)
     rule = fetch_rule(AwsApi(settings, "ec2"), group, rule_id, see=listing(group, settings.region))
@@ -142,7 +141,7 @@ def plan_change(settings: Settings, address: PublicAddress, description: str) ->
 
 
 def fetch_rule(call: Api, group: str, rule_id: str, *, see: str) -> Rule:
-    """Read a rule. Raises LocalEnvError where it does not exist or is not in that group; `see` lists the group's."""
+    """Fetch a rule. Raises LocalEnvError if it is missing or another group's; `see` is the command that lists rules."""
     try:
         found = call("DescribeSecurityGroupRules", SecurityGroupRuleIds=[rule_id])["SecurityGroupRules"]
     except AwsError as error:
@@ -161,7 +160,7 @@ def fetch_rule(call: Api, group: str, rule_id: str, *, see: str) -> Rule:
 
 
 def rule_of(found: dict[str, Any]) -> Rule:
-    """Read EC2's SecurityGroupRule. `family` is empty where the source is no range of addresses."""
+    """Parse EC2's SecurityGroupRule. `family` is empty if the source is no address range."""
     v4, v6 = found.get("CidrIpv4"), found.get("CidrIpv6")
     cidr = str(v4 or v6 or "")
     other = found.get("PrefixListId") or found.get("ReferencedGroupInfo", {}).get("GroupId") or "nobody"
@@ -179,9 +178,9 @@ def rule_of(found: dict[str, Any]) -> Rule:
 
 
 def apply_change(settings: Settings, change: Change) -> str:
-    """Change the rule, and say from what to what. The one call here that writes to AWS.
+    """Change the rule, and return the old and new values. The only call here that writes to AWS.
 
-    Raises LocalEnvError where another rule of the group does the same already, AwsError where AWS refuses.
+    Raises LocalEnvError if another rule of the group is the same already, AwsError where AWS refuses.
     """
     rule, range_name = change.rule, f"Cidr{change.address.family.replace('P', 'p')}"
     wanted = {
@@ -223,7 +222,7 @@ def _refuse_impossible(change: Change, region: str) -> None:
 
 
 def _permission(change: Change) -> str:
-    """Write the permission in the AWS CLI's shorthand."""
+    """Return the permission in the AWS CLI's shorthand syntax."""
     six = change.address.family == "IPv6"
     ranges, key = ("Ipv6Ranges", "CidrIpv6") if six else ("IpRanges", "CidrIp")
     said = f",Description={change.description}" if re.fullmatch(r"[\w.-]+", change.description) else ""

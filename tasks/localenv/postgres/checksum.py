@@ -1,4 +1,4 @@
-"""What the tables of a database hold, as numbers that tell whether two databases hold the same."""
+"""A checksum over the rows of all tables in a database, which tells whether two databases hold the same."""
 
 from __future__ import annotations
 
@@ -11,9 +11,8 @@ from .connection import server_errors
 if TYPE_CHECKING:
     import psycopg
 
-AT_ONCE = 50
-"""Tables in one query."""
-# Values are written as text in one way only, whatever the database or the user would like.
+TABLES_PER_QUERY = 50
+# Every value has one form as text, whatever the settings of the database or the user.
 _SESSION = """
 SET search_path = ''; SET timezone = 'UTC'; SET datestyle = 'ISO, YMD'; SET intervalstyle = 'iso_8601';
 SET extra_float_digits = 1; SET bytea_output = 'hex'; SET row_security = off;
@@ -34,7 +33,7 @@ SELECT schemaname, sequencename, last_value::text FROM pg_sequences
 
 @dataclass(frozen=True)
 class Contents:
-    """Tables, rows, and a SHA-256 over the names, columns and rows of all tables, in whatever order the rows are."""
+    """How many tables and rows there are, and a SHA-256 over names, columns and rows; the rows' order is irrelevant."""
 
     tables: int
     rows: int
@@ -42,13 +41,13 @@ class Contents:
 
 
 def measure(conn: psycopg.Connection[Any]) -> Contents:
-    """Read every row of every table in a database. Leaves the session's settings changed."""
+    """Read every row of every table in a database. Changes the session's settings."""
     digest, rows = hashlib.sha256(), 0
     with server_errors(f"database {conn.info.dbname}"):
         conn.execute(_SESSION)
         tables = conn.execute(_TABLES).fetchall()
-        for start in range(0, len(tables), AT_ONCE):
-            some = tables[start : start + AT_ONCE]
+        for start in range(0, len(tables), TABLES_PER_QUERY):
+            some = tables[start : start + TABLES_PER_QUERY]
             for (*named, columns), (count, total) in zip(some, _sums(conn, some), strict=True):
                 rows += count
                 digest.update(repr((named, columns, count, total)).encode())
@@ -58,9 +57,9 @@ def measure(conn: psycopg.Connection[Any]) -> Contents:
 
 
 def _sums(conn: psycopg.Connection[Any], tables: list[Any]) -> list[tuple[int, str]]:
-    """Count the rows of tables and add up their hashes, so that the order of the rows does not matter.
+    """Return the row count of each table and the sum of its rows' hashes, which does not depend on their order.
 
-    ROW(…) is a record, of no type that somebody may have given a cast to text: no function of the database runs here.
+    ROW(…) is a plain record, a type whose cast to text nobody can redefine: no function of the database runs here.
     """
     from psycopg import sql
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from .localenv.hints import inv
+
 if TYPE_CHECKING:
     from ._graph import StepContext
+    from .localenv.engines.service import ServiceName
     from .localenv.environment.app import App
     from .localenv.settings import Settings
 
@@ -24,7 +27,7 @@ def part(settings: Settings) -> App | None:
     return chat
 
 
-SERVICES = {"db": "postgres", "ddb": "dynamodb", "cognito": "cognito"}
+SERVICE_OF = {"db": "postgres", "ddb": "dynamodb", "cognito": "cognito"}
 """The service that the tasks of a namespace are about."""
 OF_THE_PART = ("ddb.seed", "ddb.list-conversations", "ddb.get-conversation", "ddb.send-message", "ddb.stream")
 
@@ -33,7 +36,7 @@ def why_absent(task: str, c: StepContext) -> str:
     """Say what the app lacks of that which a task is about; empty where it has all."""
     from .localenv.settings.parts import LINK, TABLES, lacks
 
-    service = SERVICES.get(task.partition(".")[0], "")
+    service = SERVICE_OF.get(task.partition(".")[0], "")
     if not service:
         return ""
     settings = c.step.settings
@@ -52,3 +55,21 @@ def _why_no_seeds(settings: Settings) -> str:
 
     found = part(settings)
     return lacks(settings.root, found.SEEDS if found else SEEDS) or lacks(settings.root, PART)
+
+
+def services(c: StepContext) -> list[ServiceName]:
+    """Name the services that the app needs."""
+    order: tuple[ServiceName, ...] = ("postgres", "dynamodb", "cognito")
+    return [service for service in order if service in c.step.settings.services]
+
+
+def left_out(c: StepContext) -> list[str]:
+    """Say in one line which services the app does not need, and why."""
+    reasons = [f"{service} ({reason})" for service, reason in c.step.settings.left_out]
+    return [f"left out: {', '.join(reasons)}"] if reasons else []
+
+
+def what_next(c: StepContext) -> str:
+    """Say what a typed rebuild of the database leaves open; within initial-setup the next steps see to it."""
+    is_open = c.step.typed and not why_absent("cognito.sync-ids", c)
+    return f"; next: {inv('cognito.sync-ids')}, since new users have no pool id yet" if is_open else ""

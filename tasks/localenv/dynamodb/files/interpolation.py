@@ -1,0 +1,207 @@
+"""Variables of the Serverless Framework, ${self:custom.table}, as far as their own file tells their value.
+
+Source: Serverless Framework, "Variables": ${source:address, fallback}, nested, a fallback being a quoted text or
+another source. Options, the environment and other files are not looked at: of those the fallback counts.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ...errors import UsageError
+from .document import Document, Steps
+
+START = re.compile(r"\$\{(?=\s*[A-Za-z][\w.-]*(?:\(|:(?!:)))")
+"""Where one begins. ${AWS::Region}, ${Parameter} and ${Resource.Arn} are CloudFormation's own."""
+CANDIDATE = re.compile(r"([A-Za-z][\w.-]*)(?:\((.*)\))?(?::(.*))?", re.DOTALL)
+NUMBER = re.compile(r"-?\d{1,15}")
+LITERALS = {"true": True, "false": False}
+NESTED = 10
+LOOKUPS = 10_000
+TEXT = 100_000
+"""Characters that the variables of one text may make of it."""
+OUT = "write the value out"
+MISSING = object()
+
+
+@dataclass(frozen=True)
+class Filled:
+    """A text whose variables have values, or the value of the one that it consists of, and where that stands."""
+
+    value: Any
+    steps: Steps
+
+
+class Variables:
+    """The variables of a file. `document` tells places, `data` is the whole file where that is something else."""
+
+    def __init__(self, document: Document, stand_ins: Mapping[str, str], data: Any = None) -> None:
+        self._document = document
+        self._data = document.data if data is None else data
+        self._stand_ins = stand_ins
+        self._active: list[str] = []
+        self._lookups = 0
+
+    def within(self, document: Document) -> Variables:
+        """Return the variables for what was made of the file: the steps of its texts are those in `document`."""
+        return Variables(document, self._stand_ins, self._data)
+
+    def filled(self, text: str, steps: Steps) -> Filled:
+        """Give the variables of a text their values. Raises UsageError, naming one that has none."""
+        if "${" not in text:
+            return Filled(text, steps)
+        pieces: list[str] = []
+        position = length = 0
+        while start := START.search(text, position):
+            end = self._end(text, start.start(), steps)
+            found = self._value(text[start.end() : end], steps)
+            if found.value is MISSING:
+                raise self._unknown(text[start.start() : end + 1], steps)
+            if start.start() == 0 and end == len(text) - 1:
+                return found
+            pieces += [text[position : start.start()], self._text(found.value, text[start.start() : end + 1], steps)]
+            length += len(pieces[-1]) + len(pieces[-2])
+            if length > TEXT:
+                raise self._document.error(steps, "its variables make a text without an end", hint=OUT)
+            position = end + 1
+        return Filled("".join([*pieces, text[position:]]), steps) if pieces else Filled(text, steps)
+
+    def _end(self, text: str, start: int, steps: Steps) -> int:
+        """Find the bracket that closes the variable which starts here."""
+        depth, quote, position = 0, "", start
+        while position < len(text):
+            char = text[position]
+            if quote:
+                quote = "" if char == quote else quote
+            elif char in "'\"":
+                quote = char
+            elif text.startswith("${", position):
+                depth += 1
+                position += 1
+                if depth > NESTED:
+                    raise self._document.error(steps, f"variables are nested deeper than {NESTED} levels", hint=OUT)
+            elif char == "}":
+                depth -= 1
+                if depth == 0:
+                    return position
+            position += 1
+        raise self._document.error(steps, f"{_cut(text[start:])} is not closed", hint="close it with }")
+
+    def _value(self, expression: str, steps: Steps) -> Filled:
+        for candidate in _candidates(expression):
+            found = self._candidate(candidate.strip(), steps)
+            if found.value is not MISSING and found.value is not None:
+                return found
+        return Filled(MISSING, steps)
+
+    def _candidate(self, text: str, steps: Steps) -> Filled:
+        if len(text) > 1 and text[0] == text[-1] and text[0] in "'\"":
+            return Filled(text[1:-1], steps)
+        start = START.match(text)
+        if start and self._end(text, 0, steps) == len(text) - 1:
+            return self._value(text[start.end() : -1], steps)
+        text = self._text(self.filled(text, steps).value, text, steps)
+        if text in LITERALS:
+            return Filled(LITERALS[text], steps)
+        if NUMBER.fullmatch(text):
+            return Filled(int(text), steps)
+        source = CANDIDATE.fullmatch(text)
+        return self._source(source[1], source[2] or "", source[3] or "", steps) if source else Filled(MISSING, steps)
+
+    def _source(self, source: str, inner: str, address: str, steps: Steps) -> Filled:
+        self._lookups += 1
+        if self._lookups > LOOKUPS or len(self._active) > 20:
+            raise self._document.error(steps, "too many variables, or they lead in a circle", hint=OUT)
+        if (source, address) in (("sls", "stage"), ("self", "provider.stage")):
+            return self._first((("provider", "stage"),), "dev", steps)
+        if (source, address) in (("aws", "region"), ("self", "provider.region")):
+            return self._first((("provider", "region"),), self._stand_ins.get("AWS::Region"), steps)
+        if source == "self":
+            return self._at(tuple(address.split(".")), address, steps)
+        if source == "aws" and address == "accountId":
+            return Filled(self._stand_ins.get("AWS::AccountId"), steps)
+        if source == "param":
+            stage = str(self._first((("provider", "stage"),), "dev", steps).value)
+            ways = [way for of in (stage, "default") for way in (("stages", of, "params"), ("params", of))]
+            return self._first([(*way, address) for way in ways], None, steps)
+        if source == "strToBool" and inner.strip("'\" ") in ("true", "false", "0", "1"):
+            return Filled(inner.strip("'\" ") in ("true", "1"), steps)
+        return Filled(MISSING, steps)
+
+    def _first(self, ways: Any, default: Any, steps: Steps) -> Filled:
+        for way in ways:
+            found = self._at(way, ".".join(way), steps)
+            if found.value is not MISSING:
+                return found
+        return Filled(MISSING if default is None else default, steps)
+
+    def _at(self, way: Steps, address: str, steps: Steps) -> Filled:
+        """Look up a value of the file by the names that lead to it."""
+        if address in self._active:
+            raise self._document.error(steps, f"${{self:{address}}} leads back to itself", hint=OUT)
+        self._active.append(address)
+        try:
+            found: Any = self._data
+            where: Steps = ()
+            for name in way if address else ():
+                found, where = self._below(found, where, str(name))
+                if isinstance(found, str):
+                    filled = self.filled(found, where)
+                    found, where = filled.value, filled.steps
+                if found is MISSING:
+                    break
+            return Filled(found, where)
+        finally:
+            self._active.pop()
+
+    @staticmethod
+    def _below(value: Any, steps: Steps, name: str) -> tuple[Any, Steps]:
+        if isinstance(value, dict) and name in value:
+            return value[name], (*steps, name)
+        if isinstance(value, list) and name.isdecimal() and len(name) < 6 and int(name) < len(value):
+            return value[int(name)], (*steps, int(name))
+        return MISSING, steps
+
+    def _text(self, value: Any, shown: str, steps: Steps) -> str:
+        if isinstance(value, bool):
+            return "true" if value else "false"
+        if isinstance(value, str | int | float):
+            return str(value)
+        raise self._document.error(steps, f"{_cut(shown)} is no text, and stands in one", hint="name a text there")
+
+    def _unknown(self, variable: str, steps: Steps) -> UsageError:
+        return self._document.error(steps, f"{_cut(variable)} has no value in this file", hint=_way_out(variable))
+
+
+def _way_out(variable: str) -> str:
+    source = re.split(r"[:(]", variable[2:].strip(), maxsplit=1)[0]
+    if source == "file":
+        return "other files are not followed: write here what it holds, or give that file in place of this one"
+    if source == "self":
+        return "define it in this file, or give a fallback: ${self:custom.name, 'value'}"
+    return f"give a fallback: ${{{source}:…, 'value'}}; what is outside of this file is not looked at"
+
+
+def _candidates(expression: str) -> Iterator[str]:
+    """Split at the commas that are not within quotes, brackets or variables."""
+    depth, quote, start = 0, "", 0
+    for position, char in enumerate(expression):
+        if quote:
+            quote = "" if char == quote else quote
+        elif char in "'\"":
+            quote = char
+        elif char in "({":
+            depth += 1
+        elif char in ")}":
+            depth -= 1
+        elif char == "," and depth == 0:
+            yield expression[start:position]
+            start = position + 1
+    yield expression[start:]
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= 80 else f"{text[:79]}…"
