@@ -21,10 +21,10 @@ See = Callable[[Item], None]
 
 @dataclass(frozen=True)
 class Mention:
-    """An item that names an id: what it is to it ("message sent"), and the group that it is in."""
+    """An item that names an id: what it is to it ("message sent"), and the group that it is in, its bundle."""
 
     what: str
-    group: str
+    bundle: str
     item: Item
 
 

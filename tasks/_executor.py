@@ -17,6 +17,7 @@ from typing import Any
 
 from invoke import Executor, Exit, Local, ParserContext, UnexpectedExit
 
+from . import _app
 from ._graph import Node, StepContext, check_inputs, collect, is_refused
 from ._output import Reporter, envelope, printed, show, stream
 from ._run import Options, Run
@@ -52,6 +53,14 @@ class GraphExecutor(Executor):
             prefixed = type("PrefixedLocal", (PrefixedLocal,), {"say": staticmethod(run.say)})
             config.load_overrides({"run": {"in_stream": io.StringIO()}, "runners": {"local": prefixed}})
         return StepContext(config, remainder=self.core.remainder, run=run)
+
+
+def _lacking(node: Node, c: StepContext) -> str:
+    """Say what the app lacks of that which a task is about. Raises UsageError where data of it was asked for."""
+    reason = _app.why_absent(node.name, c)
+    if reason and node.typed and node.shows:
+        raise UsageError(reason)
+    return reason
 
 
 def _understood(error: BaseException) -> LocalEnvError:
@@ -185,7 +194,9 @@ class GraphRun:
         for node in self.nodes:
             if (node.typed or self.options.plan) and not is_refused(node, self.options) and not self.error:
                 try:
-                    check_inputs(node, self.context_for(node, self._view(node, interactive=False), alone=False))
+                    c = self.context_for(node, self._view(node, interactive=False), alone=False)
+                    if not _lacking(node, c):
+                        check_inputs(node, c)
                 except Exception as error:  # noqa: BLE001 - as in _perform
                     self._fail(node, error)
                     self.outcome = dict.fromkeys(
@@ -270,6 +281,9 @@ class GraphRun:
     def _reason_to_skip(self, node: Node, c: StepContext) -> str | None:
         if is_refused(node, self.options):
             return "target prod: only done on local data"
+        lacking = _lacking(node, c)
+        if lacking:
+            return lacking
         if node.check is None or (self.options.force and node.requested):
             return None
         return node.check(c)

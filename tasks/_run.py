@@ -156,6 +156,8 @@ class Run:
         from .localenv.settings import guard
 
         settings, name = self.settings, self.settings.postgres.database
+        if "postgres" not in settings.services:
+            return self.writable("the stores", confirm)
         if not settings.is_local:
             return self._writable_production(name, confirm)
         observed = ledger.observe(settings.postgres).for_guard(name)

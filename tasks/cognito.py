@@ -20,12 +20,22 @@ def people(c: StepContext) -> list[Person]:
     return read_people(c.step.settings.root)
 
 
-def queries(c: StepContext) -> Queries:
-    """Name the app's queries that read and write the link."""
+def queries(c: StepContext) -> Queries | None:
+    """Name the app's queries that read and write the link, where it has them and a database."""
     from .localenv.cognito.sync import Queries
+    from .localenv.settings.parts import LINK, lacks
 
-    folder = c.step.settings.root / "sql" / "users"
-    return Queries(read=folder / "cognito_ids.sql", write=folder / "set_cognito_user_ids.sql")
+    settings = c.step.settings
+    if settings.why_left_out("postgres") or lacks(settings.root, *LINK):
+        return None
+    read, write = (settings.root / place for place in LINK)
+    return Queries(read, write)
+
+
+def _link(c: StepContext) -> Queries:
+    found = queries(c)
+    assert found, "the step is skipped without them"
+    return found
 
 
 def _examine(c: StepContext) -> Seeded:
@@ -82,7 +92,7 @@ def _row(user: PoolUser) -> tuple[str, ...]:
 def _compare(c: StepContext) -> Comparison:
     from .localenv.cognito import sync
 
-    return sync.compare(c.step.settings, queries(c))
+    return sync.compare(c.step.settings, _link(c))
 
 
 def _is_synced(c: StepContext) -> str | None:
@@ -106,5 +116,5 @@ def sync_ids(c: StepContext, confirm: str = "") -> str:
     for line in comparison.lines() if c.step.typed else comparison.unmatched():
         c.step.say(line)
     settings = c.step.writable_database(confirm) if comparison.match.changes else c.step.settings
-    changed = sync.apply(settings, queries(c), comparison)
+    changed = sync.apply(settings, _link(c), comparison)
     return f"{len(comparison.match.pairs)} of {comparison.users} users have their sub, {changed} changed"

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from . import _output, env
+from . import _app, _output, env
 from ._graph import DESTROYS, READS, REPLACES, WRITES, StepContext, step
 from ._words import word_step
-from .localenv.hints import Command, inv
+from .localenv.hints import Command
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -151,7 +151,7 @@ def setup(c: StepContext, yes: bool = False) -> str:
 
     settings = c.step.writable_database(yes=yes)
     done = building.setup(settings, c.step.say, typed=_may_replace(c), force=c.step.force, yes=yes)
-    return done + _what_next(c)
+    return done + _app.what_next(c)
 
 
 def _plan_undo(c: StepContext) -> list[str]:
@@ -187,12 +187,7 @@ def reset(c: StepContext, yes: bool = False) -> str:
     """Put the contents back to schema and seeds, in place."""
     from .localenv.postgres import load
 
-    return load.reset(c.step.writable_database(yes=yes), c.step.say, yes=yes) + _what_next(c)
-
-
-def _what_next(c: StepContext) -> str:
-    """Say what a typed rebuild leaves open; within initial-setup the next steps see to it."""
-    return f"; next: {inv('cognito.sync-ids')}, since new users have no pool id yet" if c.step.typed else ""
+    return load.reset(c.step.writable_database(yes=yes), c.step.say, yes=yes) + _app.what_next(c)
 
 
 def _is_gone(c: StepContext) -> str | None:

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from . import _output
+from . import _app, _output
 from ._graph import DESTROYS, READS, WRITES, Exit, StepContext, step
 from ._words import word_step
 from .localenv.hints import Command, inv
@@ -154,7 +154,7 @@ def status(c: StepContext, format: str = "text") -> None:
         c.step.emit([], NOTHING_LOCAL)
         return
     states = engines.look(c.step.settings)
-    c.step.emit([vars(state) for state in states], lambda: _output.table(map(_row, states), HEADINGS))
+    c.step.emit([vars(one) for one in states], lambda: _output.table(map(_row, states), HEADINGS) + _app.left_out(c))
     if any(state.status != "running" for state in states):
         raise Exit(code=NOT_ALL_RUN)
 
@@ -199,7 +199,7 @@ def _named(c: StepContext) -> Sequence[ServiceName]:
     service, lines = c.step.arguments["service"], c.step.arguments["lines"]
     if lines < 0:
         raise UsageError(f"--lines {lines} is less than 0")
-    return [checked("--service", service, choice(*SERVICES))] if service else SERVICES
+    return [checked("--service", service, choice(*SERVICES))] if service else _app.services(c)
 
 
 def _follow(c: StepContext, names: Sequence[ServiceName], lines: int) -> None:

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
-from datetime import datetime
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from . import _output, cognito, db, ddb, env
+from . import _app, _output, cognito, db, ddb, env
 from ._graph import DESTROYS, READS, Exit, StepContext, step
 from .localenv.hints import Command, either, inv
 
 if TYPE_CHECKING:
     from .localenv.engines.service import ServiceState
     from .localenv.environment.check import Finding, Report
-    from .localenv.environment.status import Newest, Status
+    from .localenv.environment.status import Status
     from .localenv.settings import Settings
 
 FORMAT = "text or json"
@@ -24,10 +22,18 @@ NOT_ALL_RUN = 4
 PREFLIGHT = 6
 
 
+def _has_nothing(c: StepContext) -> str | None:
+    """Say that there is nothing to hold against each other; whoever types it is told by the body."""
+    from .localenv.environment.check import NOTHING
+
+    return None if c.step.typed or cognito.queries(c) or _app.part(c.step.settings) else NOTHING
+
+
 @step(
     effect=READS,
     pre=[env.up],
     after=[cognito.sync_ids, ddb.seed],
+    check=_has_nothing,
     help={"limit": "show this many findings at most", "format": FORMAT},
 )
 def check(c: StepContext, limit: int = 20, format: str = "text") -> str | None:
@@ -49,12 +55,10 @@ def check(c: StepContext, limit: int = 20, format: str = "text") -> str | None:
 
 
 def examine(c: StepContext, limit: int, settings: Settings | None = None) -> Report:
-    from ddb import consistency
-
     from .localenv.environment import check
 
-    app = check.App(cognito.queries(c), consistency.references, consistency.Survey(), consistency.confirmed)
-    return check.examine(settings or c.step.settings, app, at_most=limit)
+    settings = settings or c.step.settings
+    return check.examine(settings, _app.part(settings), cognito.queries(c), at_most=limit)
 
 
 def failure(report: Report) -> Any:
@@ -81,7 +85,8 @@ def status(c: StepContext, format: str = "text") -> None:
     """Show services, data and freshness; exit 4 when a service is down."""
     from .localenv.environment import status
 
-    seen = status.examine(c.step.settings, _newest_message(c))
+    settings = c.step.settings
+    seen = status.examine(settings, _app.part(settings), lambda: _uuids(c), lambda: ddb.tables.files_of(c))
     problems = (replace(one, hint=_output.as_typed(c.step.fitting(one.hint))) for one in seen.problems)
     found = replace(seen, problems=tuple(problems))
     c.step.emit({"target": c.step.settings.target, **found.as_dict()}, lambda: _shown(c, found))
@@ -89,17 +94,8 @@ def status(c: StepContext, format: str = "text") -> None:
         raise Exit(code=NOT_ALL_RUN)
 
 
-def _newest_message(c: StepContext) -> Newest:
-    from ddb import messages
-
-    from .localenv.environment.status import newest_of
-
-    def newest(client: Any, table: str) -> datetime | None:
-        people = cognito.people(c)
-        pages = (messages.list_message_groups(client, table, str(person.uuid), limit=1) for person in people)
-        return newest_of((row["sk"] for page in pages for row in page.items), messages.parse_time)
-
-    return newest
+def _uuids(c: StepContext) -> list[str]:
+    return [str(person.uuid) for person in cognito.people(c)]
 
 
 HEADINGS = ("SERVICE", "STATUS", "ADDRESS", "VERSION", "")
@@ -111,7 +107,7 @@ def _row(s: ServiceState) -> tuple[str, ...]:
 
 def _shown(c: StepContext, found: Status) -> list[str]:
     parts = [
-        _output.table((_row(state) for state in found.services), HEADINGS),
+        [*_output.table((_row(state) for state in found.services), HEADINGS), *_app.left_out(c)],
         _output.table((vars(line).values() for line in found.lines), ("STORE", "WHAT", "HOLDS", "STATE")),
         *([f"{problem.store}: {problem.text}", f"  hint: {problem.hint}"] for problem in found.problems),
     ]
@@ -141,14 +137,16 @@ def initial_setup(c: StepContext, hook: bool = False) -> str | None:
     from .localenv.environment import stores
 
     _output.show(_output.table(stores.addresses(c.step.settings)))
-    return f"ready; look around with {inv('status')}, {inv('db.connect')}, {inv('cognito.list-users')}"
+    ways = {"postgres": "db.connect", "cognito": "cognito.list-users"}
+    shown = ["status", *(way for service, way in ways.items() if service in c.step.settings.services)]
+    return f"ready; look around with {', '.join(map(inv, shown))}"
 
 
 def _plan_reset(c: StepContext) -> list[str]:
     from .localenv.environment import stores
 
     c.step.require_database()
-    return [f"remove {thing}" for thing in stores.surplus(c.step.settings, cognito.people(c))]
+    return [f"remove {thing}" for thing in stores.surplus(c.step.settings, cognito.people(c), ddb.tables.files_of(c))]
 
 
 @step(
@@ -169,7 +167,7 @@ def reset(c: StepContext, yes: bool = False, confirm: str = "") -> str:
         people=cognito.people(c),
         queries=cognito.queries(c),
         tables=ddb.tables.files_of(c),
-        seeding=lambda: ddb.conversations.seeding_of(c, settings),
+        prepare=lambda conn: ddb.seeds.for_reset(c, settings, conn),
         say=c.step.say,
         yes=bool(confirm),
     )
@@ -206,27 +204,13 @@ def _id_to_explain(c: StepContext) -> str:
     pre=[env.up],
     inputs=_id_to_explain,
     positional=["name"],
-    help={"name": "a handle, uuid, sub, e-mail address, or the uuid of a group, message or activity", "format": FORMAT},
+    help={"name": "a handle, uuid, sub, e-mail address, or any other id in the stores", "format": FORMAT},
 )
 def why(c: StepContext, name: str | None = None, format: str = "text") -> None:
     """Explain an id across the stores, and whether they agree on it."""
-    from ddb import consistency, references
-
     from .localenv.environment import why
 
-    survey, every_row = consistency.Survey(), c.step.settings.is_local
-    app = why.App(
-        queries=cognito.queries(c),
-        people=cognito.people(c),
-        records=(("activity", c.step.settings.root / "sql" / "activities" / "object.sql"),),
-        of_user=partial(references.of_user, see=survey.add, every_row=every_row),
-        of_group=partial(references.of_group, see=survey.add),
-        anywhere=references.anywhere,
-        references=consistency.references,
-        survey=survey,
-        confirm=consistency.confirmed,
-    )
-    found = why.explain(c.step.settings, app, name or "")
+    found = why.explain(c.step.settings, _app.part(c.step.settings), cognito.queries(c), cognito.people(c), name or "")
     facts = _output.table((fact.store, fact.what, fact.text) for fact in found.facts)
     found.findings = _fitting(c, found.findings)
     verdict = [line for finding in found.findings for line in finding.lines()]

@@ -3,12 +3,12 @@
 from .audit import audit as audit
 from .conversations import get_conversation as get_conversation
 from .conversations import list_conversations as list_conversations
-from .conversations import seed as seed
 from .conversations import send_message as send_message
 from .items import export as export
 from .items import import_items as import_items
 from .items import query as query
 from .items import scan as scan
+from .seeds import seed as seed
 from .stream import stream as stream
 from .tables import describe as describe
 from .tables import drop as drop

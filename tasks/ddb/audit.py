@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from .. import _output
 from .._graph import READS, Exit, StepContext, step
-from .tables import FORMAT, TABLE
+from .tables import FORMAT, TABLE, named
 
 if TYPE_CHECKING:
     from ..localenv.production.audit.report import Report
@@ -22,7 +22,7 @@ def audit(c: StepContext, table: str = "", format: str = "text") -> None:
 
     settings = c.step.settings
     shipped = "/".join(STREAM_POLICY), settings.root.joinpath(*STREAM_POLICY)
-    found = report.examine(settings, table or settings.message_table, pattern=shipped)
+    found = report.examine(settings, named(c), pattern=shipped)
     error = _failure(found) if found.problems else None
     if c.step.format == "json":
         _output.show(_output.envelope(c.step.name, found.as_dict(), error=error))

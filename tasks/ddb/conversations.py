@@ -1,4 +1,4 @@
-"""ddb: the conversations. From their seeds, read as one of the users, and a message more."""
+"""ddb: the conversations, read as one of the users, and a message more."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import functools
 import re
 import shlex
 import sys
-from collections.abc import Iterable
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +14,7 @@ from .._graph import READS, WRITES, StepContext, step
 from .._words import word_step
 from ..localenv.hints import Command, inv
 from . import tables
+from .seeds import lookup
 from .tables import CONFIRM, FORMAT
 
 if TYPE_CHECKING:
@@ -22,74 +22,13 @@ if TYPE_CHECKING:
 
     from ddb.messages import Page
 
-    from ..localenv.dynamodb.seeding import Seeding
-    from ..localenv.dynamodb.seeding.users import Lookup, User
-    from ..localenv.settings import Settings
+    from ..localenv.postgres.handles import User
 
 UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 WHO = "handle of the user who looks"
 GROUP = "uuid of the group, instead of --with"
 LIMIT = "this many at most"
 BEFORE = "only what is older than this time, by your clock or with its offset: 2026, 2026-11-21, 2026-11-21T10:30"
-
-
-def _lookup(c: StepContext) -> Lookup:
-    from ..localenv.dynamodb.seeding.users import Lookup
-
-    queries = c.step.settings.root / "sql" / "users"
-    return Lookup(by_handles=queries / "by_handles.sql", handles=queries / "handles.sql")
-
-
-def seeding_of(c: StepContext, settings: Settings | None = None) -> Seeding:
-    """Read and check the conversations; with `settings` that have a permit they can be written."""
-    from ddb import messages
-
-    from ..localenv.dynamodb import seeding
-
-    file = c.step.arguments.get("file", "")
-    settings = settings or c.step.settings
-    return seeding.prepare(settings, messages, _lookup(c), file=file, anew=c.step.force, say=c.step.say)
-
-
-def _is_seeded(c: StepContext) -> str | None:
-    return seeding_of(c).check()
-
-
-def _plan_seed(c: StepContext) -> Iterable[str]:
-    return seeding_of(c).plan_lines()
-
-
-def _read_conversations(c: StepContext) -> None:
-    from ..localenv.dynamodb.seeding.conversation import read_conversations
-    from ..localenv.settings.people import read_people
-
-    root = c.step.settings.root
-    read_conversations(c.step.settings, read_people(root), c.step.arguments["file"])
-
-
-@step(
-    effect=WRITES,
-    pre=[db.setup, tables.schema_load],
-    check=_is_seeded,
-    plan=_plan_seed,
-    help={"file": "another conversation file, or folder of them, than seeds/conversations", "confirm": CONFIRM},
-    inputs=lambda c: _read_conversations(c),
-)
-def seed(c: StepContext, file: str = "", confirm: str = "") -> str:
-    """Write the conversations of seeds/conversations, the last line now."""
-    from ddb.messages import Busy
-
-    from ..localenv.errors import TimedOut
-
-    seeding_of(c)  # a mistake in them is said before anybody is asked
-    seeding = seeding_of(c, c.step.writable(c.step.settings.message_table, confirm))
-    try:
-        return seeding.seed(c.step.say)
-    except Busy as error:
-        raise TimedOut(
-            f"the messages are there, the group rows are not: {error}",
-            hint="wait a moment, then run the same command again",
-        ) from error
 
 
 def _check_page(c: StepContext) -> None:
@@ -258,11 +197,11 @@ def _whole_table(c: StepContext) -> tuple[DynamoDBClient, str]:
 
 
 def _users(c: StepContext, given: dict[str, str]) -> list[User]:
-    from ..localenv.dynamodb.seeding.users import find_users
+    from ..localenv.postgres.handles import find_users
 
     for option, handle in given.items():
         _require_handle(option, handle)
-    return find_users(c.step.settings, _lookup(c), given, c.step.say)
+    return find_users(c.step.settings, lookup(c), given, c.step.say)
 
 
 def _require_handle(option: str, handle: str) -> None:

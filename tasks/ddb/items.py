@@ -38,7 +38,7 @@ def scan(c: StepContext, table: str = "", limit: int = 0, format: str = "text") 
     from ..localenv.dynamodb.client import connect
 
     as_json, limit = c.step.format == "json", _positive(limit)
-    client, name = connect(c.step.settings), _table(c)
+    client, name = connect(c.step.settings), tables.named(c)
     key = tuple(attribute for attribute, _ in schema.need_whole_table(client, name).shape.key)
     items = scanning.scan(client, name, limit=limit)
     count = _output.stream(scanning.as_json_line(item) if as_json else scanning.as_text(item, key) for item in items)
@@ -144,7 +144,7 @@ def export(c: StepContext, table: str = "", file: str = "-", s3: str = "") -> st
     from ..localenv.dynamodb.transfer import s3folder
     from ..localenv.dynamodb.transfer.itemfile import as_line
 
-    destination, name = _destination(c), _table(c)
+    destination, name = _destination(c), tables.named(c)
     client = connect(c.step.settings)
     description = need_whole_table(client, name).description
     if s3:
@@ -163,8 +163,8 @@ def _plan_export(c: StepContext) -> list[str]:
     from ..localenv.dynamodb.client import connect
     from ..localenv.dynamodb.schema import need_whole_table
 
-    need_whole_table(connect(c.step.settings), _table(c))
-    return [f"write the items of {_table(c)} to {_destination(c)}"]
+    need_whole_table(connect(c.step.settings), tables.named(c))
+    return [f"write the items of {tables.named(c)} to {_destination(c)}"]
 
 
 def _destination(c: StepContext) -> str:
@@ -188,10 +188,6 @@ def _upload(folder: Path, table: str) -> str:
     return f"`{sync}`, then `aws dynamodb import-table --cli-input-json {request}`"
 
 
-def _table(c: StepContext) -> str:
-    return str(c.step.arguments["table"] or c.step.settings.message_table)
-
-
 @contextmanager
 def _checked(c: StepContext) -> Iterator[tuple[DynamoDBClient, list[Part], Keys, int]]:
     """Give the client, the files, what the table wants of items, and how many there are, all of them checked."""
@@ -199,7 +195,7 @@ def _checked(c: StepContext) -> Iterator[tuple[DynamoDBClient, list[Part], Keys,
     from ..localenv.dynamodb.transfer import importing, keys_of
 
     client = connect(c.step.settings)
-    keys = keys_of(client, _table(c))
+    keys = keys_of(client, tables.named(c))
     with importing.sources(c.step.arguments["file"], importing.stdin_bytes) as parts:
         yield client, parts, keys, importing.check(parts, keys)
 
@@ -216,8 +212,8 @@ def _plan_import(c: StepContext) -> list[str]:
     from ..localenv.dynamodb.transfer import importing
 
     with _checked(c) as (client, parts, keys, count):
-        outcome = importing.plan(client, _table(c), parts, keys, only_new=c.step.arguments["only_new"])
-    return [f"write to {_table(c)}, of {_counted(count)}: {outcome}"]
+        outcome = importing.plan(client, tables.named(c), parts, keys, only_new=c.step.arguments["only_new"])
+    return [f"write to {tables.named(c)}, of {_counted(count)}: {outcome}"]
 
 
 @word_step(
@@ -240,7 +236,7 @@ def import_items(c: StepContext, table: str = "", file: str = "", only_new: bool
     from ..localenv.dynamodb.client import connect
     from ..localenv.dynamodb.transfer import importing
 
-    name = _table(c)
+    name = tables.named(c)
     with _checked(c) as (_, parts, keys, count):
         outcome = importing.apply(
             connect(c.step.writable(name, confirm)),

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from ddb.streams.group_rows import Handled
 
-    from ..localenv.dynamodb.seeding.users import User
+    from ..localenv.postgres.handles import User
 
 REASONS_SHOWN = 10
 
@@ -74,8 +74,8 @@ def _repair(c: StepContext, counted: Counted) -> None:
 
 def _everybody(c: StepContext) -> list[User]:
     """Read the users from the database; without it their names are those in the items."""
-    from ..localenv.dynamodb.seeding.users import fetch_everybody
     from ..localenv.errors import LocalEnvError
+    from ..localenv.postgres.handles import fetch_everybody
 
     try:
         return fetch_everybody(c.step.settings, c.step.settings.root / "sql" / "users" / "names.sql")

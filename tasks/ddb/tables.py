@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING
 
-from .. import _output, env
+from .. import _app, _output, env
 from .._graph import DESTROYS, READS, WRITES, StepContext, step
 from .._words import word_step
 from ..localenv.hints import Command
@@ -20,7 +20,20 @@ if TYPE_CHECKING:
 
 CONFIRM = "name of the table to write to, for --target prod"
 FORMAT = "text or json"
-TABLE = "name of the table (default: the one of DDB_MESSAGE_TABLE)"
+TABLE = "name of the table (default: the one of DDB_MESSAGE_TABLE, or the app's only one)"
+
+
+def named(c: StepContext) -> str:
+    """Return the table that was typed, or the app's own: that of its part, or its only one. Raises UsageError."""
+    from ..localenv.errors import UsageError
+
+    given, settings = c.step.arguments["table"], c.step.settings
+    if given or _app.part(settings):
+        return str(given or settings.message_table)
+    names = [file.name for file in files_of(c)]
+    if len(names) > 1 and settings.message_table not in names:
+        raise UsageError(f"which of the tables {', '.join(names)}?", hint="say it with --table")
+    return names[0] if len(names) == 1 else settings.message_table
 
 
 def files_of(c: StepContext) -> list[TableFile]:
@@ -42,10 +55,13 @@ def _tell_once(reporter: Reporter, name: str, note: str) -> None:
 
 
 def _reading_of(c: StepContext) -> Reading:
-    from ..localenv.dynamodb.tables import read_all
+    from ..localenv.dynamodb.tables import Reading, read_all
     from ..localenv.machine.reading import is_stream, path_of
+    from ..localenv.settings.parts import TABLES, lacks
 
     given = c.step.arguments.get("file", "")
+    if not given and ("dynamodb" not in c.step.settings.services or lacks(c.step.settings.root, TABLES)):
+        return Reading([], [])
     path = path_of("/dev/stdin" if given == "-" else given)
     if given == "-" or (given and is_stream(path)):
         return _read_once(c.step.settings, str(path))
@@ -162,7 +178,7 @@ def describe(c: StepContext, table: str = "", as_file: bool = False, format: str
     from ..localenv.dynamodb.client import connect
     from ..localenv.dynamodb.schema import definition
 
-    client, name = connect(c.step.settings), table or c.step.settings.message_table
+    client, name = connect(c.step.settings), named(c)
     if as_file:
         properties = definition.definition_of(client, name)
         c.step.emit(properties, lambda: json.dumps(properties, indent=2, ensure_ascii=False).split("\n"))
@@ -175,7 +191,7 @@ def _is_gone(c: StepContext) -> str | None:
     from ..localenv.dynamodb import schema
     from ..localenv.dynamodb.client import connect
 
-    client, name = connect(c.step.settings), c.step.arguments["table"] or c.step.settings.message_table
+    client, name = connect(c.step.settings), named(c)
     schema.refuse_half(client, name)
     return None if schema.fetch_table(client, name) else f"there is no table {name}"
 
@@ -184,7 +200,7 @@ def _plan_drop(c: StepContext) -> list[str]:
     from ..localenv.dynamodb import schema
     from ..localenv.dynamodb.client import connect
 
-    name = c.step.arguments["table"] or c.step.settings.message_table
+    name = named(c)
     return [f"- {schema.summary(schema.need_whole_table(connect(c.step.settings), name))}"]
 
 
@@ -203,7 +219,7 @@ def drop(c: StepContext, table: str = "", yes: bool = False, confirm: str = "") 
 
     settings = c.step.settings
     client = connect(settings)
-    found = schema.need_whole_table(client, table or settings.message_table)
+    found = schema.need_whole_table(client, named(c))
     endpoint_url = settings.dynamodb.url if settings.dynamodb else ""
     schema.refuse_protected(found, endpoint_url)
     if settings.is_local:

@@ -27,6 +27,8 @@ from tests.support.environments import KEPT, PATIENCE_S, environment, inv, reach
 from tests.support.ports import find_free
 
 ALL = ("postgres", "dynamodb", "cognito")
+SERVED = {"LOCALENV_SERVICES": ",".join(ALL)}
+"""The folders have none of the app's files that would ask for services."""
 Unset = Callable[..., Settings]
 
 
@@ -44,7 +46,7 @@ def unset(tmp_path: Path) -> Unset:
     def make(name: str, **ports: int) -> Settings:
         root = tmp_path / name
         root.mkdir(exist_ok=True)
-        return read_settings(root=root, environ={}).with_ports({**defaults, **ports})
+        return read_settings(root=root, environ=SERVED).with_ports({**defaults, **ports})
 
     return make
 
@@ -130,7 +132,8 @@ from tasks.localenv.settings.kept import kept_ports
 from tasks.localenv.settings import read_settings
 root, *ports = sys.argv[1:]
 services = ("postgres", "dynamodb", "cognito")
-settings = read_settings(root=Path(root), environ={}).with_ports(dict(zip(services, map(int, ports))))
+settings = read_settings(root=Path(root), environ={"LOCALENV_SERVICES": ",".join(services)})
+settings = settings.with_ports(dict(zip(services, map(int, ports))))
 claims.claim(settings, services)
 print({**settings.ports, **kept_ports(settings.state_dir, settings.project_id)})
 """
@@ -199,8 +202,8 @@ def test_a_copied_folder_does_not_take_the_ports_with_it(unset: Unset, tmp_path:
     one = unset("one")
     keep_ports(one.state_dir, one.project_id, one.ports)
     shutil.copytree(one.root, tmp_path / "copy")
-    assert read_settings(root=tmp_path / "copy", environ={}).ports["postgres"] == 5432
-    assert read_settings(root=one.root, environ={}).ports == one.ports
+    assert read_settings(root=tmp_path / "copy", environ=SERVED).ports["postgres"] == 5432
+    assert read_settings(root=one.root, environ=SERVED).ports == one.ports
 
 
 def test_what_a_gone_checkout_left_running_is_listed_with_the_command_that_ends_it(unset: Unset) -> None:

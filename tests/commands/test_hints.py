@@ -243,9 +243,9 @@ ROWS = [
     row("tasks/localenv/engines/__init__:choose: env.down --engine …", worlds.set_up, "doctor --engine docker",
         "run under the engine embedded", "env.down --engine embedded"),
     row("tasks/localenv/hints:START: env.up", paused, "doctor", "is paused", "env.up"),
-    row("tasks/localenv/dynamodb/seeding/users:find_users: db.seed", GONE,
+    row("tasks/localenv/postgres/handles:find_users: db.seed", GONE,
         "ddb.list-conversations --as londo", "it has no users", "db.seed"),
-    row("tasks/localenv/dynamodb/seeding/users:_way_out: db.seed --force", LONDO_GONE, "ddb.seed --force", UNKNOWN,
+    row("tasks/localenv/postgres/handles:_way_out: db.seed --force", LONDO_GONE, "ddb.seed --force", UNKNOWN,
         "db.seed --force"),
 ]  # fmt: skip
 """Alphabetical order is of no use here: those of one state stand together where they can."""

@@ -7,7 +7,6 @@ import shlex
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timezone
-from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -15,19 +14,19 @@ import pytest
 
 from ddb import messages
 from ddb.claims import STALE_S
-from ddb.consistency import PAUSES_S, Survey, confirmed, references
+from ddb.consistency import PAUSES_S, Survey, confirmed
 from tasks.localenv.cognito.matching import DatabaseUser, Match, Pair, Unmatched
 from tasks.localenv.cognito.users import PoolUser, find_pool
 from tasks.localenv.dynamodb.client import connect as dynamodb
 from tasks.localenv.dynamodb.scan import scan
-from tasks.localenv.dynamodb.seeding.users import User
 from tasks.localenv.environment import check
-from tasks.localenv.environment.check import App, Finding, Report
+from tasks.localenv.environment.check import Finding, Report
 from tasks.localenv.errors import ConfirmationNeeded, LocalEnvError
 from tasks.localenv.postgres.connection import connect
+from tasks.localenv.postgres.handles import User
 from tasks.localenv.settings import Settings
 from tests.support.environments import Finished
-from tests.support.seeded import PEOPLE, QUERIES, complete, half_replaced
+from tests.support.seeded import PEOPLE, QUERIES, complete, eager, half_replaced
 
 LONDO = next(str(person.uuid) for person in PEOPLE if person.person == "londo")
 
@@ -39,8 +38,7 @@ def whole(live: Settings, tmp_path: Path, database: Settings, fresh: Settings) -
 
 
 def examine(settings: Settings, *, at_most: int = 20) -> Report:
-    confirm = partial(confirmed, sleep=lambda seconds: None)
-    return check.examine(settings, App(QUERIES, references, Survey(), confirm), at_most=at_most)
+    return check.examine(settings, eager(), QUERIES, at_most=at_most)
 
 
 class Counting:

@@ -333,7 +333,9 @@ def docker_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
     """Settings of nothing that runs, with the engine left open."""
-    return permitted(read_settings(root=tmp_path, environ={"LOCALENV_HOOK_WAIT_S": "30"}))
+    return permitted(
+        read_settings(root=tmp_path, environ={"LOCALENV_HOOK_WAIT_S": "30", "LOCALENV_SERVICES": "postgres"})
+    )
 
 
 def test_a_docker_engine_that_starts_late_is_waited_for(docker_program: Path, settings: Settings) -> None:

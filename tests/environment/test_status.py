@@ -7,12 +7,15 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
-from ddb import messages
+from ddb import chat, messages
 from tasks.localenv.cognito.users import find_pool
 from tasks.localenv.dynamodb.client import connect as dynamodb
+from tasks.localenv.dynamodb.tables import read_tables
 from tasks.localenv.environment import status
 from tasks.localenv.environment.status import Line, Problem, Status
 from tasks.localenv.postgres.connection import connect
@@ -35,7 +38,8 @@ def pool_users(settings: Settings) -> int:
 
 
 def examine(settings: Settings, newest: datetime | None = None) -> Status:
-    return status.examine(settings, lambda client, table: newest)
+    part: Any = SimpleNamespace(NEWEST="message", newest=lambda client, table, users: newest)
+    return status.examine(settings, part, lambda: [], lambda: read_tables(settings))
 
 
 def test_a_filled_environment_is_shown_whole(whole: Settings) -> None:
@@ -103,8 +107,8 @@ def test_the_newest_time_is_found_among_those_that_can_be_read() -> None:
         "2026-11-21T03:46:57.760569+02:00",
         "2025-01-01T00:00:00.0+00:00",
     ]
-    assert status.newest_of(times, messages.parse_time) == messages.parse_time(times[0])
-    assert status.newest_of(["soon"], messages.parse_time) is None
+    assert chat.latest(times) == messages.parse_time(times[0])
+    assert chat.latest(["soon"]) is None
 
 
 def test_a_message_of_the_future_is_called_so(whole: Settings) -> None:
@@ -145,6 +149,6 @@ def test_the_command_shows_the_newest_message(cli: Callable[..., Finished], whol
 
 def test_what_somebody_else_serves_at_the_address_is_not_read(whole: Settings, tmp_path: Path) -> None:
     other = replace(whole, state_dir=tmp_path, project_id="other-123456", engine="embedded")
-    found = status.examine(other, lambda client, table: pytest.fail("the table was read"))
+    found = status.examine(other, chat, lambda: pytest.fail("the table was read"), lambda: [])
     assert [state.status == "running" for state in found.services] == [False, False, False]
     assert found.lines == ()

@@ -5,24 +5,22 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import pytest
 
-from ddb import consistency, messages, references
-from ddb.consistency import Survey
+from ddb import messages, references
 from tasks.localenv.cognito.users import find_pool
 from tasks.localenv.dynamodb.client import connect as connect_dynamodb
 from tasks.localenv.environment import why
 from tasks.localenv.environment.check import FOLLOW, SEED_AGAIN
-from tasks.localenv.environment.why import App, Fact, Why
+from tasks.localenv.environment.why import Fact, Why
 from tasks.localenv.errors import ConfirmationNeeded, LocalEnvError, UsageError
 from tasks.localenv.postgres.connection import connect
-from tasks.localenv.settings import ROOT, Settings
+from tasks.localenv.settings import Settings
 from tests.support.chats import GROUP
 from tests.support.environments import Finished
-from tests.support.seeded import PEOPLE, QUERIES, complete, half_replaced
+from tests.support.seeded import PEOPLE, QUERIES, complete, eager, half_replaced
 
 ANDREW = next(person for person in PEOPLE if person.handle == "andrewbrown")
 
@@ -34,19 +32,7 @@ def settings(live: Settings, database: Settings, fresh: Settings, tmp_path: Path
 
 
 def explain(settings: Settings, name: str) -> Why:
-    survey = Survey()
-    app = App(
-        queries=QUERIES,
-        people=PEOPLE,
-        records=(("activity", ROOT / "sql" / "activities" / "object.sql"),),
-        of_user=partial(references.of_user, see=survey.add, every_row=True),
-        of_group=partial(references.of_group, see=survey.add),
-        anywhere=references.anywhere,
-        references=consistency.references,
-        survey=survey,
-        confirm=partial(consistency.confirmed, sleep=lambda seconds: None),
-    )
-    return why.explain(settings, app, name)
+    return why.explain(settings, eager(), QUERIES, PEOPLE, name)
 
 
 def sub_of(settings: Settings, handle: str) -> str:

@@ -117,7 +117,6 @@ SAME_NAME = {
     "engine": "the two engines",
     "postgres": "the server of either engine",
     "client": "of AWS, and of DynamoDB's tables",
-    "users": "of the pool, and of a conversation",
     "claims": "of ports, and of a conversation's start",
     "messages": "of Docker, and of the app",
 }

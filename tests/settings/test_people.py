@@ -57,13 +57,8 @@ def test_what_is_wrong_is_named_with_its_line(tmp_path: Path, text: str | bytes,
     assert caught.value.message == message
 
 
-def test_a_missing_file_says_how_to_make_it(tmp_path: Path) -> None:
-    with pytest.raises(UsageError) as caught:
-        read_people(tmp_path)
-    assert (caught.value.message, caught.value.hint) == (
-        f"{PEOPLE}: no such file",
-        "make it with the columns person,handle,display_name,email",
-    )
+def test_without_the_file_there_is_nobody(tmp_path: Path) -> None:
+    assert read_people(tmp_path) == []
 
 
 def test_a_person_is_found_by_name_or_handle_and_the_nearest_is_suggested() -> None:

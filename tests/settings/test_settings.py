@@ -16,7 +16,8 @@ from tasks.localenv.settings.kept import keep_ports
 def read(root: Path, dotenv: str = "", target: str = "local", engine: str = "", **environ: str) -> Settings:
     if dotenv:
         (root / ".env").write_text(dotenv)
-    return read_settings(root=root, target=target, engine=engine, environ=environ)
+    services = {"LOCALENV_SERVICES": "postgres,dynamodb,cognito"}  # the folder has none of the app's files
+    return read_settings(root=root, target=target, engine=engine, environ={**services, **environ})
 
 
 def test_without_any_setting_the_defaults_hold(tmp_path: Path) -> None:
@@ -39,6 +40,28 @@ def test_without_any_setting_the_defaults_hold(tmp_path: Path) -> None:
         movable=("postgres", "dynamodb", "cognito"),
         checkip_url="https://checkip.amazonaws.com",
     )
+
+
+@pytest.mark.parametrize(
+    ("files", "wanted", "services"),
+    [
+        (["sql/schema.sql"], "", ("postgres",)),
+        (["sql/schema.sql", "ddb/tables/orders.json"], "", ("postgres", "dynamodb")),
+        (["seeds/ddb/orders.json"], "", ("dynamodb",)),
+        (["sql/schema.sql", "seeds/people.csv"], "", ("postgres", "cognito")),
+        (["sql/schema.sql", "sql/users/cognito_ids.sql"], "", ("postgres", "cognito")),
+        (["sql/schema.sql"], "cognito, dynamodb", ("dynamodb", "cognito")),
+        ([], "", ()),
+    ],
+)
+def test_the_services_follow_from_the_files_unless_they_are_named(
+    tmp_path: Path, files: list[str], wanted: str, services: tuple[str, ...]
+) -> None:
+    for name in files:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("")
+    found = read(tmp_path, LOCALENV_SERVICES=wanted)
+    assert (found.services, tuple(found.ports)) == (services, services)
 
 
 def test_the_environment_wins_over_dotenv_and_an_empty_value_counts_as_absent(tmp_path: Path) -> None:

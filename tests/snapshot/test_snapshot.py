@@ -192,13 +192,13 @@ def test_a_table_that_was_defined_otherwise_is_made_anew(mine: Settings) -> None
 
 def test_a_real_pool_is_left_alone_and_that_is_said(mine: Settings) -> None:
     real = replace(mine, cognito=None, user_pool_id="us-east-1_RealPool1")
-    assert save.save(real, "a", quiet).endswith("no pool: it is a real one")
+    assert save.save(real, "a", quiet).endswith("no emulated pool")
     users = look(mine).users
     said: list[str] = []
     restore.restore(real, "a", said.append)
     assert said == ["leave user pool us-east-1_RealPool1 as it is: it is a real one"]
     restore.restore(mine, "a", said.append)
-    assert said[1:] == ["leave the emulated pool as it is: the snapshot was saved beside a real one"]
+    assert said[1:] == ["leave the emulated pool as it is: the snapshot was saved without one"]
     assert look(mine).users == users
 
 

@@ -8,13 +8,14 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from ddb import messages
+from ddb.seeding import Seeding
+from ddb.seeding.conversation import Conversation, Line
+from ddb.seeding.stored import Seed
 from tasks.localenv.dynamodb.client import connect
 from tasks.localenv.dynamodb.items import puts, write
 from tasks.localenv.dynamodb.scan import plain_item, scan
-from tasks.localenv.dynamodb.seeding import Seeding
-from tasks.localenv.dynamodb.seeding.conversation import Conversation, Line
-from tasks.localenv.dynamodb.seeding.stored import Seed
-from tasks.localenv.dynamodb.seeding.users import User
+from tasks.localenv.machine.ages import ago as short_age
+from tasks.localenv.postgres.handles import User
 from tasks.localenv.settings import Settings
 from tasks.localenv.settings.people import Person
 
@@ -31,11 +32,11 @@ def make_seed(texts: Sequence[str], *, group: str = GROUP, users: tuple[User, Us
     people = [Person(user.handle, user.handle, user.display_name, f"{user.handle}@example.com") for user in users]
     lines = [Line(number + 4, number % 2, text) for number, text in enumerate(texts)]
     talk = Conversation("talk.txt", group, (people[0], people[1]), ("talk.txt:2:13", "talk.txt:3:13"), lines)
-    return Seed(talk, users, messages)
+    return Seed(talk, users)
 
 
 def make_seeding(settings: Settings, *seeds: Seed, now: datetime = NOW, anew: bool = False) -> Seeding:
-    return Seeding(connect(settings), settings.message_table, list(seeds), now, anew)
+    return Seeding(connect(settings), settings.message_table, list(seeds), write, short_age, now, anew)
 
 
 def plant(settings: Settings, *seeds: Seed, now: datetime = NOW, anew: bool = False) -> str:

@@ -6,17 +6,22 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
 
-from ddb import messages
+from ddb import chat
+from ddb.seeding import Seeding
 from tasks.localenv.cognito import seed, sync
 from tasks.localenv.cognito.sync import Queries
-from tasks.localenv.dynamodb import schema, seeding, tables
+from tasks.localenv.dynamodb import items, schema, tables
 from tasks.localenv.dynamodb.client import connect
-from tasks.localenv.dynamodb.seeding.users import Lookup
+from tasks.localenv.machine.ages import ago
 from tasks.localenv.postgres import setup
+from tasks.localenv.postgres.handles import Lookup, fetch_users
 from tasks.localenv.settings import ROOT, Settings
-from tasks.localenv.settings.people import read_people
+from tasks.localenv.settings.people import find_person, read_people
 
 USERS = ROOT / "sql" / "users"
 QUERIES = Queries(USERS / "cognito_ids.sql", USERS / "set_cognito_user_ids.sql")
@@ -39,7 +44,26 @@ def fill(settings: Settings) -> None:
     seed.apply(settings, PEOPLE)
     sync.apply(settings, QUERIES, sync.compare(settings, QUERIES))
     schema.apply_tables(connect(settings), tables.read_tables(settings))
-    seeding.prepare(settings, messages, LOOKUP, say=quiet).seed(quiet)
+    seeding_of(settings).seed(quiet)
+
+
+def seeding_of(settings: Settings, inside: Any = None) -> Seeding:
+    """Read the shipped conversations as ddb.seed does."""
+    paths = sorted((ROOT / chat.SEEDS).glob(chat.PATTERN))
+    return chat.prepare(
+        connect(settings),
+        settings.message_table,
+        [(str(path.relative_to(ROOT)), path.read_bytes()) for path in paths],
+        find_person=partial(find_person, PEOPLE),
+        find_users=lambda wanted: fetch_users(settings, LOOKUP, wanted, quiet, inside=inside),
+        write=items.write,
+        ago=ago,
+    )
+
+
+def eager(app: ModuleType = chat) -> Any:
+    """Give the app's part, which does not wait before it looks again."""
+    return SimpleNamespace(**{**vars(app), "confirmed": partial(chat.confirmed, sleep=lambda seconds: None)})
 
 
 @contextmanager

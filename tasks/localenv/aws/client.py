@@ -127,7 +127,7 @@ def hint_for(code: str, permission: str = "") -> str:
 
 @contextmanager
 def aws_errors(subject: str) -> Iterator[None]:
-    """Turn botocore's exceptions into ours; `subject` starts the message ("table cruddur-messages")."""
+    """Turn botocore's exceptions into ours; `subject` starts the message ("table orders")."""
     from botocore import exceptions as aws
 
     try:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import psycopg
 
     from ..settings import Settings
+    from ..settings.people import Person
 
 
 @dataclass(frozen=True)
@@ -106,7 +107,33 @@ def apply(settings: Settings, queries: Queries, comparison: Comparison) -> int:
 
 def fetch_users(settings: Settings, queries: Queries) -> list[DatabaseUser]:
     """Read every user of the target's database."""
-    with connect(settings.postgres) as connection, server_errors(_shown(settings, queries.read)):
+    with connect(settings.postgres) as connection:
+        return _read_users(settings, queries, connection)
+
+
+def require_match(
+    settings: Settings, queries: Queries, connection: psycopg.Connection[Any], people: Iterable[Person]
+) -> None:
+    """Raise LocalEnvError where none of the users whom a connection sees will have a pool user.
+
+    The emulated pool is taken as it will be: with the people of the seeds.
+    """
+    users, is_emulated = _read_users(settings, queries, connection), settings.cognito_is_emulated
+    pool_users = list(map(_pool_user, people)) if is_emulated else list(find_pool(settings).users())
+    if not match(users, pool_users, set_handle=lambda user, handle: "").pairs:
+        raise LocalEnvError(
+            f"none of {len(users)} users that the seeds make has a user in the pool",
+            hint="give them the handles or e-mail addresses of the pool's users",
+        )
+
+
+def _pool_user(person: Person) -> PoolUser:
+    name, email = person.display_name, person.email
+    return PoolUser("", person.person, person.handle, name, email, True, "CONFIRMED", True)
+
+
+def _read_users(settings: Settings, queries: Queries, connection: psycopg.Connection[Any]) -> list[DatabaseUser]:
+    with server_errors(_shown(settings, queries.read)):
         return [
             DatabaseUser(*("" if value is None else str(value) for value in row))
             for row in _execute(connection, queries.read).fetchall()

@@ -1,7 +1,7 @@
 """What {{…}} stands for in the values of a seed: a person, or a time relative to now. Nothing connects here.
 
-{{person.andrewbrown}}                          the person's uuid
-{{person.andrewbrown.handle}}                   or .email, .display_name
+{{person.ada}}                          the person's uuid
+{{person.ada.handle}}                   or .email, .display_name
 {{now}}, {{now-5m}}, {{now+3d}}                 ISO 8601 with +00:00; s, m, h, d, w
 {{epoch-1h}}                                    seconds since 1970, a number where it stands alone
 {{{{                                            two brackets, as they are

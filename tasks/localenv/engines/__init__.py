@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -148,6 +149,7 @@ def restart(settings: Settings, say: Say, *, lose: bool = False) -> list[Service
 
 def owned_resources(settings: Settings) -> list[str]:
     """List what `destroy` would remove, under both engines."""
+    settings = _all_services(settings)
     with disk_errors(settings.state_dir):
         found = [
             thing
@@ -161,6 +163,7 @@ def owned_resources(settings: Settings) -> list[str]:
 
 def destroy(settings: Settings, say: Say) -> None:
     """Stop every service and remove its data, under both engines."""
+    settings = _all_services(settings)
     with disk_errors(settings.state_dir):
         for engine in _engines_in_question(settings, all_known=True):
             for part in _components(engine, settings):
@@ -226,6 +229,11 @@ def _components(engine: EngineName, settings: Settings) -> list[Component]:
     else:
         from .embedded.engine import components
     return list(components(settings))
+
+
+def _all_services(settings: Settings) -> Settings:
+    """Return settings that leave no service out: it may have run before."""
+    return replace(settings, left_out=())
 
 
 def _docker_preflight(settings: Settings) -> Preflight:

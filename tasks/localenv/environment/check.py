@@ -1,6 +1,6 @@
 """Proves that the three stores belong together: users, the subs of the pool, and the items that name users.
 
-Reads only. The items are looked at as they come, a page in memory; what they mean is told by the app's functions.
+Reads only. The items are looked at as they come, a page in memory; what they mean is told by the app's part.
 A scan is no snapshot: what looks wrong is looked at again before it is a finding, so that users may write meanwhile.
 """
 
@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from ..cognito import sync
 from ..cognito.matching import Match
@@ -20,15 +20,12 @@ from ..dynamodb.client import connect
 from ..dynamodb.scan import scan
 from ..hints import Command, either
 from ..machine.parallel import side_by_side
+from .app import App, Fault, Item, Reference, Survey
 
 if TYPE_CHECKING:
-    from mypy_boto3_dynamodb import DynamoDBClient
-
     from ..settings import Settings
 
-Item = dict[str, Any]
-Reference = tuple[str, str, bool]
-"""A user in an item: uuid, handle or "", and whether that must be the present one."""
+NOTHING = "this app has neither users of a pool nor a part that knows its items: nothing to compare"
 SEED_AGAIN = either(Command("db.seed", "--force"), "add a row for who is not in the seeds")
 FOLLOW = Command("ddb.stream", "--once")
 FOLLOW_AWS = "read the log of the function behind the table's stream: it keeps these right"
@@ -46,52 +43,24 @@ class Finding:
         return [f"{self.subject}: {self.text}", f"  hint: {self.fix}"]
 
 
-class Fault(Protocol):
-    """What a survey finds. `surplus` and `others` are keys of items to remove; else the stream's command repairs it."""
-
-    @property
-    def subject(self) -> str: ...
-    @property
-    def text(self) -> str: ...
-    @property
-    def surplus(self) -> Item | None: ...
-    @property
-    def others(self) -> Sequence[Item]: ...
-
-
-class Survey(Protocol):
-    """Looks at each item (DynamoDB JSON), and tells at the end what does not agree among them."""
-
-    def add(self, item: Item) -> None: ...
-    def faults(self) -> Iterable[Fault]: ...
-
-
-@dataclass(frozen=True)
-class App:
-    """What only the app knows: its queries for users, whom an item names, how items agree.
-
-    `confirm` gives those of a table's faults that are still there when it is looked at again.
-    """
-
-    queries: Queries
-    references: Callable[[Item], Iterable[Reference]]
-    survey: Survey
-    confirm: Callable[[DynamoDBClient, str, Iterable[Any]], Iterable[Fault]]
-
-
 @dataclass(frozen=True)
 class Report:
-    """What was looked at, and what was found: the first findings, and how many there are in all."""
+    """What was looked at, and what was found: the first findings, and how many there are in all.
 
-    users: int
-    pool_users: int
-    items: int
+    None: the app has no such thing.
+    """
+
+    users: int | None
+    pool_users: int | None
+    items: int | None
     findings: tuple[Finding, ...]
     total: int
 
     @property
     def sentence(self) -> str:
-        return f"{self.users} users, {self.pool_users} pool users and {self.items:,} items agree"
+        counts = {"users": self.users, "pool users": self.pool_users, "items": self.items}
+        *first, last = [f"{count:,} {what}" for what, count in counts.items() if count is not None] or [NOTHING]
+        return f"{', '.join(first)} and {last} agree" if first else last
 
     def lines(self) -> list[str]:
         """Write the findings, two lines each, and how many are not shown."""
@@ -103,6 +72,14 @@ class Report:
         return {**vars(self), "findings": [vars(finding) for finding in self.findings]}
 
 
+@dataclass(frozen=True)
+class _Users:
+    """The handles of the database's users, by uuid, and how they match the pool; None where there is no such thing."""
+
+    handles: dict[str, str] | None
+    compared: Comparison | None
+
+
 @dataclass
 class _Named:
     """The users that items name, how often, and the items' number."""
@@ -111,20 +88,28 @@ class _Named:
     references: Counter[Reference] = field(default_factory=Counter)
 
 
-def examine(settings: Settings, app: App, *, at_most: int = 20) -> Report:
+def examine(settings: Settings, app: App | None, queries: Queries | None, *, at_most: int = 20) -> Report:
     """Compare database, pool and items both ways; keep the first `at_most` findings and count the others.
 
     Raises LocalEnvError or ServiceFailed where a store, table or pool is not there at all.
     """
-    both: list[Any] = side_by_side([lambda: sync.compare(settings, app.queries), lambda: _survey(settings, app)])
-    compared: Comparison = both[0]
+    survey = app.survey() if app else None
+    jobs: list[Any] = [lambda: _look_at_users(settings, queries), lambda: _look_at_items(settings, app, survey)]
+    both: list[Any] = side_by_side(jobs)
+    users: _Users = both[0]
     named: _Named = both[1]
     kept, total = [], 0
-    for finding in _findings(settings, app, compared, named):
+    for finding in _findings(settings, app, queries, users, named, survey):
         total += 1
         if total <= at_most:
             kept.append(finding)
-    return Report(compared.users, compared.pool_users, named.items, tuple(kept), total)
+    return Report(
+        None if users.handles is None else len(users.handles),
+        users.compared.pool_users if users.compared else None,
+        named.items if app else None,
+        tuple(kept),
+        total,
+    )
 
 
 def link_findings(match: Match) -> Iterator[Finding]:
@@ -172,20 +157,43 @@ def fault_findings(settings: Settings, faults: Iterable[Fault]) -> Iterator[Find
         yield Finding(fault.subject, fault.text, fix)
 
 
-def _findings(settings: Settings, app: App, compared: Comparison, named: _Named) -> Iterator[Finding]:
-    yield from link_findings(compared.match)
-    if any(reference_findings(settings, named.references, compared.handles)):  # of users who came meanwhile, perhaps
-        compared = sync.compare(settings, app.queries)
-    yield from reference_findings(settings, named.references, compared.handles)
-    yield from fault_findings(settings, app.confirm(connect(settings), settings.message_table, app.survey.faults()))
+def _findings(
+    settings: Settings,
+    app: App | None,
+    queries: Queries | None,
+    users: _Users,
+    named: _Named,
+    survey: Survey | None,
+) -> Iterator[Finding]:
+    if users.compared:
+        yield from link_findings(users.compared.match)
+    if users.handles is not None:
+        if any(reference_findings(settings, named.references, users.handles)):  # of users who came meanwhile, perhaps
+            users = _look_at_users(settings, queries)
+        yield from reference_findings(settings, named.references, users.handles or {})
+    if app and survey:
+        faults = app.confirmed(connect(settings), settings.message_table, survey.faults())
+        yield from fault_findings(settings, faults)
 
 
-def _survey(settings: Settings, app: App) -> _Named:
-    named, client = _Named(), connect(settings)
+def _look_at_users(settings: Settings, queries: Queries | None) -> _Users:
+    if queries is None:
+        return _Users(None, None)
+    if "cognito" not in settings.services:
+        return _Users({user.uuid: user.handle for user in sync.fetch_users(settings, queries)}, None)
+    compared = sync.compare(settings, queries)
+    return _Users(compared.handles, compared)
+
+
+def _look_at_items(settings: Settings, app: App | None, survey: Survey | None) -> _Named:
+    named = _Named()
+    if app is None or survey is None:
+        return named
+    client = connect(settings)
     schema.refuse_half(client, settings.message_table)
     for item in scan(client, settings.message_table):
         named.items += 1
-        app.survey.add(item)
+        survey.add(item)
         named.references.update(app.references(item))
     return named
 

@@ -18,6 +18,7 @@ from ..hints import START
 from ..machine.parallel import side_by_side
 from ..machine.waiting import AWAY_LOOK_S, LOOK_S, looking, within
 from ..settings import ROOT
+from ..settings.variables import PORT_VARIABLES
 
 if TYPE_CHECKING:
     from ..settings import Settings
@@ -277,12 +278,10 @@ def _port(service: str, variable: str, host: str, port: int) -> Finding:
 
 def _addresses(settings: Settings) -> Iterator[tuple[str, str, str, int]]:
     """Name what listens locally: service, variable, host, port."""
-    yield "postgres", "CONNECTION_URL", settings.postgres.host, settings.postgres.port
-    if settings.dynamodb:
-        yield "dynamodb", "AWS_ENDPOINT_URL_DYNAMODB", settings.dynamodb.host, settings.dynamodb.port
-    if settings.cognito:
-        variable = "AWS_ENDPOINT_URL_COGNITO_IDENTITY_PROVIDER"
-        yield "cognito", variable, settings.cognito.host, settings.cognito.port
+    addresses = {"postgres": settings.postgres, "dynamodb": settings.dynamodb, "cognito": settings.cognito}
+    for service, address in addresses.items():
+        if address and service in settings.services:
+            yield service, PORT_VARIABLES[service], address.host, address.port
 
 
 def _java(settings: Settings) -> Iterator[Finding]:
@@ -293,7 +292,7 @@ def _java(settings: Settings) -> Iterator[Finding]:
 
 
 def _aws(settings: Settings) -> Iterator[Finding]:
-    if settings.is_local and settings.cognito_is_emulated:
+    if settings.is_local and settings.cognito:
         yield Finding("aws", "ok", "no credentials are needed: every service is local")
         return
     from ..aws.client import NETWORK_HINT

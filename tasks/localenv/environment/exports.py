@@ -16,6 +16,7 @@ from ..engines.docker.endpoint import find_endpoint
 from ..errors import LocalEnvError, UsageError
 from ..settings import Settings
 from ..settings.addresses import Endpoint
+from ..settings.variables import PORT_VARIABLES
 
 FORMATS = ("shell", "dotenv", "json", "github", "docker")
 FROM_A_CONTAINER = "host.docker.internal"
@@ -31,7 +32,7 @@ def variables(settings: Settings, *, legacy: bool = False) -> dict[str, str]:
     pool, client = _pool(settings) if settings.cognito_is_emulated else (settings.user_pool_id, "")
     dynamodb = settings.dynamodb.url if settings.dynamodb else ""
     # A real pool needs the user's own keys, or the profile that stands in for them; the local engines take any.
-    keys = (LOCAL_KEY, LOCAL_KEY) if settings.cognito_is_emulated else (settings.access_key, settings.secret_key)
+    keys = (LOCAL_KEY, LOCAL_KEY) if settings.cognito else (settings.access_key, settings.secret_key)
     found = {
         "CONNECTION_URL": settings.postgres.url(masked=False),
         "AWS_ENDPOINT_URL_DYNAMODB": dynamodb,
@@ -40,12 +41,13 @@ def variables(settings: Settings, *, legacy: bool = False) -> dict[str, str]:
         "AWS_DEFAULT_REGION": settings.region,
         "AWS_ACCESS_KEY_ID": keys[0],
         "AWS_SECRET_ACCESS_KEY": keys[1],
-        "AWS_SESSION_TOKEN": "" if settings.cognito_is_emulated else settings.session_token,
+        "AWS_SESSION_TOKEN": "" if settings.cognito else settings.session_token,
         "AWS_COGNITO_USER_POOL_ID": pool,
         "AWS_COGNITO_USER_POOL_CLIENT_ID": client or settings.user_pool_client_id,
         "DDB_MESSAGE_TABLE": settings.message_table,
     }
-    return {name: value for name, value in found.items() if value}
+    absent = {PORT_VARIABLES[service] for service, _ in settings.left_out}
+    return {name: value for name, value in found.items() if value and name not in absent}
 
 
 def seen_from_container(settings: Settings) -> tuple[Settings, str]:

@@ -234,7 +234,10 @@ def _ready(engine: str, took_s: float, absent: str) -> Verdict:
     kept = read_choice(settings.state_dir)
     name = kept.engine if kept else settings.engine
     reason = f", {absent}" if absent and name == "embedded" else ""
-    places = [f"postgres {settings.postgres.host}:{settings.postgres.port}"]
-    for service, endpoint in (("dynamodb", settings.dynamodb), ("cognito", settings.cognito)):
-        places.append(f"{service} {endpoint.host}:{endpoint.port}" if endpoint else f"{service} in AWS")
+    addresses = {"postgres": settings.postgres, "dynamodb": settings.dynamodb, "cognito": settings.cognito}
+    places = [
+        f"{service} {address.host}:{address.port}" if address else f"{service} in AWS"
+        for service, address in addresses.items()
+        if service in settings.services
+    ]
     return Verdict(0, f"localenv: ready in {took_s:.1f}s ({name}{reason}): {', '.join(places)}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
@@ -15,14 +15,17 @@ from ..machine.waiting import AWAY_LOOK_S, LOOK_S, looking
 
 if TYPE_CHECKING:
     import psycopg
-    from mypy_boto3_dynamodb import DynamoDBClient
 
     from ..cognito.users import Pool
+    from ..dynamodb.tables import TableFile
     from ..engines.service import ServiceState
     from ..settings import Settings
+    from .app import App
 
-Newest = Callable[["DynamoDBClient", str], "datetime | None"]
-"""Takes a client and the table of messages; gives the time of the newest message, or None."""
+Tables = Callable[[], "list[TableFile]"]
+"""Gives the table files of the app. Raises UsageError."""
+Users = Callable[[], "list[str]"]
+"""Gives the uuids of those for whom the app's newest items are looked for."""
 
 COUNT_UP_TO = 100_000
 STATEMENT_TIMEOUT_MS = 5000
@@ -55,6 +58,8 @@ class Status:
     services: tuple[ServiceState, ...]
     lines: tuple[Line, ...]
     problems: tuple[Problem, ...]
+    left_out: tuple[tuple[str, str], ...] = ()
+    """The services that the app does not need, each with the reason."""
 
     @property
     def is_down(self) -> bool:
@@ -63,20 +68,23 @@ class Status:
         return stopped or any(problem.is_down for problem in self.problems)
 
     def as_dict(self) -> dict[str, Any]:
-        return {name: [vars(value) for value in getattr(self, name)] for name in ("services", "lines", "problems")}
+        found: dict[str, Any] = {
+            name: [vars(value) for value in getattr(self, name)] for name in ("services", "lines", "problems")
+        }
+        return {**found, "leftOut": dict(self.left_out)}
 
 
 Seen = tuple[list["ServiceState"], list[Line], list[Problem]]
 
 
-def examine(settings: Settings, newest: Newest) -> Status:
+def examine(settings: Settings, app: App | None, users: Users, tables: Tables) -> Status:
     """Look at the services, then at each store, side by side.
 
     A store is read only where this project's own service answers: behind the same address may be somebody else's.
     """
     parts: dict[str, Callable[[], Seen]] = {
         "postgres": lambda: _postgres(settings),
-        "dynamodb": lambda: _dynamodb(settings, newest),
+        "dynamodb": lambda: _dynamodb(settings, app, users, tables),
         "cognito": lambda: _cognito(settings),
     }
     seen_first = _guarded("engine", lambda: _services(settings))() if settings.is_local else ([], [], [])
@@ -85,12 +93,14 @@ def examine(settings: Settings, newest: Newest) -> Status:
         running = {state.service for state in services if state.status == "running"}
         running |= set() if settings.cognito_is_emulated else {"cognito"}
         parts = {store: part for store, part in parts.items() if store in running}
+    parts = {store: part for store, part in parts.items() if store in settings.services}
     with looking(LOOK_S if settings.is_local else AWAY_LOOK_S):
         found = [seen_first, *side_by_side([_guarded(store, part) for store, part in parts.items()])]
     return Status(
         tuple(services),
         tuple(line for seen in found for line in seen[1]),
         tuple(problem for seen in found for problem in seen[2]),
+        settings.left_out,
     )
 
 
@@ -151,14 +161,16 @@ def _rows(count: int) -> str:
     return f"more than {COUNT_UP_TO:,} rows" if count > COUNT_UP_TO else f"{count:,} rows"
 
 
-def _dynamodb(settings: Settings, newest: Newest) -> Seen:
+def _dynamodb(settings: Settings, app: App | None, users: Users, files: Tables) -> Seen:
     from ..dynamodb.client import connect
     from ..dynamodb.schema import fetch_tables, half_replaced
 
     client = connect(settings)
     tables = fetch_tables(client)
-    there = settings.message_table in [table.shape.name for table in tables]
-    fresh = _freshness(newest(client, settings.message_table)) if there else ""
+    there = [table.shape.name for table in tables]
+    fresh = ""
+    if app and settings.message_table in there:
+        fresh = _freshness(app.NEWEST, app.newest(client, settings.message_table, users()))
     lines = [
         Line(
             "dynamodb",
@@ -170,17 +182,18 @@ def _dynamodb(settings: Settings, newest: Newest) -> Seen:
     ]
     hint = Command("ddb.schema-load", "--replace", when="to finish that")
     problems = [Problem("dynamodb", text, hint) for text in half_replaced(tables)]
-    missing = f"table {settings.message_table} does not exist"
-    if not there and not problems:
-        problems.append(Problem("dynamodb", missing, Command("ddb.schema-load")))
+    if not problems:
+        missing = [file.name for file in files() if file.name not in there]
+        text = "table {} does not exist"
+        problems = [Problem("dynamodb", text.format(name), Command("ddb.schema-load")) for name in missing]
     return [], lines, problems
 
 
-def _freshness(at: datetime | None) -> str:
+def _freshness(what: str, at: datetime | None) -> str:
     if at is None:
-        return "no messages"
+        return f"no {what}s"
     age_s = (datetime.now(timezone.utc) - at).total_seconds()
-    return f"newest message {ago(age_s)}" if age_s >= 0 else "newest message lies in the future"
+    return f"newest {what} {ago(age_s)}" if age_s >= 0 else f"newest {what} lies in the future"
 
 
 def _cognito(settings: Settings) -> Seen:
@@ -196,14 +209,3 @@ def _pool(pool: Pool | None, settings: Settings) -> Seen:
     seen = pool.call("DescribeUserPool", UserPoolId=pool.id)["UserPool"]
     kind = "emulated" if settings.cognito_is_emulated else "real"
     return [], [Line("cognito", pool.id, f"{seen.get('EstimatedNumberOfUsers', 0):,} users", kind)], []
-
-
-def newest_of(times: Iterable[str], parse: Callable[[str], datetime]) -> datetime | None:
-    """Give the latest of these times; those that cannot be read do not count."""
-    found: list[datetime] = []
-    for text in times:
-        try:
-            found.append(parse(text))
-        except ValueError:
-            continue
-    return max(found, default=None)

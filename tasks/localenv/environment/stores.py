@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..cognito import seed, sync
 from ..cognito.sync import Queries
@@ -12,32 +12,38 @@ from ..dynamodb import schema
 from ..dynamodb.client import connect
 from ..postgres import load
 from ..settings.people import Person
+from .app import Say, Seeding
 
 if TYPE_CHECKING:
-    from ..dynamodb.seeding import Seeding
+    import psycopg
+
+    from ..dynamodb.schema import Table
     from ..dynamodb.tables import TableFile
     from ..settings import Settings
 
-Say = Callable[[str], None]
+Prepare = Callable[["psycopg.Connection[Any] | None"], "Seeding | None"]
+"""Reads and checks the items of the seeds, with the users whom a connection sees, and gives them to be written."""
 
 
 def addresses(settings: Settings) -> list[tuple[str, str]]:
     """Give where each store answers, without a secret."""
-    pool = look_for_pool(settings)
-    cognito = str(settings.cognito.url) if settings.cognito else f"AWS, {settings.region}"
-    return [
-        ("postgres", settings.postgres.url()),
-        ("dynamodb", settings.dynamodb.url if settings.dynamodb else f"AWS, {settings.region}"),
-        ("cognito", cognito + (f", pool {pool.id}" if pool else "")),
-    ]
+    found = []
+    if "postgres" in settings.services:
+        found.append(("postgres", settings.postgres.url()))
+    if "dynamodb" in settings.services:
+        found.append(("dynamodb", settings.dynamodb.url if settings.dynamodb else f"AWS, {settings.region}"))
+    if "cognito" in settings.services:
+        pool = look_for_pool(settings)
+        cognito = str(settings.cognito.url) if settings.cognito else f"AWS, {settings.region}"
+        found.append(("cognito", cognito + (f", pool {pool.id}" if pool else "")))
+    return found
 
 
-def surplus(settings: Settings, people: Sequence[Person]) -> list[str]:
+def surplus(settings: Settings, people: Sequence[Person], tables: Sequence[TableFile]) -> list[str]:
     """Name what `reset` removes for good: one line a store."""
-    table = schema.fetch_table(connect(settings), settings.message_table)
     strangers = seed.strangers(settings, people) if settings.cognito_is_emulated else []
-    lines = [f"every row of database {settings.postgres.database}"]
-    lines += [f"table {settings.message_table} with {table.items:,} items"] if table else []
+    lines = [f"every row of database {settings.postgres.database}"] if "postgres" in settings.services else []
+    lines += [f"table {table.shape.name} with {table.items:,} items" for table in _fetch_tables(settings, tables)]
     return lines + [f"pool user {user}" for user in strangers]
 
 
@@ -45,27 +51,50 @@ def reset(
     settings: Settings,
     *,
     people: Sequence[Person],
-    queries: Queries,
+    queries: Queries | None,
     tables: list[TableFile],
-    seeding: Callable[[], Seeding],
+    prepare: Prepare,
     say: Say,
     yes: bool,
 ) -> str:
     """Put database, pool and tables back to the seeds. Cut short, it is completed by running it again.
 
-    `seeding` is asked for once the users are there. Raises LocalEnvError for a table protected from deletion before
-    anything is changed.
+    What can be wrong is found first: in the files, in tables protected from deletion, in a pool that does not answer,
+    and, in the open transaction that fills the database, among the users there. Then nothing is changed.
     """
-    client = connect(settings)
-    table = schema.fetch_table(client, settings.message_table)
-    if table:
+    found = _fetch_tables(settings, tables)
+    for table in found:
         schema.refuse_protected(table, settings.dynamodb.url if settings.dynamodb else "")
-    say(load.reset(settings, say, yes=yes))
+    strangers = seed.strangers(settings, people) if settings.cognito_is_emulated else []
+    has_pool = "cognito" in settings.services
+    seedings: list[Seeding | None] = []
+
+    def prove(conn: psycopg.Connection[Any]) -> None:
+        if queries and has_pool:
+            sync.require_match(settings, queries, conn, people)
+        seedings.append(prepare(conn))
+
+    if "postgres" in settings.services:
+        say(load.reset(settings, say, yes=yes, prove=prove))
+    else:
+        seedings.append(prepare(None))
     if settings.cognito_is_emulated:
-        seed.remove(settings, seed.strangers(settings, people))
+        seed.remove(settings, strangers)
         say(seed.apply(settings, people))
-    sync.apply(settings, queries, sync.compare(settings, queries))
-    if table:
-        say(schema.drop_table(client, table))
-    schema.apply_tables(client, tables)
-    return f"all stores are back to the seeds; {seeding().seed(say)}"
+    if queries and has_pool:
+        sync.apply(settings, queries, sync.compare(settings, queries))
+    for table in found:
+        say(schema.drop_table(connect(settings), table))
+    if tables:
+        schema.apply_tables(connect(settings), tables)
+    (seeding,) = seedings
+    return "all stores are back to the seeds" + (f"; {seeding.seed(say)}" if seeding else "")
+
+
+def _fetch_tables(settings: Settings, tables: Sequence[TableFile]) -> list[Table]:
+    """Give those of the tables that are there."""
+    if not tables:
+        return []
+    client = connect(settings)
+    found = (schema.fetch_table(client, file.name) for file in tables)
+    return [table for table in found if table]

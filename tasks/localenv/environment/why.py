@@ -1,6 +1,6 @@
 """Explains an id across the stores: what it is, where it is, whether those places agree, and what to run where not.
 
-Reads only. What the app's ids mean in items and in its other tables is told by the app.
+Reads only. What the app's ids mean in items and in its other tables is told by the app's part.
 """
 
 from __future__ import annotations
@@ -8,10 +8,10 @@ from __future__ import annotations
 import difflib
 import uuid as uuids
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from ..cognito import sync
 from ..cognito.matching import DatabaseUser, match
@@ -24,47 +24,15 @@ from ..errors import LocalEnvError, UsageError
 from ..hints import Command, inv
 from ..machine.parallel import side_by_side
 from ..postgres.connection import connect, server_errors
+from ..settings.parts import lacks
 from ..settings.people import PEOPLE, Person
-from .check import Fault, Finding, Reference, Survey, fault_findings, link_findings, reference_findings
+from .app import App, Fault, Mention, Reference, See
+from .check import NOTHING, Finding, fault_findings, link_findings, reference_findings
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
     from ..settings import Settings
-
-Item = dict[str, Any]
-
-
-class Mention(Protocol):
-    """An item that names an id: what it is to it, and the group of items that it is in."""
-
-    @property
-    def what(self) -> str: ...
-    @property
-    def group(self) -> str: ...
-    @property
-    def item(self) -> Item: ...
-
-
-@dataclass(frozen=True)
-class App:
-    """What only the app knows.
-
-    `records` are its tables besides the users': a word for a row, and the query that finds one by `uuid`.
-    `of_user` and `of_group` find items by their keys, `anywhere` one among all; `references` are the users in an item.
-    What the first two read of a group is shown to `survey`, and `confirm` gives those of its faults that are still
-    there when they are looked at again.
-    """
-
-    queries: Queries
-    people: Sequence[Person]
-    records: tuple[tuple[str, Path], ...]
-    of_user: Callable[[DynamoDBClient, str, str], Iterable[Mention]]
-    of_group: Callable[[DynamoDBClient, str, str], Iterable[Mention]]
-    anywhere: Callable[[DynamoDBClient, str, str], Mention | None]
-    references: Callable[[Item], Iterable[Reference]]
-    survey: Survey
-    confirm: Callable[[DynamoDBClient, str, Iterable[Any]], Iterable[Fault]]
 
 
 @dataclass(frozen=True)
@@ -131,43 +99,51 @@ class _Users:
 def checked(name: str) -> str:
     """Return an id without the spaces around it. Raises UsageError where there is none."""
     if not name.strip():
-        raise UsageError(
-            "why wants an id", hint=f"for example {inv('why', 'andrewbrown')}, or a uuid, a sub, an e-mail"
-        )
+        raise UsageError("why wants an id", hint=f"for example {inv('why', 'HANDLE')}, or a uuid, a sub, an e-mail")
     return name.strip()
 
 
-def explain(settings: Settings, app: App, name: str) -> Why:
+def explain(settings: Settings, app: App | None, queries: Queries | None, people: Sequence[Person], name: str) -> Why:
     """Look for an id in all stores. Raises LocalEnvError where it is nowhere, with the nearest handles."""
     name = checked(name)
-    pool, everybody = _fetch_users(settings, app)
+    if not (app or queries or people or "cognito" in settings.services):
+        raise UsageError(f"why {name}: {NOTHING}")
+    pool, everybody = _fetch_users(settings, queries, people)
     found, why = everybody.related(name), Why(name)
-    client, table = connect_dynamodb(settings), settings.message_table
-    schema.refuse_half(client, table)
     _explain_users(why, found, name)
     uuids = [row.uuid for row in found.rows] + [str(person.uuid) for person in found.people]
-    is_nobodys = _is_uuid(name) and not why.kinds
-    uuids += [name.lower()] if is_nobodys else []
-    mentions: list[Mention] = []
-    for uuid in dict.fromkeys(uuids):
-        mentions += _explain_items(why, uuid, list(app.of_user(client, table, uuid)), "the uuid of a user in items")
-    if is_nobodys and not mentions:
-        mentions += _explain_other(why, settings, app, client, name.lower())
+    mentions, faults = _look_at_items(why, settings, app, uuids) if app else ([], [])
     if not why.kinds:
         raise _nowhere(name, everybody.handles())
-    why.findings += _findings(settings, pool, everybody, found, _named(app, mentions, uuids))
-    why.findings += fault_findings(settings, app.confirm(client, table, app.survey.faults()))
+    named = _named(app, mentions, uuids) if app else Counter()
+    why.findings += _findings(settings, queries, pool, everybody, found, named)
+    why.findings += fault_findings(settings, faults)
     return why
 
 
-def _fetch_users(settings: Settings, app: App) -> tuple[Pool | None, _Users]:
+def _look_at_items(why: Why, settings: Settings, app: App, uuids: list[str]) -> tuple[list[Mention], list[Fault]]:
+    """Tell of the items that name these users, or that the id is of; also give what does not agree among them."""
+    client, table, survey = connect_dynamodb(settings), settings.message_table, app.survey()
+    schema.refuse_half(client, table)
+    is_nobodys = _is_uuid(why.name) and not why.kinds
+    uuids += [why.name.lower()] if is_nobodys else []
+    mentions: list[Mention] = []
+    for uuid in dict.fromkeys(uuids):
+        of_user = app.of_user(client, table, uuid, see=survey.add, every_row=settings.is_local)
+        mentions += _explain_items(why, app, uuid, list(of_user), "the uuid of a user in items")
+    if is_nobodys and not mentions:
+        mentions += _explain_other(why, settings, app, client, why.name.lower(), survey.add)
+    return mentions, list(app.confirmed(client, table, survey.faults())) if why.kinds else []
+
+
+def _fetch_users(settings: Settings, queries: Queries | None, people: Sequence[Person]) -> tuple[Pool | None, _Users]:
     def pool_users() -> tuple[Pool | None, list[PoolUser]]:
-        pool = look_for_pool(settings)
+        pool = look_for_pool(settings) if "cognito" in settings.services else None
         return pool, list(pool.users()) if pool else []
 
-    both: list[Any] = side_by_side([pool_users, lambda: sync.fetch_users(settings, app.queries)])
+    both: list[Any] = side_by_side([pool_users, lambda: sync.fetch_users(settings, queries) if queries else []])
     (pool, users), rows = both
-    return pool, _Users(rows, users, list(app.people))
+    return pool, _Users(rows, users, list(people))
 
 
 def _explain_users(why: Why, found: _Users, name: str) -> None:
@@ -187,37 +163,46 @@ def _explain_users(why: Why, found: _Users, name: str) -> None:
         why.kinds += [f"the {what} of somebody in {PEOPLE}" for what in _matching(values, name)[:1]]
 
 
-def _explain_items(why: Why, uuid: str, mentions: list[Mention], kind: str) -> list[Mention]:
-    """Tell how many items name a user, or make up a group, and in which groups."""
+def _explain_items(why: Why, app: App, uuid: str, mentions: list[Mention], kind: str) -> list[Mention]:
+    """Tell how many items name a user, or make up a bundle, and in which bundles."""
     counts = Counter(mention.what for mention in mentions)
-    groups = dict.fromkeys(mention.group for mention in mentions)
+    bundles = dict.fromkeys(mention.bundle for mention in mentions)
     for what, count in counts.items():
         why.facts.append(Fact("dynamodb", what, f"{count:,} {'item' if count == 1 else 'items'}"))
     if mentions:
-        why.facts.append(Fact("dynamodb", "in group", ", ".join(groups)))
+        why.facts.append(Fact("dynamodb", f"in {app.BUNDLE}", ", ".join(bundles)))
         if uuid == why.name.lower() and not why.kinds:
             why.kinds.append(kind)
     return mentions
 
 
-def _explain_other(why: Why, settings: Settings, app: App, client: DynamoDBClient, uuid: str) -> list[Mention]:
-    """Look for an id that is nobody's: of a group, of a row in another table, and at last among all items."""
-    group = _explain_items(why, uuid, list(app.of_group(client, settings.message_table, uuid)), "the uuid of a group")
-    if group:
-        return group
-    for what, query in app.records:
-        row = _fetch_record(settings, query, uuid)
+def _explain_other(
+    why: Why, settings: Settings, app: App, client: DynamoDBClient, uuid: str, see: See
+) -> list[Mention]:
+    """Look for an id that is nobody's: of a bundle, of a row in another table, and at last among all items."""
+    table = settings.message_table
+    bundle = list(app.of_bundle(client, table, uuid, see=see))
+    if bundle:
+        return _explain_items(why, app, uuid, bundle, f"the uuid of {_one(app.BUNDLE)}")
+    for what, query in app.RECORDS:
+        if settings.why_left_out("postgres") or lacks(settings.root, query):
+            continue
+        row = _fetch_record(settings, settings.root / query, uuid)
         if row:
-            why.kinds.append(f"the uuid of an {what}")
+            why.kinds.append(f"the uuid of {_one(what)}")
             why.facts.append(Fact("postgres", what, _listed({name: str(value) for name, value in row.items()})))
-    mention = None if why.kinds else app.anywhere(client, settings.message_table, uuid)
+    mention = None if why.kinds else app.anywhere(client, table, uuid)
     if mention is None:
         return []
     why.kinds.append(f"the uuid of {mention.what}")
     values = {name: str(value) for name, value in plain_item(mention.item).items()}
     why.facts.append(Fact("dynamodb", "item", _listed(values)))
-    list(app.of_group(client, settings.message_table, mention.group))  # for the survey
+    list(app.of_bundle(client, table, mention.bundle, see=see))  # for the survey
     return [mention]
+
+
+def _one(what: str) -> str:
+    return f"{'an' if what[0] in 'aeiou' else 'a'} {what}"
 
 
 def _fetch_record(settings: Settings, query: Path, uuid: str) -> dict[str, Any]:
@@ -228,12 +213,19 @@ def _fetch_record(settings: Settings, query: Path, uuid: str) -> dict[str, Any]:
 
 
 def _findings(
-    settings: Settings, pool: Pool | None, everybody: _Users, found: _Users, named: Counter[Reference]
+    settings: Settings,
+    queries: Queries | None,
+    pool: Pool | None,
+    everybody: _Users,
+    found: _Users,
+    named: Counter[Reference],
 ) -> Iterator[Finding]:
     """Tell what does not agree, as `check` does for everybody."""
+    if queries is None:
+        return
     if pool:
         yield from link_findings(match(found.rows, found.pool_users, set_handle=sync.handle_command(settings, pool)))
-    elif found.rows:
+    elif found.rows and "cognito" in settings.services:
         yield Finding("user pool", "there is none", Command("cognito.seed"))
     uuids_there = {row.uuid for row in found.rows}
     for person in found.people:

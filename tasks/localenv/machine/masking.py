@@ -22,7 +22,7 @@ SHORTEST = 4
 """Fewer characters are masked only where a secret is expected: in a URL, or in the quotes of a parser's error."""
 
 COMMON = {
-    *("admin", "administrator", "conversations", "cruddur", "database", "default", "development", "example", "false"),
+    *("admin", "administrator", "database", "default", "development", "example", "false"),
     *("guest", "host", "http", "https", "local", "localenv", "localhost", "messages", "none", "null", "passwd"),
     *("password", "port", "postgres", "postgresql", "production", "root", "sample", "secret", "secrets", "server"),
     *("service", "test", "testing", "tests", "token", "true", "user", "username", "users"),

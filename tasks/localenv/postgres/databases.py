@@ -47,7 +47,7 @@ def maintenance(address: PostgresAddress) -> psycopg.Connection[Any]:
 
 
 def sibling_name(name: str, role: str) -> str:
-    """Return the name of a database that belongs to another: cruddur → cruddur__undo. A digest shortens long names."""
+    """Return the name of a database that belongs to another: shop → shop__undo. A digest shortens long names."""
     full = f"{name}__{role}"
     if len(full.encode()) <= NAME_BYTES:
         return full

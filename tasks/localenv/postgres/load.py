@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ..settings import Settings
 
 Say = Callable[[str], None]
+Prove = Callable[["psycopg.Connection[Any]"], None]
 
 ALREADY_THERE = ("42P07", "42710", "42P06", "42723")
 """SQLSTATEs of something that exists: a table, a type or trigger, a schema, a function."""
@@ -96,14 +97,19 @@ def plan_reset(settings: Settings, *, yes: bool) -> list[str]:
     return [f"drop every table of {name}, then apply {SCHEMA} and {SEEDS}/*.sql, in one transaction"]
 
 
-def reset(settings: Settings, say: Say, *, yes: bool = False) -> str:
-    """Reset the contents to schema and seeds, in place and in one transaction: all of it or nothing."""
+def reset(settings: Settings, say: Say, *, yes: bool = False, prove: Prove = lambda conn: None) -> str:
+    """Reset the contents to schema and seeds, in place and in one transaction: all of it or nothing.
+
+    `prove` looks at them before the commit; what it raises undoes all.
+    """
     scripts = read_scripts(settings)
     with _in_place(settings, yes=yes) as conn:
         with server_errors("reset"):
             session.drop_schemas(conn)
         ledger.clear(conn)
-        return f"{settings.postgres.database} is back to {apply(conn, scripts, say, was_empty=True)}"
+        done = apply(conn, scripts, say, was_empty=True)
+        prove(conn)
+        return f"{settings.postgres.database} is back to {done}"
 
 
 @contextmanager

@@ -19,7 +19,8 @@ from ..errors import LocalEnvError, UsageError
 from ..machine.reading import read_note
 from .addresses import Endpoint, PostgresAddress, loopback_host
 from .kept import kept_ports
-from .variables import ENGINES, LIBPQ_VARIABLES, PORT_VARIABLES, TARGETS, VARIABLES, Variable, checked, choice
+from .parts import left_out
+from .variables import ENGINES, LIBPQ_VARIABLES, PORT_VARIABLES, SERVICES, TARGETS, VARIABLES, Variable, checked, choice
 
 if TYPE_CHECKING:
     from dotenv.parser import Binding
@@ -36,7 +37,8 @@ class Settings:
     """The settings of a run, known before it touches anything. Frozen; one per run.
 
     `postgres`, `dynamodb` and `cognito` are those of the target: an endpoint is None where AWS's own is meant.
-    `movable` names the services whose address is not set: env.up may give them another port.
+    `movable` names the services whose address is not set: env.up may give them another port. `left_out` names those
+    that the app does not need, each with the reason: they are neither started nor looked at.
     `prod_postgres`, `prod_reading` (a read-only role) and `prod_account` are production's, whatever the target;
     `workspace_ip` is unparsed. With a `permit`, which only the guard issues, stores open for writing.
     """
@@ -68,6 +70,7 @@ class Settings:
     workspace_ip: str = ""
     checkip_url: str = ""
     movable: tuple[str, ...] = ()
+    left_out: tuple[tuple[str, str], ...] = ()
     warnings: tuple[str, ...] = ()
     permit: Permit | None = field(default=None, compare=False, repr=False)
 
@@ -77,13 +80,22 @@ class Settings:
 
     @property
     def cognito_is_emulated(self) -> bool:
-        return self.cognito is not None
+        return self.cognito is not None and "cognito" in self.services
+
+    @property
+    def services(self) -> tuple[str, ...]:
+        """Name the services that the app needs."""
+        return tuple(name for name in SERVICES if not self.why_left_out(name))
+
+    def why_left_out(self, service: str) -> str:
+        """Say why a service is left out; empty for one that is not."""
+        return dict(self.left_out).get(service, "")
 
     @property
     def ports(self) -> dict[str, int]:
         """Return the port of each service that runs on this machine."""
         addresses = {"postgres": self.postgres, "dynamodb": self.dynamodb, "cognito": self.cognito}
-        return {service: address.port for service, address in addresses.items() if address}
+        return {name: address.port for name, address in addresses.items() if address and name in self.services}
 
     def with_ports(self, ports: Mapping[str, int]) -> Settings:
         """Return the same settings with these ports, by service."""
@@ -144,6 +156,7 @@ def read_settings(
         security_group_rule=values["DB_SG_RULE_ID"],
         workspace_ip=values["GITPOD_IP"],
         checkip_url=values["LOCALENV_CHECKIP_URL"],
+        left_out=left_out(root, values["LOCALENV_SERVICES"]),
         movable=tuple(s for s, name in PORT_VARIABLES.items() if not _given(_BY_NAME[name], environ, in_file)[1]),
         warnings=(*_near_misses(in_file, dotenv), *_ignored(environ), *_unfinished(state_dir)),
     )

@@ -47,12 +47,12 @@ def derived_uuid(kind: str, *parts: str) -> uuid.UUID:
 
 
 def read_people(root: Path) -> list[Person]:
-    """Read the people of the project at `root`, in the order of the file.
+    """Read the people of the project at `root`, in the order of the file; nobody where there is no such file.
 
     Raises UsageError with path:line for a missing column, an empty or duplicate value, or a malformed e-mail.
     """
     if not (root / PEOPLE).exists():
-        raise UsageError(f"{PEOPLE}: no such file", hint=f"make it with the columns {','.join(COLUMNS)}")
+        return []
     csv.field_size_limit(FIELD_CHARACTERS)  # of the whole process: whoever reads CSV sets its own
     reader = csv.DictReader(io.StringIO(read_text(root / PEOPLE, PEOPLE, at_most=PEOPLE_BYTES)))
     people: list[Person] = []

@@ -15,6 +15,7 @@ from .addresses import parse_checkip_url, parse_endpoint, parse_postgres_url
 
 TARGETS = ("local", "prod")
 ENGINES = ("auto", "docker", "embedded")
+SERVICES = ("postgres", "dynamodb", "cognito")
 LOOPBACK = "loopback"
 """As an allowed origin: every origin on this machine, at any port."""
 
@@ -68,6 +69,11 @@ def pattern(regex: str, what: str) -> Callable[[str], str]:
     return parse
 
 
+def services(text: str) -> tuple[str, ...]:
+    """Read the names of services, with commas between them."""
+    return tuple(dict.fromkeys(map(choice(*SERVICES), filter(None, re.split(r"[\s,]+", text)))))
+
+
 def existing_file(text: str) -> Path:
     """Accept the path of a file that exists."""
     path = Path(text).expanduser()
@@ -107,6 +113,7 @@ def _origin(text: str) -> str:
 
 VARIABLES = (
     Variable("LOCALENV_ENGINE", "auto", choice(*ENGINES)),
+    Variable("LOCALENV_SERVICES", "", services),
     Variable("LOCALENV_STATE_DIR", ".local"),
     Variable("LOCALENV_CORS_ORIGINS", LOOPBACK, origins),
     Variable("LOCALENV_HOOK_WAIT_S", "60", seconds),

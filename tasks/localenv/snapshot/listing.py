@@ -57,10 +57,11 @@ def find(settings: Settings) -> list[Listed]:
     shelf = Shelf(settings)
     found = []
     ids: set[str] | None = None
-    with suppress(ServiceFailed), databases.maintenance(settings.postgres) as conn:
-        found += [Listed(clone.name, clone.created, ORPHAN, None) for clone in shelf.orphans(conn)]
-        found += [Listed(clone.name, clone.created, PENDING, None) for clone in shelf.pending(conn)]
-        ids = set(shelf.all_clones(conn))
+    if "postgres" in settings.services:
+        with suppress(ServiceFailed), databases.maintenance(settings.postgres) as conn:
+            found += [Listed(clone.name, clone.created, ORPHAN, None) for clone in shelf.orphans(conn)]
+            found += [Listed(clone.name, clone.created, PENDING, None) for clone in shelf.pending(conn)]
+            ids = set(shelf.all_clones(conn))
     found += [_listed(shelf, name, ids) for name in shelf.names()]
     return sorted(found, key=lambda each: each.name)
 
@@ -82,6 +83,8 @@ def delete(settings: Settings, name: str, say: Say) -> str:
     shelf.require_free(name)
     if name in shelf.names():
         shelf.remove(shelf.folder / name)
+    if "postgres" not in settings.services:
+        return f"removed snapshot {name}"
     with databases.maintenance(settings.postgres) as conn:
         for clone in shelf.orphans(conn):
             if clone.name == name:

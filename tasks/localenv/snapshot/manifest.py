@@ -120,7 +120,7 @@ class Manifest:
     def sentence(self) -> str:
         """Summarize the contents in one line."""
         rows = f"{self.postgres.rows:,} rows" if self.postgres else "no database"
-        users = f"{self.cognito.users:,} pool users" if self.cognito else "no pool: it is a real one"
+        users = f"{self.cognito.users:,} pool users" if self.cognito else "no emulated pool"
         return f"{rows}, {self.items:,} items in {_counted(len(self.tables), 'table')}, {users}"
 
     def files(self) -> Iterator[File]:

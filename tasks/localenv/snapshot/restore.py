@@ -29,6 +29,7 @@ from ..postgres.properties import Properties
 from ..postgres.runner import run_file
 from ..postgres.sqlfile import SqlError, SqlFile, read_sql
 from . import portable
+from .foresight import about_database, about_pool, about_tables
 from .manifest import BEFORE, POOL_FILE, POSTGRES_FILE, Database, Manifest, Table, table_files
 from .note import GO_BACK
 from .save import Say, door, take, tidied, tidy
@@ -113,26 +114,15 @@ def plan(settings: Settings, name: str, file: Path | None) -> list[str]:
     if shelf.is_done(_command(name, file)):
         return ["clean up after the same command, which was cut short: every store is restored"]
     manifest = _read(shelf, name, file)
-    database = settings.postgres.database
-    with databases.maintenance(settings.postgres) as conn:
-        there = databases.exists(conn, database)
-        sessions = databases.sessions(conn, database)
-    lines = [f"end the session of {session}" for session in sessions]
-    if there:
-        lines.append(f"replace database {database}")
+    lines = about_database(settings)
     if manifest.postgres and file:
         lines.append(f"run the SQL in {file} as a role of its own, which owns the new database and has no other rights")
         lines.append(
             f"hand that database over to {settings.postgres.user}: its functions, triggers, views and indexes run with"
             " that user's rights from then on: continue only if you trust its source"
         )
-    client = connect_dynamodb(settings)
-    wanted = {table.name: table for table in manifest.tables}
-    for table in schema.fetch_tables(client):
-        kept = wanted.get(table.shape.name)
-        what = f"table {table.shape.name} with its {table.items:,} items"
-        lines.append(f"replace {what} by {kept.items:,}" if kept else f"drop {what}: the snapshot does not have it")
-    lines.append(_about_pool(settings, manifest))
+    lines += about_tables(settings, manifest)
+    lines += about_pool(settings, manifest)
     if not shelf.unfinished():
         lines.append(f"keep all of that as snapshot {BEFORE}")
     return lines
@@ -195,6 +185,12 @@ def _check_parts(source: Source) -> None:
 def _require_fit(settings: Settings, shelf: Shelf, source: Source) -> None:
     """Raise UsageError if the snapshot cannot be restored here."""
     manifest = source.manifest
+    parts = {"postgres": manifest.postgres, "dynamodb": manifest.tables}
+    for service in (service for service, part in parts.items() if part and service not in settings.services):
+        raise UsageError(
+            f"snapshot {source.name} holds {service}, and {settings.why_left_out(service)}",
+            hint=f"let LOCALENV_SERVICES name {service}",
+        )
     pool = manifest.cognito.pool if manifest.cognito and settings.cognito_is_emulated else ""
     if pool and not pool.startswith(f"{settings.region}_"):
         region = pool.rpartition("_")[0]
@@ -383,6 +379,8 @@ def _change_others(settings: Settings, source: Source, present: Source | None, s
 
 
 def _replace_tables(settings: Settings, source: Source, present: Source | None) -> None:
+    if "dynamodb" not in settings.services:
+        return
     client = connect_dynamodb(settings)
     there = _tables(present) if present else {}
     wanted = _tables(source)
@@ -409,7 +407,8 @@ def _tables(source: Source) -> dict[str, tuple[Table, Files]]:
 
 def _replace_users(settings: Settings, source: Source, say: Say) -> None:
     if source.manifest.cognito is None or not settings.cognito_is_emulated:
-        say(_about_pool(settings, source.manifest))
+        for line in about_pool(settings, source.manifest):
+            say(line)
         return
     shown = f"snapshot {source.name}: {POOL_FILE}"
     state = read_bytes(source.folder / POOL_FILE, shown, at_most=POOL_BYTES)
@@ -428,17 +427,10 @@ def _replace_users(settings: Settings, source: Source, say: Say) -> None:
         seed.note(settings, source.manifest.cognito.pool)
 
 
-def _about_pool(settings: Settings, manifest: Manifest) -> str:
-    """Return what happens to the users."""
-    if not settings.cognito_is_emulated:
-        return f"leave user pool {settings.user_pool_id} as it is: it is a real one"
-    if manifest.cognito is None:
-        return "leave the emulated pool as it is: the snapshot was saved beside a real one"
-    return f"replace the emulated pool by {manifest.cognito.users:,} users, with their saved subs and passwords"
-
-
 def _swap(settings: Settings, shelf: Shelf, incoming: Incoming) -> list[databases.Session]:
     """Replace the present database by the new one, in one transaction. Returns the sessions that were ended."""
+    if "postgres" not in settings.services:
+        return []
     name, gone = settings.postgres.database, shelf.clone_name("out")
     with databases.maintenance(settings.postgres) as conn:
         databases.drop(conn, gone)
@@ -450,6 +442,7 @@ def _swap(settings: Settings, shelf: Shelf, incoming: Incoming) -> list[database
 def _finish(shelf: Shelf, command: str, *, went_back: bool) -> None:
     """Turn the earlier state into a normal snapshot; once restored, it is removed."""
     shelf.done(command, went_back=went_back)
-    with databases.maintenance(shelf.settings.postgres) as conn:
-        databases.drop(conn, shelf.clone_name("out"))
+    if "postgres" in shelf.settings.services:
+        with databases.maintenance(shelf.settings.postgres) as conn:
+            databases.drop(conn, shelf.clone_name("out"))
     shelf.end()

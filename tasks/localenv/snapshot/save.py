@@ -18,7 +18,7 @@ from ..dynamodb import copies, schema
 from ..dynamodb.client import connect as connect_dynamodb
 from ..dynamodb.copies import Files
 from ..engines.emulator_server.inside import users_of
-from ..errors import LocalEnvError
+from ..errors import LocalEnvError, UsageError
 from ..hints import Command
 from ..machine import private, shell
 from ..machine.disk import disk_errors
@@ -61,6 +61,10 @@ def save(settings: Settings, name: str, say: Say) -> str:
 def save_file(settings: Settings, name: str, path: Path, say: Say) -> str:
     """Write the state of all stores to one file that every engine can restore. Ends no session."""
     portable.check_path(path)
+    if "postgres" not in settings.services:
+        raise UsageError(
+            f"a file holds the database, and {settings.why_left_out('postgres')}", hint="save it without --file"
+        )
     shelf = Shelf(settings)
     tidy(settings, shelf, say)
     require_possible(settings)
@@ -75,6 +79,8 @@ def save_file(settings: Settings, name: str, path: Path, say: Say) -> str:
 
 def tidy(settings: Settings, shelf: Shelf, say: Say) -> None:
     """Clean up after a killed command."""
+    if "postgres" not in settings.services:
+        return
     with databases.maintenance(settings.postgres) as conn:
         for line in shelf.tidy(conn):
             say(line)
@@ -98,6 +104,8 @@ def take(
     created = datetime.now(timezone.utc).isoformat(timespec="seconds")
 
     def postgres() -> Database | None:
+        if "postgres" not in settings.services:
+            return None
         if as_sql:
             return _dump(settings, folder)
         found = _clone(settings, shelf.clone_name(manifest_id), say)
@@ -139,7 +147,7 @@ def describe(path: Path) -> File:
 def require_possible(settings: Settings, name: str = "") -> None:
     """Raise LocalEnvError where there is nothing to save, or an interrupted restore needs this snapshot."""
     Shelf(settings).require_free(name)
-    if not is_there(settings):
+    if "postgres" in settings.services and not is_there(settings):
         raise LocalEnvError(f"there is no database {settings.postgres.database}, so nothing to save", hint=NOTHING)
 
 
@@ -171,6 +179,8 @@ def _dump(settings: Settings, folder: Path) -> Database:
 
 
 def _tables(settings: Settings, folder: Path) -> list[Table]:
+    if "dynamodb" not in settings.services:
+        return []
     client = connect_dynamodb(settings)
 
     def table(number: int, name: str) -> Table:
@@ -183,7 +193,7 @@ def _tables(settings: Settings, folder: Path) -> list[Table]:
 
 
 def _users(settings: Settings, folder: Path) -> Users | None:
-    """Write the state of the emulated Cognito to a file; a real pool is not saved."""
+    """Write the state of the emulated Cognito to a file; a real pool is not saved, and an app may have none."""
     if not settings.cognito_is_emulated:
         return None
     state = door(settings).fetch()

@@ -294,6 +294,8 @@ class Shelf:
             _remove(folder)
 
     def _drop_clone(self, own: str) -> None:
+        if "postgres" not in self.settings.services:
+            return
         with databases.maintenance(self.settings.postgres) as conn:
             for clone in self.clones(conn):
                 if clone.id == own:

@@ -29,7 +29,7 @@ class Shop:
 
     @property
     def services(self) -> ComposeServices:
-        return ComposeServices(self.settings)
+        return ComposeServices(self.settings, ("postgres", "dynamodb"))
 
     def up(self, timeout_s: float = 90) -> list[ServiceState]:
         return self.services.start(Deadline(timeout_s), self.said.append)
@@ -66,6 +66,7 @@ def make_shop(folder: Path, change: Callable[[str], str] = lambda text: text) ->
     (folder / "docker-compose.yml").write_text(change(FILE))
     environ = {
         "LOCALENV_ENGINE": "docker",
+        "LOCALENV_SERVICES": "postgres,dynamodb,cognito",  # the folder has none of the app's files
         "CONNECTION_URL": f"postgresql://postgres:password@localhost:{find_free()}/cruddur",
         "AWS_ENDPOINT_URL_DYNAMODB": f"http://localhost:{find_free()}",
     }

@@ -35,8 +35,8 @@ from tasks.localenv.engines.service import Deadline
 from tasks.localenv.machine.parallel import side_by_side
 from tasks.localenv.settings import read_settings
 root, url, endpoint = sys.argv[1:]
-environ = {"CONNECTION_URL": url, "AWS_ENDPOINT_URL_DYNAMODB": endpoint}
-services = ComposeServices(read_settings(root=Path(root), environ=environ))
+environ = {"CONNECTION_URL": url, "AWS_ENDPOINT_URL_DYNAMODB": endpoint, "LOCALENV_SERVICES": "postgres,dynamodb"}
+services = ComposeServices(read_settings(root=Path(root), environ=environ), ("postgres", "dynamodb"))
 say = lambda line: print(line, flush=True)
 side_by_side([lambda: services.start(Deadline(60), say), lambda: []])
 """

@@ -156,7 +156,7 @@ def test_a_silent_engine_is_waited_for_once(
     monkeypatch.setenv("DOCKER_HOST", endpoint.url)
     monkeypatch.setenv("PATH", docker_program)
     reason = f"the Docker engine at {endpoint} (DOCKER_HOST) does not answer in time"
-    states = ComposeServices(settings).look()
+    states = ComposeServices(settings, ("postgres", "dynamodb")).look()
     assert [(state.status, state.detail) for state in states] == [("failed", reason)] * 2
     found = preflight(settings)
     assert (found.ok, found.reason, found.hint) == (False, reason, "restart it, or use --engine embedded")

@@ -348,7 +348,7 @@ def test_an_engine_that_does_not_answer_says_why(error: Exception, message: str)
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
-    return read_settings(root=tmp_path, environ={})
+    return read_settings(root=tmp_path, environ={"LOCALENV_SERVICES": "postgres,dynamodb,cognito"})
 
 
 def program(folder: Path, name: str, script: str) -> None:

@@ -9,9 +9,8 @@ from typing import Any
 
 import pytest
 
-from ddb import messages
 from tasks.localenv import engines
-from tasks.localenv.dynamodb import schema, seeding
+from tasks.localenv.dynamodb import schema
 from tasks.localenv.dynamodb.client import connect as connect_dynamodb
 from tasks.localenv.dynamodb.tables import TableShape, read_tables
 from tasks.localenv.postgres import setup
@@ -20,7 +19,7 @@ from tasks.localenv.settings import Settings, read_settings
 from tests.conftest import JAR
 from tests.support.chats import NOW, dump
 from tests.support.environments import environment, permitted, reachable
-from tests.support.seeded import LOOKUP, quiet
+from tests.support.seeded import quiet, seeding_of
 
 USERS = "SELECT uuid, handle, display_name, email, cognito_user_id FROM users ORDER BY uuid"
 ACTIVITIES = """
@@ -54,7 +53,7 @@ def fill(settings: Settings) -> None:
     """Seed both stores; the last message is at a fixed time."""
     setup.setup(settings, quiet, typed=True)
     schema.apply_tables(connect_dynamodb(settings), read_tables(settings))
-    conversations = seeding.prepare(settings, messages, LOOKUP, say=quiet)
+    conversations = seeding_of(settings)
     conversations.now = NOW
     conversations.seed(quiet)
     assert (conversations.check() or "").startswith("120 messages and 4 group rows unchanged")

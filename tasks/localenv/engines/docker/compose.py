@@ -37,14 +37,21 @@ class Compose:
     tools: DockerTools
     settings: Settings
 
-    def up(self, on_line: Callable[[str], None], on_tick: Callable[[], None], *, recreate: Collection[str] = ()) -> int:
+    def up(
+        self,
+        on_line: Callable[[str], None],
+        on_tick: Callable[[], None],
+        names: Iterable[str] = (),
+        *,
+        recreate: Collection[str] = (),
+    ) -> int:
         """Create and start missing or outdated containers without waiting. Return the exit code, which proves little.
 
-        Only missing images are pulled. With `recreate` only these services' containers are created, again; their
-        volumes are kept, anonymous ones too.
+        Without `names` those of every service in the file. Only missing images are pulled. With `recreate` only these
+        services' containers are created, again; their volumes are kept, anonymous ones too.
         """
-        forced = ("--force-recreate", "--no-deps", *recreate) if recreate else ()
-        up = ("up", "--detach", "--pull", "missing", *forced)
+        chosen = ("--force-recreate", "--no-deps", *recreate) if recreate else tuple(names)
+        up = ("up", "--detach", "--pull", "missing", *chosen)
         return shell.follow(
             self._command(*self._files, "--progress", "plain", *up),
             on_line=lambda line: on_line(clean(line)),
@@ -71,6 +78,10 @@ class Compose:
         Raises UsageError where the file is wrong.
         """
         return dict(line.split()[:2] for line in self._config("--hash", "*"))
+
+    def others(self, left_out: Collection[str]) -> list[str]:
+        """Name the services of the file besides these. Raises as `hashes` does."""
+        return [name for name in self.hashes() if name not in left_out]
 
     def images(self) -> list[str]:
         """List the images of all services. Raises as `hashes` does."""

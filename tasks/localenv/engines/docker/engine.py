@@ -22,17 +22,17 @@ from .endpoint import find_endpoint
 from .logs import ContainerSource
 from .postgres import DatabaseServer
 from .preflight import find_docker, require_docker
-from .start import SERVICES, Start, answers_now, current, port_of
+from .start import SERVICES, Start, answers_now, current, port_of, wanted_services
 
 STOPPED = (0, 130, 143)
 """Exit codes of programs that were told to stop."""
 
 
 def components(settings: Settings) -> list[Component]:
-    """List the components of this engine: the containers, and the emulator if Cognito is emulated."""
+    """List the components the app needs: the containers, and the emulator if Cognito is emulated."""
     from ..emulator import Emulator
 
-    containers = ComposeServices(settings)
+    containers = ComposeServices(settings, tuple(wanted_services(settings)))
     return [containers, Emulator(settings, ("cognito",))] if settings.cognito_is_emulated else [containers]
 
 
@@ -41,9 +41,11 @@ class ComposeServices:
     """The containers of docker-compose.yml."""
 
     settings: Settings
-    services: tuple[ServiceName, ...] = tuple(SERVICES)
+    services: tuple[ServiceName, ...]
 
     def look(self) -> list[ServiceState]:
+        if not self.services:
+            return []
         try:
             api = DockerApi(find_endpoint())
             now = current(self._ours(api))
@@ -62,7 +64,8 @@ class ComposeServices:
         api = DockerApi(tools.endpoint, WORK_S)
         private.make_folder(self.settings.state_dir)
         server = DatabaseServer(self.settings, api, say)
-        server.before_start(current(self._ours(api)).get("postgres"))
+        if "postgres" in self.services:
+            server.before_start(current(self._ours(api)).get("postgres"))
         start = Start(self.settings, api, Compose(tools, self.settings), deadline, say, server.require_login)
         try:
             start.go()

@@ -82,7 +82,9 @@ class Start:
     def _up(self, recreate: Collection[str] = ()) -> LocalEnvError | None:
         """Run `compose up` once and return its error, if any."""
         self.said.clear()
-        code = self.compose.up(self._hear, self._look_for_deaths, recreate=recreate)
+        left_out = SERVICES.keys() - wanted_services(self.settings).keys()
+        names = [] if recreate or not left_out else self.compose.others({SERVICES[service] for service in left_out})
+        code = self.compose.up(self._hear, self._look_for_deaths, names, recreate=recreate)
         self._end_of_pull()
         if code == 0:
             return None
@@ -108,12 +110,12 @@ class Start:
         now, wanted = self._current(), self.compose.hashes()
         return all(
             service in now and now[service].is_running and now[service].label("config-hash") == wanted.get(name)
-            for service, name in SERVICES.items()
+            for service, name in wanted_services(self.settings).items()
         )
 
     def _await(self) -> None:
         """Wait for the probes, and check for deaths meanwhile."""
-        pending = list(SERVICES)
+        pending = list(wanted_services(self.settings))
         now: Mapping[ServiceName, Container] = {}
         due = 0.0
         while pending:
@@ -141,7 +143,7 @@ class Start:
         """Raise PortsTaken for ports that we need, before Compose has created only some of the containers."""
         end = time.monotonic() + SETTLE_S
         taken: list[Taken] = []
-        for service in SERVICES:
+        for service in wanted_services(self.settings):
             port = port_of(self.settings, service)
             while not is_free("127.0.0.1", port) and not self._is_ours(port):
                 if time.monotonic() > end or not self._is_changing_hands(port):
@@ -204,7 +206,7 @@ class Start:
             self.deadline.check("Compose")
 
     def _require_alive(self, now: Mapping[ServiceName, Container]) -> None:
-        for service, name in SERVICES.items():
+        for service, name in wanted_services(self.settings).items():
             if service not in now:
                 raise ServiceFailed(
                     f"the container of {name} was removed while it started", hint="run the same command again"
@@ -249,7 +251,7 @@ class Start:
 
     def _port_holder(self, error: PortTaken) -> LocalEnvError:
         """Return the error with the port's holder, if the port is one of ours and still held."""
-        for service in SERVICES:
+        for service in wanted_services(self.settings):
             taken = self._look_at_port(service) if port_of(self.settings, service) == error.port else []
             if taken:
                 named = PortsTaken(*taken)
@@ -289,6 +291,11 @@ def current(containers: Iterable[Container]) -> dict[ServiceName, Container]:
     """Return the newest container of each service; `containers` come oldest first."""
     by_name = {container.service: container for container in containers}
     return {service: by_name[name] for service, name in SERVICES.items() if name in by_name}
+
+
+def wanted_services(settings: Settings) -> dict[ServiceName, str]:
+    """Give those of SERVICES that the app needs."""
+    return {service: name for service, name in SERVICES.items() if service in settings.services}
 
 
 def port_of(settings: Settings, service: ServiceName) -> int:

@@ -17,12 +17,12 @@ from .postgres import EmbeddedPostgres
 
 
 def components(settings: Settings) -> list[Component]:
-    """List the programs of this engine: PostgreSQL, the emulator, and Amazon's DynamoDB Local if it is configured."""
-    found: list[Component] = [EmbeddedPostgres(settings)]
+    """List the programs the app needs: PostgreSQL, Amazon's DynamoDB Local if it is configured, and the emulator."""
+    found: list[Component] = [EmbeddedPostgres(settings)] if "postgres" in settings.services else []
     emulated: list[ServiceName] = []
-    if settings.dynamodb_local_jar:
+    if "dynamodb" in settings.services and settings.dynamodb_local_jar:
         found.append(DynamoDBLocal(settings))
-    else:
+    elif "dynamodb" in settings.services:
         emulated.append("dynamodb")
     if settings.cognito_is_emulated:
         emulated.append("cognito")

@@ -15,22 +15,37 @@ from __future__ import annotations
 import difflib
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import NamedTuple
-
-from ...errors import UsageError
-from ...machine.reading import is_folder, path_of, read_bytes, require_utf8
-from ...settings import Settings
-from ...settings.people import Person, find_person
-from ..tables import shown
+from typing import NamedTuple, Protocol
 
 SPEAKERS = ("Person 1", "Person 2")
 HEADERS = ("group", *SPEAKERS)
 HEADER = re.compile(rf"#\s*({'|'.join(HEADERS)})\s*:(.*)", re.IGNORECASE)
 MESSAGE = re.compile(rf"({'|'.join(SPEAKERS)})\s*:(.*)", re.IGNORECASE)
 UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+
+
+class Mistake(Exception):
+    """Something in a seed file that cannot be, with its place, and what to do about it."""
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class Person(Protocol):
+    """Someone who plays in the seeds: the name that never changes, and the handle of now."""
+
+    @property
+    def person(self) -> str: ...
+    @property
+    def handle(self) -> str: ...
+
+
+FindPerson = Callable[[str, str], Person]
+"""Takes a name, and the place in a file that names it; gives the person, or raises."""
 
 
 class Line(NamedTuple):
@@ -51,51 +66,49 @@ class Conversation:
     places: tuple[str, str]
     lines: Sequence[Line]
 
+    def handles(self) -> Iterator[tuple[str, str]]:
+        """Give the handle of each of the two, and where the file names them."""
+        return zip((person.handle for person in self.people), self.places, strict=True)
+
 
 class _Header(NamedTuple):
     value: str
     place: str
 
 
-def read_conversations(settings: Settings, people: Sequence[Person], given: str = "") -> list[Conversation]:
-    """Read the conversations of a folder, or of one file; by default those of seeds/conversations.
+def read_conversations(files: Iterable[tuple[str, bytes]], find_person: FindPerson) -> list[Conversation]:
+    """Read conversations: of each file its name, as messages give it, and its content.
 
-    Raises UsageError with path:line:column for the first thing that is wrong.
+    Raises Mistake with path:line:column for the first thing that is wrong.
     """
-    start = path_of(given) if given else settings.root / "seeds" / "conversations"
-    paths = sorted(start.glob("*.txt")) if is_folder(start) else [start]
-    if not paths:
-        raise UsageError(f"{given or 'seeds/conversations'}: no *.txt in it", hint="write a conversation there")
     found: dict[str, Conversation] = {}
-    for path in paths:
-        conversation = read_conversation(path, shown(path, settings.root), people)
+    for name, data in files:
+        conversation = read_conversation(name, data, find_person)
         other = found.setdefault(conversation.group, conversation)
         if other is not conversation:
-            raise UsageError(
+            raise Mistake(
                 f"{conversation.shown}: group {conversation.group} is that of {other.shown} too",
                 hint="give each conversation a group uuid of its own",
             )
     return list(found.values())
 
 
-def read_conversation(path: Path, shown_as: str, people: Sequence[Person]) -> Conversation:
+def read_conversation(shown_as: str, data: bytes, find_person: FindPerson) -> Conversation:
     """Read one conversation file."""
     headers: dict[str, _Header] = {}
     lines: list[Line] = []
-    data = read_bytes(path, shown_as)
-    require_utf8(data, shown_as)
     # As text with any line ends; a byte that is no UTF-8 becomes half of a surrogate pair, which has a column.
     file = io.TextIOWrapper(io.BytesIO(data), encoding="utf-8-sig", errors="surrogateescape")
     for number, text in enumerate(file, 1):
         _read_line(f"{shown_as}:{number}", text, number, headers, lines)
     for name in HEADERS:
         if name not in headers:
-            raise UsageError(f"{shown_as}:1: no header for {name!r}", hint=_how_to_write(name))
+            raise Mistake(f"{shown_as}:1: no header for {name!r}", hint=_how_to_write(name))
     if not lines:
-        raise UsageError(f"{shown_as}: nobody says anything", hint="add a line such as `Person 1: Hello!`")
-    first, second = (find_person(people, headers[name].value, headers[name].place) for name in SPEAKERS)
+        raise Mistake(f"{shown_as}: nobody says anything", hint="add a line such as `Person 1: Hello!`")
+    first, second = (find_person(headers[name].value, headers[name].place) for name in SPEAKERS)
     if first == second:
-        raise UsageError(f"{headers[SPEAKERS[1]].place}: {first.person!r} talks to nobody else")
+        raise Mistake(f"{headers[SPEAKERS[1]].place}: {first.person!r} talks to nobody else")
     places = (headers[SPEAKERS[0]].place, headers[SPEAKERS[1]].place)
     return Conversation(shown_as, _group(headers["group"]), (first, second), places, lines)
 
@@ -105,7 +118,7 @@ def _read_line(place: str, text: str, number: int, headers: dict[str, _Header], 
     stray = re.search(r"[\udc80-\udcff\0]", text)
     if stray:
         what = "not UTF-8" if stray[0] != "\0" else "a NUL byte"
-        raise UsageError(f"{place}:{stray.start() + 1}: {what}", hint="save the file as UTF-8")
+        raise Mistake(f"{place}:{stray.start() + 1}: {what}", hint="save the file as UTF-8")
     if not text.strip():
         return
     if text.startswith("#"):
@@ -115,10 +128,10 @@ def _read_line(place: str, text: str, number: int, headers: dict[str, _Header], 
         return
     message = MESSAGE.match(text)
     if not message:
-        raise UsageError(f"{place}:1: neither 'Person 1:' nor 'Person 2:'", hint=_nearest_speaker(text))
+        raise Mistake(f"{place}:1: neither 'Person 1:' nor 'Person 2:'", hint=_nearest_speaker(text))
     said = message.group(2).strip()
     if not said:
-        raise UsageError(f"{place}:{message.start(2) + 1}: {_named(message.group(1), SPEAKERS)} says nothing")
+        raise Mistake(f"{place}:{message.start(2) + 1}: {_named(message.group(1), SPEAKERS)} says nothing")
     lines.append(Line(number, SPEAKERS.index(_named(message.group(1), SPEAKERS)), said))
 
 
@@ -127,17 +140,17 @@ def _add_header(headers: dict[str, _Header], header: re.Match[str], place: str, 
     value = header.group(2).strip()
     column = header.start(2) + 1 + len(header.group(2)) - len(header.group(2).lstrip())
     if name in headers:
-        raise UsageError(f"{place}:1: a second header for {name!r}", hint="keep one of them")
+        raise Mistake(f"{place}:1: a second header for {name!r}", hint="keep one of them")
     if late:
-        raise UsageError(f"{place}:1: the header for {name!r} comes after the first message", hint="put it at the top")
+        raise Mistake(f"{place}:1: the header for {name!r} comes after the first message", hint="put it at the top")
     if not value:
-        raise UsageError(f"{place}:{column}: nothing behind {name!r}", hint=_how_to_write(name))
+        raise Mistake(f"{place}:{column}: nothing behind {name!r}", hint=_how_to_write(name))
     headers[name] = _Header(value, f"{place}:{column}")
 
 
 def _group(header: _Header) -> str:
     if not UUID.fullmatch(header.value):
-        raise UsageError(f"{header.place}: {header.value!r} is not a uuid", hint=_how_to_write("group"))
+        raise Mistake(f"{header.place}: {header.value!r} is not a uuid", hint=_how_to_write("group"))
     return header.value.lower()
 
 

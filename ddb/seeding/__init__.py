@@ -1,29 +1,36 @@
-"""Conversations into a table: observed, decided, written. A second time nothing changes."""
+"""Conversations into a table: observed, decided, written. A second time nothing changes.
+
+Nothing is needed but the standard library: who reads the files, knows the people and writes in batches is handed in.
+"""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
-from ...errors import UsageError
-from ...machine.ages import ago
-from ...settings.people import read_people
-from ..client import connect
-from ..items import deletes, puts, write
-from .conversation import Conversation, read_conversations
-from .shapes import Item, Shapes
+from .. import messages
+from ..messages import Busy, Item, User
+from .conversation import Conversation, FindPerson, Mistake, read_conversations
 from .stored import SPACING, Seed, Stored, are_rows_right, is_as_seeded, observe, time_of, why_not_as_seeded
-from .users import Lookup, User, fetch_users
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
-    from ...settings import Settings
-
 Say = Callable[[str], None]
+FindUsers = Callable[[Mapping[str, str]], Mapping[str, User]]
+"""Takes handles with the place in a file that names each; gives the users by handle, or raises."""
+
+
+class Write(Protocol):
+    """Performs any number of write requests of BatchWriteItem, and returns how many there were."""
+
+    def __call__(
+        self, client: DynamoDBClient, table: str, requests: Iterable[Any], *, on_written: Callable[[int], None]
+    ) -> int: ...
+
 
 ITEM_LIMIT_BYTES = 400 * 1024
 SAY_EVERY_S = 2.0
@@ -53,12 +60,11 @@ class Plan:
 
     def removals(self) -> Iterator[Item]:
         """Give the keys of the old messages, but for those that new ones have taken."""
-        shapes = self.seed.shapes
         if self.last_at is not None and self.old_messages:
-            new = {shapes.format_time(self.last_at - SPACING * index) for index in range(self.seed.size)}
+            new = {messages.format_time(self.last_at - SPACING * index) for index in range(self.seed.size)}
             for sort_key in self.old_messages:
                 if sort_key not in new:
-                    yield shapes.message_key(self.seed.group, sort_key)
+                    yield messages.message_key(self.seed.group, sort_key)
 
 
 @dataclass
@@ -68,6 +74,9 @@ class Seeding:
     client: DynamoDBClient
     table: str
     seeds: list[Seed]
+    write: Write
+    ago: Callable[[float], str]
+    """Writes an age in seconds the short way."""
     now: datetime = field(default_factory=lambda: datetime.now(timezone.utc))
     anew: bool = False
     """Write the messages even where they are right."""
@@ -80,9 +89,9 @@ class Seeding:
             if not is_as_seeded(seed, stored, self.now) or stored.last_at is None:
                 return None
             newest.append(stored.last_at)
-        messages = sum(seed.size for seed in self.seeds)
-        age = ago((self.now - max(newest)).total_seconds())
-        return f"{messages:,} messages and {2 * len(self.seeds)} group rows unchanged, last one {age}"
+        count = sum(seed.size for seed in self.seeds)
+        age = self.ago((self.now - max(newest)).total_seconds())
+        return f"{count:,} messages and {2 * len(self.seeds)} group rows unchanged, last one {age}"
 
     def plans(self) -> Iterator[Plan]:
         """Decide for each conversation in turn what is to be done; the earlier ones must be written by then."""
@@ -100,64 +109,82 @@ class Seeding:
         short loses nothing and the next one ends right. The rows come last, from the messages that are there by then:
         users may send while this runs.
         """
-        messages = rows = removed = kept = 0
+        written = rows = removed = kept = 0
         for plan in self.plans():
             progress = _Progress(say, plan)
-            messages += write(self.client, self.table, puts(plan.new_messages()), on_written=progress)
-            removed += write(self.client, self.table, deletes(plan.removals()))
+            written += self._write("Put", "Item", plan.new_messages(), progress)
+            removed += self._write("Delete", "Key", plan.removals())
             if plan.new_rows or plan.old_rows:
-                put, gone = plan.seed.shapes.settle_rows(self.client, self.table, plan.seed.group, plan.seed.users)
+                put, gone = self._settle(plan.seed)
                 rows, removed = rows + put, removed + gone
             kept += plan.kept
         done = [
-            f"{messages:,} messages written, the last one now" if messages else "",
+            f"{written:,} messages written, the last one now" if written else "",
             f"{_counted(rows, 'group row')} written" if rows else "",
             f"{_counted(removed, 'old item')} removed" if removed else "",
             f"{_counted(kept, 'sent message')} kept" if kept else "",
         ]
         return ", ".join(filter(None, done)) or "nothing to do"
 
+    def _write(
+        self, verb: str, what: str, items: Iterable[Item], on_written: Callable[[int], None] = lambda count: None
+    ) -> int:
+        requests = ({f"{verb}Request": {what: item}} for item in items)
+        return self.write(self.client, self.table, requests, on_written=on_written)
+
+    def _settle(self, seed: Seed) -> tuple[int, int]:
+        try:
+            return messages.settle_rows(self.client, self.table, seed.group, seed.users)
+        except Busy as error:
+            raise Busy(f"the messages are there, the group rows are not: {error}") from error
+
     def _plan(self, seed: Seed) -> Plan:
         stored = observe(self.client, self.table, seed)
         why = why_not_as_seeded(seed, stored, self.now) or ("anew, as asked for" if self.anew else "")
         if not why and are_rows_right(seed, stored):
             return Plan(seed, None, "", [], [], [], len(stored.sent))
-        rows = [row for user in seed.users for row in seed.shapes.each_group_row_of(self.client, self.table, user.uuid)]
-        own = [row for row in rows if seed.shapes.group_of(row) == seed.group]
-        others = {seed.shapes.sort_key_of(row) for row in rows if row not in own}
+        rows = [row for user in seed.users for row in messages.each_group_row_of(self.client, self.table, user.uuid)]
+        own = [row for row in rows if messages.group_of(row) == seed.group]
+        others = {messages.sort_key_of(row) for row in rows if row not in own}
         last_at = free_time(seed, stored, others, self.now) if why else None
         wanted = seed.group_rows(_last_message(seed, stored, last_at))
-        keys = [seed.shapes.key_of(row) for row in wanted]
+        keys = [messages.key_of(row) for row in wanted]
         return Plan(
             seed=seed,
             last_at=last_at,
             why=why,
             old_messages=stored.seeded if why else [],
             new_rows=[row for row in wanted if row not in own],
-            old_rows=_without(keys, [*stored.group_rows, *own], seed.shapes),
+            old_rows=_without(keys, [*stored.group_rows, *own]),
             kept=len(stored.sent),
         )
 
 
 def prepare(
-    settings: Settings, shapes: Shapes, lookup: Lookup, *, file: str = "", anew: bool = False, say: Say
+    client: DynamoDBClient,
+    table: str,
+    files: Iterable[tuple[str, bytes]],
+    *,
+    find_person: FindPerson,
+    find_users: FindUsers,
+    write: Write,
+    ago: Callable[[float], str],
+    anew: bool = False,
 ) -> Seeding:
-    """Read the conversations, look up their people, and connect: everything that can be wrong is found here.
+    """Read the conversations and look up their people: everything that can be wrong is found here.
 
-    Raises UsageError or LocalEnvError with the place in the file.
+    `files` are names, as messages give them, and contents. Raises Mistake with the place in the file.
     """
-    people = read_people(settings.root)
-    conversations = read_conversations(settings, people, file)
-    users = fetch_users(settings, lookup, conversations, say)
-    seeds = [_seed(conversation, users, shapes) for conversation in conversations]
-    seeding = Seeding(connect(settings), settings.message_table, seeds, anew=anew)
-    for seed in seeds:
+    conversations = read_conversations(files, find_person)
+    users = find_users({handle: place for talk in conversations for handle, place in talk.handles()})
+    seeding = Seeding(client, table, [_seed(talk, users) for talk in conversations], write, ago, anew=anew)
+    for seed in seeding.seeds:
         check_sizes(seed, seeding.now)
     return seeding
 
 
 def check_sizes(seed: Seed, now: datetime) -> None:
-    """Raise UsageError at the first message that makes an item of more than 400 KB.
+    """Raise Mistake at the first message that makes an item of more than 400 KB.
 
     Amazon DynamoDB Developer Guide, "Item size": the bytes of all names and values.
     """
@@ -167,7 +194,7 @@ def check_sizes(seed: Seed, now: datetime) -> None:
         message = seed.message(index, now)
         size = max(_size(item) for item in (message, *seed.group_rows(message)))
         if size > ITEM_LIMIT_BYTES:
-            raise UsageError(
+            raise Mistake(
                 f"{seed.conversation.shown}:{line.number}: an item of {size:,} bytes, and DynamoDB takes "
                 f"{ITEM_LIMIT_BYTES:,} at most",
                 hint="shorten this message",
@@ -180,10 +207,10 @@ def free_time(seed: Seed, stored: Stored, others: set[str], now: datetime) -> da
     `others` are the sort keys of the two users' rows in other groups. A sent message is in the way when it lies whole
     minutes before the last one; one that the app wrote in another offset is avoided as well.
     """
-    times = (time_of(seed.shapes, sort_key) for sort_key in stored.sent)
+    times = (time_of(sort_key) for sort_key in stored.sent)
     taken = {_within_spacing(at) for at in times if at is not None}
     last_at = now
-    while seed.shapes.format_time(last_at) in others or _within_spacing(last_at) in taken:
+    while messages.format_time(last_at) in others or _within_spacing(last_at) in taken:
         last_at -= timedelta(microseconds=1)
     return last_at
 
@@ -202,9 +229,9 @@ class _Progress:
             self._say(f"{self._seed.conversation.shown}: {written:,} of {self._seed.size:,} messages written")
 
 
-def _seed(conversation: Conversation, users: dict[str, User], shapes: Shapes) -> Seed:
+def _seed(conversation: Conversation, users: Mapping[str, User]) -> Seed:
     first, second = conversation.people
-    return Seed(conversation, (users[first.handle], users[second.handle]), shapes)
+    return Seed(conversation, (users[first.handle], users[second.handle]))
 
 
 def _last_message(seed: Seed, stored: Stored, last_at: datetime | None) -> Item:
@@ -214,14 +241,14 @@ def _last_message(seed: Seed, stored: Stored, last_at: datetime | None) -> Item:
         return stored.newest
     seeded = seed.message(seed.size - 1, last_at)
     sent = stored.newest_sent
-    key = seed.shapes.sort_key_of
+    key = messages.sort_key_of
     return sent if sent is not None and key(sent) > key(seeded) else seeded
 
 
-def _without(keys: list[Item], items: list[Item], shapes: Shapes) -> list[Item]:
+def _without(keys: list[Item], items: list[Item]) -> list[Item]:
     """Give the keys of the items, each once, but for these."""
     found: list[Item] = []
-    for key in map(shapes.key_of, items):
+    for key in map(messages.key_of, items):
         if key not in keys and key not in found:
             found.append(key)
     return found

@@ -12,14 +12,15 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from ...settings.people import derived_uuid
+from .. import messages
+from ..messages import Item, User
 from .conversation import Conversation
-from .shapes import Item, Shapes
-from .users import User
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
+NAMESPACE = uuid.UUID("6f1c7a5e-2f39-5c0b-9a64-0f6f0b8b1d11")
+"""Root of every derived id; a change of it would orphan what was seeded before."""
 SPACING = timedelta(minutes=1)
 MARGIN = 1000
 """How far beyond the known messages an interrupted or longer seed may have come: batches end out of order."""
@@ -31,7 +32,6 @@ class Seed:
 
     conversation: Conversation
     users: tuple[User, User]
-    shapes: Shapes
 
     @property
     def group(self) -> str:
@@ -45,13 +45,11 @@ class Seed:
         """Make message number `index`, one minute after the one before."""
         line = self.conversation.lines[index]
         at = last_at - SPACING * (self.size - 1 - index)
-        return self.shapes.message_item(
-            self.group, at, message_id(self.group, index), line.text, self.users[line.speaker]
-        )
+        return messages.message_item(self.group, at, message_id(self.group, index), line.text, self.users[line.speaker])
 
     def group_rows(self, last_message: Item) -> list[Item]:
         """Make the group row of each of the two."""
-        return self.shapes.group_items(self.group, last_message, self.users)
+        return messages.group_items(self.group, last_message, self.users)
 
 
 @dataclass
@@ -73,13 +71,13 @@ class Stored:
 
 def message_id(group: str, index: int) -> str:
     """Derive the id of a seeded message."""
-    return str(derived_uuid("message", group, str(index)))
+    return str(uuid.uuid5(NAMESPACE, f"message/{group}/{index}"))
 
 
-def time_of(shapes: Shapes, sort_key: str) -> datetime | None:
+def time_of(sort_key: str) -> datetime | None:
     """Give the time in a sort key; None where there is none."""
     try:
-        return shapes.parse_time(sort_key)
+        return messages.parse_time(sort_key)
     except ValueError:
         return None
 
@@ -91,7 +89,7 @@ def observe(client: DynamoDBClient, table: str, seed: Seed) -> Stored:
     if unknown:
         ids.grow(seed.size + len(stored.seeded) + unknown + MARGIN)
         stored, _ = _observe_messages(client, table, seed, ids.index_of)
-    stored.group_rows = list(seed.shapes.each_row_in_group(client, table, seed.group))
+    stored.group_rows = list(messages.each_row_in_group(client, table, seed.group))
     return stored
 
 
@@ -125,9 +123,9 @@ def _observe_messages(
 ) -> tuple[Stored, int]:
     """Go through the messages once; also count the ids that may be derived from numbers not tried yet."""
     stored, unknown, expected = Stored(), 0, seed.size
-    for item in seed.shapes.each_message(client, table, seed.group):
+    for item in messages.each_message(client, table, seed.group):
         stored.newest = stored.newest or item
-        identifier, sort_key = seed.shapes.message_uuid_of(item), seed.shapes.sort_key_of(item)
+        identifier, sort_key = messages.message_uuid_of(item), messages.sort_key_of(item)
         index = index_of(identifier)
         if index is None:
             unknown += _is_derived(identifier)
@@ -136,7 +134,7 @@ def _observe_messages(
             continue
         expected -= 1
         if not stored.seeded:
-            stored.last_at = time_of(seed.shapes, sort_key)
+            stored.last_at = time_of(sort_key)
         stored.seeded.append(sort_key)
         stored.matches = (
             stored.matches

@@ -1,20 +1,23 @@
-"""The people of the seeds as the database has them: the uuid and the display name behind each handle."""
+"""The app's users by their handles, read with the app's own queries: the uuid and display name behind each."""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from ...errors import LocalEnvError, UsageError
-from ...hints import Command, either
-from ...postgres.connection import connect, server_errors
+from ..errors import LocalEnvError, UsageError
+from ..hints import Command, either
+from ..machine.reading import read_bytes
+from .connection import connect, server_errors
 
 if TYPE_CHECKING:
-    from ...settings import Settings
-    from .conversation import Conversation
+    import psycopg
+
+    from ..settings import Settings
 
 
 @dataclass(frozen=True)
@@ -35,19 +38,19 @@ class Lookup:
 
 
 def fetch_users(
-    settings: Settings, lookup: Lookup, conversations: Sequence[Conversation], say: Callable[[str], None]
+    settings: Settings,
+    lookup: Lookup,
+    wanted: Mapping[str, str],
+    say: Callable[[str], None],
+    *,
+    inside: psycopg.Connection[Any] | None = None,
 ) -> dict[str, User]:
-    """Look up everybody who talks, in one query, by handle.
+    """Look up users by handle, in one query; `wanted` has the place in a seed file that names each handle.
 
     Where two users share a handle the first row counts, and `say` hears of it. Raises LocalEnvError at the place of
-    the person whom the database does not know, with the nearest handle that it does.
+    the one whom the database does not know, with the nearest handle that it does. `inside` is a connection to use.
     """
-    wanted = {
-        person.handle: place
-        for conversation in conversations
-        for person, place in zip(conversation.people, conversation.places, strict=True)
-    }
-    found, known = _look_up(settings, lookup, list(wanted), say)
+    found, known = _look_up(settings, lookup, list(wanted), say, inside)
     missing = [handle for handle in wanted if handle not in found]
     if missing:
         raise LocalEnvError(f"{wanted[missing[0]]}: {_nobody(settings, missing[0])}", hint=_way_out(missing[0], known))
@@ -79,11 +82,16 @@ def fetch_everybody(settings: Settings, query: Path) -> list[User]:
 
 
 def _look_up(
-    settings: Settings, lookup: Lookup, handles: list[str], say: Callable[[str], None]
+    settings: Settings,
+    lookup: Lookup,
+    handles: list[str],
+    say: Callable[[str], None],
+    inside: psycopg.Connection[Any] | None = None,
 ) -> tuple[dict[str, User], list[str]]:
     """Find users by handle; where somebody is missing, give every handle that there is as well."""
     found: dict[str, User] = {}
-    with connect(settings.postgres) as connection, server_errors(lookup.by_handles.name):
+    opened = nullcontext(inside) if inside else connect(settings.postgres)
+    with opened as connection, server_errors(lookup.by_handles.name):
         rows = connection.execute(_query(lookup.by_handles), {"handles": handles}).fetchall()
         for uuid, handle, display_name in rows:
             if handle in found:
@@ -99,7 +107,7 @@ def _nobody(settings: Settings, handle: str) -> str:
 
 
 def _query(path: Path) -> bytes:
-    return path.read_bytes()
+    return read_bytes(path, path.name)
 
 
 def _way_out(handle: str, known: Iterable[str]) -> str:

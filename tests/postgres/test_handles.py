@@ -6,10 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tasks.localenv.dynamodb.seeding.conversation import Conversation
-from tasks.localenv.dynamodb.seeding.users import Lookup, User, fetch_users
 from tasks.localenv.errors import LocalEnvError
 from tasks.localenv.postgres.connection import connect
+from tasks.localenv.postgres.handles import Lookup, User, fetch_users
 from tasks.localenv.settings import ROOT, Settings
 from tests.support.chats import ANDREW, BAYKO, LONDO, make_seed
 
@@ -39,20 +38,20 @@ def people(database: Settings) -> Settings:
     return database
 
 
-def talk(*users: User) -> Conversation:
-    return make_seed(["Hi"], users=(users[0], users[1])).conversation
+def talk(*users: User) -> dict[str, str]:
+    return dict(make_seed(["Hi"], users=(users[0], users[1])).conversation.handles())
 
 
 def test_everybody_is_found_by_handle_with_the_real_rows_data(people: Settings) -> None:
     said: list[str] = []
-    assert fetch_users(people, LOOKUP, [talk(ANDREW, BAYKO)], said.append) == {"andrewbrown": ANDREW, "bayko": BAYKO}
+    assert fetch_users(people, LOOKUP, talk(ANDREW, BAYKO), said.append) == {"andrewbrown": ANDREW, "bayko": BAYKO}
     assert said == [f"two users have the handle 'bayko'; {BAYKO.uuid} counts"]
 
 
 def test_somebody_unknown_is_an_error_at_their_header_with_the_nearest_handle(people: Settings) -> None:
     stranger = User("", "andrewbrawn", "")
     with pytest.raises(LocalEnvError) as caught:
-        fetch_users(people, LOOKUP, [talk(BAYKO, stranger)], print)
+        fetch_users(people, LOOKUP, talk(BAYKO, stranger), print)
     assert (caught.value.message, caught.value.hint) == (
         f"talk.txt:3:13: no user has the handle 'andrewbrawn' in database {people.postgres.database}",
         "did you mean 'andrewbrown'? then correct seeds/people.csv, or add the user, then run `inv db.seed --force`",
@@ -61,7 +60,7 @@ def test_somebody_unknown_is_an_error_at_their_header_with_the_nearest_handle(pe
 
 def test_an_unknown_handle_like_no_other_is_an_error_with_the_way_out(people: Settings) -> None:
     with pytest.raises(LocalEnvError) as caught:
-        fetch_users(people, LOOKUP, [talk(LONDO, BAYKO)], print)
+        fetch_users(people, LOOKUP, talk(LONDO, BAYKO), print)
     assert caught.value.hint == "run `inv db.seed --force`, or correct the handle in seeds/people.csv"
 
 
@@ -69,7 +68,7 @@ def test_a_database_without_the_table_is_an_error_with_the_query(people: Setting
     with connect(people.postgres) as connection:
         connection.execute("DROP TABLE users")
     with pytest.raises(LocalEnvError, match=r'by_handles\.sql: relation "public\.users" does not exist'):
-        fetch_users(people, LOOKUP, [talk(ANDREW, BAYKO)], print)
+        fetch_users(people, LOOKUP, talk(ANDREW, BAYKO), print)
 
 
 def test_the_apps_query_can_be_wrapped_as_the_app_wraps_its_queries(people: Settings) -> None:

@@ -2,39 +2,44 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
-from tasks.localenv.dynamodb.seeding.conversation import Conversation, Line, read_conversation, read_conversations
+from ddb import chat
+from ddb.seeding.conversation import Conversation, Line, Mistake, read_conversation, read_conversations
 from tasks.localenv.errors import UsageError
-from tasks.localenv.settings import ROOT, read_settings
-from tasks.localenv.settings.people import Person, read_people
+from tasks.localenv.settings import ROOT
+from tasks.localenv.settings.people import Person, find_person, read_people
+from tests.support.environments import Finished
 
 GROUP = "5ae290ed-55d1-47a0-bc6d-fe2bc2700399"
 ANDREW = Person("andrewbrown", "andrew-b", "Andrew Brown", "andrew@example.com")
 BAYKO = Person("bayko", "bayko", "Andrew Bayko", "bayko@example.com")
+FIND = partial(find_person, [ANDREW, BAYKO])
 HEADERS = f"# group: {GROUP}\n# Person 1: andrewbrown\n# Person 2: bayko\n"
 
 
-def read(tmp_path: Path, text: str | bytes) -> Conversation:
-    path = tmp_path / "talk.txt"
-    path.write_bytes(text if isinstance(text, bytes) else text.encode())
-    return read_conversation(path, "talk.txt", [ANDREW, BAYKO])
+def read(text: str | bytes) -> Conversation:
+    return read_conversation("talk.txt", text if isinstance(text, bytes) else text.encode(), FIND)
 
 
-def lines_of(tmp_path: Path, text: str | bytes) -> list[Line]:
-    return list(read(tmp_path, text).lines)
+def lines_of(text: str | bytes) -> list[Line]:
+    return list(read(text).lines)
 
 
-def error_of(tmp_path: Path, text: str | bytes) -> tuple[str, str]:
-    with pytest.raises(UsageError) as caught:
-        read(tmp_path, text)
-    return caught.value.message, caught.value.hint
+def error_of(text: str | bytes) -> tuple[str, str]:
+    with pytest.raises((Mistake, UsageError)) as caught:
+        read(text)
+    error = cast("Any", caught.value)
+    return error.message, error.hint
 
 
-def test_a_file_is_a_group_two_people_and_lines(tmp_path: Path) -> None:
-    assert read(tmp_path, HEADERS + "Person 1: Hello!\nPerson 2: Hi\n") == Conversation(
+def test_a_file_is_a_group_two_people_and_lines() -> None:
+    assert read(HEADERS + "Person 1: Hello!\nPerson 2: Hi\n") == Conversation(
         shown="talk.txt",
         group=GROUP,
         people=(ANDREW, BAYKO),
@@ -43,16 +48,16 @@ def test_a_file_is_a_group_two_people_and_lines(tmp_path: Path) -> None:
     )
 
 
-def test_people_may_be_named_by_their_handle_too(tmp_path: Path) -> None:
-    assert read(tmp_path, HEADERS.replace("andrewbrown", "andrew-b") + "Person 1: Hello!\n").people == (ANDREW, BAYKO)
+def test_people_may_be_named_by_their_handle_too() -> None:
+    assert read(HEADERS.replace("andrewbrown", "andrew-b") + "Person 1: Hello!\n").people == (ANDREW, BAYKO)
 
 
-def test_headers_in_any_order_comments_and_blank_lines(tmp_path: Path) -> None:
+def test_headers_in_any_order_comments_and_blank_lines() -> None:
     text = (
         f"# A talk\n#\n# person 2:bayko\n\n#  Person 1 : andrewbrown \n#group:{GROUP.upper()}\n"
         "  \nPerson 1: one\n\n# in between\nPERSON 2 :two\n"
     )
-    found = read(tmp_path, text)
+    found = read(text)
     assert (found.group, found.people, list(found.lines)) == (
         GROUP,
         (ANDREW, BAYKO),
@@ -60,14 +65,14 @@ def test_headers_in_any_order_comments_and_blank_lines(tmp_path: Path) -> None:
     )
 
 
-def test_crlf_a_byte_order_mark_and_no_last_line_end_do_not_matter(tmp_path: Path) -> None:
+def test_crlf_a_byte_order_mark_and_no_last_line_end_do_not_matter() -> None:
     text = (HEADERS + "Person 1: one\nPerson 2: two").replace("\n", "\r\n").encode()
-    assert lines_of(tmp_path, b"\xef\xbb\xbf" + text) == [Line(4, 0, "one"), Line(5, 1, "two")]
+    assert lines_of(b"\xef\xbb\xbf" + text) == [Line(4, 0, "one"), Line(5, 1, "two")]
 
 
-def test_a_text_may_hold_anything_but_a_line_end(tmp_path: Path) -> None:
+def test_a_text_may_hold_anything_but_a_line_end() -> None:
     text = "# Person 2: no, group: \u2028 🐕 ñ\x85 'quoted' \"twice\""
-    assert lines_of(tmp_path, f"{HEADERS}Person 1:{text}\n") == [Line(4, 0, text)]
+    assert lines_of(f"{HEADERS}Person 1:{text}\n") == [Line(4, 0, text)]
 
 
 WRONG = [
@@ -130,31 +135,32 @@ WRONG = [
 
 
 @pytest.mark.parametrize(("text", "message", "hint"), WRONG, ids=[message for _, message, _ in WRONG])
-def test_what_is_wrong_is_told_with_its_place(tmp_path: Path, text: str | bytes, message: str, hint: str) -> None:
-    assert error_of(tmp_path, text) == (message, hint)
+def test_what_is_wrong_is_told_with_its_place(text: str | bytes, message: str, hint: str) -> None:
+    assert error_of(text) == (message, hint)
 
 
-def test_a_file_that_is_not_there_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"^nosuch\.txt: no such file or directory$"):
-        read_conversation(tmp_path / "nosuch.txt", "nosuch.txt", [ANDREW, BAYKO])
+def test_two_files_of_one_group_are_an_error() -> None:
+    files = [(name, f"{HEADERS}Person 1: a\n".encode()) for name in ("a.txt", "b.txt")]
+    with pytest.raises(Mistake) as caught:
+        read_conversations(files, FIND)
+    assert caught.value.message == f"b.txt: group {GROUP} is that of a.txt too"
 
 
-def test_two_files_of_one_group_are_an_error(tmp_path: Path) -> None:
-    for name in ("a.txt", "b.txt"):
-        (tmp_path / name).write_text(HEADERS + "Person 1: a\n")
-    with pytest.raises(UsageError) as caught:
-        read_conversations(read_settings(environ={}), [ANDREW, BAYKO], str(tmp_path))
-    assert caught.value.message == f"{tmp_path}/b.txt: group {GROUP} is that of {tmp_path}/a.txt too"
-
-
-def test_an_empty_folder_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"no \*\.txt in it"):
-        read_conversations(read_settings(environ={}), [ANDREW, BAYKO], str(tmp_path))
+@pytest.mark.parametrize(
+    ("name", "said"), [("nosuch.txt", "nosuch.txt: no such file or directory"), ("", ": no *.txt in it")]
+)
+def test_seeds_that_are_not_there_are_an_error(
+    cli: Callable[..., Finished], tmp_path: Path, name: str, said: str
+) -> None:
+    done = cli("ddb.seed", "--file", str(tmp_path / name))
+    assert (done.code, said in done.stderr) == (2, True)
 
 
 def test_the_shipped_conversations_are_as_promised() -> None:
-    people = read_people(ROOT)
-    found = read_conversations(read_settings(environ={}), people)
+    files = [
+        (f"{chat.SEEDS}/{path.name}", path.read_bytes()) for path in sorted((ROOT / chat.SEEDS).glob(chat.PATTERN))
+    ]
+    found = read_conversations(files, partial(find_person, read_people(ROOT)))
     told = [(talk.shown, talk.group, *(person.person for person in talk.people)) for talk in found]
     assert told == [
         ("seeds/conversations/andrewbrown-bayko.txt", GROUP, "andrewbrown", "bayko"),

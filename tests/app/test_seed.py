@@ -10,15 +10,16 @@ import pytest
 
 from ddb import messages
 from ddb.messages import format_time
+from ddb.seeding import check_sizes
+from ddb.seeding.conversation import Mistake
+from ddb.seeding.stored import message_id
 from ddb.streams import group_rows, transactions
-from tasks.localenv.dynamodb import items, seeding
+from tasks.localenv.dynamodb import items
 from tasks.localenv.dynamodb.client import TableMissing, connect
 from tasks.localenv.dynamodb.schema import apply_tables
-from tasks.localenv.dynamodb.seeding import check_sizes
-from tasks.localenv.dynamodb.seeding.stored import message_id
 from tasks.localenv.dynamodb.tables import read_tables
-from tasks.localenv.errors import UsageError
 from tasks.localenv.settings import Settings
+from tests.support import chats
 from tests.support.chats import (
     ANDREW,
     BAYKO,
@@ -321,7 +322,7 @@ def test_a_message_sent_while_a_seed_runs_stays_the_last_one(
 
         return then
 
-    monkeypatch.setattr(seeding, "write", sending(items.write))
+    monkeypatch.setattr(chats, "write", sending(items.write))
     monkeypatch.setattr(group_rows, "newest_message", sending(group_rows.newest_message))
     monkeypatch.setattr(group_rows, "find_rows", sending(group_rows.find_rows))
     plant(table, make_seed(["ONE", "TWO"]))
@@ -336,7 +337,7 @@ def test_a_message_sent_while_a_seed_runs_stays_the_last_one(
 
 def test_an_item_too_large_is_found_before_anything_is_written(table: Settings) -> None:
     seed = make_seed(["fine", "é" * 204_750])
-    with pytest.raises(UsageError) as caught:
+    with pytest.raises(Mistake) as caught:
         check_sizes(seed, NOW)
     assert (caught.value.message, caught.value.hint) == (
         "talk.txt:5: an item of 409,733 bytes, and DynamoDB takes 409,600 at most",

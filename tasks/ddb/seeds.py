@@ -1,0 +1,132 @@
+"""ddb: the items of the seeds, as the app's part reads and writes them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from .. import _app, db
+from .._graph import WRITES, StepContext, step
+from . import tables
+from .tables import CONFIRM
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import psycopg
+
+    from ..localenv.environment.app import App, SeedFile, Seeding
+    from ..localenv.postgres.handles import Lookup
+    from ..localenv.settings import Settings
+
+
+def lookup(c: StepContext) -> Lookup:
+    from ..localenv.postgres.handles import Lookup
+
+    queries = c.step.settings.root / "sql" / "users"
+    return Lookup(by_handles=queries / "by_handles.sql", handles=queries / "handles.sql")
+
+
+def seeding_of(
+    c: StepContext, settings: Settings | None = None, inside: psycopg.Connection[Any] | None = None
+) -> Seeding:
+    """Read and check the seeds; with `settings` that have a permit they can be written.
+
+    Users are looked up `inside` a connection that is open, where one is given.
+    """
+    from ..localenv.dynamodb.client import connect
+    from ..localenv.dynamodb.items import write
+    from ..localenv.machine.ages import ago
+    from ..localenv.postgres.handles import fetch_users
+    from ..localenv.settings.people import find_person, read_people
+
+    settings, part = settings or c.step.settings, _part(c)
+    with _mistakes(part):
+        return part.prepare(
+            connect(settings),
+            settings.message_table,
+            _files(c, part),
+            find_person=partial(find_person, read_people(settings.root)),
+            find_users=lambda wanted: fetch_users(settings, lookup(c), wanted, c.step.say, inside=inside),
+            write=write,
+            ago=ago,
+            anew=c.step.force,
+        )
+
+
+def for_reset(c: StepContext, settings: Settings, inside: psycopg.Connection[Any] | None) -> Seeding | None:
+    """Read and check the seeds for a reset; None where the app has none."""
+    return None if _app.why_absent("ddb.seed", c) else seeding_of(c, settings, inside)
+
+
+def _part(c: StepContext) -> App:
+    part = _app.part(c.step.settings)
+    assert part, "the step is skipped without it"
+    return part
+
+
+def _files(c: StepContext, part: App) -> Iterator[SeedFile]:
+    """Read the file, or the folder of files, that was given, or that of the part. Raises UsageError."""
+    from ..localenv.dynamodb.tables import shown
+    from ..localenv.errors import UsageError
+    from ..localenv.machine.reading import is_folder, path_of, read_bytes, require_utf8
+
+    root, given = c.step.settings.root, c.step.arguments.get("file", "")
+    start = path_of(given) if given else root / part.SEEDS
+    paths: Sequence[Path] = sorted(start.glob(part.PATTERN)) if is_folder(start) else [start]
+    if not paths:
+        raise UsageError(f"{given or part.SEEDS}: no {part.PATTERN} in it", hint="put a seed file there")
+    for path in paths:
+        name = shown(path, root)
+        data = read_bytes(path, name)
+        require_utf8(data, name)
+        yield name, data
+
+
+@contextmanager
+def _mistakes(part: App) -> Iterator[None]:
+    """Turn what the part finds wrong in a seed file into the error that users know."""
+    from ..localenv.errors import UsageError
+
+    try:
+        yield
+    except part.Mistake as error:
+        raise UsageError(str(error), hint=getattr(error, "hint", "")) from error
+
+
+def _is_seeded(c: StepContext) -> str | None:
+    return seeding_of(c).check()
+
+
+def _plan_seed(c: StepContext) -> Iterable[str]:
+    return seeding_of(c).plan_lines()
+
+
+def _read(c: StepContext) -> None:
+    from ..localenv.settings.people import find_person, read_people
+
+    part = _part(c)
+    with _mistakes(part):
+        part.read_seeds(_files(c, part), partial(find_person, read_people(c.step.settings.root)))
+
+
+@step(
+    effect=WRITES,
+    pre=[db.setup, tables.schema_load],
+    check=_is_seeded,
+    plan=_plan_seed,
+    help={"file": "another seed file, or folder of them, than the app's", "confirm": CONFIRM},
+    inputs=_read,
+)
+def seed(c: StepContext, file: str = "", confirm: str = "") -> str:
+    """Write the items of the seeds, the newest one now."""
+    from ..localenv.errors import TimedOut
+
+    seeding_of(c)  # a mistake in them is said before anybody is asked
+    seeding = seeding_of(c, c.step.writable(c.step.settings.message_table, confirm))
+    try:
+        return seeding.seed(c.step.say)
+    except _part(c).Busy as error:
+        raise TimedOut(str(error), hint="wait a moment, then run the same command again") from error

@@ -1,0 +1,1 @@
+SELECT sku, price_cents FROM public.products ORDER BY sku

@@ -1,0 +1,195 @@
+"""Two apps that are not the chat, each in a copy of the project as docs/another-app.md says: all commands work.
+
+The shop has a database and a DynamoDB table, and nobody; the club has people in database and pool, and no DynamoDB.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tasks.localenv.settings import ROOT
+from tests.support.environments import KEPT, PATIENCE_S, Finished, environment, reachable
+
+HERE = Path(__file__).parent
+TOOL = ("tasks", "tasks.py", "invoke.yaml", "requirements.txt", "docker-compose.yml")
+Inv = Callable[..., Finished]
+PRODUCTS, BOTH = "SELECT sku FROM products ORDER BY sku", [{"sku": "mug"}, {"sku": "tea"}]
+ENGINES = ["embedded", pytest.param("docker", marks=pytest.mark.docker)]
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Iterator[Callable[[str, str], Inv]]:
+    """Make a copy of the project with an app's own files, and give its `inv`."""
+    made: list[Inv] = []
+
+    def copy(app: str, engine: str) -> Inv:
+        root = reachable(tmp_path) / app
+        shutil.copytree(HERE / app, root)
+        for name in TOOL:
+            source = ROOT / name
+            if source.is_dir():
+                shutil.copytree(source, root / name, ignore=shutil.ignore_patterns("__pycache__"))
+            else:
+                shutil.copy(source, root)
+        given = {**environment(root / ".local"), "LOCALENV_ENGINE": engine}
+        cache = given.pop("XDG_CACHE_HOME")
+        given["CONNECTION_URL"] = given["CONNECTION_URL"].replace("cruddur", app)
+        given = {name: value for name, value in given.items() if name not in ("LOCALENV_DOTENV", "LOCALENV_STATE_DIR")}
+        (root / ".env").write_text("".join(f"{name}={value}\n" for name, value in given.items()))
+        kept = {name: os.environ[name] for name in (*KEPT, "DOCKER_HOST") if name in os.environ}
+
+        def inv(*words: str, **environ: str) -> Finished:
+            done = subprocess.run(
+                [sys.executable, "-m", "invoke", *words],
+                env={**kept, "NO_COLOR": "1", "XDG_CACHE_HOME": cache, **environ},
+                cwd=root,
+                capture_output=True,
+                text=True,
+                timeout=PATIENCE_S,
+                check=False,
+            )
+            return Finished(done.returncode, done.stdout, done.stderr)
+
+        made.append(inv)
+        return inv
+
+    yield copy
+    for inv in made:
+        inv("env.destroy", "--yes")
+
+
+def done(finished: Finished) -> list[str]:
+    """Give what a command that worked has said, a line each, without the time that it took."""
+    assert finished.code == 0, finished.stdout + finished.stderr
+    return [" ".join(line.split()) for line in (finished.stdout + finished.stderr).splitlines()]
+
+
+def steps(finished: Finished) -> dict[str, tuple[str, str]]:
+    """Give word and reason of each step."""
+    told = [line.split(maxsplit=2) for line in done(finished)]
+    return {line[1]: (line[0], line[2] if len(line) > 2 else "") for line in told if line[0] in ("ok", "skip")}
+
+
+def skipped(finished: Finished) -> dict[str, str]:
+    return {name: reason for name, (word, reason) in steps(finished).items() if word == "skip"}
+
+
+def services(inv: Inv) -> list[str]:
+    """Name the services that run."""
+    return [state["service"] for state in json.loads("\n".join(done(inv("env.status", "--format", "json"))))["data"]]
+
+
+def rows(inv: Inv, query: str) -> object:
+    """Give what a query gives."""
+    return json.loads("\n".join(done(inv("db.query", query, "--format", "json"))))["data"]
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_the_shop_has_orders_and_nobody(make: Callable[[str, str], Inv], engine: str) -> None:
+    inv = make("shop", engine)
+    nobody = "this app has no seeds/people.csv and no sql/users/cognito_ids.sql"
+    absent = {
+        "cognito.seed": nobody,
+        "cognito.sync-ids": nobody,
+        "ddb.seed": "this app has no seeds/conversations",
+        "check": "this app has neither users of a pool nor a part that knows its items: nothing to compare",
+    }
+    assert skipped(inv("initial-setup")) == absent
+    again = steps(inv("initial-setup"))
+    assert [name for name, (word, _) in again.items() if word != "skip"] == ["initial-setup"]
+    assert again["ddb.schema-load"] == ("skip", "1 table ACTIVE and as ddb/tables says")
+    put = "INSERT INTO orders VALUE {'number': 1, 'sku': 'tea'}"
+    done(inv("ddb.query", put, "--write"))
+    assert json.loads(inv("ddb.scan", "--format", "json").stdout) == {"number": 1, "sku": "tea"}
+    assert any("tea" in line for line in done(inv("db.query", "--file", "sql/products/prices.sql")))
+
+    shown = done(inv("status"))
+    assert f"left out: cognito ({nobody})" in shown
+    assert any(line.startswith("dynamodb orders 1 items") for line in shown)
+    assert f"left out: cognito ({nobody})" in done(inv("env.status"))
+    assert services(inv) == ["postgres", "dynamodb"]
+    assert done(inv("check"))[-1].endswith("nothing to compare")
+    nothing = inv("why", "tea")
+    assert (nothing.code, "nothing to compare" in nothing.stderr) == (2, True)
+    asked = inv("cognito.list-users")
+    assert (asked.code, nobody in asked.stderr) == (2, True)
+
+    done(inv("snapshot.save", "one"))
+    done(inv("db.query", "DELETE FROM products", "--write"))
+    done(inv("ddb.query", "DELETE FROM orders WHERE number = 1", "--write"))
+    done(inv("snapshot.restore", "one", "--yes"))
+    assert rows(inv, PRODUCTS) == BOTH
+    assert done(inv("ddb.scan"))[-1].endswith("1 item of orders")
+    assert "reset" in steps(inv("reset", "--yes"))
+    assert done(inv("ddb.scan"))[-1].endswith("0 items of orders")
+    done(inv("env.down"))
+    done(inv("env.up"))
+    assert rows(inv, PRODUCTS) == BOTH
+    done(inv("env.destroy", "--yes"))
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_the_club_has_people_and_no_dynamodb(make: Callable[[str, str], Inv], engine: str) -> None:
+    inv = make("club", engine)
+    no_tables = "this app has no ddb/tables"
+    first = inv("initial-setup")
+    assert skipped(first) == {"ddb.schema-load": no_tables, "ddb.seed": no_tables}
+    assert steps(first)["check"][1].endswith("2 users and 2 pool users agree")
+    again = steps(inv("initial-setup"))
+    assert [name for name, (word, _) in again.items() if word != "skip"] == ["check", "initial-setup"]
+    assert f"left out: dynamodb ({no_tables})" in done(inv("status"))
+    assert f"left out: dynamodb ({no_tables})" in done(inv("env.status"))
+    assert services(inv) == ["postgres", "cognito"]
+    assert done(inv("check"))[-1].endswith("2 users and 2 pool users agree")
+    assert "ada is the handle of a user in the database" in done(inv("why", "ada"))[0]
+    assert (inv("ddb.scan").code, inv("why", "ad").code) == (2, 1)
+
+    done(inv("snapshot.save", "one"))
+    done(inv("db.query", "UPDATE users SET cognito_user_id = 'x' WHERE handle = 'ada'", "--write"))
+    assert "in the pool" in inv("check").stderr
+    done(inv("snapshot.restore", "one", "--yes"))
+    done(inv("check"))
+    done(inv("db.query", "DELETE FROM meetings", "--write"))
+    done(inv("reset", "--yes"))
+    assert rows(inv, "SELECT topic FROM meetings") == [{"topic": "engines"}]
+    done(inv("check"))
+    done(inv("env.down"))
+    done(inv("env.up"))
+    done(inv("check"))
+    done(inv("env.destroy", "--yes"))
+
+
+def test_an_app_without_a_database_keeps_its_items(make: Callable[[str, str], Inv]) -> None:
+    shop = make("shop", "embedded")
+
+    def inv(*words: str) -> Finished:
+        return shop(*words, LOCALENV_SERVICES="dynamodb")
+
+    out = "LOCALENV_SERVICES leaves it out"
+    told = skipped(inv("initial-setup"))
+    assert {name: told[name] for name in ("db.setup", "cognito.seed", "ddb.seed")} == dict.fromkeys(
+        ("db.setup", "cognito.seed", "ddb.seed"), out
+    )
+    assert services(inv) == ["dynamodb"]
+    assert f"left out: postgres ({out}), cognito ({out})" in done(inv("status"))
+    done(inv("ddb.query", "INSERT INTO orders VALUE {'number': 1}", "--write"))
+    done(inv("snapshot.save", "one"))
+    assert done(inv("reset", "--yes"))[-1].endswith("all stores are back to the seeds")
+    assert done(inv("ddb.scan"))[-1].endswith("0 items of orders")
+    done(inv("snapshot.restore", "one", "--yes"))
+    assert done(inv("ddb.scan"))[-1].endswith("1 item of orders")
+    assert [line for line in done(inv("snapshot.list")) if line.startswith("one ")]
+    done(inv("snapshot.delete", "one", "--yes"))
+    asked = inv("db.query", "SELECT 1")
+    assert (asked.code, out in asked.stderr) == (2, True)
+    in_a_file = inv("snapshot.save", "--file", "one.tar", "one")
+    assert (in_a_file.code, "a file holds the database" in in_a_file.stderr) == (2, True)
+    done(inv("env.destroy", "--yes"))
