@@ -34,23 +34,25 @@ OF_THE_PART = ("ddb.seed", "ddb.list-conversations", "ddb.get-conversation", "dd
 
 def why_absent(task: str, c: StepContext) -> str:
     """Say what the app lacks of that which a task is about; empty where it has all."""
-    from .localenv.settings.parts import LINK, TABLES, lacks
+    from .localenv.settings.parts import ITEMS, LINK, TABLES, has, lacks
 
     service = SERVICE_OF.get(task.partition(".")[0], "")
     if not service:
         return ""
-    settings = c.step.settings
+    settings, given = c.step.settings, c.step.arguments.get("file")
+    if task == "ddb.seed" and not given and has(settings.root, ITEMS):
+        return settings.why_left_out(service)
     needed = (service, "postgres") if task in (*OF_THE_PART, "cognito.sync-ids") else (service,)
     left_out = next(filter(None, map(settings.why_left_out, needed)), "")
     if left_out or task == "cognito.sync-ids":
         return left_out or lacks(settings.root, *LINK)
-    given = c.step.arguments.get("file")
     if task not in OF_THE_PART:
         return lacks(settings.root, TABLES) if task == "ddb.schema-load" and not given else ""
-    return _why_no_seeds(settings) if task == "ddb.seed" and not given else lacks(settings.root, PART)
+    return why_no_seeds(settings) if task == "ddb.seed" and not given else lacks(settings.root, PART)
 
 
-def _why_no_seeds(settings: Settings) -> str:
+def why_no_seeds(settings: Settings) -> str:
+    """Say what the app lacks of a part with seeds of its own; empty where it has them."""
     from .localenv.settings.parts import lacks
 
     found = part(settings)

@@ -1,9 +1,10 @@
-"""ddb: the items of the seeds, as the app's part reads and writes them."""
+"""ddb: the items of the seeds: those of the app's part, and those that stand in seeds/ddb for any table."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,8 @@ if TYPE_CHECKING:
 
     import psycopg
 
-    from ..localenv.environment.app import App, SeedFile, Seeding
+    from ..localenv.dynamodb.tableseeds import TableSeeds
+    from ..localenv.environment.app import App, Say, SeedFile, Seeding
     from ..localenv.postgres.handles import Lookup
     from ..localenv.settings import Settings
 
@@ -29,20 +31,86 @@ def lookup(c: StepContext) -> Lookup:
     return Lookup(by_handles=queries / "by_handles.sql", handles=queries / "handles.sql")
 
 
+@dataclass(frozen=True)
+class TableItems:
+    """The seeds of any table. They are read when they are used: a reset makes their tables just before."""
+
+    settings: Settings
+
+    def check(self) -> str | None:
+        return self._prepared.check()
+
+    def plan_lines(self) -> list[str]:
+        return self._prepared.plan_lines()
+
+    def seed(self, say: Say) -> str:
+        return self._prepared.apply(say)
+
+    @property
+    def _prepared(self) -> TableSeeds:
+        from ..localenv.dynamodb import tableseeds
+
+        return tableseeds.prepare(self.settings)
+
+
+@dataclass(frozen=True)
+class Seedings:
+    """Several seedings as one: all of them are right, or it is not."""
+
+    each: Sequence[Seeding]
+
+    def check(self) -> str | None:
+        found = [seeding.check() for seeding in self.each]
+        return "; ".join(filter(None, found)) if all(found) else None
+
+    def plan_lines(self) -> list[str]:
+        return [line for seeding in self.each for line in seeding.plan_lines()]
+
+    def seed(self, say: Say) -> str:
+        return "; ".join(seeding.seed(say) for seeding in self.each)
+
+
 def seeding_of(
     c: StepContext, settings: Settings | None = None, inside: psycopg.Connection[Any] | None = None
 ) -> Seeding:
-    """Read and check the seeds; with `settings` that have a permit they can be written.
+    """Read and check the seeds, those of a file that was given alone; with `settings` that have a permit to write them.
 
     Users are looked up `inside` a connection that is open, where one is given.
     """
+    settings = settings or c.step.settings
+    each: list[Seeding] = [_of_part(c, settings, inside)] if _has_part(c) else []
+    if _has_items(c):
+        each.append(TableItems(settings))
+    return Seedings(each)
+
+
+def _has_part(c: StepContext) -> bool:
+    return bool(c.step.arguments.get("file")) or not _app.why_no_seeds(c.step.settings)
+
+
+def _has_items(c: StepContext) -> bool:
+    from ..localenv.settings.parts import ITEMS, has
+
+    return not c.step.arguments.get("file") and has(c.step.settings.root, ITEMS)
+
+
+def _tables(c: StepContext) -> str:
+    """Name the tables that are written to, as --confirm wants them."""
+    from ..localenv.dynamodb import tableseeds
+
+    own = [c.step.settings.message_table] if _has_part(c) else []
+    others = [file.table for file in tableseeds.find_files(c.step.settings)] if _has_items(c) else []
+    return ",".join(dict.fromkeys([*own, *others]))
+
+
+def _of_part(c: StepContext, settings: Settings, inside: psycopg.Connection[Any] | None) -> Seeding:
     from ..localenv.dynamodb.client import connect
     from ..localenv.dynamodb.items import write
     from ..localenv.machine.ages import ago
     from ..localenv.postgres.handles import fetch_users
     from ..localenv.settings.people import find_person, read_people
 
-    settings, part = settings or c.step.settings, _part(c)
+    part = _part(c)
     with _mistakes(part):
         return part.prepare(
             connect(settings),
@@ -105,11 +173,15 @@ def _plan_seed(c: StepContext) -> Iterable[str]:
 
 
 def _read(c: StepContext) -> None:
+    from ..localenv.dynamodb import tableseeds
     from ..localenv.settings.people import find_person, read_people
 
-    part = _part(c)
-    with _mistakes(part):
-        part.read_seeds(_files(c, part), partial(find_person, read_people(c.step.settings.root)))
+    if _has_part(c):
+        part = _part(c)
+        with _mistakes(part):
+            part.read_seeds(_files(c, part), partial(find_person, read_people(c.step.settings.root)))
+    if _has_items(c):
+        tableseeds.glance(c.step.settings)
 
 
 @step(
@@ -125,8 +197,10 @@ def seed(c: StepContext, file: str = "", confirm: str = "") -> str:
     from ..localenv.errors import TimedOut
 
     seeding_of(c)  # a mistake in them is said before anybody is asked
-    seeding = seeding_of(c, c.step.writable(c.step.settings.message_table, confirm))
+    seeding = seeding_of(c, c.step.writable(_tables(c), confirm))
+    part = _app.part(c.step.settings)
+    busy: tuple[type[Exception], ...] = (part.Busy,) if part else ()
     try:
         return seeding.seed(c.step.say)
-    except _part(c).Busy as error:
+    except busy as error:
         raise TimedOut(str(error), hint="wait a moment, then run the same command again") from error

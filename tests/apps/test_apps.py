@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -20,9 +21,28 @@ from tests.support.environments import KEPT, PATIENCE_S, Finished, environment, 
 
 HERE = Path(__file__).parent
 TOOL = ("tasks", "tasks.py", "invoke.yaml", "requirements.txt", "docker-compose.yml")
-Inv = Callable[..., Finished]
 PRODUCTS, BOTH = "SELECT sku FROM products ORDER BY sku", [{"sku": "mug"}, {"sku": "tea"}]
 ENGINES = ["embedded", pytest.param("docker", marks=pytest.mark.docker)]
+
+
+@dataclass(frozen=True)
+class Inv:
+    """The `inv` of a copy."""
+
+    root: Path
+    environ: dict[str, str]
+
+    def __call__(self, *words: str, **environ: str) -> Finished:
+        done = subprocess.run(
+            [sys.executable, "-m", "invoke", *words],
+            env={**self.environ, **environ},
+            cwd=self.root,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE_S,
+            check=False,
+        )
+        return Finished(done.returncode, done.stdout, done.stderr)
 
 
 @pytest.fixture
@@ -45,19 +65,7 @@ def make(tmp_path: Path) -> Iterator[Callable[[str, str], Inv]]:
         given = {name: value for name, value in given.items() if name not in ("LOCALENV_DOTENV", "LOCALENV_STATE_DIR")}
         (root / ".env").write_text("".join(f"{name}={value}\n" for name, value in given.items()))
         kept = {name: os.environ[name] for name in (*KEPT, "DOCKER_HOST") if name in os.environ}
-
-        def inv(*words: str, **environ: str) -> Finished:
-            done = subprocess.run(
-                [sys.executable, "-m", "invoke", *words],
-                env={**kept, "NO_COLOR": "1", "XDG_CACHE_HOME": cache, **environ},
-                cwd=root,
-                capture_output=True,
-                text=True,
-                timeout=PATIENCE_S,
-                check=False,
-            )
-            return Finished(done.returncode, done.stdout, done.stderr)
-
+        inv = Inv(root, {**kept, "NO_COLOR": "1", "XDG_CACHE_HOME": cache})
         made.append(inv)
         return inv
 
@@ -82,7 +90,7 @@ def skipped(finished: Finished) -> dict[str, str]:
     return {name: reason for name, (word, reason) in steps(finished).items() if word == "skip"}
 
 
-def services(inv: Inv) -> list[str]:
+def services(inv: Callable[..., Finished]) -> list[str]:
     """Name the services that run."""
     return [state["service"] for state in json.loads("\n".join(done(inv("env.status", "--format", "json"))))["data"]]
 
@@ -193,3 +201,26 @@ def test_an_app_without_a_database_keeps_its_items(make: Callable[[str, str], In
     in_a_file = inv("snapshot.save", "--file", "one.tar", "one")
     assert (in_a_file.code, "a file holds the database" in in_a_file.stderr) == (2, True)
     done(inv("env.destroy", "--yes"))
+
+
+def test_items_for_any_table_are_seeded_once_kept_where_edited_and_back_after_a_reset(
+    make: Callable[[str, str], Inv],
+) -> None:
+    inv = make("shop", "embedded")
+    seeds = inv.root / "seeds" / "ddb"
+    seeds.mkdir()
+    (seeds / "orders.jsonl").write_text('{"number": 1, "sku": "tea", "at": "{{now-5m}}"}\n{"nummer": 2}\n')
+    refused = inv("ddb.seed")
+    assert (refused.code, "seeds/ddb/orders.jsonl:2:1: no 'number'" in refused.stderr) == (2, True), refused.stderr
+    assert inv("ddb.scan", "--format", "json").stdout == ""
+    tea = '{"number": 1, "sku": "tea", "at": "{{now-5m}}"}'
+    (seeds / "orders.jsonl").write_text(f'{tea}\n{{"number": 2, "sku": "mug"}}\n')
+    assert steps(inv("initial-setup"))["ddb.seed"][0] == "ok"
+    assert skipped(inv("ddb.seed"))["ddb.seed"].startswith("seeds/ddb: ")
+    done(inv("ddb.query", "UPDATE orders SET sku = 'milk' WHERE number = 2", "--write"))
+    done(inv("ddb.query", "DELETE FROM orders WHERE number = 1", "--write"))
+    assert "1 item of seeds/ddb written" in steps(inv("ddb.seed"))["ddb.seed"][1]
+    assert '"milk"' in inv("ddb.scan", "--format", "json").stdout
+    done(inv("reset", "--yes"))
+    items = [json.loads(line) for line in inv("ddb.scan", "--format", "json").stdout.splitlines()]
+    assert {item["number"]: item["sku"] for item in items} == {1: "tea", 2: "mug"}
