@@ -79,6 +79,6 @@ class Claim:
         return answer
 
     def _removal(self) -> Item:
-        """Give the action that ends it, and that fails where somebody else has it by now."""
+        """Return the action that ends it, and that fails where somebody else has it by now."""
         condition = {"ConditionExpression": "claim = :mine", "ExpressionAttributeValues": {":mine": self._mine}}
         return {"Delete": {"TableName": self._table, "Key": self._key, **condition}}

@@ -150,7 +150,7 @@ def references(item: Item) -> list[tuple[str, str, bool]]:
 def confirmed(
     client: DynamoDBClient, table: str, faults: Iterable[Fault], *, sleep: Callable[[float], None] = time.sleep
 ) -> Iterator[Fault]:
-    """Give the faults that are still there each time their groups are read again.
+    """Yield the faults that are still there each time their groups are read again.
 
     A whole table cannot be read at one moment: a row that a message moves meanwhile is seen twice, or not at all.
     """
@@ -210,7 +210,7 @@ def _item(client: DynamoDBClient, table: str, key: Item) -> Item:
 
 
 def _is_there(client: DynamoDBClient, table: str, fault: Fault) -> bool:
-    """Tell whether the item of a fault is still there; a claim: whether it is still the same one's."""
+    """Return whether the item of a fault is still there; a claim: whether it is still the same one's."""
     found = _item(client, table, fault.surplus) if fault.surplus else {}
     return bool(found) and (not _is_claim(fault) or repr(found.get("claim")) == fault.sign)
 

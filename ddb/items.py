@@ -62,37 +62,37 @@ def group_items(group: str, last_message: Item, users: tuple[User, User]) -> lis
 
 
 def message_partition(group: str) -> str:
-    """Give the pk of a group's messages."""
+    """Return the pk of a group's messages."""
     return f"MSG#{group}"
 
 
 def group_partition(user_uuid: str) -> str:
-    """Give the pk of a user's group rows."""
+    """Return the pk of a user's group rows."""
     return f"GRP#{user_uuid}"
 
 
 def key_of(item: Item) -> Item:
-    """Give the primary key of an item."""
+    """Return the primary key of an item."""
     return {"pk": item["pk"], "sk": item["sk"]}
 
 
 def message_key(group: str, sort_key: str) -> Item:
-    """Give the primary key of a message."""
+    """Return the primary key of a message."""
     return {"pk": {"S": message_partition(group)}, "sk": {"S": sort_key}}
 
 
 def sort_key_of(item: Item) -> str:
-    """Give the sk of an item."""
+    """Return the sk of an item."""
     return text_of(item, "sk")
 
 
 def message_uuid_of(item: Item) -> str:
-    """Give the id of a message; empty where it has none."""
+    """Return the id of a message; empty where it has none."""
     return text_of(item, "message_uuid")
 
 
 def group_of(item: Item) -> str:
-    """Give the group of a group row; empty for a message."""
+    """Return the group of a group row; empty for a message."""
     return text_of(item, "message_group_uuid")
 
 
@@ -117,7 +117,7 @@ def _group_item(group: str, last_message: Item, owner: User, other: User) -> Ite
 
 
 def user_attributes(user: User) -> Item:
-    """Give what an item tells of a user."""
+    """Return what an item tells of a user."""
     return {
         "user_uuid": {"S": user.uuid},
         "user_display_name": {"S": user.display_name},
@@ -126,5 +126,5 @@ def user_attributes(user: User) -> Item:
 
 
 def text_of(item: Item, attribute: str) -> str:
-    """Give an attribute of an item; empty where it has none."""
+    """Return an attribute of an item; empty where it has none."""
     return str(item.get(attribute, {}).get("S", ""))

@@ -183,7 +183,7 @@ def settle_rows(client: DynamoDBClient, table: str, group: str, users: tuple[Use
 
 
 def find_group(client: DynamoDBClient, table: str, user_uuid: str, other_uuid: str) -> str:
-    """Give the group of two users as it is now, the one with the newest message if they have several; else ""."""
+    """Return the group of two users as it is now, the one with the newest message if they have several; else ""."""
     for owner, other in ((user_uuid, other_uuid), (other_uuid, user_uuid)):
         query = _partition(table, group_partition(owner))
         query["ExpressionAttributeValues"][":other"] = {"S": str(other)}
@@ -196,22 +196,22 @@ def find_group(client: DynamoDBClient, table: str, user_uuid: str, other_uuid: s
 
 
 def is_member(client: DynamoDBClient, table: str, group: str, user_uuid: str) -> bool:
-    """Tell whether a user has a row in a group."""
+    """Return whether a user has a row in a group."""
     return any(True for _ in group_rows.each_row_of(client, table, str(user_uuid), str(group)))
 
 
 def each_message(client: DynamoDBClient, table: str, group: str) -> Iterator[Item]:
-    """Give every message of a group as it is now, newest first, a page of 1 MB at a time."""
+    """Return every message of a group as it is now, newest first, a page of 1 MB at a time."""
     return _each(client, **_partition(table, message_partition(group)), ScanIndexForward=False, ConsistentRead=True)
 
 
 def each_group_row_of(client: DynamoDBClient, table: str, user_uuid: str) -> Iterator[Item]:
-    """Give every group row of a user as it is now, oldest first."""
+    """Return every group row of a user as it is now, oldest first."""
     return _each(client, **_partition(table, group_partition(user_uuid)), ConsistentRead=True)
 
 
 def each_row_in_group(client: DynamoDBClient, table: str, group: str) -> Iterator[Item]:
-    """Give every group row of a group, whoever's it is. From the index: on AWS a new row takes a moment to show."""
+    """Return every group row of a group, whoever's it is. From the index: on AWS a new row takes a moment to show."""
     return _each(
         client,
         TableName=table,
@@ -243,7 +243,7 @@ def _time_for(at: datetime | None, rows: Iterable[Item], previous: datetime | No
 
 
 def _others(rows: Iterable[Item], sender: User, receiver: User | None) -> dict[str, Item]:
-    """Give what rows say of their other user, where it is known afresh: of the sender, and of a receiver given."""
+    """Return what rows say of their other user, where it is known afresh: of the sender, and of a receiver given."""
     owners = {group_rows.owner_of(row): text_of(row, "user_uuid") for row in rows}
     partners = {user for user in owners.values() if user} - owners.keys() - {sender.uuid}
     partners |= {owner for owner, other in owners.items() if other == sender.uuid}

@@ -31,7 +31,7 @@ class Mention:
 def of_user(
     client: DynamoDBClient, table: str, user_uuid: str, *, see: See = lambda item: None, every_row: bool = False
 ) -> Iterator[Mention]:
-    """Give the items that name a user: own group rows, the rows of the others in those groups, messages sent there.
+    """Yield the items that name a user: own group rows, the rows of the others in those groups, messages sent there.
 
     `see` is shown whatever is read of these groups. `every_row`: look through the rows of all groups too, for one
     that tells of the user in a group where the own row is missing.
@@ -50,7 +50,7 @@ def of_user(
 
 
 def of_group(client: DynamoDBClient, table: str, group: str, *, see: See = lambda item: None) -> Iterator[Mention]:
-    """Give the items of a group: its rows, then its messages. `see` is shown each of them."""
+    """Yield the items of a group: its rows, then its messages. `see` is shown each of them."""
     for what, items in (
         ("group row", each_row_in_group(client, table, group)),
         ("message", each_message(client, table, group)),
@@ -61,14 +61,14 @@ def of_group(client: DynamoDBClient, table: str, group: str, *, see: See = lambd
 
 
 def anywhere(client: DynamoDBClient, table: str, uuid: str) -> Mention | None:
-    """Give the first item that has the id in any attribute that holds one. Reads the table up to there."""
+    """Return the first item that has the id in any attribute that holds one. Reads the table up to there."""
     where = "message_uuid = :id OR user_uuid = :id OR message_group_uuid = :id"
     found = next(_scan(client, table, where, uuid), None)
     return _mention(found, uuid) if found else None
 
 
 def _each_row_about(client: DynamoDBClient, table: str, user_uuid: str) -> Iterator[Item]:
-    """Give the rows that show a user as the other one. Reads the index, which has nothing but rows."""
+    """Return the rows that show a user as the other one. Reads the index, which has nothing but rows."""
     return _scan(client, table, "user_uuid = :id", user_uuid, IndexName=GROUP_INDEX)
 
 

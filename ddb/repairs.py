@@ -53,7 +53,7 @@ def _settled(
 
 
 def _others(group: Group, present: Mapping[str, Item]) -> dict[str, Item] | None:
-    """Give each of the two what their row tells of the other one; None where that is not known."""
+    """Return each of the two what their row tells of the other one; None where that is not known."""
     if group.pair is None:
         return None
     found: dict[str, Item] = {}
@@ -68,7 +68,7 @@ def _others(group: Group, present: Mapping[str, Item]) -> dict[str, Item] | None
 
 
 def _names(group: Group, user_uuid: str) -> Item | None:
-    """Give what a user's newest message tells of them."""
+    """Return what a user's newest message tells of them."""
     message = group.senders.get(user_uuid)
     names = ("user_uuid", "user_display_name", "user_handle")
     return {name: message[name] for name in names if name in message} if message else None

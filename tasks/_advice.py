@@ -32,7 +32,7 @@ class Situation:
         return self.target == "prod" and (name.startswith("env.") or name in self.not_for_prod())
 
     def options(self, words: Collection[str]) -> Iterable[str]:
-        """Give the options of the run that a command needs too."""
+        """Return the options of the run that a command needs too."""
         given = {"--target": "" if self.target == "local" else self.target, "--engine": self.engine}
         return (word for name, value in given.items() if value and name not in words for word in (name, value))
 

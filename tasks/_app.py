@@ -33,7 +33,7 @@ OF_THE_PART = ("ddb.seed", "ddb.list-conversations", "ddb.get-conversation", "dd
 
 
 def why_absent(task: str, c: StepContext) -> str:
-    """Say what the app lacks of that which a task is about; empty where it has all."""
+    """Return what the app lacks of that which a task is about; empty where it has all."""
     from .localenv.settings.parts import ITEMS, LINK, TABLES, has, lacks
 
     service = SERVICE_OF.get(task.partition(".")[0], "")
@@ -52,7 +52,7 @@ def why_absent(task: str, c: StepContext) -> str:
 
 
 def why_no_seeds(settings: Settings) -> str:
-    """Say what the app lacks of a part with seeds of its own; empty where it has them."""
+    """Return what the app lacks of a part with seeds of its own; empty where it has them."""
     from .localenv.settings.parts import lacks
 
     found = part(settings)
@@ -66,12 +66,12 @@ def services(c: StepContext) -> list[ServiceName]:
 
 
 def left_out(c: StepContext) -> list[str]:
-    """Say in one line which services the app does not need, and why."""
+    """Return in one line which services the app does not need, and why."""
     reasons = [f"{service} ({reason})" for service, reason in c.step.settings.left_out]
     return [f"left out: {', '.join(reasons)}"] if reasons else []
 
 
 def what_next(c: StepContext) -> str:
-    """Say what a typed rebuild of the database leaves open; within initial-setup the next steps see to it."""
+    """Return what a typed rebuild of the database leaves open; within initial-setup the next steps see to it."""
     is_open = c.step.typed and not why_absent("cognito.sync-ids", c)
     return f"; next: {inv('cognito.sync-ids')}, since new users have no pool id yet" if is_open else ""

@@ -56,7 +56,7 @@ class GraphExecutor(Executor):
 
 
 def _lacking(node: Node, c: StepContext) -> str:
-    """Say what the app lacks of that which a task is about. Raises UsageError where data of it was asked for."""
+    """Return what the app lacks of that which a task is about. Raises UsageError where data of it was asked for."""
     reason = _app.why_absent(node.name, c)
     if reason and node.typed and node.shows:
         raise UsageError(reason)
@@ -246,7 +246,7 @@ class GraphRun:
         return "ran"
 
     def _may_see_it_otherwise(self, node: Node, error: BaseException) -> bool:
-        """Tell whether what failed only looked, beside a run that changed what it looked at.
+        """Return whether what failed only looked, beside a run that changed what it looked at.
 
         Then it is worth another look, once that run has ended. What was printed already is not printed again.
         """

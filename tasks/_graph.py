@@ -150,7 +150,7 @@ class Node:
 
     @property
     def shows(self) -> bool:
-        """Tell whether the task is one that prints data, whatever its options are."""
+        """Return whether the task is one that prints data, whatever its options are."""
         return not isinstance(self.task, Step) or self.task.shows
 
     @property
@@ -230,7 +230,7 @@ def order_by_wish(nodes: Iterable[Node]) -> None:
 
 
 def is_refused(node: Node, options: Options) -> bool:
-    """Tell whether the target is not one for this task."""
+    """Return whether the target is not one for this task."""
     return options.target == "prod" and getattr(node.task, "local_only", False)
 
 
@@ -249,7 +249,7 @@ def _is_pipe(value: object) -> bool:
 
 
 def reaches(start: Node, goal: Node) -> bool:
-    """Tell whether `goal` comes before `start`."""
+    """Return whether `goal` comes before `start`."""
     return any(node is goal or reaches(node, goal) for node in start.before)
 
 

@@ -115,7 +115,7 @@ def as_typed(text: str) -> str:
 
 
 def typed_command() -> str:
-    """Give `inv` as this user types it."""
+    """Return `inv` as this user types it."""
     return os.environ.get("LOCALENV_INV", "inv")
 
 

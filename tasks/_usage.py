@@ -52,7 +52,7 @@ def install() -> None:
 
 
 def _explained(message: str, task: str, context: Any) -> tuple[str, str]:
-    """Say what is wrong, and give a hint."""
+    """Return what is wrong, and give a hint."""
     of_task = f"{inv('--help', task)} lists what it takes" if task else f"{inv('--list')} shows every task"
     if found := UNKNOWN.fullmatch(message):
         word = _unquoted(found[1])

@@ -51,7 +51,7 @@ class WordStep(Step):
 
 
 def bare_words(words: Sequence[str], task: str, arguments: Iterable[Argument]) -> Iterator[str]:
-    """Give the first word behind each `task` that is neither a flag nor the value of one.
+    """Yield the first word behind each `task` that is neither a flag nor the value of one.
 
     A single dash is a word: stdin or stdout.
     """
@@ -71,7 +71,7 @@ def _first_word(words: Sequence[str], flags: Mapping[str, bool]) -> str:
 
 
 def _last_flag(word: str, flags: Mapping[str, bool]) -> str:
-    """Give the flag that the next word may belong to: of -fn it is -n, of -n5 none."""
+    """Return the flag that the next word may belong to: of -fn it is -n, of -n5 none."""
     if word.startswith("--") or len(word) <= 2:
         return word
     return "" if flags.get(word[:2]) else f"-{word[-1]}"

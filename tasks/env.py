@@ -39,7 +39,7 @@ def _is_up(c: StepContext) -> str | None:
 
 
 def _has_foreign_data(c: StepContext) -> bool:
-    """Tell whether a moved or copied folder brought data of another project, which are not taken over yet."""
+    """Return whether a moved or copied folder brought data of another project, which are not taken over yet."""
     from .localenv import engines
     from .localenv.settings.kept import kept_project
 

@@ -23,7 +23,7 @@ CONFIRM = "name of the database, where it is another project's"
 
 
 def _name(c: StepContext) -> str:
-    """Give the name that was typed, or that of the file to restore. Raises UsageError."""
+    """Return the name that was typed, or that of the file to restore. Raises UsageError."""
     from .localenv.errors import UsageError
     from .localenv.snapshot import portable
     from .localenv.snapshot.manifest import checked_name
@@ -55,7 +55,7 @@ def _plan_save(c: StepContext) -> list[str]:
 
 
 def _replaced(c: StepContext) -> list[str]:
-    """Say what a save would replace. Raises UsageError for a name or a file that is not to be had."""
+    """Return what a save would replace. Raises UsageError for a name or a file that is not to be had."""
     from .localenv.errors import UsageError
     from .localenv.snapshot import portable
     from .localenv.snapshot.manifest import BEFORE

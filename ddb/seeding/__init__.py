@@ -59,7 +59,7 @@ class Plan:
                 yield self.seed.message(index, self.last_at)
 
     def removals(self) -> Iterator[Item]:
-        """Give the keys of the old messages, but for those that new ones have taken."""
+        """Yield the keys of the old messages, but for those that new ones have taken."""
         if self.last_at is not None and self.old_messages:
             new = {messages.format_time(self.last_at - SPACING * index) for index in range(self.seed.size)}
             for sort_key in self.old_messages:
@@ -99,7 +99,7 @@ class Seeding:
             yield self._plan(seed)
 
     def plan_lines(self) -> list[str]:
-        """Say what `seed` would do."""
+        """Return what `seed` would do."""
         return [line for plan in self.plans() for line in _told(plan)]
 
     def seed(self, say: Say) -> str:
@@ -202,7 +202,7 @@ def check_sizes(seed: Seed, now: datetime) -> None:
 
 
 def free_time(seed: Seed, stored: Stored, others: set[str], now: datetime) -> datetime:
-    """Give the last message a time, now or a few microseconds ago, at which no key of the seed is taken.
+    """Return the last message a time, now or a few microseconds ago, at which no key of the seed is taken.
 
     `others` are the sort keys of the two users' rows in other groups. A sent message is in the way when it lies whole
     minutes before the last one; one that the app wrote in another offset is avoided as well.
@@ -235,7 +235,7 @@ def _seed(conversation: Conversation, users: Mapping[str, User]) -> Seed:
 
 
 def _last_message(seed: Seed, stored: Stored, last_at: datetime | None) -> Item:
-    """Give the message that will be the newest one: stored already, sent by somebody, or about to be written."""
+    """Return the message that will be the newest one: stored already, sent by somebody, or about to be written."""
     if last_at is None:
         assert stored.newest is not None
         return stored.newest
@@ -246,7 +246,7 @@ def _last_message(seed: Seed, stored: Stored, last_at: datetime | None) -> Item:
 
 
 def _without(keys: list[Item], items: list[Item]) -> list[Item]:
-    """Give the keys of the items, each once, but for these."""
+    """Return the keys of the items, each once, but for these."""
     found: list[Item] = []
     for key in map(messages.key_of, items):
         if key not in keys and key not in found:

@@ -67,7 +67,7 @@ class Conversation:
     lines: Sequence[Line]
 
     def handles(self) -> Iterator[tuple[str, str]]:
-        """Give the handle of each of the two, and where the file names them."""
+        """Return the handle of each of the two, and where the file names them."""
         return zip((person.handle for person in self.people), self.places, strict=True)
 
 

@@ -75,7 +75,7 @@ def message_id(group: str, index: int) -> str:
 
 
 def time_of(sort_key: str) -> datetime | None:
-    """Give the time in a sort key; None where there is none."""
+    """Return the time in a sort key; None where there is none."""
     try:
         return messages.parse_time(sort_key)
     except ValueError:
@@ -94,12 +94,12 @@ def observe(client: DynamoDBClient, table: str, seed: Seed) -> Stored:
 
 
 def is_as_seeded(seed: Seed, stored: Stored, now: datetime) -> bool:
-    """Tell whether messages and group rows are those of the file, and show: this year's, and not in the future."""
+    """Return whether messages and group rows are those of the file, and show: this year's, and not in the future."""
     return why_not_as_seeded(seed, stored, now) == "" and are_rows_right(seed, stored)
 
 
 def why_not_as_seeded(seed: Seed, stored: Stored, now: datetime) -> str:
-    """Say why the messages must be written anew; empty where they are right."""
+    """Return why the messages must be written anew; empty where they are right."""
     if not stored.seeded:
         return "not there yet"
     if stored.last_at is None or not stored.matches or len(stored.seeded) != seed.size:
@@ -114,7 +114,7 @@ def why_not_as_seeded(seed: Seed, stored: Stored, now: datetime) -> str:
 
 
 def are_rows_right(seed: Seed, stored: Stored) -> bool:
-    """Tell whether each of the two users has one row with the last message, and nobody else has any."""
+    """Return whether each of the two users has one row with the last message, and nobody else has any."""
     return stored.newest is not None and _sorted(stored.group_rows) == _sorted(seed.group_rows(stored.newest))
 
 
@@ -162,7 +162,7 @@ class _SeededIds:
 
 
 def _is_derived(identifier: str) -> bool:
-    """Tell whether an id may be derived: RFC 9562, version 5. The app's own are random: version 4."""
+    """Return whether an id may be derived: RFC 9562, version 5. The app's own are random: version 4."""
     try:
         return uuid.UUID(identifier).version == 5
     except ValueError:

@@ -204,7 +204,7 @@ def find_rows(client: Any, table: str, group: str, known: Iterable[str], *, sure
 
 
 def each_row_of(client: Any, table: str, user: str, group: str) -> Iterator[Item]:
-    """Give a user's rows in a group as they are now."""
+    """Return a user's rows in a group as they are now."""
     return _query(
         client,
         table,
@@ -216,7 +216,7 @@ def each_row_of(client: Any, table: str, user: str, group: str) -> Iterator[Item
 
 
 def newest_message(client: Any, table: str, group: str) -> Item | None:
-    """Give the newest message of a group as it is now."""
+    """Return the newest message of a group as it is now."""
     found = client.query(
         TableName=table,
         KeyConditionExpression="pk = :pk",
@@ -229,7 +229,7 @@ def newest_message(client: Any, table: str, group: str) -> Item | None:
 
 
 def owner_of(row: Item) -> str:
-    """Give the uuid of the user whose row it is."""
+    """Return the uuid of the user whose row it is."""
     return _string(row, "pk")[len(ROW) :]
 
 

@@ -66,7 +66,7 @@ class Attempts:
 
 
 def cause_of(error: Exception | None) -> str:
-    """Say why a write was refused: for want of capacity, or because others were faster."""
+    """Return why a write was refused: for want of capacity, or because others were faster."""
     short = sorted((_reasons(error) if error else set()) & SHORT)
     return f"it is short of capacity ({', '.join(short)})" if short else "others write to the same group"
 
@@ -95,13 +95,13 @@ def commit(client: Any, actions: list[Item], tries: Attempts | None = None) -> d
 
 
 def error_code(error: Exception) -> str:
-    """Give AWS's name for a refusal: of a botocore ClientError, or whatever else has its `response`; else ""."""
+    """Return AWS's name for a refusal: of a botocore ClientError, or whatever else has its `response`; else ""."""
     response: Mapping[str, Any] = getattr(error, "response", None) or {}
     return str(response.get("Error", {}).get("Code", ""))
 
 
 def is_refusal(error: Exception) -> bool:
-    """Tell whether a write was refused for a reason that may have passed when it is decided anew."""
+    """Return whether a write was refused for a reason that may have passed when it is decided anew."""
     if error_code(error) != "TransactionCanceledException":
         return error_code(error) in BUSY_CODES
     reasons = _reasons(error)
@@ -117,7 +117,7 @@ def _reasons(error: Exception) -> set[str]:
 
 
 def is_too_large(error: Exception) -> bool:
-    """Tell whether a write was refused for the size of an item: as a whole, or as the reason of a cancellation."""
+    """Return whether a write was refused for the size of an item: as a whole, or as the reason of a cancellation."""
     response: Mapping[str, Any] = getattr(error, "response", None) or {}
     told = [response.get("Error", {}), *response.get("CancellationReasons", ())]
     return any("item size" in str(one.get("Message", "")).lower() for one in told)

@@ -187,7 +187,7 @@ def send_message(
 
 
 def _whole_table(c: StepContext) -> tuple[DynamoDBClient, str]:
-    """Give client and table to read from. Raises ConfirmationNeeded where the table is half replaced."""
+    """Return client and table to read from. Raises ConfirmationNeeded where the table is half replaced."""
     from ..localenv.dynamodb import schema
     from ..localenv.dynamodb.client import connect
 
@@ -248,7 +248,7 @@ def _check_way(other: str, group: str, option: str) -> None:
 
 
 def _text(given: str) -> str:
-    """Give the text of --text, or of stdin without its last line end."""
+    """Return the text of --text, or of stdin without its last line end."""
     from ..localenv.errors import UsageError
 
     if not given:
@@ -321,7 +321,7 @@ def _show(
 
 
 def _columns() -> int:
-    """Give the width to wrap at; 0 where a program reads."""
+    """Return the width to wrap at; 0 where a program reads."""
     import shutil
 
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else 0

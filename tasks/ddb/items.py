@@ -180,7 +180,7 @@ def _destination(c: StepContext) -> str:
 
 
 def _upload(folder: Path, table: str) -> str:
-    """Say how an exported folder gets to AWS."""
+    """Return how an exported folder gets to AWS."""
     import shlex
 
     sync = f"aws s3 sync {shlex.quote(str(folder / 'data'))} s3://YOUR-BUCKET/{table}/data"
@@ -190,7 +190,7 @@ def _upload(folder: Path, table: str) -> str:
 
 @contextmanager
 def _checked(c: StepContext) -> Iterator[tuple[DynamoDBClient, list[Part], Keys, int]]:
-    """Give the client, the files, what the table wants of items, and how many there are, all of them checked."""
+    """Yield the client, the files, what the table wants of items, and how many there are, all of them checked."""
     from ..localenv.dynamodb.client import connect
     from ..localenv.dynamodb.transfer import importing, keys_of
 

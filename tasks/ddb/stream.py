@@ -147,7 +147,7 @@ class Counted:
             self.reasons.pop(group, None)
 
     def result(self, *, once: bool) -> str:
-        """Say what was done. Raises LocalEnvError where this was all, and rows are still not right."""
+        """Return what was done. Raises LocalEnvError where this was all, and rows are still not right."""
         repaired = f"{_counted(self.repaired, 'group')} repaired, " if self.repaired else ""
         failed = f", {self.failed:,} given up" if self.failed else ""
         changes = _counted(self.moved, "change")

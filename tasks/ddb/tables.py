@@ -41,7 +41,7 @@ def files_of(c: StepContext) -> list[TableFile]:
 
 
 def _told_files(c: StepContext) -> list[TableFile]:
-    """Give the tables, and say once a run what a reader of the files would not expect."""
+    """Return the tables, and say once a run what a reader of the files would not expect."""
     reading = _reading_of(c)
     if c.step.typed or c.step.options.plan:
         for note in reading.notes:
@@ -233,7 +233,7 @@ COLUMNS = ("table", "status", "items", "key", "indexes", "throughput", "stream")
 
 
 def _row(table: Table) -> tuple[str, str, int, str, str, str, str]:
-    from ..localenv.dynamodb.tables import describe_key
+    from ..localenv.dynamodb.tableshape import describe_key
 
     shape = table.shape
     indexes = ", ".join(index.name for index in shape.indexes)

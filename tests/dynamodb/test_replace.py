@@ -22,7 +22,8 @@ from tasks.localenv.dynamodb.client import connect
 from tasks.localenv.dynamodb.schema.contents import Contents, key_digest, read_contents
 from tasks.localenv.dynamodb.schema.fitness import why_unfit
 from tasks.localenv.dynamodb.schema.replacement import Replacement, copy_name
-from tasks.localenv.dynamodb.tables import Index, TableFile, TableShape, read_table
+from tasks.localenv.dynamodb.tables import TableFile, read_table
+from tasks.localenv.dynamodb.tableshape import Index, TableShape
 from tasks.localenv.errors import ConfirmationNeeded, LocalEnvError
 from tasks.localenv.settings import ROOT, Settings
 from tests.dynamodb.test_changes import Cut, index, table

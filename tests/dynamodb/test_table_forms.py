@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from tasks.localenv.dynamodb.tables import Index, Recovery, TableFile, TableShape, Throughput, read_file, read_tables
+from tasks.localenv.dynamodb.tables import TableFile, read_file, read_tables
+from tasks.localenv.dynamodb.tableshape import Index, Recovery, TableShape, Throughput
 from tasks.localenv.errors import UsageError
 from tasks.localenv.settings import ROOT, read_settings
 

@@ -62,7 +62,7 @@ class Seeded:
         return f"{self.users} users in pool {self.pool.id if self.pool else 'not made yet'}, unchanged"
 
     def plan(self) -> list[str]:
-        """Say what seeding would do, a line each."""
+        """Return what seeding would do, a line each."""
         lines = [] if self.pool else ["create user pool: none has this project's name"]
         lines += [] if self.client_id else ["create app client: the pool has none"]
         return lines + [str(change) for change in self.changes]
@@ -104,7 +104,7 @@ def plan_changes(people: Iterable[Person], users: Iterable[PoolUser]) -> tuple[C
 
 
 def strangers(settings: Settings, people: Iterable[Person]) -> list[PoolUser]:
-    """Give the users of the emulated pool who are nobody in the seeds."""
+    """Return the users of the emulated pool who are nobody in the seeds."""
     pool = look_for_pool(settings)
     ours = {person.person for person in people}
     return [user for user in pool.users() if user.username not in ours] if pool else []
@@ -117,7 +117,7 @@ def remove(settings: Settings, users: Iterable[PoolUser]) -> None:
 
 
 def find_client(pool: Pool) -> str:
-    """Give the id of the pool's app client; empty when there is none."""
+    """Return the id of the pool's app client; empty when there is none."""
     for answer in pages(pool.call, "ListUserPoolClients", "NextToken", UserPoolId=pool.id, MaxResults=60):
         for client in answer.get("UserPoolClients", ()):
             if client["ClientName"] == CLIENT:

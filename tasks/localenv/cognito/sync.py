@@ -52,7 +52,7 @@ class Comparison:
 
     @property
     def sentence(self) -> str:
-        """Say how many of the database's users have their sub: "5 of 5 users have their sub"."""
+        """Return how many of the database's users have their sub: "5 of 5 users have their sub"."""
         there = sum(pair.is_set for pair in self.match.pairs)
         return f"{there} of {self.users} users have their sub"
 
@@ -141,7 +141,7 @@ def _read_users(settings: Settings, queries: Queries, connection: psycopg.Connec
 
 
 def handle_command(settings: Settings, pool: Pool) -> Any:
-    """Give a function that writes the AWS CLI's command to set a pool user's preferred_username."""
+    """Return a function that writes the AWS CLI's command to set a pool user's preferred_username."""
     endpoint = ["--endpoint-url", settings.cognito.url] if settings.cognito else []
 
     def command(user: PoolUser, handle: str) -> str:

@@ -43,7 +43,7 @@ class Pool:
     call: Api
 
     def users(self) -> Iterator[PoolUser]:
-        """Give every user, page by page, in the pool's order. Raises LocalEnvError when the pool is not there."""
+        """Yield every user, page by page, in the pool's order. Raises LocalEnvError when the pool is not there."""
         try:
             for answer in pages(self.call, "ListUsers", "PaginationToken", UserPoolId=self.id, Limit=PAGE):
                 yield from (_pool_user(user) for user in answer.get("Users", ()))
@@ -87,12 +87,12 @@ def look_for_pool(settings: Settings) -> Pool | None:
 
 
 def list_users(settings: Settings) -> Iterator[PoolUser]:
-    """Give every user of the target's pool."""
+    """Return every user of the target's pool."""
     return find_pool(settings).users()
 
 
 def noted_pools(settings: Settings) -> list[str]:
-    """Give the ids of this project's emulated pools: the newest first, then those that it replaced."""
+    """Return the ids of this project's emulated pools: the newest first, then those that it replaced."""
     try:
         return emulated_pool_file(settings.state_dir).read_text().split()
     except FileNotFoundError:

@@ -31,7 +31,7 @@ class TableMissing(LocalEnvError):
 
 
 def connect(settings: Settings) -> DynamoDBClient:
-    """Give a client for the target, to be shared among threads.
+    """Return a client for the target, to be shared among threads.
 
     Its methods raise TableMissing, AwsError where DynamoDB refuses something else, ServiceFailed where nobody answers.
     """

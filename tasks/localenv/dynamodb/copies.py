@@ -95,7 +95,7 @@ def replace_table(
 
 
 def _differences(present: Files, wanted: Files, key: list[str]) -> Iterator[Request]:
-    """Give what makes the items of one file those of another. A line in memory, and a number for each line."""
+    """Yield what makes the items of one file those of another. A line in memory, and a number for each line."""
 
     def keyed(item: dict[str, Any]) -> str:
         return json.dumps([item[name] for name in key])

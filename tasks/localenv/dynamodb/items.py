@@ -127,7 +127,7 @@ def fetch(
     stalled_s: float = STALLED_S,
     sleep: Callable[[float], None] = time.sleep,
 ) -> list[dict[str, Any]]:
-    """Give the items that have one of at most 100 keys, as they are now, in any order. Raises TimedOut."""
+    """Return the items that have one of at most 100 keys, as they are now, in any order. Raises TimedOut."""
     patience = _Patience(f"table {table} gave no further item", "read", stalled_s, sleep)
     found, left = _get(client, table, keys)
     if left:

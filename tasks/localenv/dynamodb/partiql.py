@@ -78,7 +78,7 @@ def parse_parameters(given: Iterable[str], statement: Statement) -> list[Value]:
 
 
 def full_scan(client: DynamoDBClient, statement: Statement) -> str:
-    """Say why a statement reads the whole table or index; empty where it does not. Raises TableMissing."""
+    """Return why a statement reads the whole table or index; empty where it does not. Raises TableMissing."""
     shape = need_table(client, statement.table).shape
     key = next((index.key for index in shape.indexes if index.name == statement.index), shape.key)
     attribute = key[0][0]

@@ -18,7 +18,7 @@ HEAD_ITEMS = 1000
 
 
 def scan(client: DynamoDBClient, table: str, *, limit: int = 0, consistent: bool = False) -> Iterator[dict[str, Any]]:
-    """Give every item (DynamoDB JSON), or the first `limit` of them. Holds one page of 1 MB in memory.
+    """Yield every item (DynamoDB JSON), or the first `limit` of them. Holds one page of 1 MB in memory.
 
     `consistent` sees all that was written before each page was read, for twice the capacity. Raises TableMissing.
     """
@@ -36,7 +36,7 @@ def scan(client: DynamoDBClient, table: str, *, limit: int = 0, consistent: bool
 
 
 def plain(value: dict[str, Any]) -> Any:
-    """Give an attribute value as JSON has it.
+    """Return an attribute value as JSON has it.
 
     Binary becomes base64 text, a set a sorted list, and a number that JSON's readers would round becomes text.
     """
@@ -58,7 +58,7 @@ def plain(value: dict[str, Any]) -> Any:
 
 
 def plain_item(item: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """Give an item as JSON has it, its attributes in the order of their names."""
+    """Return an item as JSON has it, its attributes in the order of their names."""
     return {name: plain(item[name]) for name in sorted(item)}
 
 
@@ -76,7 +76,7 @@ def as_text(item: dict[str, dict[str, Any]], key: tuple[str, ...]) -> list[str]:
 
 
 def as_table(items: Iterable[dict[str, dict[str, Any]]], key: tuple[str, ...]) -> Iterator[str]:
-    """Give the lines of a table, as the items arrive: the key first, then the other attributes by name.
+    """Yield the lines of a table, as the items arrive: the key first, then the other attributes by name.
 
     Its columns are those of the first thousand items; what a later item has besides follows as name=value.
     """

@@ -73,7 +73,7 @@ class Statement:
         return sum(token.text == "?" for token in self.tokens)
 
     def is_keyed(self, attribute: str) -> bool:
-        """Tell whether its WHERE gives the value, or values, of this attribute: else every item is read."""
+        """Return whether its WHERE gives the value, or values, of this attribute: else every item is read."""
         starts = [position for position, token in enumerate(self.tokens) if token.upper == "WHERE"]
         if not starts:
             return False
@@ -160,7 +160,7 @@ def _refuse_foreign(statement: Statement) -> None:
 
 
 def _is_keyed(tokens: Sequence[Token], attribute: str) -> bool:
-    """Tell whether a condition holds for given values of the attribute only."""
+    """Return whether a condition holds for given values of the attribute only."""
     while len(tokens) > 1 and tokens[0].text == "(" and _closing(tokens) == len(tokens) - 1:
         tokens = tokens[1:-1]
     if len(parts := _split(tokens, "OR")) > 1:

@@ -45,7 +45,7 @@ One = TypeVar("One", bound=Outcome)
 def batches(
     settings: Settings, table: str, *, once: bool = False, sleep: Callable[[float], None] = time.sleep
 ) -> Iterator[list[Record]]:
-    """Give the records of a table's stream from the oldest on, as they come; with `once` end where there are no more.
+    """Yield the records of a table's stream from the oldest on, as they come; with `once` end where there are no more.
 
     Records are those of a Lambda event: with eventSourceARN. Raises TableMissing, or LocalEnvError where the table has
     no stream or loses it, also to another table of the same name.
@@ -113,7 +113,7 @@ class _Stream:
         self._looked: float | None = None
 
     def read(self) -> Iterator[list[Record]]:
-        """Give what is new in each shard whose parent is read to its end: a batch each, none where nothing is new."""
+        """Yield what is new in each shard whose parent is read to its end: a batch each, none where nothing is new."""
         if self._looked is None or time.monotonic() - self._looked > LOOK_S:
             self._look()
         for shard, parent in list(self._parents.items()):

@@ -147,7 +147,7 @@ class _Check:
         return value
 
     def definitions(self) -> dict[str, int]:
-        """Give the defined attributes with the number of their entry."""
+        """Return the defined attributes with the number of their entry."""
         found: dict[str, int] = {}
         for number in self.list(("AttributeDefinitions",), at_most=100):
             entry = ("AttributeDefinitions", number)

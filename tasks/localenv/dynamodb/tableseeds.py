@@ -75,7 +75,7 @@ class TableSeeds:
         return None if any(outcome.new for outcome in outcomes) else f"{FOLDER}: {_there(outcomes)}"
 
     def plan_lines(self) -> list[str]:
-        """Say what `apply` would do, a line a file that lacks something."""
+        """Return what `apply` would do, a line a file that lacks something."""
         lines = []
         for file in self.files:
             outcome, _ = self._decide(file)
@@ -220,7 +220,7 @@ def prepare(settings: Settings, *, now: datetime | None = None) -> TableSeeds:
 
 
 def _hashes(seeds: list[Seed], keys: Keys) -> list[Value | None]:
-    """Give the partitions that seeds lie in, each once; None, for all of them, where that itself is a time."""
+    """Return the partitions that seeds lie in, each once; None, for all of them, where that itself is a time."""
     name = keys.key[0][0]
     found: dict[str, Value] = {}
     for seed in seeds:

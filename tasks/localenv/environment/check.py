@@ -151,7 +151,7 @@ def reference_findings(
 
 
 def fault_findings(settings: Settings, faults: Iterable[Fault]) -> Iterator[Finding]:
-    """Give the faults with the command for each."""
+    """Yield the faults with the command for each."""
     for fault in faults:
         fix = _removal(settings, [fault.surplus, *fault.others]) if fault.surplus else _repair(settings)
         yield Finding(fault.subject, fault.text, fix)

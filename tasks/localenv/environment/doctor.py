@@ -75,7 +75,7 @@ def examine_python(root: Path = ROOT) -> list[Finding]:
 
 
 def blocks(findings: list[Finding]) -> bool:
-    """Tell whether one of them stands in the way."""
+    """Return whether one of them stands in the way."""
     return any(finding.level == "FAIL" for finding in findings)
 
 

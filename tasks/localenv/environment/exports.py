@@ -24,7 +24,7 @@ FROM_A_CONTAINER = "host.docker.internal"
 
 
 def variables(settings: Settings, *, legacy: bool = False) -> dict[str, str]:
-    """Give name and value of what the app needs; what is not known (a pool that was never made) is left out.
+    """Return name and value of what the app needs; what is not known (a pool that was never made) is left out.
 
     `legacy` adds AWS_ENDPOINT_URL, which an SDK of before July 2023 needs in place of the names of single services,
     and which newer ones apply to every service. Asks the emulator for its app client; down, it only goes without.
@@ -51,7 +51,7 @@ def variables(settings: Settings, *, legacy: bool = False) -> dict[str, str]:
 
 
 def seen_from_container(settings: Settings) -> tuple[Settings, str]:
-    """Give the settings as a container needs them, and what it has to be started with for that.
+    """Return the settings as a container needs them, and what it has to be started with for that.
 
     The services listen on this machine's loopback address. Docker Desktop forwards a name to it; anywhere else a
     container reaches it by the host's network alone.
@@ -128,7 +128,7 @@ def _dotenv_quoted(name: str, value: str) -> str:
 
 
 def _pool(settings: Settings) -> tuple[str, str]:
-    """Give the ids of the emulated pool and its app client, as far as they are known."""
+    """Return the ids of the emulated pool and its app client, as far as they are known."""
     try:
         pool = look_for_pool(settings)
         if pool:

@@ -177,7 +177,7 @@ def _near(path: Path) -> str:
 
 
 def _words(settings: Settings, absent: str, options: list[str], say: Say) -> list[str]:
-    """Give the words of the command. By itself `auto` stays with the engine of before, even where that is gone."""
+    """Return the words of the command. By itself `auto` stays with the engine of before, even where that is gone."""
     kept = read_choice(settings.state_dir)
     if not (absent and kept and settings.engine == "auto"):
         return [COMMAND, *options]
@@ -204,7 +204,7 @@ def await_docker(settings: Settings, say: Say) -> str:
 
 
 def _why_away() -> str:
-    """Say why no engine answers yet; empty when it does, and where waiting would not help."""
+    """Return why no engine answers yet; empty when it does, and where waiting would not help."""
     try:
         endpoint = find_endpoint()
     except LocalEnvError:

@@ -80,7 +80,7 @@ class _InDocker:
         return Path(made_in) if made_in else None
 
     def is_ours(self, project: str) -> bool:
-        """Tell whether only this tool makes such a project: by the folder it was made in, or by all of its names."""
+        """Return whether only this tool makes such a project: by the folder it was made in, or by all of its names."""
         if self.root:
             return project == project_id(self.root, self.root / ".local")
         return bool(PROJECT.fullmatch(project)) and {f"{project}_{name}" for name in VOLUMES} <= self.volumes.keys()
@@ -98,7 +98,7 @@ def survey(settings: Settings) -> list[Neighbour]:
 
 
 def _unlisted(settings: Settings, docker: dict[str, _InDocker]) -> Iterable[Checkout]:
-    """Give what the index may not know: this very checkout where it has data, and projects that Docker has."""
+    """Yield what the index may not know: this very checkout where it has data, and projects that Docker has."""
     for project, there in docker.items():
         if there.is_ours(project):
             root = there.root or NOWHERE
@@ -110,7 +110,7 @@ def _unlisted(settings: Settings, docker: dict[str, _InDocker]) -> Iterable[Chec
 
 
 def _unlisted_servers() -> Iterable[Checkout]:
-    """Give the projects of the database servers that run, wherever their folders are."""
+    """Yield the projects of the database servers that run, wherever their folders are."""
     for pid, command in commands().items():
         found = SERVER.search(command)
         if found and PROJECT.fullmatch(found["project"]) and may_signal(pid):

@@ -63,7 +63,7 @@ class Status:
 
     @property
     def is_down(self) -> bool:
-        """Tell whether something does not answer."""
+        """Return whether something does not answer."""
         stopped = any(state.status != "running" for state in self.services)
         return stopped or any(problem.is_down for problem in self.problems)
 

@@ -26,7 +26,7 @@ Prepare = Callable[["psycopg.Connection[Any] | None"], "Seeding | None"]
 
 
 def addresses(settings: Settings) -> list[tuple[str, str]]:
-    """Give where each store answers, without a secret."""
+    """Return where each store answers, without a secret."""
     found = []
     if "postgres" in settings.services:
         found.append(("postgres", settings.postgres.url()))
@@ -92,7 +92,7 @@ def reset(
 
 
 def _fetch_tables(settings: Settings, tables: Sequence[TableFile]) -> list[Table]:
-    """Give those of the tables that are there."""
+    """Return those of the tables that are there."""
     if not tables:
         return []
     client = connect(settings)

@@ -76,7 +76,7 @@ class _Users:
     people: list[Person]
 
     def named(self, names: set[str]) -> _Users:
-        """Give those of whom a name is an id, in small letters."""
+        """Return those of whom a name is an id, in small letters."""
         return _Users(
             [row for row in self.rows if names & _names_of_row(row)],
             [user for user in self.pool_users if names & _names_of_pool_user(user)],
@@ -84,7 +84,7 @@ class _Users:
         )
 
     def related(self, name: str) -> _Users:
-        """Give those whom a name leads to, and their counterparts in the other stores."""
+        """Return those whom a name leads to, and their counterparts in the other stores."""
         found = self.named({name.lower()})
         names = {each for row in found.rows for each in _names_of_row(row)}
         names |= {each for user in found.pool_users for each in _names_of_pool_user(user)}

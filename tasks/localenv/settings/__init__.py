@@ -88,7 +88,7 @@ class Settings:
         return tuple(name for name in SERVICES if not self.why_left_out(name))
 
     def why_left_out(self, service: str) -> str:
-        """Say why a service is left out; empty for one that is not."""
+        """Return why a service is left out; empty for one that is not."""
         return dict(self.left_out).get(service, "")
 
     @property

@@ -12,7 +12,8 @@ import pytest
 from tasks.localenv import engines
 from tasks.localenv.dynamodb import schema
 from tasks.localenv.dynamodb.client import connect as connect_dynamodb
-from tasks.localenv.dynamodb.tables import TableShape, read_tables
+from tasks.localenv.dynamodb.tables import read_tables
+from tasks.localenv.dynamodb.tableshape import TableShape
 from tasks.localenv.postgres import setup
 from tasks.localenv.postgres.connection import connect as connect_postgres
 from tasks.localenv.settings import Settings, read_settings

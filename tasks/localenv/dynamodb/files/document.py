@@ -29,7 +29,7 @@ class Document:
     origins: Mapping[Steps, Steps] = field(default_factory=dict)
 
     def place(self, steps: Steps = ()) -> str:
-        """Give path:line:column of a value, or of the nearest one around it that exists."""
+        """Return path:line:column of a value, or of the nearest one around it that exists."""
         places, steps = self.places(), self._in_file(steps)
         while steps not in places:
             steps = steps[:-1]

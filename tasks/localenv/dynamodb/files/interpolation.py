@@ -50,7 +50,7 @@ class Variables:
         return Variables(document, self._stand_ins, self._data)
 
     def filled(self, text: str, steps: Steps) -> Filled:
-        """Give the variables of a text their values. Raises UsageError, naming one that has none."""
+        """Return the variables of a text their values. Raises UsageError, naming one that has none."""
         if "${" not in text:
             return Filled(text, steps)
         pieces: list[str] = []

@@ -21,7 +21,7 @@ def is_serverless(data: dict[str, Any]) -> bool:
 
 
 def template_in(document: Document, variables: Variables) -> Document:
-    """Give the template that the resources of a service make. Raises UsageError where they cannot be read."""
+    """Return the template that the resources of a service make. Raises UsageError where they cannot be read."""
     found: dict[str, Any] = {name: {} for name in SECTIONS}
     origins: dict[Steps, Steps] = {}
     for part, steps in _parts(document, variables):
@@ -56,7 +56,7 @@ def _parts(document: Document, variables: Variables) -> list[tuple[dict[str, Any
 
 
 def _filled(value: Any, steps: Steps, variables: Variables) -> tuple[Any, Steps]:
-    """Give a value that may be a variable as what it stands for."""
+    """Return a value that may be a variable as what it stands for."""
     if not isinstance(value, str):
         return value, steps
     found = variables.filled(value, steps)

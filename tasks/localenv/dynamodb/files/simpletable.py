@@ -19,7 +19,7 @@ KNOWN = ("PrimaryKey", "Tags", *AS_THEY_ARE)
 
 
 def table_of(simple: Document) -> Document:
-    """Give the properties of the table that a SimpleTable's properties (worked out) make. Raises UsageError."""
+    """Return the properties of the table that a SimpleTable's properties (worked out) make. Raises UsageError."""
     properties = _object(simple, (), simple.data, KNOWN)
     origins: dict[Steps, Steps] = {(): ()}
     found: dict[str, Any] = {name: properties[name] for name in AS_THEY_ARE if name in properties}

@@ -53,7 +53,7 @@ class Contents:
 
 
 def tables_in(document: Document, stand_ins: Mapping[str, str] = STAND_INS) -> Contents:
-    """Give the tables of a file. Raises UsageError where it is neither a table nor a template, or cannot be read.
+    """Return the tables of a file. Raises UsageError where it is neither a table nor a template, or cannot be read.
 
     `stand_ins` are the pseudo parameters that have a value.
     """
@@ -107,7 +107,7 @@ class _Template:
         return found
 
     def table(self, resource: dict[str, Any], steps: Steps, name: str) -> Found:
-        """Give the table that a resource is."""
+        """Return the table that a resource is."""
         kind = resource["Type"]
         if kind == GLOBAL_TABLE:
             hint = f"describe the table of this region as {TABLE}"
@@ -126,7 +126,7 @@ class _Template:
         return Found(found, name, is_resource=True)
 
     def _resource(self, entry: Any, steps: Steps) -> tuple[dict[str, Any], Steps]:
-        """Give a resource, which a variable may stand for, and where it stands."""
+        """Return a resource, which a variable may stand for, and where it stands."""
         if isinstance(entry, str):
             filled = self._variables.filled(entry, steps)
             entry, steps = filled.value, filled.steps

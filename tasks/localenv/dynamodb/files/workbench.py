@@ -14,7 +14,7 @@ PARTS = (("PartitionKey", "HASH"), ("SortKey", "RANGE"))
 
 
 def tables_of_model(document: Document) -> list[Document]:
-    """Give the properties of each table of a model. Raises UsageError where it is not one."""
+    """Return the properties of each table of a model. Raises UsageError where it is not one."""
     models = document.data["DataModel"]
     if not isinstance(models, list) or not models:
         raise document.error(("DataModel",), "DataModel must be a list of tables", hint="write a list of tables here")

@@ -84,7 +84,7 @@ def _has_aliases_worked_out(node: Any) -> bool:
 
 
 def _way_out(problem: str) -> str:
-    """Say what to do about what the parser says."""
+    """Return what to do about what the parser says."""
     if "\\t" in problem:
         return "indent with spaces: YAML takes no tabs"
     if "another document" in problem:

@@ -11,7 +11,8 @@ from ...aws.wire import AwsError
 from ...errors import ConfirmationNeeded
 from ...hints import Command
 from ...machine.parallel import side_by_side
-from ..tables import FOLDER, TableFile, describe_index, describe_key
+from ..tables import FOLDER, TableFile
+from ..tableshape import describe_index, describe_key
 from . import replacement
 from .altering import DEADLINE_S as CHANGE_DEADLINE_S
 from .altering import Observed, Say, alter, observe
@@ -59,7 +60,7 @@ class Work:
         return self.seen.plan.lacking if self.seen else ()
 
     def lines(self) -> list[str]:
-        """Say what would be done: + made, ~ changed, - removed, ± made anew."""
+        """Return what would be done: + made, ~ changed, - removed, ± made anew."""
         if self.half:
             return [f"± {self.half}; only --replace goes on with that"]
         if self.seen is None:
@@ -102,7 +103,7 @@ def plan_tables(client: DynamoDBClient, files: list[TableFile], *, replace: bool
 
 
 def replacement_lines(works: Sequence[Work]) -> list[str]:
-    """Say what `apply_tables` would replace, for a question."""
+    """Return what `apply_tables` would replace, for a question."""
     lines = []
     for work in works:
         if work.half:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from ...aws.wire import AwsError
 from ...errors import TimedOut
-from ..tables import Extras, TableFile
+from ..tables import TableFile
+from ..tableshape import Extras
 from .changes import Change, Plan, plan_changes
 from .existing import Table, fetch_table, wait_for, wait_until_active
 from .extras import fetch_extras, set_recovery, set_tags, set_time_to_live

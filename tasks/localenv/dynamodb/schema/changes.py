@@ -10,12 +10,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from ..tables import (
+from ..tables import TableFile
+from ..tableshape import (
     NO_LIMITS,
     Extras,
     Index,
     Recovery,
-    TableFile,
     TableShape,
     describe_index,
     describe_key,
@@ -66,7 +66,7 @@ def plan_changes(file: TableFile, found: TableShape, extras: Extras) -> Plan:
 
 
 def fixed_shape(shape: TableShape) -> tuple[Any, ...]:
-    """Give what stays as long as a table exists: its key and its local indexes."""
+    """Return what stays as long as a table exists: its key and its local indexes."""
     return shape.key, tuple(index for index in shape.indexes if index.is_local)
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..numbers import number_text
 from ..scan import scan
-from ..tables import Key
+from ..tableshape import Key
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -43,12 +43,12 @@ def read_contents(client: DynamoDBClient, table: str) -> Contents:
 
 
 def read_keys(client: DynamoDBClient, table: str, key: Key) -> set[bytes]:
-    """Give the digest of each item's key, of 16 bytes: a million items take about 80 MB."""
+    """Return the digest of each item's key, of 16 bytes: a million items take about 80 MB."""
     return {key_digest(item, key) for item in scan(client, table, consistent=True)}
 
 
 def key_digest(item: Item, key: Key) -> bytes:
-    """Give a digest of the attributes of a key; those that the item has not count as such."""
+    """Return a digest of the attributes of a key; those that the item has not count as such."""
     return _digest({name: item[name] for name, _ in key if name in item})
 
 

@@ -11,11 +11,11 @@ from .extras import fetch_extras
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
-    from ..tables import Extras
+    from ..tableshape import Extras
 
 
 def definition_of(client: DynamoDBClient, name: str) -> dict[str, Any]:
-    """Give a table as CloudFormation properties that `tables.read_table` reads back, written to a file as JSON.
+    """Return a table as CloudFormation properties that `tables.read_table` reads back, written to a file as JSON.
 
     What the engine does not have is left out; what is off is said to be off. Raises TableMissing.
     """
@@ -26,7 +26,7 @@ def definition_of(client: DynamoDBClient, name: str) -> dict[str, Any]:
 
 
 def properties_of(description: Mapping[str, Any]) -> dict[str, Any]:
-    """Give what DescribeTable answers as CloudFormation has it. Properties that the engine lacks are left out."""
+    """Return what DescribeTable answers as CloudFormation has it. Properties that the engine lacks are left out."""
     mode = (description.get("BillingModeSummary") or {}).get("BillingMode") or "PROVISIONED"
     provisioned = mode == "PROVISIONED"
     found: dict[str, Any] = {
@@ -57,7 +57,7 @@ def properties_of(description: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def is_dynamodb_local(description: Mapping[str, Any]) -> bool:
-    """Tell whether Amazon's DynamoDB Local holds the table: its ARNs have a region of their own."""
+    """Return whether Amazon's DynamoDB Local holds the table: its ARNs have a region of their own."""
     return ":ddblocal:" in description.get("TableArn", "")
 
 

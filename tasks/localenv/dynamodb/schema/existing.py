@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ...errors import LocalEnvError, TimedOut
 from ...machine.parallel import side_by_side
 from ..client import TableMissing
-from ..tables import TableShape, describe_index, describe_key, shape_of
+from ..tableshape import TableShape, describe_index, describe_key, shape_of
 from .definition import properties_of
 
 if TYPE_CHECKING:
@@ -143,12 +143,12 @@ def drop_table(client: DynamoDBClient, table: Table, deadline_s: float = DEADLIN
 
 
 def summary(table: Table) -> str:
-    """Say what a table is in a few words: its name and how much is in it."""
+    """Return what a table is in a few words: its name and how much is in it."""
     return f"table {table.shape.name}, {table.items:,} items, {table.size_bytes:,} bytes"
 
 
 def describe(table: Table) -> list[tuple[str, str]]:
-    """Tell what a table is, as pairs of a word and its value."""
+    """Return what a table is, as pairs of a word and its value."""
     shape = table.shape
     return [
         ("table", shape.name),

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ...aws.wire import AwsError
-from ..tables import Extras, Recovery
+from ..tableshape import Extras, Recovery
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -31,7 +31,7 @@ def fetch_extras(client: DynamoDBClient, description: Mapping[str, Any], wanted:
 
 
 def fetch_time_to_live(client: DynamoDBClient, name: str) -> str:
-    """Give the attribute by which items expire; empty where they do not."""
+    """Return the attribute by which items expire; empty where they do not."""
     found = client.describe_time_to_live(TableName=name)["TimeToLiveDescription"]
     return found.get("AttributeName", "") if found.get("TimeToLiveStatus") in ("ENABLED", "ENABLING") else ""
 
@@ -46,7 +46,7 @@ def fetch_recovery(client: DynamoDBClient, name: str) -> Recovery:
 
 
 def fetch_tags(client: DynamoDBClient, arn: str) -> tuple[tuple[str, str], ...]:
-    """Give the tags of a table, from all pages, without those that AWS sets (aws:…)."""
+    """Return the tags of a table, from all pages, without those that AWS sets (aws:…)."""
     found: list[tuple[str, str]] = []
     answer: Any = client.list_tags_of_resource(ResourceArn=arn)
     while True:

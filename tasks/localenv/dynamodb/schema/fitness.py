@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 from ...errors import LocalEnvError
 from ...hints import inv
 from ..scan import plain, scan
-from ..tables import NO_LIMITS, Key, TableFile, TableShape
+from ..tables import TableFile
+from ..tableshape import NO_LIMITS, Key, TableShape
 from .contents import Item, key_digest
 from .existing import Table, refuse_protected
 from .extras import fetch_extras
@@ -47,7 +48,7 @@ def refuse_losses(client: DynamoDBClient, table: Table, file: TableFile) -> None
 
 
 def _limits_would_go(found: TableShape, wanted: TableShape) -> bool:
-    """Tell whether limits are set that a new table would not have; a provisioned one has none."""
+    """Return whether limits are set that a new table would not have; a provisioned one has none."""
     return wanted.limits is None and not wanted.throughput and found.limits not in (None, NO_LIMITS)
 
 
@@ -76,7 +77,7 @@ def refuse_unfit_items(client: DynamoDBClient, name: str, key: Key, wanted: Tabl
 
 
 def why_unfit(item: Item, shape: TableShape) -> str:
-    """Say why a table of this shape would refuse an item; empty where it takes it."""
+    """Return why a table of this shape would refuse an item; empty where it takes it."""
     for name, _ in shape.key:
         if name not in item:
             return f"it has no {name}"
@@ -89,7 +90,7 @@ def why_unfit(item: Item, shape: TableShape) -> str:
 
 
 def longest_keys(shape: TableShape) -> dict[str, int]:
-    """Give how many bytes each attribute may have that the table or an index is keyed by."""
+    """Return how many bytes each attribute may have that the table or an index is keyed by."""
     longest: dict[str, int] = {}
     for key in _keys(shape):
         for part, (name, _) in zip(LONGEST, key, strict=False):

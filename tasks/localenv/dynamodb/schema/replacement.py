@@ -52,7 +52,7 @@ def fetch_copy(client: DynamoDBClient, name: str) -> Table | None:
 
 
 def describe_half(copy: Table, table: Table | None) -> str:
-    """Say how far the replacement of a table came that left this copy."""
+    """Return how far the replacement of a table came that left this copy."""
     aside = copy.shape.name
     name = aside.removesuffix(SUFFIX)
     if is_complete(copy):
@@ -99,7 +99,7 @@ class Replacement:
         return self._copy_back(copy)
 
     def _recognised(self, table: Table | None, copy: Table) -> Table | None:
-        """Give the copy where it holds the truth; drop it where the table itself is whole."""
+        """Return the copy where it holds the truth; drop it where the table itself is whole."""
         complete = is_complete(copy)
         if table is None and not complete:
             raise LocalEnvError(

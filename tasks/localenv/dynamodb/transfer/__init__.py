@@ -62,14 +62,14 @@ def import_items(
 
 
 def keys_of(client: DynamoDBClient, table: str) -> Keys:
-    """Give what the items of a table must have. Raises TableMissing, and as need_whole_table."""
+    """Return what the items of a table must have. Raises TableMissing, and as need_whole_table."""
     found = need_whole_table(client, table)
     types = {each["AttributeName"]: each["AttributeType"] for each in found.description["AttributeDefinitions"]}
     return Keys(found.shape.key, types, longest_keys(found.shape))
 
 
 def paced(say: Callable[[str], None], text: str, every_s: float = 5.0) -> Callable[[int], None]:
-    """Give a function that says how many so far, every few seconds. `text` holds {count}."""
+    """Return a function that says how many so far, every few seconds. `text` holds {count}."""
     last = time.monotonic()
 
     def hear(count: int) -> None:

@@ -33,7 +33,7 @@ def read_csv(file: IO[bytes], shown: str, keys: Keys) -> Iterator[Line]:
 
 
 def _rows(file: IO[bytes], shown: str) -> Generator[tuple[str, list[str]], None, None]:
-    """Give the rows that are not blank, each with the place where it starts."""
+    """Yield the rows that are not blank, each with the place where it starts."""
     csv.field_size_limit(ROW_BYTES)
     pieces = _Pieces(file, shown)
     reader = csv.reader(pieces, strict=True)

@@ -49,7 +49,7 @@ class Outcome:
 
 @contextmanager
 def sources(given: str, stdin: Callable[[], IO[bytes]]) -> Iterator[list[Part]]:
-    """Give the files that --file names: a file, those of a folder, or what came in by stdin as a temporary file."""
+    """Yield the files that --file names: a file, those of a folder, or what came in by stdin as a temporary file."""
     if not given:
         raise UsageError("ddb.import wants a file", hint="say --file PATH, a folder, or - for stdin")
     path = path_of(given)
@@ -132,14 +132,14 @@ def apply(
 
 
 def stdin_bytes() -> IO[bytes]:
-    """Give stdin as bytes."""
+    """Return stdin as bytes."""
     return sys.stdin.buffer
 
 
 def _changes(
     client: DynamoDBClient, table: str, parts: list[Part], keys: Keys, *, only_new: bool, outcome: Outcome
 ) -> Iterator[Item]:
-    """Give the items to write, and count all. An empty table is not asked for each of them."""
+    """Yield the items to write, and count all. An empty table is not asked for each of them."""
     is_empty = not client.scan(TableName=table, Limit=1, ConsistentRead=True)["Items"]
     items = itertools.chain.from_iterable(read_items(part.path, part.shown, keys) for part in parts)
     while batch := dealt(items, KEYS_A_LOOK):
@@ -164,12 +164,12 @@ def _by_key(items: list[Item], keys: Keys) -> dict[str, Item]:
 
 
 def key_of(item: Item, keys: Keys) -> Item:
-    """Give the key of an item."""
+    """Return the key of an item."""
     return {name: item[name] for name, _ in keys.key}
 
 
 def identity(item: Item, keys: Keys) -> str:
-    """Give the key of an item as a text that no other key has."""
+    """Return the key of an item as a text that no other key has."""
     return json.dumps([key_text(item[name]) for name, _ in keys.key])
 
 

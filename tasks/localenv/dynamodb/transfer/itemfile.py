@@ -145,7 +145,7 @@ def raw_lines(path: Path, shown: str) -> Iterator[bytes]:
 
 
 def _texts(file: IO[bytes], shown: str) -> Iterator[tuple[int, str]]:
-    """Give the lines that are not blank, with their numbers."""
+    """Yield the lines that are not blank, with their numbers."""
     for number, line in lines(file, shown, hint=ONE_A_LINE):
         if number == 1:
             require_utf8(line, shown)

@@ -17,7 +17,7 @@ from ...machine.reading import json_excess
 from ..files.document import Steps
 from ..files.jsonfile import document_of
 from ..numbers import DIGITS
-from ..tables import Key
+from ..tableshape import Key
 from .typed import (
     TOO_DEEP,
     Item,
@@ -115,7 +115,7 @@ def checked_item(data: Any, keys: Keys, steps: Steps = ()) -> Item:
 
 
 def _is_key_value(value: Any) -> bool:
-    """Tell whether this is the value of an attribute called Item, and not an item."""
+    """Return whether this is the value of an attribute called Item, and not an item."""
     return not (isinstance(value, dict) and "Item" in value)
 
 

@@ -91,12 +91,12 @@ def read_value(value: Any, steps: Steps) -> Value:
 
 
 def is_typed(value: Any) -> bool:
-    """Tell whether a value has the looks of a typed one."""
+    """Return whether a value has the looks of a typed one."""
     return isinstance(value, dict) and len(value) == 1 and next(iter(value)) in READERS
 
 
 def from_plain(value: Any) -> Value:
-    """Give plain JSON its types: text S, number N, true and false BOOL, null NULL, object M, list L.
+    """Return plain JSON its types: text S, number N, true and false BOOL, null NULL, object M, list L.
 
     Nothing is checked: `read_item` does that.
     """
@@ -114,7 +114,7 @@ def from_plain(value: Any) -> Value:
 
 
 def ordered(value: Value) -> Value:
-    """Give a value as it is written: sets sorted, binary as base64 text. Attribute names are sorted by the writer."""
+    """Return a value as it is written: sets sorted, binary as base64 text. Attribute names are sorted by the writer."""
     ((kind, content),) = value.items()
     if kind == "B":
         return {"B": base64_text(content)}
@@ -130,7 +130,7 @@ def ordered(value: Value) -> Value:
 
 
 def same(value: Value) -> Any:
-    """Give a value as something that equals that of another one where DynamoDB holds the two for the same."""
+    """Return a value as something that equals that of another one where DynamoDB holds the two for the same."""
     ((kind, content),) = value.items()
     if kind == "N":
         return kind, Decimal(content)
@@ -146,7 +146,7 @@ def same(value: Value) -> Any:
 
 
 def same_item(item: Item) -> dict[str, Any]:
-    """Give an item as something that equals that of another one with the same contents."""
+    """Return an item as something that equals that of another one with the same contents."""
     return {name: same(value) for name, value in item.items()}
 
 
@@ -258,7 +258,7 @@ def _set_of(read: Callable[[Any, Steps], Any], key: Callable[[Any], Any]) -> Cal
 
 
 def told(value: Any) -> str:
-    """Say what was found instead, in a few words."""
+    """Return what was found instead, in a few words."""
     return cut(json.dumps(value, ensure_ascii=False, default=str))
 
 

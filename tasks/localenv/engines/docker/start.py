@@ -294,7 +294,7 @@ def current(containers: Iterable[Container]) -> dict[ServiceName, Container]:
 
 
 def wanted_services(settings: Settings) -> dict[ServiceName, str]:
-    """Give those of SERVICES that the app needs."""
+    """Return those of SERVICES that the app needs."""
     return {service: name for service, name in SERVICES.items() if service in settings.services}
 
 

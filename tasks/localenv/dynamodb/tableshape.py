@@ -1,0 +1,182 @@
+"""The shape of a table as a value: what DescribeTable shows of it, and what the properties in a file mean.
+
+Source: Amazon DynamoDB API Reference, TableDescription; AWS CloudFormation Template Reference, AWS::DynamoDB::Table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+Key = tuple[tuple[str, str], ...]
+"""The attributes of a key with their types, partition key first: (("pk", "S"), ("sk", "S"))."""
+
+
+@dataclass(frozen=True)
+class Throughput:
+    """Provisioned units a second."""
+
+    read: int
+    write: int
+
+    def __str__(self) -> str:
+        return f"{self.read}/{self.write}"
+
+    @property
+    def parameters(self) -> dict[str, int]:
+        return {"ReadCapacityUnits": self.read, "WriteCapacityUnits": self.write}
+
+
+@dataclass(frozen=True)
+class Index:
+    """A secondary index. `throughput` is None where the index has none of its own: local, or on demand."""
+
+    name: str
+    key: Key
+    projection: str
+    throughput: Throughput | None
+    is_local: bool = False
+
+
+@dataclass(frozen=True)
+class Limits:
+    """The most request units a second of a table on demand; -1 is no limit."""
+
+    read: int
+    write: int
+
+    def __str__(self) -> str:
+        return "none" if self == NO_LIMITS else f"{self.read}/{self.write}"
+
+    @property
+    def parameters(self) -> dict[str, int]:
+        return {"MaxReadRequestUnits": self.read, "MaxWriteRequestUnits": self.write}
+
+
+NO_LIMITS = Limits(-1, -1)
+
+
+@dataclass(frozen=True)
+class TableShape:
+    """What DescribeTable shows of a table. `throughput` is None for on demand.
+
+    The last four are None where a file says nothing of them, which leaves them as they are, or where the engine has no
+    such thing. `encryption` is "default" (a key of AWS's own), "KMS", or "KMS" with the key that a file names.
+    """
+
+    name: str
+    key: Key
+    indexes: tuple[Index, ...]
+    throughput: Throughput | None
+    stream: str
+    deletion_protection: bool | None = None
+    table_class: str | None = None
+    encryption: str | None = None
+    limits: Limits | None = None
+
+
+@dataclass(frozen=True)
+class Recovery:
+    """Point-in-time recovery. `days` is None where it is off, where a file leaves it open, or the engine has none."""
+
+    on: bool
+    days: int | None = None
+
+    def __str__(self) -> str:
+        return "off" if not self.on else f"on, {self.days} days" if self.days else "on"
+
+
+@dataclass(frozen=True)
+class Extras:
+    """What belongs to a table and needs calls of its own. None: a file says nothing of it, or the engine has none.
+
+    `time_to_live` is the attribute, or "" for off; `tags` are pairs, sorted.
+    """
+
+    time_to_live: str | None = None
+    recovery: Recovery | None = None
+    tags: tuple[tuple[str, str], ...] | None = None
+
+
+def shape_of(properties: Mapping[str, Any]) -> TableShape:
+    """Return the shape of a table from its CloudFormation properties."""
+    types = {entry["AttributeName"]: entry["AttributeType"] for entry in properties["AttributeDefinitions"]}
+    on_demand = properties.get("BillingMode") == "PAY_PER_REQUEST"
+    indexes = [
+        _index(index, types, on_demand=on_demand, is_local=kind == "LocalSecondaryIndexes")
+        for kind in ("GlobalSecondaryIndexes", "LocalSecondaryIndexes")
+        for index in properties.get(kind) or ()
+    ]
+    limits = properties.get("OnDemandThroughput")
+    return TableShape(
+        name=properties["TableName"],
+        key=_key(properties["KeySchema"], types),
+        indexes=tuple(sorted(indexes, key=lambda index: index.name)),
+        throughput=None if on_demand else _throughput(properties["ProvisionedThroughput"]),
+        stream=(properties.get("StreamSpecification") or {}).get("StreamViewType", ""),
+        deletion_protection=properties.get("DeletionProtectionEnabled"),
+        table_class=properties.get("TableClass"),
+        encryption=_encryption(properties.get("SSESpecification")),
+        limits=None
+        if limits is None
+        else Limits(limits.get("MaxReadRequestUnits", -1), limits.get("MaxWriteRequestUnits", -1)),
+    )
+
+
+def extras_of(properties: Mapping[str, Any]) -> Extras:
+    """Return what needs calls of its own, from a table's CloudFormation properties."""
+    lives = properties.get("TimeToLiveSpecification")
+    recovery = properties.get("PointInTimeRecoverySpecification")
+    tags = properties.get("Tags")
+    return Extras(
+        time_to_live=None if lives is None else lives.get("AttributeName", "") if lives["Enabled"] else "",
+        recovery=None
+        if recovery is None
+        else Recovery(recovery["PointInTimeRecoveryEnabled"], recovery.get("RecoveryPeriodInDays")),
+        tags=None if tags is None else tuple(sorted((tag["Key"], tag["Value"]) for tag in tags)),
+    )
+
+
+def encryption_parameters(specification: Mapping[str, Any]) -> dict[str, Any]:
+    """Return CloudFormation's SSESpecification as the API has it."""
+    rest = {name: value for name, value in specification.items() if name != "SSEEnabled"}
+    return {"Enabled": specification["SSEEnabled"], **rest}
+
+
+def describe_key(key: Key) -> str:
+    """Write a key: pk (S), sk (S)."""
+    return ", ".join(f"{name} ({kind})" for name, kind in key)
+
+
+def describe_index(index: Index) -> str:
+    """Write an index: key, projection and throughput."""
+    units = f", throughput {index.throughput}" if index.throughput else ""
+    return f"key {describe_key(index.key)}, projection {index.projection}{units}"
+
+
+def _encryption(specification: Mapping[str, Any] | None) -> str | None:
+    if specification is None:
+        return None
+    return f"KMS {specification.get('KMSMasterKeyId', '')}".rstrip() if specification["SSEEnabled"] else "default"
+
+
+def _key(schema: list[dict[str, str]], types: Mapping[str, str]) -> Key:
+    ordered = sorted(schema, key=lambda entry: entry["KeyType"] != "HASH")
+    return tuple((entry["AttributeName"], types[entry["AttributeName"]]) for entry in ordered)
+
+
+def _index(index: Mapping[str, Any], types: Mapping[str, str], *, on_demand: bool, is_local: bool) -> Index:
+    projection = index["Projection"]["ProjectionType"]
+    included = sorted(index["Projection"].get("NonKeyAttributes") or ())
+    return Index(
+        name=index["IndexName"],
+        key=_key(index["KeySchema"], types),
+        projection=f"{projection} {', '.join(included)}" if included else projection,
+        throughput=None if on_demand or is_local else _throughput(index["ProvisionedThroughput"]),
+        is_local=is_local,
+    )
+
+
+def _throughput(units: Mapping[str, int]) -> Throughput:
+    return Throughput(units["ReadCapacityUnits"], units["WriteCapacityUnits"])
