@@ -54,11 +54,11 @@ def survey() -> Survey:
 
 
 def newest(client: DynamoDBClient, table: str, users: Iterable[str]) -> datetime | None:
-    """Give the time of the newest message that any of these users sees."""
+    """Return the time of the newest message that any of these users sees."""
     pages = (list_message_groups(client, table, user, limit=1) for user in users)
     return latest(row["sk"] for page in pages for row in page.items)
 
 
 def latest(sort_keys: Iterable[str]) -> datetime | None:
-    """Give the latest of these times; those that cannot be read do not count."""
+    """Return the latest of these times; those that cannot be read do not count."""
     return max(filter(None, map(time_of, sort_keys)), default=None)

@@ -33,7 +33,7 @@ OF_THE_PART = ("ddb.seed", "ddb.list-conversations", "ddb.get-conversation", "dd
 
 
 def why_absent(task: str, c: StepContext) -> str:
-    """Say what the app lacks of that which a task is about; empty where it has all."""
+    """Return what the app lacks of that which a task is about; empty where it has all."""
     from .localenv.settings.parts import LINK, TABLES, lacks
 
     service = SERVICE_OF.get(task.partition(".")[0], "")
@@ -58,18 +58,18 @@ def _why_no_seeds(settings: Settings) -> str:
 
 
 def services(c: StepContext) -> list[ServiceName]:
-    """Name the services that the app needs."""
+    """Return the services that the app needs."""
     order: tuple[ServiceName, ...] = ("postgres", "dynamodb", "cognito")
     return [service for service in order if service in c.step.settings.services]
 
 
 def left_out(c: StepContext) -> list[str]:
-    """Say in one line which services the app does not need, and why."""
+    """Return, in one line, which services the app does not need, and why."""
     reasons = [f"{service} ({reason})" for service, reason in c.step.settings.left_out]
     return [f"left out: {', '.join(reasons)}"] if reasons else []
 
 
 def what_next(c: StepContext) -> str:
-    """Say what a typed rebuild of the database leaves open; within initial-setup the next steps see to it."""
+    """Return what a typed rebuild of the database leaves open; within initial-setup the next steps see to it."""
     is_open = c.step.typed and not why_absent("cognito.sync-ids", c)
     return f"; next: {inv('cognito.sync-ids')}, since new users have no pool id yet" if is_open else ""

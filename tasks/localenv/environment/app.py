@@ -64,11 +64,11 @@ class Seeding(Protocol):
     """The items of the seeds, read and checked, and the table that they are for."""
 
     def check(self) -> str | None:
-        """Say that everything is there as it should be; None when something is not."""
+        """Return that all is as it should be, in a sentence; None if something is not."""
         ...
 
     def plan_lines(self) -> list[str]:
-        """Say what `seed` would do."""
+        """Return what `seed` would do."""
         ...
 
     def seed(self, say: Say) -> str:
@@ -134,7 +134,7 @@ class App(Protocol):
         ...
 
     def references(self, item: Item) -> Iterable[Reference]:
-        """Name the users in an item."""
+        """Return the users in an item."""
         ...
 
     def survey(self) -> Survey:
@@ -142,21 +142,21 @@ class App(Protocol):
         ...
 
     def confirmed(self, client: DynamoDBClient, table: str, faults: Iterable[Any]) -> Iterable[Fault]:
-        """Give those of a survey's faults that are still there when they are looked at again."""
+        """Return those of a survey's faults that are still there when they are looked at again."""
         ...
 
     def of_user(self, client: DynamoDBClient, table: str, uuid: str, *, see: See, every_row: bool) -> Iterable[Mention]:
-        """Give the items that name a user, and show what was read for that; `every_row` also reads what is slow."""
+        """Return the items that name a user, and show what was read for that; `every_row` also reads what is slow."""
         ...
 
     def of_bundle(self, client: DynamoDBClient, table: str, uuid: str, *, see: See) -> Iterable[Mention]:
-        """Give the items of a bundle, and show each."""
+        """Return the items of a bundle, and show each."""
         ...
 
     def anywhere(self, client: DynamoDBClient, table: str, uuid: str) -> Mention | None:
-        """Give the first of all items that has an id."""
+        """Return the first of all items that has an id."""
         ...
 
     def newest(self, client: DynamoDBClient, table: str, users: Iterable[str]) -> datetime | None:
-        """Give the time of what these users, given by uuid, have newest; None where they have nothing."""
+        """Return the time of what these users, given by uuid, have newest; None where they have nothing."""
         ...
