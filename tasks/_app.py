@@ -60,7 +60,7 @@ def why_no_seeds(settings: Settings) -> str:
 
 
 def services(c: StepContext) -> list[ServiceName]:
-    """Name the services that the app needs."""
+    """Return the services that the app needs."""
     order: tuple[ServiceName, ...] = ("postgres", "dynamodb", "cognito")
     return [service for service in order if service in c.step.settings.services]
 

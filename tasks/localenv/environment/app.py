@@ -64,7 +64,7 @@ class Seeding(Protocol):
     """The items of the seeds, read and checked, and the table that they are for."""
 
     def check(self) -> str | None:
-        """Say that everything is there as it should be; None when something is not."""
+        """Return that all is as it should be, in a sentence; None if something is not."""
         ...
 
     def plan_lines(self) -> list[str]:
@@ -134,7 +134,7 @@ class App(Protocol):
         ...
 
     def references(self, item: Item) -> Iterable[Reference]:
-        """Name the users in an item."""
+        """Return the users in an item."""
         ...
 
     def survey(self) -> Survey:

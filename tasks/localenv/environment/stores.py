@@ -40,7 +40,7 @@ def addresses(settings: Settings) -> list[tuple[str, str]]:
 
 
 def surplus(settings: Settings, people: Sequence[Person], tables: Sequence[TableFile]) -> list[str]:
-    """Name what `reset` removes for good: one line a store."""
+    """Return what `reset` removes for good: one line a store."""
     strangers = seed.strangers(settings, people) if settings.cognito_is_emulated else []
     lines = [f"every row of database {settings.postgres.database}"] if "postgres" in settings.services else []
     lines += [f"table {table.shape.name} with {table.items:,} items" for table in _fetch_tables(settings, tables)]

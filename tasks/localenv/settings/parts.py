@@ -22,12 +22,12 @@ def has(root: Path, *places: str) -> bool:
 
 
 def lacks(root: Path, *places: str) -> str:
-    """Name the first of these files that is not there, as a reason; empty where all are."""
+    """Return the first of these files that is not there, as a reason; empty where all are."""
     return next((f"this app has no {place}" for place in places if not has(root, place)), "")
 
 
 def left_out(root: Path, wanted: Sequence[str]) -> tuple[tuple[str, str], ...]:
-    """Name the services that are left out, each with the reason; `wanted` are those of LOCALENV_SERVICES, if any."""
+    """Return the services that are left out, each with the reason; `wanted` are those of LOCALENV_SERVICES, if any."""
     if wanted:
         return tuple((name, "LOCALENV_SERVICES leaves it out") for name in SERVICES if name not in wanted)
     needed = {
