@@ -92,7 +92,7 @@ def await_ready(daemon: Daemon, is_ready: object) -> None:
 
 HTTP_FAULTS = ("drop", "500", "done-drop", "throttle", "half", "done-500", "reset", "list", "nothing", "html")
 POSTGRES_FAULTS = ("drop", "done-drop", "fatal", "half", "reset")
-AT_ONCE = 3
+AT_ONCE = 2
 """So many faults a command meets, each the ones after those of the command before; all of them with --all-faults."""
 
 SENDS = "ddb.send-message --as andrewbrown --to bayko --text hello"
