@@ -161,7 +161,7 @@ def test_low_limits_of_the_process_are_told(
     ids=str,
 )
 def test_odd_variables_change_nothing(command: list[str], variables: dict[str, str], environ: dict[str, str]) -> None:
-    for words in (["--list"], ["--help", "db.query"], ["env.status"], ["env.list"]):
+    for words in (["--help", "db.query"], ["env.status"]):
         assert run([*command, *words], {**environ, **variables}).code in (0, 4)
 
 

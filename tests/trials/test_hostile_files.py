@@ -250,7 +250,7 @@ def test_a_parameter_that_is_nested_deep_is_text(table: Town) -> None:
 
 SQL = {
     "comments": (many("", "-- a\n", 12 << 20), ""),
-    "a string of escapes": (many("SELECT E'", "\\n", 12 << 20), ""),
+    "a string of escapes": (many("SELECT E'", "\\n", 3 << 20), ""),
     "one line": (many("SELECT 1 ", " ", 20 << 20, "FROM FROM;"), "syntax error"),
     "many words": (many("", "a ", 10 << 20), "syntax error"),
     "rows for nobody": (text("SELECT repeat('x', 100000) FROM generate_series(1, 30000);"), ""),
