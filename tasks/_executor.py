@@ -131,7 +131,6 @@ class GraphRun:
         self.error: BaseException | None = None
         self.interrupted = False
         self._printed = printed()
-        self._begun: set[int] = set()  # id(node) of those whose body was called
         self._waits: Run | None = None  # the step that wants the lock
         self._skipped: list[tuple[str, str]] = []  # not told yet: the second walk may see it otherwise
 
@@ -213,7 +212,7 @@ class GraphRun:
             raise
         except BaseException as error:  # noqa: BLE001 - carried to the main thread, which sorts it out
             error = error if isinstance(error, LocalEnvError | Exit | UnexpectedExit) else _understood(error)
-            if self._may_see_it_otherwise(node, error):
+            if self._may_see_it_otherwise(run, error):
                 self.outcome[id(node)], self._waits = "waits", run
             else:
                 self._fail(node, error)
@@ -237,7 +236,6 @@ class GraphRun:
         self._tell_skipped()
         if not node.locks and alone and all(not other.locks or id(other) in self.outcome for other in self.nodes):
             self.lock.release()
-        self._begun.add(id(node))
         started = time.monotonic()
         self.results[node.task] = sentence = node.task(c, **node.arguments)
         run.require_saved()
@@ -245,7 +243,7 @@ class GraphRun:
             self.reporter.done(node.name, time.monotonic() - started, sentence or "")
         return "ran"
 
-    def _may_see_it_otherwise(self, node: Node, error: BaseException) -> bool:
+    def _may_see_it_otherwise(self, run: Run, error: BaseException) -> bool:
         """Return whether what failed only looked, beside a run that changed what it looked at.
 
         Then it is worth another look, once that run has ended. What was printed already is not printed again.
@@ -253,7 +251,7 @@ class GraphRun:
         is_first_walk = not self.lock.was_taken and not self.options.plan
         if not is_first_walk or not isinstance(error, LocalEnvError) or isinstance(error, UsageError):
             return False
-        if printed() > self._printed or (id(node) in self._begun and not node.effect.reads):
+        if printed() > self._printed or run.may_write:
             return False
         return self.lock.was_used_by_others(self.shared)
 

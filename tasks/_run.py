@@ -14,7 +14,7 @@ from ._advice import Situation, advised, fitting
 from ._output import Lines, Reporter, as_typed, envelope, harmless_line, show
 from .localenv.errors import ConfirmationNeeded, LocalEnvError, UsageError
 from .localenv.hints import Command, words_of
-from .localenv.settings.guard import READS, Effect
+from .localenv.settings.guard import READS, Effect, Permit
 
 if TYPE_CHECKING:
     from .localenv.settings import Settings
@@ -60,7 +60,7 @@ class Run:
 
     `typed` is True for a task that the user named on the command line, `requested` also for one that a typed
     aggregate stands for. `interactive` is True when the step has the terminal to itself and may ask. `effect` is what
-    the step does to data.
+    the step does to data. `may_write` is True once the guard has let the step write: until then it only looks.
     """
 
     name: str
@@ -71,6 +71,7 @@ class Run:
     typed: bool = True
     interactive: bool = True
     effect: Effect = READS
+    may_write: bool = False
     _settings: _Once | None = None
 
     @classmethod
@@ -162,9 +163,7 @@ class Run:
             return self._writable_production(name, confirm)
         observed = ledger.observe(settings.postgres).for_guard(name)
         accepts = f"--confirm {shlex.quote(name)}" if "confirm" in self.arguments else "--yes"
-        return guard.permitted(
-            settings, guard.decide(settings, self.effect, observed, consent=confirm, yes=yes, accepts=accepts)
-        )
+        return self._opened(guard.decide(settings, self.effect, observed, consent=confirm, yes=yes, accepts=accepts))
 
     def require_database(self) -> None:
         """Raise what `writable_database` would raise for a local database: a plan says what the run refuses."""
@@ -182,7 +181,7 @@ class Run:
         if not self.settings.is_local:
             return self._writable_production(name, confirm)
         observed = guard.Observed(name)
-        return guard.permitted(self.settings, guard.decide(self.settings, self.effect, observed, consent=confirm))
+        return self._opened(guard.decide(self.settings, self.effect, observed, consent=confirm))
 
     def writable_at_aws(self, name: str) -> Settings:
         """Return settings that open AWS for a change to what is called so, in the account that is production's."""
@@ -190,7 +189,13 @@ class Run:
         from .localenv.settings import guard
 
         observed = guard.Observed(name, account=fetch_caller(self.settings)[0])
-        return guard.permitted(self.settings, guard.decide_at_aws(self.settings, self.effect, observed))
+        return self._opened(guard.decide_at_aws(self.settings, self.effect, observed))
+
+    def _opened(self, permit: Permit) -> Settings:
+        from .localenv.settings import guard
+
+        self.may_write = True
+        return guard.permitted(self.settings, permit)
 
     def _writable_production(self, name: str, confirm: str) -> Settings:
         """Show whose data it is, and ask for its name. A step that runs for another one may not ask."""
@@ -207,7 +212,7 @@ class Run:
         question = f"Type {name} to change this production data: "
         consent = confirm or (self._ask(question) if self.interactive else None)
         observed = guard.Observed(name, account=caller[0])
-        return guard.permitted(self.settings, guard.decide(self.settings, self.effect, observed, consent=consent))
+        return self._opened(guard.decide(self.settings, self.effect, observed, consent=consent))
 
     @staticmethod
     def _ask(question: str) -> str:

@@ -12,7 +12,7 @@ from invoke import Exit, UnexpectedExit
 
 from . import _door, _usage
 from ._output import Reporter
-from ._start import INTERRUPTED, end_with, flush_at_exit, leave, on_interrupt, open_streams
+from ._start import INTERRUPTED, end_with, flush_at_exit, leave, on_interrupt, open_streams, require_memory
 
 
 def guard() -> None:
@@ -25,6 +25,7 @@ def guard() -> None:
     sys.unraisablehook = lambda unraisable: None  # nobody misses what fails while it is thrown away
     threading.excepthook = lambda args: None  # threads hand their errors over, or only load a library ahead
     flush_at_exit()
+    require_memory()
 
 
 @contextmanager

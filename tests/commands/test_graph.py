@@ -24,6 +24,7 @@ from tasks._output import Reporter
 from tasks.localenv.checkout.lock import ProjectLock
 from tasks.localenv.errors import ConfirmationNeeded, LocalEnvError, ServiceFailed, UsageError
 from tasks.localenv.hints import Command
+from tasks.localenv.settings.guard import Effect
 from tests.support.environments import PATIENCE_S
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -367,7 +368,10 @@ def test_a_run_that_waited_for_the_lock_asks_all_that_it_needs_again(stage: Stag
     assert stage.ran == ["up", "setup", "seed"]
 
 
-def test_what_only_looked_beside_another_run_looks_again_once_that_has_ended(stage: Stage, tmp_path: Path) -> None:
+@pytest.mark.parametrize("effect", [READS, WRITES])
+def test_what_only_looked_beside_another_run_looks_again_once_that_has_ended(
+    stage: Stage, tmp_path: Path, effect: Effect
+) -> None:
     other = ProjectLock(tmp_path)
     other.acquire("inv env.restart", lambda line: None)
 
@@ -378,7 +382,7 @@ def test_what_only_looked_beside_another_run_looks_again_once_that_has_ended(sta
         return "3 items"
 
     stage.add("up", check=lambda c: "running")
-    stage.add("scan", "up", effect=READS, body=scan)
+    stage.add("scan", "up", effect=effect, lock=False, body=scan)
     stage.run("scan")
     assert stage.ran == ["scan", "scan"]
 
@@ -393,11 +397,12 @@ def test_what_fails_with_nobody_beside_it_is_not_tried_again(stage: Stage) -> No
     assert (caught.value.code, stage.ran) == (4, ["scan"])
 
 
-def test_what_writes_is_not_done_twice(stage: Stage, tmp_path: Path) -> None:
+def test_what_was_let_to_write_is_not_done_twice(stage: Stage, tmp_path: Path) -> None:
     other = ProjectLock(tmp_path)
     other.acquire("inv env.restart", lambda line: None)
 
     def send(c: StepContext) -> str:
+        c.step.may_write = True
         raise ServiceFailed("nothing answers")
 
     stage.add("send", lock=False, body=send)

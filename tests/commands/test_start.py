@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tasks._start import LEAST_BYTES
 from tasks.localenv.settings import ROOT
 from tests.support.environments import KEPT, Finished, environment, inv
 
@@ -128,6 +129,7 @@ def test_ctrl_c_that_is_ignored_stays_so(environ: dict[str, str]) -> None:
         (resource.RLIMIT_AS, 30_000_000),
         (resource.RLIMIT_AS, 60_000_000),
         (resource.RLIMIT_AS, 200_000_000),
+        (resource.RLIMIT_AS, LEAST_BYTES),
         (resource.RLIMIT_FSIZE, 0),
         (resource.RLIMIT_STACK, 300_000),
     ],
@@ -143,6 +145,16 @@ def test_low_limits_of_the_process_are_told(
             continue  # Invoke does not even load, and nothing of ours is there yet
         done = run([*command, *words], environ, preexec_fn=lower)
         assert done.code in (0, 4, 5, 6), done
+
+
+@both
+def test_the_least_memory_is_enough(command: list[str], environ: dict[str, str]) -> None:
+    def lower() -> None:
+        resource.setrlimit(resource.RLIMIT_AS, (LEAST_BYTES, LEAST_BYTES))
+
+    for words in (["initial-setup"], ["status"], ["env.destroy", "--yes"]):
+        done = run([*command, *words], environ, preexec_fn=lower)
+        assert done.code == 0, done
 
 
 @both
