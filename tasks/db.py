@@ -48,7 +48,7 @@ def _is_shaped(c: StepContext) -> str | None:
     return load.check_schema(c.step.settings, c.step.arguments["file"], typed=c.step.typed)
 
 
-def _read_schema(c: StepContext) -> Script:
+def _read_schema(c: StepContext) -> list[Script]:
     from .localenv.postgres import scripts
 
     return scripts.read_schema(c.step.settings, c.step.arguments["file"])
@@ -57,7 +57,7 @@ def _read_schema(c: StepContext) -> Script:
 def _plan_schema(c: StepContext) -> list[str]:
     from .localenv.postgres import load
 
-    return load.plan_schema(c.step.settings, _read_schema(c), yes=c.step.arguments["yes"])
+    return load.plan_schema(c.step.settings, _read_schema(c), again=c.step.force, yes=c.step.arguments["yes"])
 
 
 @step(
@@ -69,11 +69,11 @@ def _plan_schema(c: StepContext) -> list[str]:
     inputs=lambda c: _read_schema(c),
 )
 def schema_load(c: StepContext, file: str = "", yes: bool = False, confirm: str = "") -> str:
-    """Apply sql/schema.sql to the database as it is."""
+    """Apply sql/schema.sql and sql/schema/*.sql to the database as it is."""
     from .localenv.postgres import load
 
     settings = c.step.writable_database(confirm, yes=yes)
-    return load.apply_schema(settings, file, c.step.say, yes=yes or bool(confirm))
+    return load.apply_schema(settings, file, c.step.say, again=c.step.force, yes=yes or bool(confirm))
 
 
 def _is_seeded(c: StepContext) -> str | None:

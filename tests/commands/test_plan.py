@@ -268,7 +268,7 @@ ANNOUNCED: dict[str, Announced] = {
     r"apply .*": lambda m, before, after: before.databases != after.databases,
     r"rename it to (\S+);.*": _built,
     r"swap (\S+) with the previous one": _swapped,
-    r"drop every table of (\S+), then apply .*": lambda m, before, after: before.databases != after.databases,
+    r"drop every table of (\S+)": lambda m, before, after: before.databases != after.databases,
     r"end the session of .*": _said,
     r"drop table (\S+) with .*": lambda m, before, after: before.items(m[1]) >= 0 and after.items(m[1]) < 0,
     r"drop (\S+)": lambda m, before, after: before.oid(m[1]) > 0 and not after.oid(m[1]),

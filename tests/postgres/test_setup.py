@@ -493,3 +493,119 @@ def test_an_empty_schema_is_not_built_again_and_again(project: Settings) -> None
     setup.setup(project, said.append, typed=False)
     assert said == ["sql/schema.sql: it has no statements"]
     assert setup.read_decision(project, typed=False).action == "keep"
+
+
+# --- several files, included ones, and those that cannot run in a transaction -----------------------------------------
+
+
+def test_schema_files_follow_the_schema_in_the_order_of_their_names(project: Settings) -> None:
+    write(project.root, "sql/schema/20_view.sql", "create view names as select handle, note from users;")
+    write(project.root, "sql/schema/10_column.sql", "alter table users add note text;")
+    write(project.root, "sql/schema/readme.txt", "not SQL")
+    assert "sql/schema.sql, sql/schema/10_column.sql, sql/schema/20_view.sql, … (6" in build(project)
+    assert rows(project, "select count(*) from names") == [2]
+    assert load.check_schema(project, "", typed=True) is not None
+    write(project.root, "sql/schema/30_more.sql", "create table more ();")
+    assert drift(project) == ["sql/schema/30_more.sql is not applied"]
+    again = {"again": False, "yes": False}
+    assert load.plan_schema(project, scripts.read_schema(project), **again) == ["apply sql/schema/30_more.sql"]
+    assert load.apply_schema(project, "", silent) == "applied sql/schema/30_more.sql (1 statement, 0 rows)"
+    assert drift(project) == []
+    (project.root / "sql/schema/30_more.sql").unlink()
+    assert drift(project) == ["sql/schema/30_more.sql no longer exists"]
+
+
+def test_an_app_may_have_schema_files_alone(project: Settings) -> None:
+    (project.root / "sql/schema.sql").rename(project.root / "sql/schema.txt")
+    write(project.root, "sql/schema/1.sql", SCHEMA)
+    build(project)
+    assert handles(project) == ["ann", "bobby"]
+
+
+def test_files_include_others_from_the_project_or_beside_them(project: Settings) -> None:
+    write(project.root, "sql/tables/users.sql", "create table users (uuid uuid, handle text);\n\\ir posts.sql")
+    write(project.root, "sql/tables/posts.sql", "create table posts (id int);")
+    write(project.root, "sql/my view.sql", "create view v as select 1;")
+    write(
+        project.root,
+        "sql/schema.sql",
+        "select 1;\n\\i sql/tables/users.sql;\n  \\include_relative 'my view.sql'\r\n\\i tables/../empty.sql\n"
+        "select 2;",
+    )
+    write(project.root, "sql/empty.sql", "-- nothing")
+    assert build(project).endswith("(7 statements, 4 rows)")
+    assert drift(project) == []
+    write(project.root, "sql/tables/posts.sql", "create table posts (id bigint);")
+    assert drift(project) == ["sql/schema.sql changed since it was applied"]
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ({"sql/schema.sql": "select 1;\n \\i nope.sql"}, "sql/schema.sql:2:2: nope.sql: no such file"),
+        ({"sql/schema.sql": "\\i"}, r"sql/schema.sql:1:1: \i names no file"),
+        ({"sql/schema.sql": "\\ir 'a"}, r"sql/schema.sql:1:1: \ir names no file"),
+        ({"sql/schema.sql": "\\i /etc/passwd"}, r"sql/schema.sql:1:1: \i names a file outside of the project: /etc/"),
+        ({"sql/schema.sql": "\\ir ../../x"}, r"sql/schema.sql:1:1: \ir names a file outside of the project: ../"),
+        ({"sql/schema.sql": "\\i sql"}, "sql/schema.sql:1:1: sql: "),
+        (
+            {"sql/schema.sql": "\\ir a.sql", "sql/a.sql": "\\ir b.sql", "sql/b.sql": "\n\\ir a.sql"},
+            "sql/b.sql:2:1: an endless circle: sql/a.sql includes sql/b.sql includes sql/a.sql",
+        ),
+        ({"sql/schema.sql": "\\ir a.sql", "sql/a.sql": "\nselect nope;"}, "sql/a.sql:2:8: column"),
+        ({"sql/schema.sql": "\\restrict k\n\\ir a.sql", "sql/a.sql": ""}, r"sql/schema.sql:2:1: \ir is a psql"),
+    ],
+)
+def test_what_cannot_be_included_is_told_with_its_place(project: Settings, files: dict[str, str], message: str) -> None:
+    for name, text in files.items():
+        write(project.root, name, text)
+    with pytest.raises(SqlError) as caught:
+        build(project)
+    assert caught.value.message.startswith(message)
+
+
+INDEX = "set maintenance_work_mem = '64MB';\ncreate index concurrently if not exists by_handle on users (handle);\n"
+
+
+def test_a_file_that_cannot_run_in_a_transaction_runs_last_each_statement_by_itself(project: Settings) -> None:
+    write(project.root, "sql/schema/10_index.sql", INDEX + "vacuum users; reindex table concurrently users;")
+    plan = setup.plan(project, typed=True)
+    last = "sql/schema/10_index.sql last, outside of the transaction: CREATE INDEX CONCURRENTLY"
+    assert plan[1:-1] == [
+        "apply sql/schema.sql",
+        "apply seeds/sql/1_users.sql",
+        "apply seeds/sql/2_posts.sql",
+        f"apply {last}",
+    ]
+    said: list[str] = []
+    setup.setup(project, said.append, typed=True)
+    assert said == [last]
+    assert rows(project, "select indisvalid from pg_index where indexrelid = 'by_handle'::regclass") == [True]
+    assert drift(project) == []
+    assert load.plan_reset(project, yes=False)[-1] == f"apply {last}"
+    load.reset(project, silent)
+    assert drift(project) == []
+    load.apply_schema(project, "sql/schema/10_index.sql", silent)
+
+
+def test_where_it_fails_the_others_are_applied_and_said_to_be(project: Settings) -> None:
+    build(project)
+    write(project.root, "sql/schema/10_index.sql", INDEX + "create index concurrently on nope (a);")
+    write(project.root, "sql/schema/20_more.sql", "create table more ();")
+    with pytest.raises(SqlError) as caught:
+        load.apply_schema(project, "", silent)
+    assert caught.value.message == 'sql/schema/10_index.sql:3:1: relation "nope" does not exist'
+    assert "kept: what was done before this statement" in caught.value.evidence
+    assert drift(project) == ["sql/schema/10_index.sql is not applied"]
+    write(project.root, "sql/schema/10_index.sql", INDEX)
+    assert load.apply_schema(project, "", silent).startswith("applied sql/schema/10_index.sql (2")
+    assert drift(project) == []
+
+
+def test_a_new_database_of_which_one_fails_is_not_swapped_in(project: Settings) -> None:
+    build(project)
+    write(project.root, "sql/schema/10_index.sql", "create index concurrently on nope (a);")
+    with pytest.raises(SqlError) as caught:
+        build(project)
+    assert f"kept: database {project.postgres.database} is unchanged" in caught.value.evidence
+    assert names(project) == [""]

@@ -126,6 +126,8 @@ def test_a_bad_row_of_a_copy_is_shown_by_its_line(conn: Connection) -> None:
 def test_a_statement_that_cannot_run_in_a_transaction_says_what_to_do(conn: Connection) -> None:
     error = failure(conn, "select 1;\nvacuum;")
     assert error.message == "a.sql:2:1: VACUUM cannot run inside a transaction block"
+    assert error.hint.startswith("move it into a file of its own")
+    error = failure(conn, "create database nope;")
     assert error.hint == "run `inv db.connect` to run this statement by itself: each file runs as one transaction"
 
 

@@ -13,7 +13,7 @@ from ..machine.ages import ago
 from ..settings import guard
 from ..settings.people import PEOPLE
 from .ledger import Observed
-from .scripts import SEEDS, Script
+from .scripts import SCHEMA_FILES, SEEDS, Script
 
 if TYPE_CHECKING:
     from ..settings import Settings
@@ -75,20 +75,29 @@ def _awaits_all_seeds(scripts: Sequence[Script], observed: Observed) -> bool:
     return len(scripts) > len(schema) and is_shaped and all(row.has_nothing_left for row in seeded)
 
 
-def reason_to_skip_schema(script: Script, observed: Observed, *, typed: bool) -> str | None:
+def reason_to_skip_schema(scripts: Sequence[Script], observed: Observed, *, typed: bool) -> str | None:
     """Return why the schema is not applied, or None. Over existing content it is applied only when `typed`."""
-    same = unchanged([script], observed)
+    same = unchanged(scripts, observed)
     if same or typed or observed.is_empty:
         return same
     if observed.applied:
         schema = replace(observed, applied=tuple(row for row in observed.applied if row.step == "schema"))
-        return f"kept as it is: {', '.join(differences([script], schema))} ({inv('db.setup')} rebuilds it)"
+        return f"kept as it is: {', '.join(differences(scripts, schema))} ({inv('db.setup')} rebuilds it)"
     return f"kept as it is: it holds {observed.summary} that this project did not make"
 
 
 def reason_to_skip_seeds(scripts: Sequence[Script], observed: Observed) -> str | None:
     """Return why no seed is applied, or None when one is due."""
     return None if any(observed.awaits(script.entry) for script in scripts) else unchanged(scripts, observed)
+
+
+def due_schema(scripts: Sequence[Script], observed: Observed, *, again: bool) -> list[Script]:
+    """Return the schema files to apply: those that are not applied as they are now, else all of them.
+
+    With `again`, and where something that they created is lost, all too.
+    """
+    due = [] if again or observed.lost else [script for script in scripts if not observed.has(script.entry)]
+    return due or list(scripts)
 
 
 def due_seeds(scripts: Sequence[Script], observed: Observed, *, again: bool) -> list[Script]:
@@ -127,7 +136,7 @@ def differences(scripts: Sequence[Script], observed: Observed) -> list[str]:
             people_changed = True
     known = {(entry.step, entry.path) for entry in entries}
     for row in observed.applied:
-        if row.step == "seed" and row.path.startswith(f"{SEEDS}/") and (row.step, row.path) not in known:
+        if row.path.startswith((f"{SEEDS}/", f"{SCHEMA_FILES}/")) and (row.step, row.path) not in known:
             found.append(f"{row.path} no longer exists")
     if people_changed:
         found.append(f"{PEOPLE} changed since it was applied")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from ..hints import Command
 from . import connection
-from .lexer import Statement
+from .lexer import Statement, refused_in_transactions
 from .sqlfile import SqlError, SqlFile, caret_line
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def sql_error(batch: Batch, diagnosis: Diagnosis, completed: int) -> SqlError:
     if error.sqlstate == UNKNOWN_PERSON:
         error.unknown_person = diagnosis.message_detail or ""
         return error
-    error.hint = diagnosis.message_hint or _hint(batch, where, diagnosis)
+    error.hint = diagnosis.message_hint or _hint(batch, statement, where, diagnosis)
     more = [
         f"detail: {diagnosis.message_detail}" if diagnosis.message_detail else "",
         _inner_query(diagnosis),
@@ -144,7 +144,9 @@ def _inner_query(diagnosis: Diagnosis) -> str:
     return caret_line(line, len(before) - before.rfind("\n") - 1)
 
 
-def _hint(batch: Batch, where: int, diagnosis: Diagnosis) -> str:
+def _hint(batch: Batch, statement: Statement, where: int, diagnosis: Diagnosis) -> str:
+    if diagnosis.sqlstate == "25001" and refused_in_transactions(batch.file.text, statement):
+        return "move it into a file of its own: one that holds nothing else runs outside of the transaction"
     known = HINTS.get(diagnosis.sqlstate or "", "")
     if known or diagnosis.sqlstate != SYNTAX:
         return known

@@ -43,6 +43,8 @@ _TRANSACTION = re.compile(
     )\s*;?""",
     re.IGNORECASE | re.VERBOSE,
 )
+_ALONE = re.compile(r"(create( unique)?|drop) index concurrently|vacuum|reindex")
+_DETACH = re.compile(rb"\bdetach\s+partition\b.*\bconcurrently\b", re.IGNORECASE | re.DOTALL)
 # A run of text that cannot end a statement, matched as a whole for speed. The bound keeps the matcher's stack small.
 _RUN = re.compile(rb"(?:[^'\"$;\\/-]+|(?<![eE])'[^'\\]*'|\"[^\"]*\"|-(?!-)|/(?!\*)){1,1000}")
 # The same for CREATE, where words and parentheses count.
@@ -92,6 +94,15 @@ def first_words(text: Text) -> tuple[str, ...]:
     while text[position : position + 1] == b"(":
         position = _skip_blank(text, position + 1)
     return _words(text, position)
+
+
+def refused_in_transactions(text: Text, statement: Statement) -> str:
+    """Return what a statement is whose kind PostgreSQL refuses in a transaction (its manual, at each); else ""."""
+    words = " ".join(statement.words)
+    if named := _ALONE.match(words):
+        return named.group().upper()
+    head = text[statement.start : min(statement.end, statement.start + HEAD_BYTES)]
+    return "DETACH PARTITION CONCURRENTLY" if words.startswith("alter table") and _DETACH.search(head) else ""
 
 
 def called_names(text: Text) -> Iterator[str]:

@@ -10,9 +10,9 @@ from ..hints import Command, either
 from ..settings.people import PEOPLE, nearest
 from . import databases, ledger, session
 from .connection import connect, server_errors
-from .decision import due_seeds, reason_to_skip_schema, reason_to_skip_seeds, require_ours
+from .decision import due_schema, due_seeds, reason_to_skip_schema, reason_to_skip_seeds, require_ours
 from .runner import Outcome, run_file
-from .scripts import SCHEMA, SEEDS, Script, read_schema, read_scripts, read_seeds
+from .scripts import SEEDS, Script, read_schema, read_scripts, read_seeds
 from .sqlfile import SqlError
 
 if TYPE_CHECKING:
@@ -49,17 +49,21 @@ def check_schema(settings: Settings, path: str, *, typed: bool) -> str | None:
     return reason_to_skip_schema(read_schema(settings, path), ledger.observe(settings.postgres), typed=typed)
 
 
-def plan_schema(settings: Settings, script: Script, *, yes: bool) -> list[str]:
+def plan_schema(settings: Settings, scripts: Sequence[Script], *, again: bool, yes: bool) -> list[str]:
     """Return what `apply_schema` would do, a line each. Raises as it does."""
-    require_ours(ledger.observe(settings.postgres), settings, yes=yes)
-    return [f"apply {script.file.name}"]
+    observed = ledger.observe(settings.postgres)
+    require_ours(observed, settings, yes=yes)
+    return plan_files(due_schema(scripts, observed, again=again))
 
 
-def apply_schema(settings: Settings, path: str, say: Say, *, yes: bool = False) -> str:
-    """Run the schema file on the existing database. Raises SqlError with the place, and changes nothing then."""
-    script = read_schema(settings, path)
+def apply_schema(settings: Settings, path: str, say: Say, *, again: bool = False, yes: bool = False) -> str:
+    """Run those of the schema files that are not applied as they are now on the existing database, all or none.
+
+    Raises SqlError with the place.
+    """
+    scripts = read_schema(settings, path)
     with _in_place(settings, yes=yes) as conn:
-        return f"applied {apply(conn, [script], say)}"
+        return f"applied {apply(conn, due_schema(scripts, ledger.read(conn), again=again), say)}"
 
 
 def check_seeds(settings: Settings, path: str) -> str | None:
@@ -71,7 +75,7 @@ def plan_seeds(settings: Settings, scripts: Sequence[Script], *, again: bool, ye
     """Return what `apply_seeds` would do, a line each. Raises as it does."""
     observed = ledger.observe(settings.postgres)
     require_ours(observed, settings, yes=yes)
-    return [f"apply {script.file.name}" for script in due_seeds(scripts, observed, again=again)]
+    return plan_files(due_seeds(scripts, observed, again=again))
 
 
 def apply_seeds(settings: Settings, path: str, say: Say, *, again: bool = False, yes: bool = False) -> str:
@@ -93,8 +97,7 @@ def run_seeds(
 def plan_reset(settings: Settings, *, yes: bool) -> list[str]:
     """Return what `reset` would do, a line each. Raises as it does."""
     require_ours(ledger.observe(settings.postgres), settings, yes=yes)
-    name = settings.postgres.database
-    return [f"drop every table of {name}, then apply {SCHEMA} and {SEEDS}/*.sql, in one transaction"]
+    return [f"drop every table of {settings.postgres.database}", *plan_files(read_scripts(settings))]
 
 
 def reset(settings: Settings, say: Say, *, yes: bool = False, prove: Prove = lambda conn: None) -> str:
@@ -107,9 +110,7 @@ def reset(settings: Settings, say: Say, *, yes: bool = False, prove: Prove = lam
         with server_errors("reset"):
             session.drop_schemas(conn)
         ledger.clear(conn)
-        done = apply(conn, scripts, say, was_empty=True)
-        prove(conn)
-        return f"{settings.postgres.database} is back to {done}"
+        return f"{settings.postgres.database} is back to {apply(conn, scripts, say, was_empty=True, prove=prove)}"
 
 
 @contextmanager
@@ -121,7 +122,7 @@ def _in_place(settings: Settings, *, yes: bool) -> Iterator[psycopg.Connection[A
             ledger.prepare(conn, ledger.owner(settings))
             yield conn
     except SqlError as error:
-        kept = f"kept: database {settings.postgres.database} is unchanged"
+        kept = error.kept or f"kept: database {settings.postgres.database} is unchanged"
         error.evidence = "\n".join(part for part in (error.evidence, kept) if part)
         raise
 
@@ -134,28 +135,66 @@ def _transaction(settings: Settings) -> Iterator[psycopg.Connection[Any]]:
         yield conn
 
 
-def apply(conn: psycopg.Connection[Any], scripts: Sequence[Script], say: Say, *, was_empty: bool = False) -> str:
+def plan_files(scripts: Sequence[Script]) -> list[str]:
+    """Return what `apply` would do with these files, a line each."""
+    together, alone = _sorted_out(scripts)
+    return [f"apply {script.file.name}" for script in together] + [f"apply {_outside(script)}" for script in alone]
+
+
+def apply(
+    conn: psycopg.Connection[Any],
+    scripts: Sequence[Script],
+    say: Say,
+    *,
+    was_empty: bool = False,
+    prove: Prove = lambda conn: None,
+) -> str:
     """Run files one after the other in the open transaction, record each in the ledger, and return a summary.
 
-    `was_empty`: nothing of the app was in the database before.
+    Files that cannot run in a transaction come last, once it is committed: each of their statements by itself.
+    `was_empty`: nothing of the app was in the database before. `prove` looks at the contents before the commit.
     """
-    statements = rows = 0
-    for script in scripts:
-        before = ledger.filled_tables(conn)
-        if script.people:
-            session.provide_people(conn, script.people, PEOPLE)
-        outcome = _run(conn, script, was_empty=was_empty)
-        session.check_constraints(conn, script.file.name)
-        for warning in outcome.warnings:
-            say(warning)
-        if not outcome.statements:
-            say(f"{script.file.name}: it has no statements")
-        session.reset(conn)
-        filled = ledger.filled_tables(conn)
-        ledger.record(conn, script.entry, [table for table in filled if filled[table] > before.get(table, 0)])
-        statements, rows = statements + outcome.statements, rows + outcome.rows
+    together, alone = _sorted_out(scripts)
+    done = [_apply_one(conn, script, say, was_empty=was_empty) for script in together]
+    prove(conn)
+    if alone:
+        conn.commit()
+        conn.autocommit = True
+    for script in alone:
+        say(_outside(script))
+        try:
+            done.append(_apply_one(conn, script, say, was_empty=was_empty))
+        except SqlError as error:
+            error.kept = "kept: what was done before this statement; the file runs from its beginning again"
+            raise
+    statements, rows = sum(outcome.statements for outcome in done), sum(outcome.rows for outcome in done)
     names = ", ".join(script.file.name for script in scripts[:3]) + (", …" if len(scripts) > 3 else "")
     return f"{names} ({statements} statement{'s' if statements != 1 else ''}, {rows} row{'s' if rows != 1 else ''})"
+
+
+def _sorted_out(scripts: Sequence[Script]) -> tuple[list[Script], list[Script]]:
+    """Return the files that run in one transaction, and those that cannot."""
+    return [script for script in scripts if not script.alone], [script for script in scripts if script.alone]
+
+
+def _outside(script: Script) -> str:
+    return f"{script.file.name} last, outside of the transaction: {script.alone}"
+
+
+def _apply_one(conn: psycopg.Connection[Any], script: Script, say: Say, *, was_empty: bool) -> Outcome:
+    before = ledger.filled_tables(conn)
+    if script.people:
+        session.provide_people(conn, script.people, PEOPLE)
+    outcome = _run(conn, script, was_empty=was_empty)
+    session.check_constraints(conn, script.file.name)
+    for warning in outcome.warnings:
+        say(warning)
+    if not outcome.statements:
+        say(f"{script.file.name}: it has no statements")
+    session.reset(conn)
+    filled = ledger.filled_tables(conn)
+    ledger.record(conn, script.entry, [table for table in filled if filled[table] > before.get(table, 0)])
+    return outcome
 
 
 def _run(conn: psycopg.Connection[Any], script: Script, *, was_empty: bool) -> Outcome:

@@ -25,7 +25,7 @@ STATEMENT_BYTES = 128 << 20
 COPY_BYTES = 1 << 18
 MAX_WARNINGS = 1000
 """How many of a file's notices are kept: a loop can raise any number."""
-META_HINT = "remove the line, or run the file with `psql -f`: psql's own commands are not supported here"
+META_HINT = "remove the line, or run the file with `psql -f`: of psql's own commands, \\i and \\ir are known here"
 
 
 @dataclass
@@ -40,9 +40,10 @@ class Outcome:
 def run_file(conn: psycopg.Connection[Any], file: SqlFile) -> Outcome:
     """Run every statement of a file inside the open transaction; the caller commits or rolls back.
 
-    Accepts what psql accepts with ON_ERROR_STOP and --single-transaction, except its meta-commands, its variables,
-    and ROLLBACK. The file's own BEGIN and COMMIT are skipped, with a warning. Raises SqlError with the place of the
-    first failure.
+    Accepts what psql accepts with ON_ERROR_STOP and --single-transaction, except its variables, ROLLBACK, and its
+    meta-commands but for those that include a file. The file's own BEGIN and COMMIT are skipped, with a warning.
+    Over a connection with autocommit, each statement is a transaction of its own. Raises SqlError with the place of
+    the first failure.
     """
     outcome = Outcome()
 
@@ -59,7 +60,7 @@ def run_file(conn: psycopg.Connection[Any], file: SqlFile) -> Outcome:
     try:
         with server_errors(file.name):
             conn.execute("")  # psycopg opens the transaction with its first query
-            for batch in _batches(file, outcome):
+            for batch in _batches(file, outcome, limit=0 if conn.autocommit else BATCH_BYTES):
                 with waiting(f"the statements of {file.name}", port=port_here(conn)):
                     outcome.rows += _run_batch(conn.pgconn, batch)
                 outcome.statements += len(batch.statements)
@@ -80,14 +81,16 @@ def _stop(conn: psycopg.Connection[Any]) -> None:
     conn.close()
 
 
-def _batches(file: SqlFile, outcome: Outcome) -> Iterator[Batch]:
-    """Split a file by size, after COPY data, and around what must not reach the server."""
+def _batches(file: SqlFile, outcome: Outcome, limit: int) -> Iterator[Batch]:
+    """Split a file by size, after COPY data, and around what must not reach the server; with those that it includes."""
     kept: list[Statement] = []
     for statement in _for_server(file, outcome):
-        if kept and (statement is None or statement.end - kept[0].start > BATCH_BYTES):
+        if kept and (not isinstance(statement, Statement) or statement.end - kept[0].start > limit):
             yield Batch(file, kept)
             kept = []
-        if statement is None:
+        if isinstance(statement, SqlFile):
+            yield from _batches(statement, outcome, limit)
+        if not isinstance(statement, Statement):
             continue
         if statement.end - statement.start > STATEMENT_BYTES:
             raise file.error(
@@ -104,15 +107,17 @@ def _batches(file: SqlFile, outcome: Outcome) -> Iterator[Batch]:
         yield Batch(file, kept)
 
 
-def _for_server(file: SqlFile, outcome: Outcome) -> Iterator[Statement | None]:
-    """Yield the statements for the server, and None for one that is skipped: a batch is one piece of the file."""
+def _for_server(file: SqlFile, outcome: Outcome) -> Iterator[Statement | SqlFile | None]:
+    """Yield statements and included files, and None for what is skipped: a batch is one piece of the file."""
     locked_with: str | None = None
     for statement in statements(file.text):
         if statement.kind in ("sql", "copy"):
             yield statement
             continue
         yield None  # what precedes it runs, and fails, before this one is checked
-        if statement.kind == "meta":
+        if statement.start in file.included and locked_with is None:
+            yield file.included[statement.start]
+        elif statement.kind == "meta":
             locked_with = _check_meta(file, statement, locked_with)
         elif statement.kind in ("begin", "commit"):
             outcome.warnings.append(

@@ -15,7 +15,7 @@ from .databases import Session, describe_ended, sibling_name
 from .decision import Decision, decide, require_ours
 from .ledger import Observed
 from .load import Say
-from .scripts import Script, read_scripts
+from .scripts import Script, read_scripts, seeds_of
 
 if TYPE_CHECKING:
     import psycopg
@@ -33,13 +33,12 @@ def plan(settings: Settings, *, typed: bool, force: bool = False, yes: bool = Fa
     scripts, observed, decision = _decided(settings, typed=typed, force=force)
     if decision.action == "keep":
         return [decision.reason]
-    files = [f"apply {script.file.name}" for script in scripts]
     if decision.action == "seed":
-        return files[1:]
+        return load.plan_files(seeds_of(scripts))
     require_ours(observed, settings, yes=yes)
     name = settings.postgres.database
     swap = f"rename it to {name}; the old one, if there is one, is kept as {sibling_name(name, 'undo')}"
-    return [f"create {sibling_name(name, 'new')}: {decision.reason}", *files, swap]
+    return [f"create {sibling_name(name, 'new')}: {decision.reason}", *load.plan_files(scripts), swap]
 
 
 def setup(settings: Settings, say: Say, *, typed: bool, force: bool = False, yes: bool = False) -> str:
@@ -51,7 +50,7 @@ def setup(settings: Settings, say: Say, *, typed: bool, force: bool = False, yes
     if decision.action == "keep":
         return decision.reason
     if decision.action == "seed":
-        return load.run_seeds(settings, scripts[1:], say)
+        return load.run_seeds(settings, seeds_of(scripts), say)
     require_ours(observed, settings, yes=yes)
     return _build(settings, scripts, observed, say)
 

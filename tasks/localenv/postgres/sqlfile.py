@@ -10,8 +10,8 @@ import os
 import re
 import tempfile
 import unicodedata
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
@@ -34,24 +34,33 @@ class SqlError(LocalEnvError):
     """An SQL file that cannot be run as it is. The message starts with path:line:column.
 
     `sqlstate` is Postgres's own code, if Postgres rejected it; `unknown_person` the name that pg_temp.person() did not
-    find, if that was the cause.
+    find, if that was the cause; `kept` says what holds now, where that is not what held before.
     """
 
     name = "sql"
     sqlstate = ""
     unknown_person = ""
+    kept = ""
 
 
 @dataclass(frozen=True)
 class SqlFile:
-    """A readable SQL file. `name` is its path in messages and in the ledger: relative to the project."""
+    """A readable SQL file. `name` is its path in messages and in the ledger: relative to the project.
+
+    `included` are the files that it includes, by the offset of the line that names each.
+    """
 
     name: str
     text: Text
+    included: Mapping[int, SqlFile] = field(default_factory=dict)
 
     @property
     def sha256(self) -> str:
-        return hashlib.sha256(self.text).hexdigest()
+        """Return a digest of the text, and of the included files, if any."""
+        digest = hashlib.sha256(self.text)
+        for file in self.included.values():
+            digest.update(f"{file.name} {file.sha256}".encode())
+        return digest.hexdigest()
 
     def line_at(self, offset: int) -> int:
         """Return the number of the line at a byte offset, from 1."""
