@@ -35,6 +35,11 @@ def _is_up(c: StepContext) -> str | None:
     states = engines.look_if_up(c.step.settings)
     if not states or _has_foreign_data(c):
         return None
+    if c.step.typed:  # another step needs ours alone
+        others = engines.look_at_others(c.step.settings)
+        if any(state.status != "running" for state in others):
+            return None
+        states += others
     return f"{_listed(states)}, already running ({engines.choose(c.step.settings).engine})"
 
 
@@ -65,11 +70,12 @@ def _plan_up(c: StepContext) -> list[str]:
 
     choice, moves = engines.choose(c.step.settings), engines.moves(c.step.settings)
     settings = c.step.settings.with_ports({move.service: move.new for move in moves})
-    stopped = [state for state in engines.look(settings) if state.status != "running"]
+    looked = [*engines.look(settings), *engines.look_at_others(settings)]
+    stopped = [state for state in looked if state.status != "running"]
     return [
         f"engine {choice.engine}: {choice.reason}",
         *map(str, moves),
-        *(f"start {s.service} at {s.address}" for s in stopped),
+        *(f"start {s.service} at {s.address}" if s.address else f"start {s.service}" for s in stopped),
     ]
 
 
@@ -101,9 +107,20 @@ def up(c: StepContext) -> str:
     _claim_ports(c)
     states = engines.up(c.step.settings, c.step.say)
     _adopt(c)
+    for line in _left_out(c):
+        c.step.say(line)
+    states += [state for state in engines.look_at_others(c.step.settings) if state.status == "running"]
     return ", ".join(
         f"{s.service} {s.address} ({s.version})" if s.version else f"{s.service} {s.address}" for s in states
     )
+
+
+def _left_out(c: StepContext) -> list[str]:
+    """Return in one line which services of the compose file the engine does not have."""
+    from .localenv import engines
+
+    names = engines.left_out(c.step.settings)
+    return [f"left out: {', '.join(names)} (docker has them: --engine docker)"] if names else []
 
 
 LOSE = "stop also where that loses what could not be saved, as on a full disk"
@@ -153,9 +170,12 @@ def status(c: StepContext, format: str = "text") -> None:
     if not c.step.settings.is_local:
         c.step.emit([], NOTHING_LOCAL)
         return
-    states = engines.look(c.step.settings)
-    c.step.emit([vars(one) for one in states], lambda: _output.table(map(_row, states), HEADINGS) + _app.left_out(c))
-    if any(state.status != "running" for state in states):
+    states = [*engines.look(c.step.settings), *engines.look_at_others(c.step.settings)]
+    c.step.emit(
+        [vars(one) for one in states],
+        lambda: [*_output.table(map(_row, states), HEADINGS), *_app.left_out(c), *_left_out(c)],
+    )
+    if any(state.status not in ("running", "ended") for state in states):
         raise Exit(code=NOT_ALL_RUN)
 
 
@@ -164,7 +184,7 @@ def status(c: StepContext, format: str = "text") -> None:
     word="service",
     short={"follow": "f", "lines": "n"},
     help={
-        "service": "postgres, dynamodb or cognito (default: each of them)",
+        "service": "postgres, dynamodb, cognito, or another of docker-compose.yml (default: each of them)",
         "follow": "go on with what they write, until Ctrl-C",
         "lines": "this many of each",
         "format": "text or json (with --follow one object a line)",
@@ -186,12 +206,12 @@ def logs(c: StepContext, service: str = "", follow: bool = False, lines: int = 2
     c.step.emit(found, lambda: _logs(found))
 
 
-def _logs(found: dict[ServiceName, str]) -> list[str]:
+def _logs(found: dict[str, str]) -> list[str]:
     parts = [["", f"--- {name}", *(text or "(nothing)").split("\n")] for name, text in found.items()]
     return list(map(without_sequences, itertools.chain(*parts)))[1:]
 
 
-def _named(c: StepContext) -> Sequence[ServiceName]:
+def _named(c: StepContext) -> Sequence[str]:
     """Return the services that were typed. Raises UsageError for another word, and for less than no lines."""
     from .localenv.errors import UsageError
     from .localenv.settings.variables import checked, choice
@@ -199,10 +219,13 @@ def _named(c: StepContext) -> Sequence[ServiceName]:
     service, lines = c.step.arguments["service"], c.step.arguments["lines"]
     if lines < 0:
         raise UsageError(f"--lines {lines} is less than 0")
-    return [checked("--service", service, choice(*SERVICES))] if service else _app.services(c)
+    from .localenv import engines
+
+    others = [state.service for state in engines.look_at_others(c.step.settings)]
+    return [checked("--service", service, choice(*SERVICES, *others))] if service else [*_app.services(c), *others]
 
 
-def _follow(c: StepContext, names: Sequence[ServiceName], lines: int) -> None:
+def _follow(c: StepContext, names: Sequence[str], lines: int) -> None:
     """Write lines until Ctrl-C, which is the end that is meant: no complaint, and the exit code of one."""
     from .localenv import engines
     from .localenv.errors import INTERRUPTED

@@ -17,7 +17,8 @@ from pathlib import Path
 import pytest
 
 from tasks.localenv.settings import ROOT
-from tests.support.environments import KEPT, PATIENCE_S, Finished, environment, reachable
+from tests.support.environments import KEPT, PATIENCE_S, Finished, environment, reachable, wait_until
+from tests.support.ports import find_free
 
 HERE = Path(__file__).parent
 TOOL = ("tasks", "tasks.py", "invoke.yaml", "requirements.txt", "docker-compose.yml")
@@ -224,3 +225,67 @@ def test_items_for_any_table_are_seeded_once_kept_where_edited_and_back_after_a_
     done(inv("reset", "--yes"))
     items = [json.loads(line) for line in inv("ddb.scan", "--format", "json").stdout.splitlines()]
     assert {item["number"]: item["sku"] for item in items} == {1: "tea", 2: "mug"}
+
+
+OVERRIDE = """
+services:
+  cache:
+    image: postgres:17-alpine
+    command: ["sh", "-c", "echo the cache is warm; trap 'exit 143' TERM; sleep 600 & wait"]
+    ports: ["127.0.0.1:{port}:6379"]
+  job:
+    image: postgres:17-alpine
+    command: ["echo", "the bucket is there"]
+  tools:
+    image: postgres:17-alpine
+    profiles: [debug]
+"""
+
+
+def states(inv: Inv, code: int = 0) -> dict[str, str]:
+    """Give the status of each service."""
+    shown = inv("env.status", "--format", "json")
+    assert shown.code == code, shown
+    return {state["service"]: state["status"] for state in json.loads(shown.stdout)["data"]}
+
+
+def test_other_services_of_the_compose_file_are_left_out_under_embedded(make: Callable[[str, str], Inv]) -> None:
+    inv = make("shop", "embedded")
+    (inv.root / "docker-compose.override.yml").write_text(OVERRIDE.format(port=find_free()))
+    left_out = "left out: cache, job (docker has them: --engine docker)"
+    assert any(line.endswith(left_out) for line in done(inv("env.up")))
+    assert left_out in done(inv("env.status"))
+    assert inv("env.logs", "cache").code == 2
+
+
+@pytest.mark.docker
+def test_other_services_of_the_compose_file_are_started_listed_and_logged(make: Callable[[str, str], Inv]) -> None:
+    inv, port = make("shop", "docker"), find_free()
+    (inv.root / "docker-compose.override.yml").write_text(OVERRIDE.format(port=port))
+    assert f"cache 127.0.0.1:{port} (postgres:17-alpine" in done(inv("env.up"))[-1]
+    ours = {"postgres": "running", "dynamodb": "running"}
+    wait_until(lambda: states(inv) == {**ours, "cache": "running", "job": "ended"})
+    assert done(inv("env.logs", "cache")) == ["--- cache", "the cache is warm"]
+    assert done(inv("env.logs"))[-5:] == ["--- cache", "the cache is warm", "", "--- job", "the bucket is there"]
+    assert "`postgres`" not in inv("env.logs", "cash").stderr  # the nearest word is the cache
+
+    subprocess.run(["docker", "stop", *containers(inv, "cache")], check=True, capture_output=True)
+    assert states(inv, code=4)["cache"] == "stopped"
+    assert "skip" in steps(inv("db.setup"))["env.up"]  # it needs the database alone
+    assert any(line.endswith("start cache") for line in done(inv("env.up", "--plan")))
+    done(inv("env.up"))
+    assert states(inv)["cache"] == "running"
+
+    subprocess.run(["docker", "kill", *containers(inv, "cache")], check=True, capture_output=True)
+    assert states(inv, code=4)["cache"] == "failed"
+    done(inv("env.down"))
+    done(inv("env.destroy", "--yes"))
+    assert containers(inv, "cache") == []
+
+
+def containers(inv: Inv, service: str) -> list[str]:
+    """List the containers of a service of the shop."""
+    given = ["--filter", f"label=com.docker.compose.project.working_dir={inv.root}"]
+    named = ["--filter", f"label=com.docker.compose.service={service}"]
+    listed = subprocess.run(["docker", "ps", "-aq", *given, *named], check=True, capture_output=True, text=True)
+    return listed.stdout.split()

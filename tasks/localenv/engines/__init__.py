@@ -15,14 +15,16 @@ from ..machine.disk import disk_errors
 from ..machine.parallel import side_by_side
 from ..machine.ports import PortsTaken
 from ..settings import Settings
+from ..settings.variables import SERVICES
 from . import claims, emulator, following
 from .claims import Move
 from .embedded.engine import stop_outdated
 from .embedded.home import find_home
-from .service import Component, Deadline, LogLine, Say, ServiceName, ServiceState
+from .service import Component, Deadline, LogLine, Say, ServiceState
 from .state import Choice, EngineName, forget_choice, keep_choice, read_choice
 
 if TYPE_CHECKING:
+    from .docker.engine import ComposeServices
     from .docker.preflight import Preflight
 
 ENGINES: tuple[EngineName, ...] = ("docker", "embedded")
@@ -106,11 +108,24 @@ def look_if_up(settings: Settings) -> list[ServiceState]:
     return states if all(state.status == "running" for state in states) else []
 
 
+def look_at_others(settings: Settings) -> list[ServiceState]:
+    """Return the state of the other services of the compose file, if the kept engine is docker. Changes nothing."""
+    kept = read_choice(settings.state_dir)
+    return _containers(settings).look_at_others() if kept and kept.engine == "docker" else []
+
+
+def left_out(settings: Settings) -> list[str]:
+    """Name the services of the compose file that the kept or chosen engine, embedded, does not have."""
+    from .docker import composefile
+
+    return composefile.read_others(settings.root) if choose(settings).engine == "embedded" else []
+
+
 def is_down(settings: Settings) -> bool:
     """Return whether nothing runs, under any engine that could have started it."""
-    return all(
-        state.status == "stopped" for engine in _engines_in_question(settings) for state in _look(engine, settings)
-    )
+    engines = _engines_in_question(settings)
+    ours = [state for engine in engines for state in _look(engine, settings)]
+    return all(state.status == "stopped" for state in ours) and not ("docker" in engines and _containers(settings).run)
 
 
 def unsaved(settings: Settings) -> list[str]:
@@ -191,14 +206,16 @@ def with_room(settings: Settings, drop: Callable[[], None]) -> None:
         home.reserve_space()
 
 
-def logs(settings: Settings, service: ServiceName, lines: int = 20) -> str:
+def logs(settings: Settings, service: str, lines: int = 20) -> str:
     """Return the last lines that a service wrote, oldest first."""
+    if service not in SERVICES:
+        return _containers(settings).logs(service, lines)
     kept = read_choice(settings.state_dir)
     parts = _components(kept.engine if kept else "embedded", settings)
     return next((part.logs(service, lines) for part in parts if service in part.services), "")
 
 
-def follow(settings: Settings, services: Sequence[ServiceName], lines: int = 20) -> Iterator[LogLine]:
+def follow(settings: Settings, services: Sequence[str], lines: int = 20) -> Iterator[LogLine]:
     """Yield the services' log lines as they are written, after the last `lines` of each. Never ends."""
     parts = _components(choose(settings).engine, settings)
     return following.follow([source for part in parts for source in part.sources(services, lines)])
@@ -208,6 +225,13 @@ def _stop(settings: Settings, say: Say, *, lose: bool) -> None:
     for engine in _engines_in_question(settings):
         side_by_side([partial(part.stop, say) for part in _components(engine, settings)])
     stop_outdated(settings, [], say, lose=lose)
+
+
+def _containers(settings: Settings) -> ComposeServices:
+    """Return the containers of the compose file, to ask for those that are not ours."""
+    from .docker.engine import ComposeServices
+
+    return ComposeServices(settings, ())
 
 
 def _start(part: Component, deadline: Deadline, say: Say) -> list[ServiceState] | PortsTaken:
@@ -262,8 +286,7 @@ def _leftover_folders(settings: Settings) -> list[Path]:
 
 
 def _flat(states: list[list[ServiceState]]) -> list[ServiceState]:
-    order: list[ServiceName] = ["postgres", "dynamodb", "cognito"]
-    return sorted((state for group in states for state in group), key=lambda state: order.index(state.service))
+    return sorted((state for group in states for state in group), key=lambda state: SERVICES.index(state.service))
 
 
 __all__ = [
@@ -275,8 +298,10 @@ __all__ = [
     "down",
     "follow",
     "is_down",
+    "left_out",
     "logs",
     "look",
+    "look_at_others",
     "look_if_up",
     "moves",
     "owned_resources",

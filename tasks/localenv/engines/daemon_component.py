@@ -37,8 +37,8 @@ class DaemonComponent:
         for place, kind in self.owned_folders().items():
             ownership.remove(place, say, kind)
 
-    def logs(self, service: ServiceName, lines: int = 20) -> str:
+    def logs(self, service: str, lines: int = 20) -> str:
         return self.daemon.tail(lines)
 
-    def sources(self, services: Sequence[ServiceName], lines: int) -> list[Source]:
+    def sources(self, services: Sequence[str], lines: int) -> list[Source]:
         return file_source(self.daemon, [service for service in self.services if service in services], lines)

@@ -11,7 +11,8 @@ from ..errors import TimedOut
 from ..hints import LOGS, either
 
 ServiceName = Literal["postgres", "dynamodb", "cognito"]
-Status = Literal["running", "starting", "stopped", "failed"]
+Status = Literal["running", "starting", "stopped", "failed", "ended"]
+"""ended: a container of the compose file that had something to do once, and did it."""
 Say = Callable[[str], None]
 """Takes one line of progress, without a newline."""
 
@@ -20,12 +21,13 @@ Say = Callable[[str], None]
 class ServiceState:
     """The observed state of a service.
 
-    `address` is host:port. `version` names the program ("PostgreSQL 18.4"). `detail` is a sentence for a human:
+    `service` is a ServiceName, or what the compose file calls another one. `address` is host:port.
+    `version` names the program ("PostgreSQL 18.4"). `detail` is a sentence for a human:
     why it failed, or that it was stopped uncleanly. `holder` is its process ("pid 4711") or container.
     `since` is the time of its start in seconds since the epoch, 0 when it does not run or that is unknown.
     """
 
-    service: ServiceName
+    service: str
     status: Status
     address: str
     version: str = ""
@@ -114,10 +116,10 @@ class Component(Protocol):
         """Stop it and remove its data and everything else that it created."""
         ...
 
-    def logs(self, service: ServiceName, lines: int = 20) -> str:
+    def logs(self, service: str, lines: int = 20) -> str:
         """Return the last lines that the service wrote, oldest first."""
         ...
 
-    def sources(self, services: Sequence[ServiceName], lines: int) -> list[Source]:
+    def sources(self, services: Sequence[str], lines: int) -> list[Source]:
         """Return the logs of the wanted services that it provides, to follow from `lines` before their end."""
         ...

@@ -251,7 +251,7 @@ def _ports(settings: Settings) -> Iterator[Finding]:
         seen, moves = {}, {}  # _engine says why
     taken: dict[int, str] = {}
     for service, variable, host, port in _addresses(settings):
-        state = seen.get(service)  # type: ignore[call-overload]
+        state = seen.get(service)
         if port in taken:
             text = f"port {port} is given to {taken[port]} and to {service}"
             yield Finding("ports", "FAIL", text, f"give {variable} another port in .env")

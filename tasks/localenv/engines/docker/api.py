@@ -100,6 +100,14 @@ class Container:
         return "(healthy)" in self.status
 
     @property
+    def is_unhealthy(self) -> bool:
+        return "(unhealthy)" in self.status
+
+    @property
+    def is_starting(self) -> bool:
+        return "(health: starting)" in self.status
+
+    @property
     def version(self) -> str:
         return f"{self.image} (stand-in)" if STANDIN in self.labels else self.image
 

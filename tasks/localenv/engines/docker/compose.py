@@ -19,10 +19,10 @@ from ...machine.waiting import waiting
 from ...settings import Settings
 from ..embedded.dynamodb_jar import origins
 from ..service import Deadline
+from . import composefile
 from .messages import clean, explain
 from .preflight import DockerTools, find_docker
 
-FILES = ("docker-compose.yml", "docker-compose.override.yml", "docker-compose.override.yaml")
 NOT_OURS = ("COMPOSE_FILE", "COMPOSE_PATH_SEPARATOR", "COMPOSE_PROJECT_NAME", "DOCKER_CONTEXT")
 """Variables that would make Compose use other files, another project or another engine than ours."""
 NO_FILE_THERE = Path("/")
@@ -114,10 +114,8 @@ class Compose:
 
     @property
     def _files(self) -> list[str]:
-        found = [
-            self.settings.root / name for name in FILES if name == FILES[0] or (self.settings.root / name).is_file()
-        ]
-        return ["--project-directory", str(self.settings.root), *(p for file in found for p in ("--file", str(file)))]
+        files = composefile.paths(self.settings.root)
+        return ["--project-directory", str(self.settings.root), *(p for file in files for p in ("--file", str(file)))]
 
     @property
     def _environment(self) -> dict[str, str]:
@@ -160,7 +158,7 @@ def wanted_hashes(settings: Settings) -> dict[str, str]:
 def _fingerprint(settings: Settings) -> str:
     """Return a digest of the inputs of the hashes: the files, the variables, and .env, which Compose reads too."""
     digest = hashlib.sha256(json.dumps(variables(settings)).encode())
-    for name in (*FILES, ".env"):
+    for name in (*composefile.FILES, ".env"):
         path = settings.root / name
         digest.update(name.encode())
         digest.update(path.read_bytes() if path.is_file() else b"\0")

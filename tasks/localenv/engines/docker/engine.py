@@ -14,18 +14,43 @@ from ...errors import LocalEnvError, PreflightFailed, ServiceFailed, UsageError
 from ...hints import Command
 from ...machine import private
 from ...settings import Settings
+from ...settings.variables import SERVICES
 from ..service import Component, Deadline, Say, ServiceName, ServiceState, Source, Status
 from . import sdk
 from .api import WORK_S, Container, DockerApi, EngineAway
 from .compose import Compose, wanted_hashes
+from .composefile import OURS
 from .endpoint import find_endpoint
 from .logs import ContainerSource
 from .postgres import DatabaseServer
 from .preflight import find_docker, require_docker
-from .start import SERVICES, Start, answers_now, current, port_of, wanted_services
+from .start import Start, answers_now, current, port_of, wanted_services
 
 STOPPED = (0, 130, 143)
 """Exit codes of programs that were told to stop."""
+
+
+def _look_at_other(api: DockerApi, name: str, container: Container | None) -> ServiceState:
+    if container is None:
+        return ServiceState(name, "stopped", "")
+    status: Status = "stopped"
+    if container.is_running:
+        status = "starting" if container.is_starting else "failed" if container.is_unhealthy else "running"
+    elif container.state in ("paused", "restarting"):
+        status = "failed"
+    elif container.exit_code == 0:
+        status = "ended"
+    elif container.exit_code not in (None, *STOPPED):
+        status = "failed"
+    return ServiceState(
+        name,
+        status,
+        " ".join(f"127.0.0.1:{port}" for port in sorted(container.ports)),
+        version=container.version,
+        detail="" if status == "running" else container.status,
+        holder=f"container {container.name}",
+        since=api.started_at(container) if container.is_running else 0,
+    )
 
 
 def components(settings: Settings) -> list[Component]:
@@ -56,9 +81,27 @@ class ComposeServices:
         except LocalEnvError as error:
             return [self._state(service, "failed", detail=error.message) for service in self.services]
 
+    def look_at_others(self) -> list[ServiceState]:
+        """Return the state of the file's other services, as the engine has it: nobody here speaks their protocols."""
+        try:
+            api = DockerApi(find_endpoint())
+            there = {container.service: container for container in self._ours(api)}
+            names = [name for name in wanted_hashes(self.settings) if name not in OURS.values()]
+            return [_look_at_other(api, name, there.get(name)) for name in names]
+        except LocalEnvError:
+            return []  # said of ours
+
+    @property
+    def run(self) -> bool:
+        """Return whether any container of the project runs."""
+        try:
+            return any(container.is_alive for container in self._ours(DockerApi(find_endpoint())))
+        except LocalEnvError:
+            return False  # said of ours
+
     def start(self, deadline: Deadline, say: Say) -> list[ServiceState]:
         seen = self.look()
-        if all(state.status == "running" for state in seen):
+        if all(state.status == "running" for state in [*seen, *self.look_at_others()]):
             return seen
         tools = require_docker(self.settings)
         api = DockerApi(tools.endpoint, WORK_S)
@@ -73,6 +116,9 @@ class ComposeServices:
             if not server.remove_incomplete(current(self._ours(api)).get("postgres")):
                 raise
             start.go()
+        for other in self.look_at_others():
+            if other.status != "running":
+                say(f"{other.service} {other.detail or 'does not run'}; see {Command('env.logs', other.service)}")
         return self.look()
 
     def stop(self, say: Say) -> None:
@@ -109,15 +155,21 @@ class ComposeServices:
         for name in ("compose.json", "postgres.new"):
             remove_note(self.settings.state_dir, name)
 
-    def logs(self, service: ServiceName, lines: int = 20) -> str:
+    def logs(self, service: str, lines: int = 20) -> str:
         api = DockerApi(find_endpoint())
-        container = current(self._ours(api)).get(service)
+        named = {container.service: container for container in self._ours(api)}
+        container = named.get(self._names.get(service, service))
         return sdk.read_log(api.endpoint, container.id, lines) if container else ""
 
-    def sources(self, services: Sequence[ServiceName], lines: int) -> list[Source]:
+    def sources(self, services: Sequence[str], lines: int) -> list[Source]:
         api = DockerApi(find_endpoint())
-        wanted = [service for service in self.services if service in services]
-        return [ContainerSource(s, api, self.settings.project_id, SERVICES[s], lines) for s in wanted]
+        wanted = [service for service in services if service in self._names or service not in SERVICES]
+        return [ContainerSource(s, api, self.settings.project_id, self._names.get(s, s), lines) for s in wanted]
+
+    @property
+    def _names(self) -> dict[str, str]:
+        """What our services are called in the file."""
+        return {service: OURS[service] for service in self.services}
 
     def _ours(self, api: DockerApi) -> list[Container]:
         """List our project's containers. Raises PreflightFailed when another checkout created some of them."""
@@ -167,7 +219,7 @@ class ComposeServices:
         return {
             service: "it runs with former settings; the next start replaces the container and keeps the data"
             for service, container in running.items()
-            if container.label("config-hash") != wanted.get(SERVICES[service])
+            if container.label("config-hash") != wanted.get(OURS[service])
         }
 
     def _state(

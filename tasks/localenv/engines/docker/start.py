@@ -17,6 +17,7 @@ from ..service import Deadline, Say, ServiceName
 from . import sdk
 from .api import Container, DockerApi
 from .compose import Compose
+from .composefile import OURS
 from .messages import (
     LINES,
     NAME_IN_USE,
@@ -32,8 +33,6 @@ from .messages import (
     progress,
 )
 
-SERVICES: Mapping[ServiceName, str] = {"postgres": "db", "dynamodb": "dynamodb-local"}
-"""Our services, and what docker-compose.yml calls them."""
 TRIES = 3
 LOOK_EVERY_S = 0.2
 SETTLE_S = 5.0
@@ -82,8 +81,8 @@ class Start:
     def _up(self, recreate: Collection[str] = ()) -> LocalEnvError | None:
         """Run `compose up` once and return its error, if any."""
         self.said.clear()
-        left_out = SERVICES.keys() - wanted_services(self.settings).keys()
-        names = [] if recreate or not left_out else self.compose.others({SERVICES[service] for service in left_out})
+        left_out = OURS.keys() - wanted_services(self.settings).keys()
+        names = [] if recreate or not left_out else self.compose.others({OURS[service] for service in left_out})
         code = self.compose.up(self._hear, self._look_for_deaths, names, recreate=recreate)
         self._end_of_pull()
         if code == 0:
@@ -290,12 +289,12 @@ class Start:
 def current(containers: Iterable[Container]) -> dict[ServiceName, Container]:
     """Return the newest container of each service; `containers` come oldest first."""
     by_name = {container.service: container for container in containers}
-    return {service: by_name[name] for service, name in SERVICES.items() if name in by_name}
+    return {service: by_name[name] for service, name in OURS.items() if name in by_name}
 
 
 def wanted_services(settings: Settings) -> dict[ServiceName, str]:
-    """Return those of SERVICES that the app needs."""
-    return {service: name for service, name in SERVICES.items() if service in settings.services}
+    """Return those of OURS that the app needs."""
+    return {service: name for service, name in OURS.items() if service in settings.services}
 
 
 def port_of(settings: Settings, service: ServiceName) -> int:

@@ -1,0 +1,37 @@
+"""The compose file as text: which services it names, where no Docker is asked. For a start, Compose reads it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ..service import ServiceName
+
+FILES = ("docker-compose.yml", "docker-compose.override.yml", "docker-compose.override.yaml")
+OURS: Mapping[ServiceName, str] = {"postgres": "db", "dynamodb": "dynamodb-local"}
+"""The services of ours that it has, and what they are called there."""
+
+
+def paths(root: Path) -> list[Path]:
+    """Return the file and its overrides; the file itself also where it is missing, so that Compose says so."""
+    return [root / name for name in FILES if name == FILES[0] or (root / name).is_file()]
+
+
+def read_others(root: Path) -> list[str]:
+    """Return the services that start with ours: those without a profile. Empty where the file cannot be read."""
+    import yaml
+
+    class Loader(yaml.SafeLoader):
+        """Passes over the tags of Compose (!reset, !override)."""
+
+    Loader.add_multi_constructor("!", lambda loader, suffix, node: None)
+    found: dict[str, Any] = {}
+    for path in paths(root):
+        try:
+            document = yaml.load(path.read_bytes(), Loader)
+            services = document["services"]
+            found.update({name: {**(found.get(name) or {}), **(services[name] or {})} for name in services})
+        except (OSError, yaml.YAMLError, TypeError, KeyError, RecursionError):
+            continue
+    return [str(name) for name, service in found.items() if name not in OURS.values() and not service.get("profiles")]
