@@ -1,11 +1,27 @@
-"""The root collection: the index of every command."""
+"""The root collection: the index of every command.
 
-from invoke import Collection
+An app beside this tool has it in its own tasks.py by one line, whatever this tool's folder is called:
+`from localenv.tasks import ns`.
+"""
 
-from . import cognito, db, ddb, dev, env, rds, root, snapshot
+import sys
+
+IS_IMPORTED = __name__ != "tasks"
+"""Whether an app's tasks.py imports this package; its own module has the name `tasks` then."""
+if IS_IMPORTED:
+    sys.dont_write_bytecode = False  # as in this tool's tasks.py
+
+from invoke import Collection  # noqa: E402
+
+from . import cognito, db, ddb, dev, env, rds, root, snapshot  # noqa: E402
 
 ns = Collection.from_module(root)
 for module in (env, db, ddb, cognito, rds, snapshot):
     ns.add_collection(Collection.from_module(module))
-for task in (dev.run_tests, dev.lint):
-    ns.add_task(task)
+if IS_IMPORTED:
+    from ._running import guard
+
+    guard()
+else:
+    for task in (dev.run_tests, dev.lint):
+        ns.add_task(task)

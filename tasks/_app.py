@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 from .localenv.hints import inv
@@ -22,6 +23,8 @@ def part(settings: Settings) -> App | None:
     """Load the app's part where it has one, and a store for its items."""
     if "dynamodb" not in settings.services or not (settings.root / PART).is_file():
         return None
+    if str(settings.root) not in sys.path:
+        sys.path.insert(0, str(settings.root))
     from ddb import chat
 
     return chat

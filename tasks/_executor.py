@@ -1,6 +1,6 @@
 """The executor: runs `pre` as a graph, side by side where it can, and skips what is done already.
 
-Named in invoke.yaml. Without that line the same tasks run one after the other under Invoke's own executor.
+_running.guard has Invoke use it. Under Invoke's own executor the same tasks run one after the other.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from .localenv.machine.waiting import speaking
 
 
 class GraphExecutor(Executor):
-    """Runs the requested tasks and what they need. Named in invoke.yaml."""
+    """Runs the requested tasks and what they need."""
 
     @running()
     def execute(self, *tasks: str | tuple[str, dict[str, Any]] | ParserContext) -> dict[Any, Any]:

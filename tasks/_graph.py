@@ -173,7 +173,7 @@ def collect(collection: Collection, calls: list[Call], *, dry: bool = False) -> 
     """
     names = {collection[name]: name for name in collection.task_names}
     nodes: dict[tuple[str, str], Node] = {}
-    options = [split_options(call.kwargs)[0] for call in calls]
+    options = [split_options(call.kwargs)[0] for call in calls if isinstance(call.task, Step)] or [Options()]
     options = [given.with_plan() for given in options] if dry else options
     if any(given != options[0] for given in options):
         raise UsageError(

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from invoke import Exit, UnexpectedExit
+from invoke.main import program
 
 from . import _door, _usage
 from ._output import Reporter
@@ -16,7 +17,13 @@ from ._start import INTERRUPTED, end_with, flush_at_exit, leave, on_interrupt, o
 
 
 def guard() -> None:
-    """Guard this process from here on. tasks.py calls it, so it holds for `inv` and `python -m invoke` too."""
+    """Guard this process from here on, and have Invoke run its tasks as a graph.
+
+    Called where the tasks are imported by Invoke, so it holds for `inv` and `python -m invoke` too.
+    """
+    # As the setting of this name, which is imported where tasks are executed: a listing needs none.
+    if hasattr(program, "config"):  # else Invoke does not run
+        program.config.tasks.executor_class = f"{__package__}._executor.GraphExecutor"
     open_streams()
     _door.install()
     _usage.install()

@@ -14,7 +14,8 @@ from typing import Any
 
 from invoke import Context, Exit, task
 
-ROOT = Path(__file__).resolve().parents[1]
+from .localenv.machine.folders import TOOL
+
 PREFLIGHT = 6
 
 LINTERS = (
@@ -32,7 +33,7 @@ def run_tests(c: Context, only: str = "") -> None:
     _require("pytest")
     words = shlex.split(c.remainder or "")
     command = [sys.executable, "-m", "pytest", "-rs", *_workers(words), *(["-k", only] if only else []), *words]
-    code = shell.attach(command, cwd=ROOT)
+    code = shell.attach(command, cwd=TOOL)
     if code:
         raise Exit(code=code)
 
@@ -49,7 +50,7 @@ def lint(c: Context) -> None:
         commands.append([shellcheck, *_scripts()])
     else:
         print("no shellcheck here: the shell scripts are not checked", file=sys.stderr)
-    failed = [command for command in commands if shell.attach(command, cwd=ROOT)]
+    failed = [command for command in commands if shell.attach(command, cwd=TOOL)]
     if failed:
         raise Exit(code=1)
 
@@ -73,6 +74,6 @@ def _program(name: str) -> str | None:
 
 def _scripts() -> list[str]:
     """List the shell scripts: files at known places whose first line names a shell."""
-    places: list[Any] = [ROOT / "inv", *sorted((ROOT / ".ci").glob("*")), *sorted(ROOT.rglob("*.sh"))]
+    places: list[Any] = [TOOL / "inv", *sorted((TOOL / ".ci").glob("*")), *sorted(TOOL.rglob("*.sh"))]
     inside = [path for path in places if path.is_file() and ".venv" not in path.parts and ".local" not in path.parts]
-    return [str(path.relative_to(ROOT)) for path in inside if path.read_bytes()[:60].split(b"\n")[0].endswith(b"sh")]
+    return [str(path.relative_to(TOOL)) for path in inside if path.read_bytes()[:60].split(b"\n")[0].endswith(b"sh")]

@@ -2,29 +2,23 @@
 
 from __future__ import annotations
 
-import itertools
-import json
 import os
-import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from . import _app, _output
+from . import _app, _logs, _output
 from ._graph import DESTROYS, READS, WRITES, Exit, StepContext, step
 from ._words import word_step
 from .localenv.hints import Command, inv
-from .localenv.machine.columns import without_sequences
 
 if TYPE_CHECKING:
-    from .localenv.engines.service import LogLine, ServiceName, ServiceState
+    from .localenv.engines.service import ServiceName, ServiceState
     from .localenv.environment.neighbours import Neighbour
 
 NOTHING_LOCAL = "target prod: nothing to start here"
 NOT_ALL_RUN = 4
 SERVICES: tuple[ServiceName, ...] = ("postgres", "dynamodb", "cognito")
-WIDTH = len("dynamodb+cognito")
-"""One program serves these two, so their lines have one name."""
 
 
 def _is_up(c: StepContext) -> str | None:
@@ -200,15 +194,10 @@ def logs(c: StepContext, service: str = "", follow: bool = False, lines: int = 2
         return
     names = _named(c)
     if follow:
-        _follow(c, names, lines)
+        _logs.follow(c, names, lines)
         return
     found = {name: engines.logs(c.step.settings, name, lines) for name in names}
-    c.step.emit(found, lambda: _logs(found))
-
-
-def _logs(found: dict[str, str]) -> list[str]:
-    parts = [["", f"--- {name}", *(text or "(nothing)").split("\n")] for name, text in found.items()]
-    return list(map(without_sequences, itertools.chain(*parts)))[1:]
+    c.step.emit(found, lambda: _logs.listed(found))
 
 
 def _named(c: StepContext) -> Sequence[str]:
@@ -223,46 +212,6 @@ def _named(c: StepContext) -> Sequence[str]:
 
     others = [state.service for state in engines.look_at_others(c.step.settings)]
     return [checked("--service", service, choice(*SERVICES, *others))] if service else [*_app.services(c), *others]
-
-
-def _follow(c: StepContext, names: Sequence[str], lines: int) -> None:
-    """Write lines until Ctrl-C, which is the end that is meant: no complaint, and the exit code of one."""
-    from .localenv import engines
-    from .localenv.errors import INTERRUPTED
-
-    write: Callable[[LogLine], _output.Line] = _as_json if c.step.format == "json" else _Prefixed()
-    try:
-        _output.stream(_flushed(map(write, engines.follow(c.step.settings, names, lines))))
-    except KeyboardInterrupt:
-        raise Exit(code=INTERRUPTED) from None
-
-
-def _flushed(lines: Iterable[_output.Line]) -> Iterator[_output.Line]:
-    """Let each line be read before the next one is waited for."""
-    for line in lines:
-        yield line
-        sys.stdout.flush()
-
-
-def _as_json(line: LogLine) -> str:
-    what = "event" if line.is_event else "line"
-    return json.dumps({"service": line.source, what: without_sequences(line.text)}, ensure_ascii=False)
-
-
-class _Prefixed:
-    """Writes lines under each other behind their services' names; on a terminal each name has its colour."""
-
-    def __init__(self) -> None:
-        plain = not sys.stdout.isatty() or "NO_COLOR" in os.environ or os.environ.get("TERM") == "dumb"
-        self.colours = iter(()) if plain else itertools.cycle(("36", "33", "35"))
-        self.names: dict[str, str] = {}
-
-    def __call__(self, line: LogLine) -> _output.Marked:
-        if line.source not in self.names:
-            colour, name = next(self.colours, ""), f"{line.source:<{WIDTH}}"
-            self.names[line.source] = f"\x1b[{colour}m{name}\x1b[0m" if colour else name
-        text = without_sequences(line.text)
-        return _output.Marked(self.names[line.source], f"   {text}" if line.is_event else f" | {text}".rstrip())
 
 
 def _way_to_write(c: StepContext) -> str:

@@ -12,7 +12,7 @@ import pytest
 from ddb import chat
 from ddb.seeding.conversation import Conversation, Line, Mistake, read_conversation, read_conversations
 from tasks.localenv.errors import UsageError
-from tasks.localenv.settings import ROOT
+from tasks.localenv.machine.folders import TOOL
 from tasks.localenv.settings.people import Person, find_person, read_people
 from tests.support.environments import Finished
 
@@ -158,9 +158,9 @@ def test_seeds_that_are_not_there_are_an_error(
 
 def test_the_shipped_conversations_are_as_promised() -> None:
     files = [
-        (f"{chat.SEEDS}/{path.name}", path.read_bytes()) for path in sorted((ROOT / chat.SEEDS).glob(chat.PATTERN))
+        (f"{chat.SEEDS}/{path.name}", path.read_bytes()) for path in sorted((TOOL / chat.SEEDS).glob(chat.PATTERN))
     ]
-    found = read_conversations(files, partial(find_person, read_people(ROOT)))
+    found = read_conversations(files, partial(find_person, read_people(TOOL)))
     told = [(talk.shown, talk.group, *(person.person for person in talk.people)) for talk in found]
     assert told == [
         ("seeds/conversations/andrewbrown-bayko.txt", GROUP, "andrewbrown", "bayko"),

@@ -26,8 +26,9 @@ from tasks.localenv.dynamodb.client import connect
 from tasks.localenv.dynamodb.schema import apply_tables
 from tasks.localenv.dynamodb.stream import batches
 from tasks.localenv.dynamodb.tables import read_tables
+from tasks.localenv.machine.folders import TOOL
 from tasks.localenv.machine.parallel import side_by_side
-from tasks.localenv.settings import ROOT, Settings
+from tasks.localenv.settings import Settings
 from tests.support.chats import (
     ANDREW,
     BAYKO,
@@ -43,7 +44,7 @@ from tests.support.chats import (
     surplus_rows,
 )
 
-FOLDER = ROOT / "ddb" / "streams"
+FOLDER = TOOL / "ddb" / "streams"
 OTHER_GROUP = "0f6b6d0e-3c41-4b7e-9a55-7d1c5a0e9b42"
 
 
@@ -446,7 +447,7 @@ def test_template_and_policy_allow_the_same_and_name_the_same_table() -> None:
         assert resource.startswith(prefix)
         statement["Resource"] = f"arn:aws:dynamodb:*:*:table/{name}" + resource[len(prefix) :]
     assert inline == policy
-    table = json.loads((ROOT / "ddb" / "tables" / "cruddur-messages.json").read_text())
+    table = json.loads((TOOL / "ddb" / "tables" / "cruddur-messages.json").read_text())
     assert table["TableName"] == name
     assert [index["IndexName"] for index in table["GlobalSecondaryIndexes"]] == [group_rows.GROUP_INDEX]
     event = template["Resources"]["GroupRows"]["Properties"]["Events"]["Messages"]["Properties"]

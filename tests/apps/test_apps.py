@@ -16,12 +16,12 @@ from pathlib import Path
 
 import pytest
 
-from tasks.localenv.settings import ROOT
+from tasks.localenv.machine.folders import TOOL
 from tests.support.environments import KEPT, PATIENCE_S, Finished, environment, reachable, wait_until
 from tests.support.ports import find_free
 
 HERE = Path(__file__).parent
-TOOL = ("tasks", "tasks.py", "invoke.yaml", "requirements.txt", "docker-compose.yml")
+FILES = ("tasks", "tasks.py", "requirements.txt", "docker-compose.yml")
 PRODUCTS, BOTH = "SELECT sku FROM products ORDER BY sku", [{"sku": "mug"}, {"sku": "tea"}]
 ENGINES = ["embedded", pytest.param("docker", marks=pytest.mark.docker)]
 
@@ -54,8 +54,8 @@ def make(tmp_path: Path) -> Iterator[Callable[[str, str], Inv]]:
     def copy(app: str, engine: str) -> Inv:
         root = reachable(tmp_path) / app
         shutil.copytree(HERE / app, root)
-        for name in TOOL:
-            source = ROOT / name
+        for name in FILES:
+            source = TOOL / name
             if source.is_dir():
                 shutil.copytree(source, root / name, ignore=shutil.ignore_patterns("__pycache__"))
             else:

@@ -19,8 +19,9 @@ from tasks.localenv import engines
 from tasks.localenv.checkout import checkouts
 from tasks.localenv.engines import claims
 from tasks.localenv.environment.neighbours import survey
+from tasks.localenv.machine.folders import TOOL
 from tasks.localenv.machine.ports import Holder
-from tasks.localenv.settings import ROOT, Settings, read_settings
+from tasks.localenv.settings import Settings, read_settings
 from tasks.localenv.settings.kept import keep_ports, kept_ports
 from tasks.localenv.settings.variables import PORT_VARIABLES
 from tests.support.environments import KEPT, PATIENCE_S, environment, inv, reachable
@@ -144,7 +145,7 @@ def test_checkouts_that_claim_at_the_same_moment_get_different_ports(unset: Unse
     running = [
         subprocess.Popen(
             [sys.executable, "-c", CLAIM, str(one.root), *map(str, one.ports.values())],
-            cwd=ROOT,
+            cwd=TOOL,
             stdout=subprocess.PIPE,
             text=True,
         )
@@ -180,7 +181,7 @@ def test_ports_that_were_picked_hold_until_destroy(checkout: dict[str, str], tmp
     (own,) = [row for row in listed if row["project_id"] == now.project_id]
     assert {**own, "size_bytes": own["size_bytes"] > 10**6, "created": own["created"] <= own["used"], "used": 0} == {
         "project_id": now.project_id,
-        "path": str(ROOT),
+        "path": str(TOOL),
         "exists": True,
         "engine": "embedded",
         "state": "running",

@@ -20,7 +20,8 @@ import pytest
 from tasks.localenv import engines
 from tasks.localenv.checkout import ownership
 from tasks.localenv.engines.embedded.home import OUTSIDE, find_home
-from tasks.localenv.settings import ROOT, Settings, read_settings
+from tasks.localenv.machine.folders import TOOL
+from tasks.localenv.settings import Settings, read_settings
 from tests.support.environments import Finished, environment, inv, permitted, reachable
 
 pytestmark = pytest.mark.reliability("destroy")
@@ -72,7 +73,7 @@ class Own:
         """Run `inv` by a Python that the user can reach, as somebody who has no HOME."""
         entry = pwd.getpwnam(self.user)
         done = subprocess.run(
-            [_python(), "-m", "invoke", "--search-root", str(ROOT), *words],
+            [_python(), "-m", "invoke", "--search-root", str(TOOL), *words],
             env={
                 "PATH": os.environ["PATH"],
                 "PYTHONPATH": os.pathsep.join(path for path in sys.path if path.endswith("site-packages")),

@@ -21,15 +21,16 @@ from tasks.localenv.cognito import seed, sync, users
 from tasks.localenv.cognito.sync import Queries
 from tasks.localenv.cognito.users import PoolUser, find_pool, look_for_pool
 from tasks.localenv.errors import LocalEnvError, ServiceFailed, UsageError
+from tasks.localenv.machine.folders import TOOL
 from tasks.localenv.postgres.connection import connect
-from tasks.localenv.settings import ROOT, Settings, emulated_pool_file
+from tasks.localenv.settings import Settings, emulated_pool_file
 from tasks.localenv.settings.people import Person
 from tests.support.environments import Finished
 from tests.support.seeded import PEOPLE
 
 ANN = Person("ann", "ann", "Ann Ash", "ann@example.com")
 BOB = Person("bob", "bob", "Bob Birch", "bob@example.com")
-QUERIES = Queries(ROOT / "sql/users/cognito_ids.sql", ROOT / "sql/users/set_cognito_user_ids.sql")
+QUERIES = Queries(TOOL / "sql/users/cognito_ids.sql", TOOL / "sql/users/set_cognito_user_ids.sql")
 SCHEMA = """
 CREATE TABLE public.users (
     uuid uuid DEFAULT gen_random_uuid() PRIMARY KEY, handle text NOT NULL, email text NOT NULL,

@@ -15,11 +15,12 @@ from typing import Any
 import pytest
 
 from tasks.localenv.errors import UsageError
+from tasks.localenv.machine.folders import TOOL
 from tasks.localenv.postgres import load, setup
 from tasks.localenv.postgres.connection import connect
 from tasks.localenv.postgres.query import require_read_only
 from tasks.localenv.postgres.sqlfile import SqlFile
-from tasks.localenv.settings import ROOT, Settings
+from tasks.localenv.settings import Settings
 from tests.support.environments import PATIENCE_S, Finished, inv, wait_until
 
 Db = Callable[..., Finished]
@@ -103,7 +104,7 @@ def test_an_interrupted_seed_leaves_neither_rows_nor_a_session(
     (tmp_path / "slow.sql").write_text("DELETE FROM users; SELECT pg_sleep(600);")
     url = built.postgres.url(masked=False)
     running = subprocess.Popen(
-        [sys.executable, "-m", "invoke", "--search-root", ROOT, "db.seed", "--file", tmp_path / "slow.sql"],
+        [sys.executable, "-m", "invoke", "--search-root", TOOL, "db.seed", "--file", tmp_path / "slow.sql"],
         env={**os.environ, **live_environment, "CONNECTION_URL": url},
         stderr=subprocess.PIPE,
         text=True,
@@ -179,7 +180,7 @@ def test_a_query_prints_a_table_or_json(db: Db) -> None:
 
 
 def test_a_query_file_takes_its_parameters_by_name(db: Db, built: Settings) -> None:
-    file = str(ROOT / "sql/users/short.sql")
+    file = str(TOOL / "sql/users/short.sql")
     found = db("db.query", "--file", file, "--param", "handle=londo", "--format", "json")
     assert [row["display_name"] for row in json.loads(found.stdout)["data"]] == ["Londo Mollari"]
     missing = db("db.query", "--file", file)

@@ -14,7 +14,8 @@ from ddb import messages
 from tasks.ddb.conversations import _time
 from tasks.localenv.dynamodb.client import connect
 from tasks.localenv.dynamodb.scan import scan
-from tasks.localenv.settings import ROOT, Settings
+from tasks.localenv.machine.folders import TOOL
+from tasks.localenv.settings import Settings
 from tests.conftest import Cli
 from tests.support.environments import Finished, inv
 from tests.support.seeded import PEOPLE, half_replaced
@@ -230,6 +231,6 @@ def test_without_the_table_the_command_to_run_is_named(ddb: Cli, fresh: Settings
 
 def test_the_apps_modules_need_nothing_but_the_standard_library() -> None:
     code = "import sys; before = set(sys.modules); import ddb.messages; print(*(set(sys.modules) - before))"
-    done = subprocess.run([sys.executable, "-S", "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-S", "-c", code], cwd=TOOL, capture_output=True, text=True, check=True)
     tops = {name.partition(".")[0] for name in done.stdout.split()}
     assert tops - sys.stdlib_module_names == {"ddb"}

@@ -14,7 +14,8 @@ from moto import mock_aws
 
 from tasks import ns
 from tasks._executor import GraphExecutor
-from tasks.localenv.settings import ROOT, Settings
+from tasks.localenv.machine.folders import TOOL
+from tasks.localenv.settings import Settings
 from tests.support.boto import forget_clients
 from tests.support.environments import Finished
 
@@ -180,7 +181,7 @@ def test_a_statement_that_writes_to_prod_wants_the_tables_name(prod: Prod) -> No
 
 def one_key(folder: Path, key: str = "pk") -> str:
     """Write a table file like the shipped one with a key of one attribute and no index; give its path."""
-    properties = json.loads((ROOT / "ddb/tables/cruddur-messages.json").read_text())
+    properties = json.loads((TOOL / "ddb/tables/cruddur-messages.json").read_text())
     del properties["GlobalSecondaryIndexes"]
     properties["KeySchema"] = [{"AttributeName": key, "KeyType": "HASH"}]
     properties["AttributeDefinitions"] = [{"AttributeName": key, "AttributeType": "S"}]
@@ -190,7 +191,7 @@ def one_key(folder: Path, key: str = "pk") -> str:
 
 def test_an_index_of_prod_is_removed_only_with_the_tables_name(prod: Prod, live: Settings, tmp_path: Path) -> None:
     prod("ddb.schema-load", confirm=TABLE)
-    properties = json.loads((ROOT / "ddb/tables/cruddur-messages.json").read_text())
+    properties = json.loads((TOOL / "ddb/tables/cruddur-messages.json").read_text())
     del properties["GlobalSecondaryIndexes"]
     properties["AttributeDefinitions"].pop()
     (tmp_path / "t.json").write_text(json.dumps(properties))

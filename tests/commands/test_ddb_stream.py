@@ -23,7 +23,8 @@ from tasks.localenv.dynamodb.client import connect
 from tasks.localenv.dynamodb.schema import apply_tables
 from tasks.localenv.dynamodb.tables import read_tables
 from tasks.localenv.errors import LocalEnvError
-from tasks.localenv.settings import ROOT, Settings
+from tasks.localenv.machine.folders import TOOL
+from tasks.localenv.settings import Settings
 from tests.conftest import Cli
 from tests.support.chats import GROUP, NOW, ago, make_seed, plant, rows_of, send
 from tests.support.environments import KEPT, PATIENCE_S
@@ -53,7 +54,7 @@ def test_once_repairs_what_is_there_and_tells_it(table: Settings, cli: Cli) -> N
 
 def test_once_drains_also_for_a_reader_who_has_enough(table: Settings, live_environment: dict[str, str]) -> None:
     environ = {**live_environment, "DDB_MESSAGE_TABLE": table.message_table}
-    line = f"'{sys.executable}' -m invoke --search-root '{ROOT}' ddb.stream --once | true"
+    line = f"'{sys.executable}' -m invoke --search-root '{TOOL}' ddb.stream --once | true"
     done = subprocess.run(
         ["sh", "-c", line], env=environ, capture_output=True, text=True, timeout=PATIENCE_S, check=True
     )
@@ -101,7 +102,7 @@ def test_it_follows_until_ctrl_c_which_is_no_failure(
     table: Settings, live_environment: dict[str, str], tmp_path: Path
 ) -> None:
     environ = {name: os.environ[name] for name in KEPT if name in os.environ}
-    words = [sys.executable, "-m", "invoke", "--search-root", str(ROOT), "ddb.stream"]
+    words = [sys.executable, "-m", "invoke", "--search-root", str(TOOL), "ddb.stream"]
     with subprocess.Popen(
         words,
         env={**environ, **live_environment, "DDB_MESSAGE_TABLE": table.message_table},

@@ -15,7 +15,8 @@ import pytest
 
 from tasks.localenv.dynamodb.client import connect
 from tasks.localenv.dynamodb.schema import fetch_table
-from tasks.localenv.settings import ROOT, Settings
+from tasks.localenv.machine.folders import TOOL
+from tasks.localenv.settings import Settings
 from tests.support.chats import GROUP, dump
 from tests.support.environments import PATIENCE_S, Finished
 
@@ -121,7 +122,7 @@ def test_a_wrong_table_file_makes_no_table(ddb: Ddb, fresh: Settings, tmp_path: 
 
 def test_a_table_file_may_come_by_a_pipe(ddb: Ddb, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
-    content = (ROOT / "ddb/tables/cruddur-messages.json").read_bytes()
+    content = (TOOL / "ddb/tables/cruddur-messages.json").read_bytes()
     writer = threading.Thread(target=(tmp_path / "pipe").write_bytes, args=(content,))
     writer.start()
     done = ddb("schema-load", "--file", "pipe")
@@ -171,7 +172,7 @@ def test_a_template_without_a_table_is_passed_over_and_said(ddb: Ddb, tmp_path: 
 
 def test_a_difference_is_planned_and_then_made(ddb: Ddb, fresh: Settings, tmp_path: Path) -> None:
     ddb("schema-load")
-    table = json.loads((ROOT / "ddb/tables/cruddur-messages.json").read_text())
+    table = json.loads((TOOL / "ddb/tables/cruddur-messages.json").read_text())
     table["StreamSpecification"]["StreamViewType"] = "OLD_IMAGE"
     (tmp_path / "table.json").write_text(json.dumps(table))
     name = fresh.message_table
@@ -256,7 +257,7 @@ def test_a_wrong_option_of_scan_is_said(ddb: Ddb, words: tuple[str, ...], error:
 
 def test_a_reader_that_has_enough_is_no_error(ddb: Ddb, fresh: Settings, live_environment: dict[str, str]) -> None:
     ddb("seed")
-    command = [sys.executable, "-m", "invoke", "--search-root", str(ROOT), "ddb.scan"]
+    command = [sys.executable, "-m", "invoke", "--search-root", str(TOOL), "ddb.scan"]
     environ = {"PATH": os.environ["PATH"], **live_environment, "DDB_MESSAGE_TABLE": fresh.message_table}
     with subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as scanning:
         assert scanning.stdout is not None and scanning.stderr is not None

@@ -11,6 +11,7 @@ import pytest
 from invoke import Exit
 
 from tasks import dev
+from tasks.localenv.machine.folders import TOOL
 from tests.support.environments import inv
 
 
@@ -57,13 +58,13 @@ def test_the_shell_scripts_are_clean() -> None:
     shellcheck = dev._program("shellcheck")
     if not shellcheck:
         pytest.skip("shellcheck is not installed")
-    done = subprocess.run([shellcheck, *dev._scripts()], cwd=dev.ROOT, capture_output=True, text=True)
+    done = subprocess.run([shellcheck, *dev._scripts()], cwd=TOOL, capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (0, "")
 
 
 def test_lint_neither_reads_settings_nor_waits_for_the_lock(tmp_path: Path) -> None:
     environ = {"PATH": os.environ["PATH"], "CONNECTION_URL": "nonsense", "LOCALENV_STATE_DIR": str(tmp_path / "state")}
-    command = [sys.executable, "-m", "invoke", "--search-root", str(dev.ROOT), "--dry", "lint"]
+    command = [sys.executable, "-m", "invoke", "--search-root", str(TOOL), "--dry", "lint"]
     done = subprocess.run(command, env=environ, capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (0, "run   lint\n")
     assert not (tmp_path / "state").exists()

@@ -38,10 +38,11 @@ from tasks.localenv.engines.embedded import postgres as embedded_postgres
 from tasks.localenv.errors import LocalEnvError, ServiceFailed, UsageError
 from tasks.localenv.hints import RESTART, START, Command, commands_of, either
 from tasks.localenv.machine import uncaught
+from tasks.localenv.machine.folders import TOOL
 from tasks.localenv.postgres import connection, databases, faults
 from tasks.localenv.postgres.connection import connect
 from tasks.localenv.production.rds import instances
-from tasks.localenv.settings import ROOT, Settings, read_settings
+from tasks.localenv.settings import Settings, read_settings
 from tests.support import worlds
 from tests.support.environments import KEPT, Finished, environment, permitted, reachable
 from tests.support.seeded import quiet
@@ -330,7 +331,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     folder = tmp_path_factory.mktemp("typed")
     script = folder / TYPED
     script.parent.mkdir(parents=True)
-    script.write_text(f'#!/bin/sh\nexec {sys.executable} -m invoke --search-root "{ROOT}" "$@"\n')
+    script.write_text(f'#!/bin/sh\nexec {sys.executable} -m invoke --search-root "{TOOL}" "$@"\n')
     script.chmod(0o755)
     yield Place(environ, folder)
     engines.destroy(read_settings(environ=environ), quiet)
@@ -370,7 +371,7 @@ def test_a_hint_of_what_cannot_fail_here_names_its_command(site: str) -> None:
     source, words = SHOWN[site], site.rpartition(": ")[2]
     literal = words.partition("…")[0].strip()
     if isinstance(source, str):
-        assert f"inv {literal}" in (ROOT / source).read_text()
+        assert f"inv {literal}" in (TOOL / source).read_text()
     else:
         assert literal in [shlex.join(command.words) for command in commands_of(source())]
 
@@ -384,9 +385,9 @@ def test_a_statement_that_writes_to_production_is_sent_to_the_command_for_that(p
 def sites() -> Iterator[tuple[str, list[str]]]:
     """Find every command of a hint in the source: where it is made, with the words that stand there."""
     for top in ("tasks", "ddb"):
-        for path in sorted((ROOT / top).rglob("*.py")):
+        for path in sorted((TOOL / top).rglob("*.py")):
             for node in ast.parse(path.read_text()).body:
-                yield from _sites(node, str(path.relative_to(ROOT).with_suffix("")), "")
+                yield from _sites(node, str(path.relative_to(TOOL).with_suffix("")), "")
 
 
 def _sites(node: ast.AST, path: str, name: str) -> Iterator[tuple[str, list[str]]]:
@@ -421,11 +422,11 @@ def test_a_command_of_a_hint_exists_with_its_options(words: list[str]) -> None:
 def test_no_command_stands_in_a_text_as_text() -> None:
     found = []
     for top in ("tasks", "ddb"):
-        for path in sorted((ROOT / top).rglob("*.py")):
+        for path in sorted((TOOL / top).rglob("*.py")):
             tree = ast.parse(path.read_text())
             docs = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
             texts = [node for node in ast.walk(tree) if isinstance(node, ast.Constant) and id(node) not in docs]
-            found += [f"{path.relative_to(ROOT)}:{node.lineno}" for node in texts if "`inv " in str(node.value)]
+            found += [f"{path.relative_to(TOOL)}:{node.lineno}" for node in texts if "`inv " in str(node.value)]
     assert [place for place in found if not place.startswith("tasks/_output.py:")] == []
 
 

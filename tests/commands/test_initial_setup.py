@@ -22,8 +22,9 @@ from tasks.localenv import engines
 from tasks.localenv.cognito.users import find_pool
 from tasks.localenv.dynamodb.client import connect as dynamodb
 from tasks.localenv.dynamodb.scan import scan
+from tasks.localenv.machine.folders import TOOL
 from tasks.localenv.postgres.connection import connect
-from tasks.localenv.settings import ROOT, Settings, read_settings
+from tasks.localenv.settings import Settings, read_settings
 from tests.support.environments import PATIENCE_S, Finished, environment, inv, permitted, wait_until
 from tests.support.reliability import Count
 from tests.support.seeded import quiet
@@ -90,7 +91,7 @@ def contents(settings: Settings) -> dict[str, Any]:
 def start(environ: dict[str, str]) -> subprocess.Popen[str]:
     """Start initial-setup as the leader of a process group of its own."""
     return subprocess.Popen(
-        [sys.executable, "-m", "invoke", "--search-root", str(ROOT), "initial-setup"],
+        [sys.executable, "-m", "invoke", "--search-root", str(TOOL), "initial-setup"],
         env={"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/"), **environ},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,

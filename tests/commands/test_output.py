@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from tasks.localenv.settings import ROOT
+from tasks.localenv.machine.folders import TOOL
 from tests.conftest import Cli
 from tests.support.environments import PATIENCE_S
 
-INV = f"'{sys.executable}' -m invoke --search-root '{ROOT}'"
+INV = f"'{sys.executable}' -m invoke --search-root '{TOOL}'"
 Shell = Callable[[str], tuple[int, str, str]]
 
 

@@ -12,11 +12,12 @@ from ddb import messages
 from tasks.localenv.dynamodb.client import connect
 from tasks.localenv.dynamodb.schema import apply_tables
 from tasks.localenv.dynamodb.tables import read_tables
-from tasks.localenv.settings import ROOT, Settings
+from tasks.localenv.machine.folders import TOOL
+from tasks.localenv.settings import Settings
 from tests.support.boto import local_client
 from tests.support.chats import ANDREW, BAYKO, LONDO
 
-BLOCKS = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+BLOCKS = re.findall(r"```python\n(.*?)```", (TOOL / "README.md").read_text(), re.DOTALL)
 
 
 @pytest.fixture

@@ -15,7 +15,8 @@ import pytest
 
 from tasks.localenv import engines
 from tasks.localenv.dynamodb.copies import Items
-from tasks.localenv.settings import ROOT, Settings, read_settings
+from tasks.localenv.machine.folders import TOOL
+from tasks.localenv.settings import Settings, read_settings
 from tasks.localenv.snapshot import listing
 from tasks.localenv.snapshot.shelf import UNFINISHED, Shelf
 from tests.support.environments import KEPT, PATIENCE_S, Finished, environment, inv, permitted, reachable, wait_until
@@ -25,7 +26,7 @@ from tests.support.snapshots import State, change, leftovers, look
 Town = dict[str, str]
 KILLED_AT_SWAP = f"""
 import os, sys
-sys.path.insert(0, {str(ROOT)!r})
+sys.path.insert(0, {str(TOOL)!r})
 from tasks.localenv.snapshot import restore
 restore._swap = lambda *arguments: os.kill(os.getpid(), 9)
 from invoke.main import program
@@ -60,7 +61,7 @@ def restore(town: Town, name: str, *words: str) -> Finished:
 
 
 def words_of(name: str) -> list[str]:
-    return ["--search-root", str(ROOT), "snapshot.restore", name, "--yes"]
+    return ["--search-root", str(TOOL), "snapshot.restore", name, "--yes"]
 
 
 def variables_of(town: Town) -> dict[str, str]:

@@ -14,14 +14,14 @@ from pathlib import Path
 import pytest
 
 from tasks._start import LEAST_BYTES
-from tasks.localenv.settings import ROOT
+from tasks.localenv.machine.folders import TOOL
 from tests.support.environments import KEPT, Finished, environment, inv
 
 pytestmark = pytest.mark.reliability("faults")
 
-SCRIPT = [str(ROOT / "inv")]
-MODULE = [sys.executable, "-m", "invoke", "--search-root", str(ROOT)]
-needs_script = pytest.mark.skipif(not (ROOT / ".venv" / "bin" / "python").exists(), reason="./inv has no .venv yet")
+SCRIPT = [str(TOOL / "inv")]
+MODULE = [sys.executable, "-m", "invoke", "--search-root", str(TOOL)]
+needs_script = pytest.mark.skipif(not (TOOL / ".venv" / "bin" / "python").exists(), reason="./inv has no .venv yet")
 both = pytest.mark.parametrize("command", [pytest.param(SCRIPT, marks=needs_script, id="inv"), MODULE])
 LOST = "FAIL  inv  stdout cannot be written: no space left on device"
 
@@ -218,11 +218,11 @@ def test_a_fault_of_this_program_is_told_with_its_traceback(environ: dict[str, s
 
     copy = tmp_path / "copy"
     copy.mkdir()
-    for name in ("inv", "tasks.py", "invoke.yaml", "requirements.txt", "requirements-dev.txt"):
-        shutil.copy2(ROOT / name, copy)
+    for name in ("inv", "tasks.py", "requirements.txt", "requirements-dev.txt"):
+        shutil.copy2(TOOL / name, copy)
     for name in ("tasks", "ddb", "sql", "seeds"):
-        shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
-    (copy / ".venv").symlink_to(ROOT / ".venv")
+        shutil.copytree(TOOL / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
+    (copy / ".venv").symlink_to(TOOL / ".venv")
     status = copy / "tasks" / "env.py"
     status.write_text(
         status.read_text().replace('"""Show each service', 'raise KeyError(os.environ["PGPASSWORD"])\n    """')

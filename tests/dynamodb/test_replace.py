@@ -25,7 +25,8 @@ from tasks.localenv.dynamodb.schema.replacement import Replacement, copy_name
 from tasks.localenv.dynamodb.tables import TableFile, read_table
 from tasks.localenv.dynamodb.tableshape import Index, TableShape
 from tasks.localenv.errors import ConfirmationNeeded, LocalEnvError
-from tasks.localenv.settings import ROOT, Settings
+from tasks.localenv.machine.folders import TOOL
+from tasks.localenv.settings import Settings
 from tests.dynamodb.test_changes import Cut, index, table
 from tests.support.environments import KEPT, PATIENCE_S, Finished
 from tests.support.reliability import Count
@@ -351,7 +352,7 @@ def test_killed_at_any_moment_the_next_run_ends_it(
     for round_ in range(4):
         file = files[round_ % 2]
         words = ["ddb.schema-load", "--file", str(tmp_path / file.shown.rpartition("/")[2]), "--replace", "--yes"]
-        command = [sys.executable, "-m", "invoke", "--search-root", str(ROOT), *words]
+        command = [sys.executable, "-m", "invoke", "--search-root", str(TOOL), *words]
         environ = {name: os.environ[name] for name in KEPT if name in os.environ}
         running = subprocess.Popen(
             command, env={**environ, **live_environment}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL

@@ -11,7 +11,8 @@ import pytest
 from tasks.localenv.dynamodb.tables import TableFile, read_file, read_tables
 from tasks.localenv.dynamodb.tableshape import Index, Recovery, TableShape, Throughput
 from tasks.localenv.errors import UsageError
-from tasks.localenv.settings import ROOT, read_settings
+from tasks.localenv.machine.folders import TOOL
+from tasks.localenv.settings import read_settings
 
 THINGS = {
     "TableName": "things",
@@ -226,7 +227,7 @@ def test_a_folder_may_hold_files_of_every_form(tmp_path: Path) -> None:
 def test_the_shipped_file_is_what_cloudformation_takes() -> None:
     from cfnlint.api import lint_all  # type: ignore[import-untyped]
 
-    properties = json.loads((ROOT / "ddb/tables/cruddur-messages.json").read_text())
+    properties = json.loads((TOOL / "ddb/tables/cruddur-messages.json").read_text())
     resource = {"Type": "AWS::DynamoDB::Table", "DeletionPolicy": "Retain", "UpdateReplacePolicy": "Retain"}
     template = {"Resources": {"Messages": {**resource, "Properties": properties}}}
     found = [str(match) for match in lint_all(json.dumps(template)) if match.rule.id[0] in "EW"]

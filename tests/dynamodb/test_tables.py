@@ -13,7 +13,8 @@ from tasks.localenv.dynamodb.files.jsonfile import read_json
 from tasks.localenv.dynamodb.tables import read_table, read_tables
 from tasks.localenv.dynamodb.tableshape import Index, TableShape, Throughput
 from tasks.localenv.errors import UsageError
-from tasks.localenv.settings import ROOT, read_settings
+from tasks.localenv.machine.folders import TOOL
+from tasks.localenv.settings import read_settings
 
 MESSAGES = TableShape(
     name="cruddur-messages",
@@ -58,7 +59,7 @@ def test_the_shipped_file_is_the_apps_table() -> None:
 
 
 def test_the_shipped_file_is_cloudformations_and_not_the_apis() -> None:
-    table = json.loads((ROOT / "ddb/tables/cruddur-messages.json").read_text())
+    table = json.loads((TOOL / "ddb/tables/cruddur-messages.json").read_text())
     assert table["StreamSpecification"] == {"StreamViewType": "NEW_IMAGE"}
 
 
@@ -70,7 +71,7 @@ def test_what_is_sent_to_the_api_turns_the_stream_on() -> None:
 def test_ddb_message_table_renames_the_message_table_and_no_other(tmp_path: Path) -> None:
     other = tmp_path / "a.json"
     other.write_text(json.dumps(properties()))
-    (tmp_path / "b.json").write_text((ROOT / "ddb/tables/cruddur-messages.json").read_text())
+    (tmp_path / "b.json").write_text((TOOL / "ddb/tables/cruddur-messages.json").read_text())
     settings = read_settings(environ={"DDB_MESSAGE_TABLE": "my-own"})
     files = read_tables(settings, str(tmp_path))
     assert [(file.name, file.parameters["TableName"]) for file in files] == [("things", "things"), ("my-own", "my-own")]

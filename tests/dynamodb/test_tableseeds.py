@@ -24,11 +24,12 @@ from tasks.localenv.dynamodb.tableseeds import TableSeeds
 from tasks.localenv.dynamodb.transfer.itemline import Keys, read_line
 from tasks.localenv.dynamodb.transfer.typed import Misfit
 from tasks.localenv.errors import UsageError
-from tasks.localenv.settings import ROOT, Settings
+from tasks.localenv.machine.folders import TOOL
+from tasks.localenv.settings import Settings
 from tasks.localenv.settings.people import read_people
 from tests.support.seeded import quiet
 
-PEOPLE = read_people(ROOT)
+PEOPLE = read_people(TOOL)
 ANDREW = next(person for person in PEOPLE if person.person == "andrewbrown")
 NOW = datetime(2026, 11, 26, 12, 30, 0, 250000, tzinfo=timezone.utc)
 KEYS = Keys((("pk", "S"), ("sk", "S")), {"pk": "S", "sk": "S"})
@@ -123,7 +124,7 @@ def project(fresh: Settings, tmp_path: Path) -> Settings:
     """A project of its own with the people, and an empty message table."""
     apply_tables(connect(fresh), read_tables(fresh))
     (tmp_path / "seeds/ddb").mkdir(parents=True)
-    (tmp_path / "seeds/people.csv").write_text((ROOT / "seeds/people.csv").read_text())
+    (tmp_path / "seeds/people.csv").write_text((TOOL / "seeds/people.csv").read_text())
     return replace(fresh, root=tmp_path)
 
 

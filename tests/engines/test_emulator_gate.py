@@ -13,7 +13,8 @@ import pytest
 from tasks.localenv.engines.emulator import HOSTS
 from tasks.localenv.engines.emulator_server.gate import Gate
 from tasks.localenv.errors import UsageError
-from tasks.localenv.settings import ROOT, Settings, read_settings
+from tasks.localenv.machine.folders import TOOL
+from tasks.localenv.settings import Settings, read_settings
 from tasks.localenv.settings.addresses import Endpoint
 from tasks.localenv.settings.variables import origins
 
@@ -197,7 +198,7 @@ def test_an_answer_names_the_origin_and_never_all() -> None:
 
 
 def test_every_service_of_the_compose_file_may_be_called_by_its_name() -> None:
-    text = (ROOT / "docker-compose.yml").read_text()
+    text = (TOOL / "docker-compose.yml").read_text()
     services = re.findall(r"^  ([a-z-]+):$", text.partition("services:")[2].partition("\nvolumes:")[0], re.MULTILINE)
     assert services
     assert set(services) <= set(HOSTS)

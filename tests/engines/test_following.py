@@ -18,8 +18,9 @@ from psycopg import Error
 from tasks._words import bare_words
 from tasks.localenv.engines.daemon import Daemon
 from tasks.localenv.engines.following import FileSource
+from tasks.localenv.machine.folders import TOOL
 from tasks.localenv.postgres.connection import connect
-from tasks.localenv.settings import ROOT, Settings
+from tasks.localenv.settings import Settings
 from tests.conftest import Cli
 from tests.support.environments import KEPT, PATIENCE_S
 
@@ -120,7 +121,7 @@ def test_all_services_are_followed_until_ctrl_c(
     live: Settings, live_environment: dict[str, str], tmp_path: Path
 ) -> None:
     environ = {**{name: os.environ[name] for name in KEPT if name in os.environ}, **live_environment}
-    command = [sys.executable, "-m", "invoke", "--search-root", str(ROOT), "env.logs", "-f", "-n", "0"]
+    command = [sys.executable, "-m", "invoke", "--search-root", str(TOOL), "env.logs", "-f", "-n", "0"]
     out = tmp_path / "out"
     with out.open("w") as stdout:
         following = subprocess.Popen(

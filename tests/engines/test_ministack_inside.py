@@ -23,7 +23,8 @@ import pytest
 
 from tasks.localenv.aws.wire import AwsError, api
 from tasks.localenv.engines.emulator_server import inside
-from tasks.localenv.settings import ROOT, Settings
+from tasks.localenv.machine.folders import TOOL
+from tasks.localenv.settings import Settings
 from tasks.localenv.snapshot.save import door
 
 ACCOUNT, REGION = "000000000000", "us-east-1"
@@ -80,7 +81,7 @@ def call(target: str, body: Any) -> tuple[int, Any]:
 
 def test_the_version_is_the_one_that_is_pinned() -> None:
     """Else these tests prove nothing about what others install."""
-    pinned = re.search(r'"ministack==([\d.]+)"', (ROOT / "pyproject.toml").read_text())
+    pinned = re.search(r'"ministack==([\d.]+)"', (TOOL / "pyproject.toml").read_text())
     assert pinned and pinned[1] == version("ministack")
 
 
@@ -280,5 +281,5 @@ def test_nothing_else_of_this_project_names_what_is_inside_ministack() -> None:
     """Else a new release fails somewhere else."""
     ours = Path("tasks/localenv/engines/emulator_server/inside.py")
     pattern = re.compile(r"ministack\.(app|core|services)|__ministack_format__|from ministack|import ministack")
-    found = [path.relative_to(ROOT) for top in ("tasks", "ddb") for path in (ROOT / top).rglob("*.py")]
-    assert [path for path in found if pattern.search((ROOT / path).read_text())] == [ours]
+    found = [path.relative_to(TOOL) for top in ("tasks", "ddb") for path in (TOOL / top).rglob("*.py")]
+    assert [path for path in found if pattern.search((TOOL / path).read_text())] == [ours]

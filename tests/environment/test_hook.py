@@ -28,8 +28,9 @@ from tasks.localenv.engines.embedded import postgres as embedded_postgres
 from tasks.localenv.engines.embedded.home import Home, find_home
 from tasks.localenv.engines.state import Choice, keep_choice
 from tasks.localenv.environment import hook
+from tasks.localenv.machine.folders import TOOL
 from tasks.localenv.postgres.connection import connect
-from tasks.localenv.settings import ROOT, Settings, read_settings
+from tasks.localenv.settings import Settings, read_settings
 from tests.support.environments import PATIENCE_S, Finished, environment, inv, permitted
 from tests.support.seeded import quiet
 
@@ -70,7 +71,7 @@ def own() -> Iterator[dict[str, str]]:
 def start(environ: dict[str, str]) -> subprocess.Popen[str]:
     """Start the hook and go on."""
     return subprocess.Popen(
-        [sys.executable, "-m", "invoke", "--search-root", str(ROOT), "initial-setup", "--hook"],
+        [sys.executable, "-m", "invoke", "--search-root", str(TOOL), "initial-setup", "--hook"],
         env={"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/"), **environ},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
@@ -106,7 +107,7 @@ def test_it_ends_with_one_line_and_the_log_has_everything_with_its_time(
     assert [line for line in logged if not LOG_LINE.match(line)] == []
     said = [LOG_LINE.sub("", line) for line in logged]
     assert said[1:-1] == first.stderr.splitlines()
-    assert re.fullmatch(rf"inv initial-setup --hook, pid \d+, in {re.escape(str(ROOT))}, engine embedded", said[0])
+    assert re.fullmatch(rf"inv initial-setup --hook, pid \d+, in {re.escape(str(TOOL))}, engine embedded", said[0])
     assert said[-1] == f"{first.stdout.strip()} (exit code 0)"
     again = run("--force")
     assert (again.code, sorted(set(DONE) - {"env.up"} - set(did(again.stderr)))) == (0, []), again.stderr
@@ -223,7 +224,7 @@ def test_who_ends_it_ends_the_command_too(shared: Settings, variables: dict[str,
 
 def test_the_exit_code_is_true_when_nobody_reads(run: Run, variables: dict[str, str]) -> None:
     script = '"$@" 2>&1 | :; echo "${PIPESTATUS[0]}"'
-    command = [sys.executable, "-m", "invoke", "--search-root", str(ROOT), "initial-setup", "--hook"]
+    command = [sys.executable, "-m", "invoke", "--search-root", str(TOOL), "initial-setup", "--hook"]
     environ = {"PATH": os.environ["PATH"], **variables}
     codes = []
     for more in ({}, {"LOCALENV_HOOK_WAIT_S": "soon"}):

@@ -18,7 +18,8 @@ import pytest
 import yaml
 
 from tasks.localenv import engines
-from tasks.localenv.settings import ROOT, read_settings
+from tasks.localenv.machine.folders import TOOL
+from tasks.localenv.settings import read_settings
 from tests.support.environments import PATIENCE_S, Finished, environment
 from tests.support.seeded import quiet
 
@@ -28,13 +29,13 @@ PASSED = ("PATH", "PYTHONPATH", "LANG")
 
 
 def read_yaml(path: str | Path) -> dict[str, Any]:
-    found: dict[str, Any] = yaml.safe_load((ROOT / path).read_text())
+    found: dict[str, Any] = yaml.safe_load((TOOL / path).read_text())
     return found
 
 
 def read_devcontainer() -> dict[str, Any]:
     """Read JSON with comments, which stand on lines of their own."""
-    text = (ROOT / ".devcontainer/devcontainer.json").read_text()
+    text = (TOOL / ".devcontainer/devcontainer.json").read_text()
     found: dict[str, Any] = json.loads(re.sub(r"^\s*//.*$", "", text, flags=re.MULTILINE))
     return found
 
@@ -68,12 +69,12 @@ def checkout() -> Iterator[Checkout]:
         folder.chmod(0o711)
         root = folder / "a checkout"
         ours = shutil.ignore_patterns(".venv*", ".local", ".git", ".env", ".*_cache", "__pycache__", "bench")
-        shutil.copytree(ROOT, root, ignore=ours)
+        shutil.copytree(TOOL, root, ignore=ours)
         python = root / ".venv/bin/python"
         python.parent.mkdir(parents=True)
         python.write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')  # as ./inv would install it
         python.chmod(0o755)
-        shutil.copy(ROOT / "requirements.txt", root / ".venv")
+        shutil.copy(TOOL / "requirements.txt", root / ".venv")
         (folder / "home").mkdir()
         services = environment(root / ".local")
         environ = {**{name: os.environ[name] for name in PASSED if name in os.environ}, "HOME": str(folder / "home")}
@@ -227,7 +228,7 @@ def test_the_action_fails_as_the_hook_does_and_shows_its_log(checkout: Checkout,
 
 def test_the_workflows_use_what_there_is() -> None:
     action = read_yaml(ACTION / "action.yml")
-    assert (ROOT / ACTION / "setup.sh").stat().st_mode & 0o111
+    assert (TOOL / ACTION / "setup.sh").stat().st_mode & 0o111
     for job in read_yaml(".github/workflows/ci.yml")["jobs"].values():
         for step in job["steps"]:
             if step.get("uses", "").startswith("./"):
@@ -239,7 +240,7 @@ def test_the_workflows_use_what_there_is() -> None:
 
 
 def test_the_snippets_of_the_docs_are_those_of_the_files_and_run(checkout: Checkout) -> None:
-    blocks = re.findall(r"^```(\w+)\n(.*?)^```$", (ROOT / "docs/hooks.md").read_text(), re.MULTILINE | re.DOTALL)
+    blocks = re.findall(r"^```(\w+)\n(.*?)^```$", (TOOL / "docs/hooks.md").read_text(), re.MULTILINE | re.DOTALL)
     assert [kind for kind, _ in blocks] == ["yaml", "json", "yaml", "sh"]
     gitpod, container, workflow, script = (text for _, text in blocks)
     assert yaml.safe_load(gitpod)["tasks"] == read_yaml(".gitpod.yml")["tasks"][:1]
@@ -253,6 +254,6 @@ def test_the_snippets_of_the_docs_are_those_of_the_files_and_run(checkout: Check
 
 
 def test_the_docs_name_every_input_and_output_of_the_action() -> None:
-    text = (ROOT / "docs/hooks.md").read_text()
+    text = (TOOL / "docs/hooks.md").read_text()
     action = read_yaml(ACTION / "action.yml")
     assert [name for name in (*action["inputs"], *action["outputs"]) if f"`{name}`" not in text] == []

@@ -12,13 +12,14 @@ from typing import Any
 import psycopg
 import pytest
 
+from tasks.localenv.machine.folders import TOOL
 from tasks.localenv.postgres import databases, setup
 from tasks.localenv.postgres.connection import connect
-from tasks.localenv.settings import ROOT, Settings
+from tasks.localenv.settings import Settings
 from tasks.localenv.settings.people import derived_uuid, read_people
 
-FILES = sorted(path.relative_to(ROOT / "sql").with_suffix("").as_posix() for path in (ROOT / "sql").glob("*/*.sql"))
-PEOPLE = read_people(ROOT)
+FILES = sorted(path.relative_to(TOOL / "sql").with_suffix("").as_posix() for path in (TOOL / "sql").glob("*/*.sql"))
+PEOPLE = read_people(TOOL)
 OBJECT = "(SELECT COALESCE(row_to_json(object_row),'{{}}'::json) FROM ({}) object_row);"
 ARRAY = "(SELECT COALESCE(array_to_json(array_agg(row_to_json(array_row))),'[]'::json) FROM ({}) array_row);"
 Connection = psycopg.Connection[Any]
@@ -44,7 +45,7 @@ def conn(seeded: Settings) -> Iterator[Connection]:
 
 
 def template(name: str) -> str:
-    return (ROOT / "sql" / f"{name}.sql").read_text()
+    return (TOOL / "sql" / f"{name}.sql").read_text()
 
 
 def one(conn: Connection, name: str, **parameters: Any) -> Any:

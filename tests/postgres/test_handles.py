@@ -7,12 +7,13 @@ from pathlib import Path
 import pytest
 
 from tasks.localenv.errors import LocalEnvError
+from tasks.localenv.machine.folders import TOOL
 from tasks.localenv.postgres.connection import connect
 from tasks.localenv.postgres.handles import Lookup, User, fetch_users
-from tasks.localenv.settings import ROOT, Settings
+from tasks.localenv.settings import Settings
 from tests.support.chats import ANDREW, BAYKO, LONDO, make_seed
 
-QUERIES = ROOT / "sql" / "users"
+QUERIES = TOOL / "sql" / "users"
 LOOKUP = Lookup(by_handles=QUERIES / "by_handles.sql", handles=QUERIES / "handles.sql")
 TABLE = """
 CREATE TABLE users (

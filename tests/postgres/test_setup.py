@@ -17,11 +17,12 @@ from typing import Any
 import pytest
 
 from tasks.localenv.errors import ConfirmationNeeded, LocalEnvError
+from tasks.localenv.machine.folders import TOOL
 from tasks.localenv.postgres import databases, decision, ledger, load, scripts, setup
 from tasks.localenv.postgres.connection import connect
 from tasks.localenv.postgres.decision import Decision
 from tasks.localenv.postgres.sqlfile import SqlError
-from tasks.localenv.settings import ROOT, Settings
+from tasks.localenv.settings import Settings
 from tasks.localenv.settings.people import read_people
 from tests.support.environments import PATIENCE_S, wait_until
 
@@ -198,7 +199,7 @@ def test_a_run_killed_while_it_builds_is_repaired_by_the_next(project: Settings,
         f"settings = replace(settings, root=Path({str(project.root)!r}), project_id={project.project_id!r})\n"
         "setup.setup(settings, print, typed=True)\n"
     )
-    environ = {**os.environ, "CONNECTION_URL": project.postgres.url(masked=False), "PYTHONPATH": str(ROOT)}
+    environ = {**os.environ, "CONNECTION_URL": project.postgres.url(masked=False), "PYTHONPATH": str(TOOL)}
     process = subprocess.Popen([sys.executable, "-c", code], env=environ, stderr=subprocess.DEVNULL)
     new = databases.sibling_name(project.postgres.database, "new")
     wait_until(lambda: any(s.query.endswith("pg_sleep(600);") for s in sessions_in(project, new)))

@@ -16,13 +16,14 @@ import pytest
 from botocore.stub import Stubber
 from moto import mock_aws
 
+from tasks.localenv.machine.folders import TOOL
 from tasks.localenv.production.audit import report
 from tasks.localenv.production.audit.capacity import Part, Use, cheaper_provisioned
 from tasks.localenv.production.audit.finding import Finding, Look
 from tasks.localenv.production.audit.policy import Table, grant_of, matches
 from tasks.localenv.production.audit.safety import encryption
 from tasks.localenv.production.audit.trails import CHANGE, item_event, logs
-from tasks.localenv.settings import ROOT, read_settings
+from tasks.localenv.settings import read_settings
 from tests.support import played
 from tests.support.played import Command
 
@@ -51,7 +52,7 @@ def aws(service: str) -> Any:
 @pytest.fixture
 def table(run: Command) -> dict[str, Any]:
     """The shipped table, as a new account has it."""
-    properties = json.loads((ROOT / "ddb" / "tables" / f"{TABLE}.json").read_text())
+    properties = json.loads((TOOL / "ddb" / "tables" / f"{TABLE}.json").read_text())
     properties["StreamSpecification"]["StreamEnabled"] = True
     made: dict[str, Any] = aws("dynamodb").create_table(**properties)["TableDescription"]
     return made
@@ -60,7 +61,7 @@ def table(run: Command) -> dict[str, Any]:
 def examine() -> dict[str, list[Finding]]:
     """Run the report on the table; give its findings by their subject."""
     found: dict[str, list[Finding]] = {}
-    pattern = "ddb/streams/policy.json", ROOT / "ddb" / "streams" / "policy.json"
+    pattern = "ddb/streams/policy.json", TOOL / "ddb" / "streams" / "policy.json"
     for finding in report.examine(read_settings(), TABLE, pattern=pattern).findings:
         found.setdefault(finding.subject, []).append(finding)
     return found
@@ -214,7 +215,7 @@ def make_role(name: str, policy: str, **more: Any) -> None:
 
 def test_policies_that_are_drawn_too_wide_are_named(run: Command, table: dict[str, Any]) -> None:
     iam = aws("iam")
-    shipped = (ROOT / "ddb" / "streams" / "policy.json").read_text()
+    shipped = (TOOL / "ddb" / "streams" / "policy.json").read_text()
     make_role("any-action", document("dynamodb:*", ARN))
     make_role("any-table", document(["dynamodb:PutItem", "dynamodb:GetItem"], "*"))
     make_role("reader", document("dynamodb:Get*", "*"))

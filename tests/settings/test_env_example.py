@@ -6,10 +6,11 @@ import re
 import shutil
 from pathlib import Path
 
-from tasks.localenv.settings import ROOT, read_settings
+from tasks.localenv.machine.folders import TOOL
+from tasks.localenv.settings import read_settings
 from tasks.localenv.settings.variables import PORT_VARIABLES, VARIABLES
 
-EXAMPLE = ROOT / ".env.example"
+EXAMPLE = TOOL / ".env.example"
 FOR_COMPOSE = {"POSTGRES_USER", "POSTGRES_PASSWORD", "POSTGRES_PORT", "DYNAMODB_PORT", "DYNAMODB_CORS"}
 OF_THE_APP = {
     "CONNECTION_URL",
@@ -57,5 +58,5 @@ def test_a_copy_of_it_changes_nothing(tmp_path: Path) -> None:
 
 
 def test_the_variables_of_compose_are_those_of_the_compose_file() -> None:
-    text = (ROOT / "docker-compose.yml").read_text()
+    text = (TOOL / "docker-compose.yml").read_text()
     assert set(re.findall(r"(?<!\$)\$\{([A-Z_]+)", text)) == FOR_COMPOSE

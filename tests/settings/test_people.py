@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tasks.localenv.errors import UsageError
-from tasks.localenv.settings import ROOT
+from tasks.localenv.machine.folders import TOOL
 from tasks.localenv.settings.people import PEOPLE, Person, find_person, read_people
 
 HEAD = "person,handle,display_name,email\n"
@@ -21,7 +21,7 @@ def read(root: Path, text: str | bytes) -> list[Person]:
 
 
 def test_the_shipped_people_begin_with_the_default_handles() -> None:
-    people = read_people(ROOT)
+    people = read_people(TOOL)
     assert [person.handle for person in people[:3]] == ["andrewbrown", "bayko", "londo"]
     assert len(people) >= 5
 

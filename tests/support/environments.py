@@ -12,7 +12,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tasks.localenv.settings import ROOT, Settings, guard
+from tasks.localenv.machine.folders import TOOL
+from tasks.localenv.settings import Settings, guard
 from tests.support import warm
 from tests.support.ports import find_free
 
@@ -95,10 +96,10 @@ def wait_until(condition: Callable[[], object]) -> None:
         time.sleep(0.02)
 
 
-def inv(*words: str, environ: dict[str, str], cwd: Path = ROOT, text: str = "") -> Finished:
+def inv(*words: str, environ: dict[str, str], cwd: Path = TOOL, text: str = "") -> Finished:
     """Run `inv` on this project from any folder, with `environ` over a bare environment."""
     variables = {**{name: os.environ[name] for name in KEPT if name in os.environ}, "NO_COLOR": "1", **environ}
-    words = ("--search-root", str(ROOT), *words)
+    words = ("--search-root", str(TOOL), *words)
     if sys.platform == "linux" and not warm.needs_own_python(variables):
         return _run_warm(words, variables, cwd, text)
     done = subprocess.run(

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tasks.localenv.settings import ROOT
+from tasks.localenv.machine.folders import TOOL
 from tests.support.environments import KEPT
 
 
@@ -41,7 +41,7 @@ print(code, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss, file=sys.std
 
 def measured(*words: str, environ: dict[str, str], stdin: Any = subprocess.DEVNULL, at_most: int = 0) -> Measured:
     """Run `inv` in a process of its own and measure it; `at_most` is the most address space that it gets."""
-    command = [sys.executable, "-m", "invoke", "--search-root", str(ROOT), *words]
+    command = [sys.executable, "-m", "invoke", "--search-root", str(TOOL), *words]
     done = subprocess.run(
         [sys.executable, "-I", "-S", "-c", MEASURE, str(at_most), *command],
         env={**{name: os.environ[name] for name in KEPT if name in os.environ}, "NO_COLOR": "1", **environ},

@@ -41,7 +41,6 @@ SHIPPED = (
     "tasks",
     "tasks.py",
     "inv",
-    "invoke.yaml",
     "ddb",
     "sql",
     "seeds",

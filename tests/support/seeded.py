@@ -18,15 +18,16 @@ from tasks.localenv.cognito.sync import Queries
 from tasks.localenv.dynamodb import items, schema, tables
 from tasks.localenv.dynamodb.client import connect
 from tasks.localenv.machine.ages import ago
+from tasks.localenv.machine.folders import TOOL
 from tasks.localenv.postgres import setup
 from tasks.localenv.postgres.handles import Lookup, fetch_users
-from tasks.localenv.settings import ROOT, Settings
+from tasks.localenv.settings import Settings
 from tasks.localenv.settings.people import find_person, read_people
 
-USERS = ROOT / "sql" / "users"
+USERS = TOOL / "sql" / "users"
 QUERIES = Queries(USERS / "cognito_ids.sql", USERS / "set_cognito_user_ids.sql")
 LOOKUP = Lookup(USERS / "by_handles.sql", USERS / "handles.sql")
-PEOPLE = read_people(ROOT)
+PEOPLE = read_people(TOOL)
 
 
 def quiet(line: str) -> None:
@@ -49,11 +50,11 @@ def fill(settings: Settings) -> None:
 
 def seeding_of(settings: Settings, inside: Any = None) -> Seeding:
     """Read the shipped conversations as ddb.seed does."""
-    paths = sorted((ROOT / chat.SEEDS).glob(chat.PATTERN))
+    paths = sorted((TOOL / chat.SEEDS).glob(chat.PATTERN))
     return chat.prepare(
         connect(settings),
         settings.message_table,
-        [(str(path.relative_to(ROOT)), path.read_bytes()) for path in paths],
+        [(str(path.relative_to(TOOL)), path.read_bytes()) for path in paths],
         find_person=partial(find_person, PEOPLE),
         find_users=lambda wanted: fetch_users(settings, LOOKUP, wanted, quiet, inside=inside),
         write=items.write,

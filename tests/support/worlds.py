@@ -15,9 +15,10 @@ from tasks.localenv.dynamodb import copies, schema
 from tasks.localenv.dynamodb.client import connect as connect_dynamodb
 from tasks.localenv.dynamodb.scan import scan
 from tasks.localenv.engines.emulator_server.inside import users_of
+from tasks.localenv.machine.folders import TOOL
 from tasks.localenv.postgres import checksum, databases, setup
 from tasks.localenv.postgres.connection import connect
-from tasks.localenv.settings import ROOT, Settings
+from tasks.localenv.settings import Settings
 from tasks.localenv.settings.people import read_people
 from tasks.localenv.snapshot import restore, save
 from tasks.localenv.snapshot.shelf import Shelf
@@ -207,7 +208,7 @@ def items_missing(settings: Settings) -> None:
 def user_missing(settings: Settings) -> None:
     set_up(settings)
     pool = find_pool(settings)
-    pool.call("AdminDeleteUser", UserPoolId=pool.id, Username=read_people(ROOT)[0].person)
+    pool.call("AdminDeleteUser", UserPoolId=pool.id, Username=read_people(TOOL)[0].person)
 
 
 def snapshot_there(settings: Settings) -> None:

@@ -16,7 +16,8 @@ from collections.abc import Iterator
 import pytest
 
 from tasks.localenv import engines
-from tasks.localenv.settings import ROOT, read_settings
+from tasks.localenv.machine.folders import TOOL
+from tasks.localenv.settings import read_settings
 from tests.support.environments import KEPT, Finished, environment, inv, reachable
 from tests.support.reliability import Count
 from tests.support.seeded import quiet
@@ -77,7 +78,7 @@ def rounds(request: pytest.FixtureRequest) -> int:
 
 def start(command: str, environ: dict[str, str]) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-m", "invoke", "--search-root", str(ROOT), *shlex.split(command)],
+        [sys.executable, "-m", "invoke", "--search-root", str(TOOL), *shlex.split(command)],
         env={**{name: os.environ[name] for name in KEPT if name in os.environ}, "NO_COLOR": "1", **environ},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,

@@ -18,11 +18,12 @@ import pytest
 from tasks.localenv import engines
 from tasks.localenv.engines.pg_dump import dump_command
 from tasks.localenv.machine import shell
+from tasks.localenv.machine.folders import TOOL
 from tasks.localenv.postgres import checksum, databases, guest
 from tasks.localenv.postgres.connection import client_environment, connect
 from tasks.localenv.postgres.runner import run_file
 from tasks.localenv.postgres.sqlfile import read_sql
-from tasks.localenv.settings import ROOT, Settings, read_settings
+from tasks.localenv.settings import Settings, read_settings
 from tests.support import hostile
 from tests.support.environments import environment, inv, permitted, reachable
 from tests.support.hostile import Edit, Measured, Parts, edited, measured, refused, with_sql
@@ -339,7 +340,7 @@ def test_a_restore_that_was_killed_leaves_a_role_that_the_next_command_removes(
 ) -> None:
     settings = permitted(read_settings(environ=town))
     slow = edited(file, tmp_path / "slow.tar.gz", with_sql("SELECT pg_sleep(600);"))
-    words = ["--search-root", str(ROOT), "snapshot.restore", "--file", str(slow), "--yes"]
+    words = ["--search-root", str(TOOL), "snapshot.restore", "--file", str(slow), "--yes"]
     process = subprocess.Popen([sys.executable, "-m", "invoke", *words], env={**town, "PATH": "/usr/bin:/bin"})
     end = time.monotonic() + 60
     while not _sleeps(settings):

@@ -185,9 +185,9 @@ def test_a_terminal_is_not_driven_either(evil: dict[str, str]) -> None:
 def _invoke() -> str:
     import sys
 
-    from tasks.localenv.settings import ROOT
+    from tasks.localenv.machine.folders import TOOL
 
-    return f"{sys.executable} -m invoke --search-root {ROOT}"
+    return f"{sys.executable} -m invoke --search-root {TOOL}"
 
 
 def test_an_annotation_escapes_what_github_reads_in_it() -> None:

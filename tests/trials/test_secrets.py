@@ -14,7 +14,7 @@ import pytest
 
 from tasks import ns
 from tasks._graph import Step
-from tasks.localenv.settings import ROOT
+from tasks.localenv.machine.folders import TOOL
 from tasks.localenv.settings.variables import VARIABLES
 from tests.support.environments import environment, inv, reachable
 
@@ -89,7 +89,7 @@ class Watched:
 
 def watched(*words: str, environ: dict[str, str]) -> Watched:
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "PYTHONPATH") if name in os.environ}
-    command = [sys.executable, "-m", "invoke", "--search-root", str(ROOT), *words]
+    command = [sys.executable, "-m", "invoke", "--search-root", str(TOOL), *words]
     process = subprocess.Popen(
         command,
         env={**kept, **environ},

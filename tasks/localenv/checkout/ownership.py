@@ -23,6 +23,7 @@ from ..errors import PreflightFailed
 from ..hints import inv
 from ..machine import private
 from ..settings.kept import PROJECT, kept_project
+from . import gitignore
 
 if TYPE_CHECKING:
     from ..settings import Settings
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 Say = Callable[[str], None]
 
 MARK = ".localenv"
-NOT_COUNTED = (MARK, "lost+found")
+NOT_COUNTED = (MARK, gitignore.NAME, "lost+found")
 """Entries that do not count as contents: our mark, and what a new file system contains."""
 
 
@@ -143,6 +144,7 @@ def prepare(settings: Settings) -> None:
         private.close_to_others(settings.state_dir)
     for name in ("run", "logs"):
         folder(settings, name)
+    gitignore.write(settings.root, settings.state_dir)
 
 
 def require_usable(state_dir: Path) -> None:
@@ -164,14 +166,9 @@ def require_usable(state_dir: Path) -> None:
 def foreign(state_dir: Path) -> list[Path]:
     """List the entries of the state folder that have a name of ours but are not ours."""
     is_used = bool(owned_folders(state_dir))
-    strange = [
-        place
-        for place in (state_dir / name for name in FOLDERS)
-        if os.path.lexists(place) and not is_ours(place) and not _is_free(place)
-    ]
-    return strange + [
-        place for place in (state_dir / name for name in FILES) if not _is_our_note(place, is_used=is_used)
-    ]
+    folders, notes = [state_dir / name for name in FOLDERS], [state_dir / name for name in FILES]
+    strange = [place for place in folders if os.path.lexists(place) and not is_ours(place) and not _is_free(place)]
+    return strange + [place for place in notes if not _is_our_note(place, is_used=is_used)]
 
 
 def is_ours(place: Path) -> bool:

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Literal
 
 from ..errors import LocalEnvError
 from ..hints import START
+from ..machine.folders import TOOL
 from ..machine.parallel import side_by_side
 from ..machine.waiting import AWAY_LOOK_S, LOOK_S, looking, within
-from ..settings import ROOT
 from ..settings.variables import PORT_VARIABLES
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def examine_unsettled(error: LocalEnvError) -> list[Finding]:
     return [*examine_python(), Finding("settings", "FAIL", error.message, hint)]
 
 
-def examine_python(root: Path = ROOT) -> list[Finding]:
+def examine_python(root: Path = TOOL) -> list[Finding]:
     """Look at Python and at the installed packages, for which no settings are needed."""
     return [*_python(), *_packages(root / "requirements.txt"), *_bytecode()]
 

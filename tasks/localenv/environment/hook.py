@@ -28,6 +28,7 @@ from ..errors import INTERRUPTED, LocalEnvError, TimedOut
 from ..machine import private, shell
 from ..machine.columns import harmless
 from ..machine.disk import disk_errors
+from ..machine.folders import SEARCH_ROOT, TOOL
 from ..machine.masking import masked
 from ..settings import Settings, read_settings
 
@@ -223,8 +224,8 @@ def _follow(words: list[str], settings: Settings, started: float, on_line: Say) 
         if time.monotonic() - started > settings.hook_timeout_s:
             raise TimedOut(f"not ready after {settings.hook_timeout_s:.0f} s")
 
-    start = ["-I", "-S", str(settings.root / "tasks" / "_start.py")] if sys.flags.isolated else ["-m", "invoke"]
-    command = [sys.executable, *start, "--search-root", str(settings.root), *words]
+    start = ["-I", "-S", str(TOOL / "tasks" / "_start.py")] if sys.flags.isolated else ["-m", "invoke"]
+    command = [sys.executable, *start, "--search-root", str(SEARCH_ROOT), *words]
     return shell.follow(command, on_line=on_line, on_tick=check_time)
 
 

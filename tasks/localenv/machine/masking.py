@@ -11,10 +11,10 @@ import functools
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from pathlib import Path
 from typing import NamedTuple
 
-ROOT = Path(__file__).resolve().parents[3]
+from .folders import APP
+
 MASK = "***"
 Span = tuple[int, int]
 
@@ -70,7 +70,7 @@ def _known() -> Secrets:
 
 def _dotenv_text(environ: Mapping[str, str]) -> str:
     with contextlib.suppress(OSError, ValueError):
-        path = ROOT / environ.get("LOCALENV_DOTENV", ".env")
+        path = APP / environ.get("LOCALENV_DOTENV", ".env")
         if path.is_file():
             return path.read_text(encoding="utf-8", errors="surrogateescape")
     return ""

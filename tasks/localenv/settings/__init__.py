@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..errors import LocalEnvError, UsageError
+from ..machine.folders import APP, require_app
 from ..machine.reading import read_note
 from .addresses import Endpoint, PostgresAddress, loopback_host
 from .kept import kept_ports
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
     from dotenv.parser import Binding
 
     from .guard import Permit
-
-ROOT = Path(__file__).resolve().parents[3]
 
 Target = Literal["local", "prod"]
 
@@ -115,13 +114,14 @@ _BY_NAME = {variable.name: variable for variable in VARIABLES}
 
 
 def read_settings(
-    *, target: str = "local", engine: str = "", root: Path = ROOT, environ: Mapping[str, str] | None = None
+    *, target: str = "local", engine: str = "", root: Path = APP, environ: Mapping[str, str] | None = None
 ) -> Settings:
     """Read and check every setting. Side effects: none; reads .env and two small files of the state folder.
 
     Raises UsageError with name and place of a bad value, NotLocal where the local target leaves this machine.
     """
     environ = os.environ if environ is None else environ
+    require_app(root)
     choice_of_target = checked("--target", target, choice(*TARGETS))
     dotenv = root / environ.get("LOCALENV_DOTENV", ".env")
     in_file = _read_dotenv(dotenv)

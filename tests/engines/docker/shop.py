@@ -9,11 +9,12 @@ from pathlib import Path
 
 from tasks.localenv.engines.docker.engine import ComposeServices
 from tasks.localenv.engines.service import Deadline, ServiceState
-from tasks.localenv.settings import ROOT, Settings, read_settings
+from tasks.localenv.machine.folders import TOOL
+from tasks.localenv.settings import Settings, read_settings
 from tests.support.environments import PATIENCE_S, permitted
 from tests.support.ports import find_free
 
-FILE = (ROOT / "docker-compose.yml").read_text()
+FILE = (TOOL / "docker-compose.yml").read_text()
 DYNAMODB = "    user: root\n"
 """The line of docker-compose.yml that stands in for the whole service when a test needs it to fail."""
 

@@ -20,8 +20,8 @@ from tasks.localenv.engines.docker.api import DockerApi
 from tasks.localenv.engines.docker.endpoint import parse_endpoint
 from tasks.localenv.engines.docker.preflight import preflight
 from tasks.localenv.errors import LocalEnvError, PreflightFailed, ServiceFailed, TimedOut, UsageError
+from tasks.localenv.machine.folders import TOOL
 from tasks.localenv.postgres.connection import connect
-from tasks.localenv.settings import ROOT
 from tests.engines.docker.shop import MakeShop, Shop, docker, dynamodb_that
 from tests.support.environments import PATIENCE_S
 
@@ -55,7 +55,7 @@ def starting(shop: Shop) -> subprocess.Popen[str]:
     addresses = (shop.settings.postgres.url(masked=False), shop.settings.dynamodb.url)
     return subprocess.Popen(
         [sys.executable, "-c", STARTING, str(shop.settings.root), *addresses],
-        cwd=ROOT,
+        cwd=TOOL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -187,10 +187,10 @@ def test_a_compose_file_that_breaks_while_all_runs_is_reported_and_mended(shop: 
     assert shop.statuses() == {"postgres": "running", "dynamodb": "running"}
 
 
-def test_a_missing_compose_file_is_missed(shop: Shop) -> None:
+def test_for_an_app_without_a_compose_file_that_of_the_tool_is_used(shop: Shop) -> None:
     (shop.settings.root / "docker-compose.yml").unlink()
-    error = failure(shop, UsageError)
-    assert error.message == "docker-compose.yml: there is no such file"
+    shop.up()
+    assert shop.statuses() == {"postgres": "running", "dynamodb": "running"}
 
 
 def test_a_line_of_dotenv_that_compose_does_not_take_is_named(shop: Shop) -> None:

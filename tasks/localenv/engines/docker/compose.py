@@ -158,8 +158,7 @@ def wanted_hashes(settings: Settings) -> dict[str, str]:
 def _fingerprint(settings: Settings) -> str:
     """Return a digest of the inputs of the hashes: the files, the variables, and .env, which Compose reads too."""
     digest = hashlib.sha256(json.dumps(variables(settings)).encode())
-    for name in (*composefile.FILES, ".env"):
-        path = settings.root / name
-        digest.update(name.encode())
+    for path in (*composefile.paths(settings.root), settings.root / ".env"):
+        digest.update(str(path).encode())
         digest.update(path.read_bytes() if path.is_file() else b"\0")
     return digest.hexdigest()

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ...machine.folders import TOOL
 from ..service import ServiceName
 
 FILES = ("docker-compose.yml", "docker-compose.override.yml", "docker-compose.override.yaml")
@@ -14,8 +15,9 @@ OURS: Mapping[ServiceName, str] = {"postgres": "db", "dynamodb": "dynamodb-local
 
 
 def paths(root: Path) -> list[Path]:
-    """Return the file and its overrides; the file itself also where it is missing, so that Compose says so."""
-    return [root / name for name in FILES if name == FILES[0] or (root / name).is_file()]
+    """Return the app's file, or the tool's own where it has none, and the app's overrides."""
+    found = [root / name for name in FILES if (root / name).is_file()]
+    return found if found[:1] == [root / FILES[0]] else [TOOL / FILES[0], *found]
 
 
 def read_others(root: Path) -> list[str]:

@@ -1,0 +1,148 @@
+"""The tool beside an app, as docs/adopt.md has it: a folder of the app, named by LOCALENV_APP, or installed."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tasks.localenv.machine.folders import TOOL, find_app
+from tests.support.environments import KEPT, PATIENCE_S, Finished, environment, reachable
+
+FILES = ("tasks", "ddb", "seeds", "sql", "tasks.py", "requirements.txt", "docker-compose.yml")
+"""All that a checkout of this tool has, the chat's own files too: none of those are the app's."""
+TASKS = """
+from invoke import task
+
+from {package} import ns
+
+
+@task(pre=[ns.collections["db"].tasks["setup"]])
+def prices(c):
+    \"\"\"Print the prices, as the app has it.\"\"\"
+    c.run("echo 3 EUR")
+
+
+ns.add_task(prices)
+"""
+
+Run = Callable[..., Finished]
+
+
+@pytest.fixture
+def app(tmp_path: Path) -> Iterator[Path]:
+    """The shop with a .env of its own, in a git repository that knows nothing of this tool's state."""
+    root = reachable(tmp_path) / "shop"
+    shutil.copytree(Path(__file__).parent / "shop", root)
+    given = {**environment(root / ".local"), "LOCALENV_ENGINE": "embedded"}
+    for name in ("LOCALENV_DOTENV", "LOCALENV_STATE_DIR", "XDG_CACHE_HOME"):
+        given.pop(name)
+    given["CONNECTION_URL"] = given["CONNECTION_URL"].replace("cruddur", "shop")
+    (root / ".env").write_text("".join(f"{name}={value}\n" for name, value in given.items()))
+    subprocess.run(["git", "init", "-q", root], check=True)
+    yield root
+    if (root / ".local").exists():
+        run(root, "env.destroy", "--yes", search=root if (root / "tasks.py").exists() else root / "localenv")
+
+
+def run(cwd: Path, *words: str, search: Path | None = None, environ: dict[str, str] | None = None) -> Finished:
+    kept = {name: os.environ[name] for name in KEPT if name in os.environ}
+    given = {**kept, "NO_COLOR": "1", "XDG_CACHE_HOME": str(TOOL / ".nothing"), **(environ or {})}
+    command = [sys.executable, "-m", "invoke", *(["--search-root", str(search)] if search else []), *words]
+    done = subprocess.run(command, env=given, cwd=cwd, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
+    return Finished(done.returncode, done.stdout, done.stderr)
+
+
+def put_beside(app: Path) -> Path:
+    """Copy this tool into a folder of the app."""
+    tool = app / "localenv"
+    tool.mkdir()
+    for name in FILES:
+        if (TOOL / name).is_dir():
+            shutil.copytree(TOOL / name, tool / name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(TOOL / name, tool)
+    return tool
+
+
+def products(inv: Run) -> object:
+    done = inv("db.query", "SELECT sku FROM products ORDER BY sku", "--format", "json")
+    return json.loads(done.stdout)["data"] if done.code == 0 else done
+
+
+def test_one_line_brings_the_namespaces_into_the_tasks_of_an_app(app: Path) -> None:
+    put_beside(app)
+    (app / "tasks.py").write_text(TASKS.format(package="localenv.tasks"))
+    (app / "web").mkdir()
+
+    def inv(*words: str, **environ: str) -> Finished:
+        return run(app / "web", *words, environ=environ)
+
+    listed = inv("--list").stdout
+    assert "  prices " in listed and "  db.setup " in listed and "  test " not in listed
+    done = inv("prices")
+    assert (done.code, done.stdout) == (0, "3 EUR\n"), done
+    assert "shop made from sql/schema.sql, seeds/sql/01_products.sql" in done.stderr
+    assert inv("prices", "db.setup", "--force").code == 0
+    assert products(inv) == [{"sku": "mug"}, {"sku": "tea"}]
+    assert inv("initial-setup").code == 0
+    hooked = inv("initial-setup", "--hook")
+    assert (hooked.code, "ready" in hooked.stdout) == (0, True), hooked
+    assert "FAIL" not in inv("doctor").stdout
+    assert inv("db.setup", "--zz").stderr.startswith("FAIL  db.setup  there is no option --zz")
+    shown = subprocess.run(["git", "status", "--short", "-uall"], cwd=app, capture_output=True, text=True, check=True)
+    assert not [line for line in shown.stdout.splitlines() if ".local" in line]
+    assert not (app / "localenv" / ".local").exists()
+    assert inv("env.destroy", "--yes").code == 0
+    assert sorted(path.name for path in (app / ".local").iterdir()) == [".gitignore", "lock"]
+
+
+def test_a_setting_of_the_tool_names_the_folder_of_the_app(app: Path) -> None:
+    tool = put_beside(app)
+    (tool / ".env").write_text("CONNECTION_URL=postgresql://nobody@127.0.0.1:1/wrong\nLOCALENV_APP=..\n")
+
+    def inv(*words: str, **environ: str) -> Finished:
+        return run(app, *words, search=tool, environ=environ)
+
+    assert inv("db.setup").code == 0
+    assert products(inv) == [{"sku": "mug"}, {"sku": "tea"}]
+    assert inv("env.down").code == 0
+    lost = inv("env.status", LOCALENV_APP="../nowhere")
+    assert (lost.code, "LOCALENV_APP: there is no folder" in lost.stderr) == (2, True)
+
+
+def test_an_app_has_it_as_a_package_too(app: Path, tmp_path: Path) -> None:
+    built, site = tmp_path / "built", tmp_path / "site"
+    uv = [sys.executable, "-m", "uv", "--quiet"]
+    subprocess.run([*uv, "build", "--out-dir", built, TOOL], check=True)
+    wheel, source = next(built.glob("*.whl")), next(built.glob("*.tar.gz"))
+    assert (wheel.name.split("-")[0], source.name.split("-")[0]) == ("localenv", "localenv")
+    subprocess.run([*uv, "pip", "install", "--no-deps", "--target", site, wheel], check=True)
+    (app / "tasks.py").write_text(TASKS.format(package="localenv"))
+
+    def inv(*words: str, **environ: str) -> Finished:
+        return run(app, *words, environ={"PYTHONPATH": str(site), **environ})
+
+    assert inv("prices").stdout == "3 EUR\n"
+    assert products(inv) == [{"sku": "mug"}, {"sku": "tea"}]
+    assert "FAIL" not in inv("doctor").stdout
+    assert inv("env.destroy", "--yes").code == 0
+
+
+def test_whose_folder_is_the_apps(tmp_path: Path) -> None:
+    tool = tmp_path / "tool"
+    tool.mkdir()
+    importer = tmp_path / "app"
+    assert find_app(tool, {}, None) == tool
+    assert find_app(tool, {}, importer) == importer
+    assert find_app(tool, {"LOCALENV_APP": "../shop"}, importer) == tmp_path / "shop"
+    assert find_app(tool, {"LOCALENV_APP": "/srv/shop"}, None) == Path("/srv/shop")
+    (tool / ".env").write_text("export LOCALENV_APP='../a shop'  # ours\n")
+    assert find_app(tool, {}, importer) == tmp_path / "a shop"
+    assert find_app(tool, {"LOCALENV_APP": "../b"}, None) == tmp_path / "b"
