@@ -163,12 +163,11 @@ def _is_lack(error: BaseException) -> bool:
 def _told_alone(error: BaseException) -> bytes:
     """Write an error without the package that does it elsewhere, which does not load: somebody works on it."""
     try:
-        import runpy
         import traceback
 
         text = "".join(traceback.format_exception(type(error), error, error.__traceback__))
-        masking = os.path.join(os.path.dirname(os.path.abspath(__file__)), "localenv", "machine", "masking.py")  # noqa: PTH100, PTH118, PTH120
-        text = runpy.run_path(masking)["masked"](text)
+        sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))  # noqa: PTH100, PTH120
+        text = __import__("localenv.machine.masking", fromlist=["masked"]).masked(text)
     except Exception:  # noqa: BLE001 - the standard library does not load either
         return NO_ROOM
     return f"{text}FAIL  inv  its own files cannot be loaded\n".encode(errors="replace")
