@@ -14,6 +14,7 @@ import pytest
 
 from tasks.localenv.machine.folders import TOOL, find_app
 from tests.support.environments import KEPT, PATIENCE_S, Finished, environment, reachable
+from tests.support.ports import find_free
 
 FILES = ("tasks", "ddb", "seeds", "sql", "tasks.py", "requirements.txt", "docker-compose.yml")
 """All that a checkout of this tool has, the chat's own files too: none of those are the app's."""
@@ -146,3 +147,54 @@ def test_whose_folder_is_the_apps(tmp_path: Path) -> None:
     (tool / ".env").write_text("export LOCALENV_APP='../a shop'  # ours\n")
     assert find_app(tool, {}, importer) == tmp_path / "a shop"
     assert find_app(tool, {"LOCALENV_APP": "../b"}, None) == tmp_path / "b"
+
+
+THEIRS = """
+services:
+  database:
+    image: postgres:17-alpine
+    environment: {{POSTGRES_USER: shop, POSTGRES_PASSWORD: "of the shop"}}
+    ports: ["{postgres}:5432"]
+    volumes: [rows:/var/lib/postgresql/data]
+  dynamo:
+    image: amazon/dynamodb-local:3.3.0
+    command: -jar DynamoDBLocal.jar -sharedDb -inMemory
+    ports: ["{dynamodb}:8000"]
+  cache:
+    image: postgres:17-alpine
+    command: ["sleep", "600"]
+volumes:
+  rows:
+"""
+
+
+@pytest.mark.docker
+def test_the_compose_file_of_an_app_is_used_whatever_it_calls_its_services(app: Path) -> None:
+    put_beside(app)
+    (app / "tasks.py").write_text(TASKS.format(package="localenv.tasks"))
+    postgres, dynamodb = find_free(), find_free()
+    (app / "docker-compose.yml").write_text(THEIRS.format(postgres=postgres, dynamodb=dynamodb))
+    (app / ".env").write_text(
+        f"CONNECTION_URL=postgresql://shop:of%20the%20shop@127.0.0.1:{postgres}/shop\n"
+        f"AWS_ENDPOINT_URL_DYNAMODB=http://127.0.0.1:{dynamodb}\nLOCALENV_ENGINE=docker\n"
+    )
+
+    def inv(*words: str) -> Finished:
+        return run(app, *words)
+
+    assert inv("prices").code == 0
+    shown = json.loads(inv("env.status", "--format", "json").stdout)["data"]
+    assert {one["service"]: one["status"] for one in shown} == {
+        "postgres": "running",
+        "dynamodb": "running",
+        "cache": "running",
+    }
+    assert products(inv) == [{"sku": "mug"}, {"sku": "tea"}]
+    assert "database system is ready" in inv("env.logs", "postgres", "--lines", "50").stdout
+    assert "running" in inv("env.list").stdout
+    assert inv("env.down").code == 0
+    (app / "docker-compose.yml").write_text("services: {web: {image: 'postgres-exporter:1'}}\n")
+    lacking = inv("env.up")
+    assert (lacking.code, "docker-compose.yml has no postgres" in lacking.stderr) == (2, True), lacking
+    (app / "docker-compose.yml").unlink()
+    assert inv("env.destroy", "--yes").code == 0

@@ -38,7 +38,7 @@ def _in_container(settings: Settings) -> list[str | Path]:
     if docker is None:
         raise PreflightFailed("the program docker is not installed", hint="install Docker's command line")
     endpoint = find_endpoint()
-    container = current(DockerApi(endpoint).containers(settings.project_id)).get("postgres")
+    container = current(DockerApi(endpoint).containers(settings.project_id), settings.root).get("postgres")
     if container is None:
         raise ServiceFailed("there is no container of Postgres", hint=START)
     # The container's socket, which the image trusts. Variables, because pg_dump reads a name with = as a URL.

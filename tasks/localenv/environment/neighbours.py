@@ -20,6 +20,7 @@ from ..engines import emulator
 from ..engines.daemon import may_signal
 from ..engines.docker.api import LABEL, Container, DockerApi
 from ..engines.docker.endpoint import find_endpoint
+from ..engines.docker.start import current
 from ..engines.embedded import dynamodb_jar
 from ..engines.embedded import postgres as embedded_postgres
 from ..engines.embedded.home import OUTSIDE, find_server_folders, kind_of
@@ -156,8 +157,10 @@ def _state(settings: Settings, docker: _InDocker) -> str:
         return "paused"
     postgres, emulated, jar = (daemon.is_alive for daemon in daemons)
     dynamodb = jar or (emulated and postgres)
-    running = {container.service for container in docker.containers if container.is_running}
-    stores = [postgres or "db" in running, dynamodb or "dynamodb-local" in running]
+    running = {
+        service for service, container in current(docker.containers, settings.root).items() if container.is_running
+    }
+    stores = [postgres or "postgres" in running, dynamodb or "dynamodb" in running]
     return "running" if all(stores) else "partly running" if any([*stores, emulated]) else "stopped"
 
 

@@ -32,8 +32,8 @@ def find_app(tool: Path, environ: Mapping[str, str], importer: Path | None) -> P
 
 
 def require_app(root: Path) -> None:
-    """Raise UsageError where the app's folder is not there."""
-    if not root.is_dir():
+    """Raise UsageError where that is the app's folder, and not there."""
+    if root == APP and not root.is_dir():
         raise UsageError(f"{VARIABLE}: there is no folder {root}", hint="name the folder of the app")
 
 

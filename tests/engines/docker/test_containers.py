@@ -196,7 +196,8 @@ def test_another_service_of_the_file_that_fails_does_not_stop_ours(new_shop: Mak
     )
     shop.up()
     assert shop.statuses() == RUNNING
-    assert shop.said[-1].startswith(f"compose: port {port} is taken: ")
+    assert shop.said[-2].startswith(f"compose: port {port} is taken: ")
+    assert shop.said[-1] == "extra does not run: Created; `inv env.logs extra` shows what it wrote"
 
 
 def test_the_log_of_a_service_is_to_be_had_while_it_runs_and_afterwards(new_shop: MakeShop) -> None:

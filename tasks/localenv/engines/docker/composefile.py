@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,12 @@ from ..service import ServiceName
 
 FILES = ("docker-compose.yml", "docker-compose.override.yml", "docker-compose.override.yaml")
 OURS: Mapping[ServiceName, str] = {"postgres": "db", "dynamodb": "dynamodb-local"}
-"""The services of ours that it has, and what they are called there."""
+"""The services of ours that it has, and what they are called in the tool's own."""
+IMAGES: Mapping[ServiceName, str] = {
+    "postgres": r"(?:.*/)?(?:postgres|postgresql|postgis|pgvector|timescaledb(?:-ha)?)(?:[:@].*)?",
+    "dynamodb": r"(?:.*/)?dynamodb-local(?:[:@].*)?",
+}
+"""The images of their servers, which show what a service is that an app calls otherwise."""
 
 
 def paths(root: Path) -> list[Path]:
@@ -20,20 +26,37 @@ def paths(root: Path) -> list[Path]:
     return found if found[:1] == [root / FILES[0]] else [TOOL / FILES[0], *found]
 
 
+def read_names(root: Path) -> dict[ServiceName, str]:
+    """Return what the file calls our services: by the name, else the first by its image. Without those it lacks."""
+    images = {name: str(service.get("image", "")) for name, service in _read(root).items()}
+    found: dict[ServiceName, str] = {}
+    for service, name in OURS.items():
+        of_image = (one for one, image in images.items() if re.fullmatch(IMAGES[service], image))
+        if name := name if name in images else next(of_image, ""):
+            found[service] = name
+    return found
+
+
 def read_others(root: Path) -> list[str]:
     """Return the services that start with ours: those without a profile. Empty where the file cannot be read."""
+    ours = read_names(root).values()
+    return [name for name, service in _read(root).items() if name not in ours and not service.get("profiles")]
+
+
+def _read(root: Path) -> dict[str, dict[str, Any]]:
+    """Return the services of the file and its overrides. A file that cannot be read has none: Compose says why."""
     import yaml
 
     class Loader(yaml.SafeLoader):
         """Passes over the tags of Compose (!reset, !override)."""
 
     Loader.add_multi_constructor("!", lambda loader, suffix, node: None)
-    found: dict[str, Any] = {}
+    found: dict[str, dict[str, Any]] = {}
     for path in paths(root):
         try:
             document = yaml.load(path.read_bytes(), Loader)
             services = document["services"]
-            found.update({name: {**(found.get(name) or {}), **(services[name] or {})} for name in services})
-        except (OSError, yaml.YAMLError, TypeError, KeyError, RecursionError):
+            found.update({str(name): {**found.get(str(name), {}), **(services[name] or {})} for name in services})
+        except (OSError, ValueError, yaml.YAMLError, TypeError, KeyError, RecursionError):
             continue
-    return [str(name) for name, service in found.items() if name not in OURS.values() and not service.get("profiles")]
+    return found

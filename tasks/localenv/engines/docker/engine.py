@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from ...checkout.ownership import remove_note
 from ...errors import LocalEnvError, PreflightFailed, ServiceFailed, UsageError
-from ...hints import Command
+from ...hints import Command, inv
 from ...machine import private
 from ...settings import Settings
 from ...settings.variables import SERVICES
@@ -19,7 +19,7 @@ from ..service import Component, Deadline, Say, ServiceName, ServiceState, Sourc
 from . import sdk
 from .api import WORK_S, Container, DockerApi, EngineAway
 from .compose import Compose, wanted_hashes
-from .composefile import OURS
+from .composefile import OURS, read_names
 from .endpoint import find_endpoint
 from .logs import ContainerSource
 from .postgres import DatabaseServer
@@ -73,7 +73,7 @@ class ComposeServices:
             return []
         try:
             api = DockerApi(find_endpoint())
-            now = current(self._ours(api))
+            now = self._current(api)
             outdated = self._outdated(now)
             return [self._look_at(api, service, now.get(service), outdated.get(service)) for service in self.services]
         except EngineAway as error:
@@ -87,6 +87,7 @@ class ComposeServices:
             api = DockerApi(find_endpoint())
             there = {container.service: container for container in self._ours(api)}
             names = [name for name in wanted_hashes(self.settings) if name not in OURS.values()]
+            names = [name for name in names if name not in read_names(self.settings.root).values()]
             return [_look_at_other(api, name, there.get(name)) for name in names]
         except LocalEnvError:
             return []  # said of ours
@@ -108,17 +109,18 @@ class ComposeServices:
         private.make_folder(self.settings.state_dir)
         server = DatabaseServer(self.settings, api, say)
         if "postgres" in self.services:
-            server.before_start(current(self._ours(api)).get("postgres"))
+            server.before_start(self._current(api).get("postgres"))
         start = Start(self.settings, api, Compose(tools, self.settings), deadline, say, server.require_login)
         try:
             start.go()
         except ServiceFailed:
-            if not server.remove_incomplete(current(self._ours(api)).get("postgres")):
+            if not server.remove_incomplete(self._current(api).get("postgres")):
                 raise
             start.go()
         for other in self.look_at_others():
-            if other.status != "running":
-                say(f"{other.service} {other.detail or 'does not run'}; see {Command('env.logs', other.service)}")
+            if other.status in ("stopped", "failed"):
+                why = f": {other.detail}" if other.detail else ""
+                say(f"{other.service} does not run{why}; {inv('env.logs', other.service)} shows what it wrote")
         return self.look()
 
     def stop(self, say: Say) -> None:
@@ -157,19 +159,18 @@ class ComposeServices:
 
     def logs(self, service: str, lines: int = 20) -> str:
         api = DockerApi(find_endpoint())
-        named = {container.service: container for container in self._ours(api)}
-        container = named.get(self._names.get(service, service))
+        others = {container.service: container for container in self._ours(api)}
+        container = others.get(service) if service not in SERVICES else dict(self._current(api)).get(service)  # type: ignore[call-overload]
         return sdk.read_log(api.endpoint, container.id, lines) if container else ""
 
     def sources(self, services: Sequence[str], lines: int) -> list[Source]:
         api = DockerApi(find_endpoint())
-        wanted = [service for service in services if service in self._names or service not in SERVICES]
-        return [ContainerSource(s, api, self.settings.project_id, self._names.get(s, s), lines) for s in wanted]
+        names = {str(service): name for service, name in (*OURS.items(), *read_names(self.settings.root).items())}
+        wanted = [service for service in services if service in self.services or service not in SERVICES]
+        return [ContainerSource(s, api, self.settings.project_id, names.get(s, s), lines) for s in wanted]
 
-    @property
-    def _names(self) -> dict[str, str]:
-        """What our services are called in the file."""
-        return {service: OURS[service] for service in self.services}
+    def _current(self, api: DockerApi) -> dict[ServiceName, Container]:
+        return current(self._ours(api), self.settings.root)
 
     def _ours(self, api: DockerApi) -> list[Container]:
         """List our project's containers. Raises PreflightFailed when another checkout created some of them."""
@@ -219,7 +220,7 @@ class ComposeServices:
         return {
             service: "it runs with former settings; the next start replaces the container and keeps the data"
             for service, container in running.items()
-            if container.label("config-hash") != wanted.get(OURS[service])
+            if container.label("config-hash") != wanted.get(container.service)
         }
 
     def _state(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from ...errors import LocalEnvError, PreflightFailed, ServiceFailed, TimedOut, UsageError
 from ...hints import Command
@@ -17,7 +18,7 @@ from ..service import Deadline, Say, ServiceName
 from . import sdk
 from .api import Container, DockerApi
 from .compose import Compose
-from .composefile import OURS
+from .composefile import OURS, read_names
 from .messages import (
     LINES,
     NAME_IN_USE,
@@ -56,9 +57,27 @@ class Start:
     seen_running: set[str] = field(default_factory=set)
     said: list[str] = field(default_factory=list)
     pulling_since: float = 0
+    names: Mapping[ServiceName, str] = field(default_factory=dict)
+
+    @property
+    def wanted(self) -> dict[ServiceName, str]:
+        """Return what the compose file calls the services that the app needs."""
+        return {service: self.names.get(service, OURS[service]) for service in wanted_services(self.settings)}
+
+    def _require_services(self) -> None:
+        """Raise UsageError where the compose file lacks a service that the app needs, or is wrong."""
+        for service in wanted_services(self.settings):
+            if service not in self.names:
+                self.compose.hashes()
+                raise UsageError(
+                    f"docker-compose.yml has no {service}: no service is called {OURS[service]} or has its image",
+                    hint="add one, as this tool's own docker-compose.yml has it, or use --engine embedded",
+                )
 
     def go(self) -> None:
         """Create, start and await the containers. Raises as Component.start does."""
+        self.names = read_names(self.settings.root)
+        self._require_services()
         self.before = self._containers()
         paused = [container.service for container in self.before if container.state == "paused"]
         if paused:
@@ -81,8 +100,8 @@ class Start:
     def _up(self, recreate: Collection[str] = ()) -> LocalEnvError | None:
         """Run `compose up` once and return its error, if any."""
         self.said.clear()
-        left_out = OURS.keys() - wanted_services(self.settings).keys()
-        names = [] if recreate or not left_out else self.compose.others({OURS[service] for service in left_out})
+        left_out = {name for service, name in self.names.items() if service not in self.settings.services}
+        names = [] if recreate or not left_out else self.compose.others(left_out)
         code = self.compose.up(self._hear, self._look_for_deaths, names, recreate=recreate)
         self._end_of_pull()
         if code == 0:
@@ -109,12 +128,12 @@ class Start:
         now, wanted = self._current(), self.compose.hashes()
         return all(
             service in now and now[service].is_running and now[service].label("config-hash") == wanted.get(name)
-            for service, name in wanted_services(self.settings).items()
+            for service, name in self.wanted.items()
         )
 
     def _await(self) -> None:
         """Wait for the probes, and check for deaths meanwhile."""
-        pending = list(wanted_services(self.settings))
+        pending = wanted_services(self.settings)
         now: Mapping[ServiceName, Container] = {}
         due = 0.0
         while pending:
@@ -136,7 +155,7 @@ class Start:
         return self.api.containers(self.settings.project_id)
 
     def _current(self) -> dict[ServiceName, Container]:
-        return current(self._containers())
+        return current(self._containers(), self.settings.root)
 
     def _require_ports(self) -> None:
         """Raise PortsTaken for ports that we need, before Compose has created only some of the containers."""
@@ -190,7 +209,7 @@ class Start:
         """
         self._check_time()
         alive_before = {container.id for container in self.before if container.is_alive}
-        for container in current(self._containers()).values():
+        for container in self._current().values():
             if container.is_running:
                 self.seen_running.add(container.id)
             elif container.id in self.seen_running - alive_before and container.state in ("exited", "dead"):
@@ -205,7 +224,7 @@ class Start:
             self.deadline.check("Compose")
 
     def _require_alive(self, now: Mapping[ServiceName, Container]) -> None:
-        for service, name in wanted_services(self.settings).items():
+        for service, name in self.wanted.items():
             if service not in now:
                 raise ServiceFailed(
                     f"the container of {name} was removed while it started", hint="run the same command again"
@@ -286,15 +305,20 @@ class Start:
         )
 
 
-def current(containers: Iterable[Container]) -> dict[ServiceName, Container]:
-    """Return the newest container of each service; `containers` come oldest first."""
+def current(containers: Iterable[Container], root: Path) -> dict[ServiceName, Container]:
+    """Return the newest container of each of our services; `containers` come oldest first.
+
+    The compose file is asked what they are called where the containers do not show it.
+    """
     by_name = {container.service: container for container in containers}
-    return {service: by_name[name] for service, name in OURS.items() if name in by_name}
+    ours = set(OURS.values())
+    names = OURS if ours <= by_name.keys() or by_name.keys() <= ours else {**OURS, **read_names(root)}
+    return {service: by_name[name] for service, name in names.items() if name in by_name}
 
 
-def wanted_services(settings: Settings) -> dict[ServiceName, str]:
-    """Return those of OURS that the app needs."""
-    return {service: name for service, name in OURS.items() if service in settings.services}
+def wanted_services(settings: Settings) -> list[ServiceName]:
+    """Return the services that the app needs in containers."""
+    return [service for service in OURS if service in settings.services]
 
 
 def port_of(settings: Settings, service: ServiceName) -> int:
