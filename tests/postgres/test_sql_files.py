@@ -13,6 +13,7 @@ from tasks.localenv.engines.embedded.home import installed_programs
 from tasks.localenv.errors import LocalEnvError
 from tasks.localenv.postgres import databases, session, sqlfile
 from tasks.localenv.postgres.connection import connect
+from tasks.localenv.postgres.elsewhere import EMBEDDED, find_engine
 from tasks.localenv.postgres.runner import Outcome, run_file
 from tasks.localenv.postgres.sqlfile import SqlError, SqlFile, caret_line, display_name, read_sql
 from tasks.localenv.settings import Settings
@@ -129,6 +130,34 @@ def test_a_statement_that_cannot_run_in_a_transaction_says_what_to_do(conn: Conn
     assert error.hint.startswith("move it into a file of its own")
     error = failure(conn, "create database nope;")
     assert error.hint == "run `inv db.connect` to run this statement by itself: each file runs as one transaction"
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("create extension xml2", "docker has it: --engine docker"),
+        ("create extension postgis", "neither engine has it: give db in docker-compose.yml an image that does"),
+    ],
+)
+def test_an_extension_that_is_not_here_is_looked_for_elsewhere(conn: Connection, text: str, hint: str) -> None:
+    assert failure(conn, text).hint.startswith(hint)
+
+
+@pytest.mark.parametrize(
+    ("sqlstate", "statement", "version", "finds"),
+    [
+        ("42883", b"select uuidv7 ()", 170004, True),
+        ("42601", b"create table t (a int, b int generated always as (a + 1))", 170004, True),
+        ("42601", b"create table t (a int, b int generated always as (a + 1) stored,)", 170004, False),
+        ("42601", b"update t set a = 1 returning old.a, new.a", 170004, True),
+        ("42883", b"select uuidv7 ()", 180006, False),
+        ("23505", b"insert into t values (uuidv7())", 170004, False),
+    ],
+)
+def test_what_postgresql_18_alone_has_is_in_the_other_engine(
+    sqlstate: str, statement: bytes, version: int, finds: bool
+) -> None:
+    assert (find_engine(sqlstate, "", statement, version) == EMBEDDED) is finds
 
 
 @pytest.mark.parametrize(

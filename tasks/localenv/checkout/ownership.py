@@ -69,7 +69,7 @@ CLUSTER = Made(_files("PG_VERSION", "base", "global", "pg_*", "postgresql.*", "p
 POSTGRES = Made(
     {
         "data": CLUSTER,
-        "share": Made({"extension": Made(_files("uuid-ossp*"))}),
+        "share": Made({"extension": Made(_files("uuid-ossp*", "pgcrypto*"))}),
         **_files("hba.conf", "reserve", "new-????????", "new-????????.password"),
     }
 )

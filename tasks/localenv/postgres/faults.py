@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from ..hints import Command
 from . import connection
-from .lexer import Statement, refused_in_transactions
+from .elsewhere import find_engine
+from .lexer import HEAD_BYTES, Statement, refused_in_transactions
 from .sqlfile import SqlError, SqlFile, caret_line
 
 if TYPE_CHECKING:
@@ -43,10 +44,12 @@ class Diagnosis:
     internal_position: str | None = None
     internal_query: str | None = None
     context: str | None = None
+    server_version: int = 0
 
     @classmethod
-    def of(cls, diagnostic: psycopg.errors.Diagnostic) -> Diagnosis:
-        return cls(**{field.name: getattr(diagnostic, field.name) for field in fields(cls)})
+    def of(cls, diagnostic: psycopg.errors.Diagnostic, server_version: int) -> Diagnosis:
+        names = [field.name for field in fields(cls) if field.name != "server_version"]
+        return cls(**{name: getattr(diagnostic, name) for name in names}, server_version=server_version)
 
 
 @dataclass(frozen=True)
@@ -78,7 +81,9 @@ def sql_error(batch: Batch, diagnosis: Diagnosis, completed: int) -> SqlError:
     if error.sqlstate == UNKNOWN_PERSON:
         error.unknown_person = diagnosis.message_detail or ""
         return error
-    error.hint = diagnosis.message_hint or _hint(batch, statement, where, diagnosis)
+    error.hint = (
+        _engine(batch, statement, diagnosis) or diagnosis.message_hint or _hint(batch, statement, where, diagnosis)
+    )
     more = [
         f"detail: {diagnosis.message_detail}" if diagnosis.message_detail else "",
         _inner_query(diagnosis),
@@ -142,6 +147,12 @@ def _inner_query(diagnosis: Diagnosis) -> str:
     before = diagnosis.internal_query[: int(diagnosis.internal_position) - 1]
     line = diagnosis.internal_query.splitlines()[before.count("\n")]
     return caret_line(line, len(before) - before.rfind("\n") - 1)
+
+
+def _engine(batch: Batch, statement: Statement, diagnosis: Diagnosis) -> str:
+    text = batch.file.text[statement.start : min(statement.end, statement.start + HEAD_BYTES)]
+    message = diagnosis.message_primary or ""
+    return find_engine(diagnosis.sqlstate or "", message, text, diagnosis.server_version)
 
 
 def _hint(batch: Batch, statement: Statement, where: int, diagnosis: Diagnosis) -> str:

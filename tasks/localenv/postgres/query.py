@@ -133,13 +133,13 @@ def run(address: PostgresAddress, file: SqlFile, parameters: Mapping[str, str]) 
     declare = _DECLARE if streamed else b""
     with connect(address) as conn:
         cursor = conn.cursor()
-        with _errors_located(file, declare, parameters):
+        with _errors_located(conn, file, declare, parameters):
             cursor.execute(declare + bytes(file.text), parameters or None)
             if streamed:
                 cursor.execute(_FETCH)
             first: Iterable[Sequence[Any]] = cursor.fetchall() if cursor.description else []
             columns = tuple(column.name for column in cursor.description or ())
-            rest = _located_rows(file, _fetch(cursor), declare, parameters) if streamed else iter(())
+            rest = _located_rows(conn, file, _fetch(cursor), declare, parameters) if streamed else iter(())
             yield Rows(columns, itertools.chain(first, rest), cursor.statusmessage or "")
 
 
@@ -174,14 +174,20 @@ def _fetch(cursor: psycopg.Cursor[Any]) -> Iterator[Sequence[Any]]:
 
 
 def _located_rows(
-    file: SqlFile, rows: Iterable[Sequence[Any]], declare: bytes, parameters: Mapping[str, str]
+    conn: psycopg.Connection[Any],
+    file: SqlFile,
+    rows: Iterable[Sequence[Any]],
+    declare: bytes,
+    parameters: Mapping[str, str],
 ) -> Iterator[Sequence[Any]]:
-    with _errors_located(file, declare, parameters):
+    with _errors_located(conn, file, declare, parameters):
         yield from rows
 
 
 @contextlib.contextmanager
-def _errors_located(file: SqlFile, declare: bytes, parameters: Mapping[str, str]) -> Iterator[None]:
+def _errors_located(
+    conn: psycopg.Connection[Any], file: SqlFile, declare: bytes, parameters: Mapping[str, str]
+) -> Iterator[None]:
     """Turn psycopg's errors into ours, with their place in the statement where the server reports one."""
     import psycopg
 
@@ -191,7 +197,7 @@ def _errors_located(file: SqlFile, declare: bytes, parameters: Mapping[str, str]
         position = int(error.diag.statement_position or 0) - len(declare)
         if position <= 0 or parameters:  # with parameters, the server saw $1 and counts in another text
             raise server_error(error, file.name) from error
-        diagnosis = replace(Diagnosis.of(error.diag), statement_position=str(position))
+        diagnosis = replace(Diagnosis.of(error.diag, conn.info.server_version), statement_position=str(position))
         raise sql_error(Batch(file, [Statement(0, len(file.text), "sql")]), diagnosis, 0) from error
 
 

@@ -169,7 +169,9 @@ def _run_batch(pgconn: pq.abc.PGconn, batch: Batch) -> int:
         elif result.status == pq.ExecStatus.SINGLE_TUPLE:
             continue
         elif result.status == pq.ExecStatus.FATAL_ERROR:
-            failure = failure or sql_error(batch, Diagnosis.of(Diagnostic(result, "utf-8")), completed)
+            failure = failure or sql_error(
+                batch, Diagnosis.of(Diagnostic(result, "utf-8"), pgconn.server_version), completed
+            )
         else:
             completed += 1
             rows += _rows_written(result.command_status)

