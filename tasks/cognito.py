@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from . import _output, db, env
 from ._graph import READS, WRITES, StepContext, step
+from .db.building import CONFIRM
 
 if TYPE_CHECKING:
     from .localenv.cognito.seed import Seeded
@@ -106,7 +107,7 @@ def _is_synced(c: StepContext) -> str | None:
     pre=[db.setup, seed],
     check=_is_synced,
     plan=lambda c: _compare(c).lines(),
-    help={"confirm": db.CONFIRM},
+    help={"confirm": CONFIRM},
 )
 def sync_ids(c: StepContext, confirm: str = "") -> str:
     """Give each user in the database the id (sub) of their pool user."""

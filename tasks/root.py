@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import _app, _output, cognito, db, ddb, env
 from ._graph import DESTROYS, READS, Exit, StepContext, step
+from .db.building import CONFIRM
 from .localenv.hints import Command, either, inv
 
 if TYPE_CHECKING:
@@ -154,7 +155,7 @@ def _plan_reset(c: StepContext) -> list[str]:
     local_only=True,
     pre=[db.setup, cognito.seed, ddb.schema_load],
     plan=_plan_reset,
-    help={"yes": "do not ask", "confirm": db.CONFIRM},
+    help={"yes": "do not ask", "confirm": CONFIRM},
 )
 def reset(c: StepContext, yes: bool = False, confirm: str = "") -> str:
     """Put the data of all stores back to the seeds, after a question."""

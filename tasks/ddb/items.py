@@ -168,14 +168,14 @@ def _plan_export(c: StepContext) -> list[str]:
 
 
 def _destination(c: StepContext) -> str:
-    from ..localenv.dynamodb.transfer.itemfile import need_folder
     from ..localenv.errors import UsageError
+    from ..localenv.machine.wholefile import require_folder
 
     file, s3 = c.step.arguments["file"], c.step.arguments["s3"]
     if s3 and file != "-":
         raise UsageError(f"ddb.export writes to {file} or to --s3 {s3}, not to both", hint="run it once for each")
     if s3 or file != "-":
-        need_folder(Path(s3 or file).expanduser().parent)
+        require_folder(Path(s3 or file).expanduser().parent)
     return str(s3 or file)
 
 

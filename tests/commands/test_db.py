@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -14,9 +15,9 @@ from typing import Any
 
 import pytest
 
-from tasks.localenv.errors import UsageError
+from tasks.localenv.errors import LocalEnvError, UsageError
 from tasks.localenv.machine.folders import TOOL
-from tasks.localenv.postgres import load, setup
+from tasks.localenv.postgres import dump, load, setup
 from tasks.localenv.postgres.connection import connect
 from tasks.localenv.postgres.query import require_read_only
 from tasks.localenv.postgres.sqlfile import SqlFile
@@ -300,3 +301,31 @@ def test_the_library_is_loaded_for_no_other_command(db: Db) -> None:
     listing: Any = db("--list").stdout
     for name in ("create", "drop", "schema-load", "seed", "setup", "undo", "reset", "sessions", "connect", "query"):
         assert f"db.{name} " in listing
+
+
+def test_a_dump_is_sql_that_makes_the_same_database(db: Db, built: Settings, tmp_path: Path) -> None:
+    file = tmp_path / "dump.sql"
+    file.write_text("what was there before")
+    assert db("db.dump", "--file", str(file)).code == 0
+    whole = file.read_text()
+    assert "localenv" not in whole and file.stat().st_mode & 0o077 == 0
+    assert re.sub(r"(?m)^\\(un)?restrict .*", "", db("db.dump").stdout) == re.sub(r"(?m)^\\(un)?restrict .*", "", whole)
+    assert "COPY" not in db("db.dump", "--schema-only").stdout
+    assert "CREATE TABLE" not in db("db.dump", "--data-only").stdout
+    users = count(built, "users")
+    assert db("db.drop", "--yes").code == 0
+    assert db("db.schema-load", "--file", str(file)).code == 0
+    assert count(built, "users") == users
+
+
+def test_a_dump_that_cannot_be_written_leaves_what_was_there(db: Db, built: Settings, tmp_path: Path) -> None:
+    refused = db("db.dump", "--schema-only", "--data-only")
+    assert (refused.code, "--schema-only and --data-only leave nothing" in refused.stderr) == (2, True)
+    refused = db("db.dump", "--file", str(tmp_path / "none" / "dump.sql"))
+    assert (refused.code, "no such folder" in refused.stderr) == (2, True)
+    file = tmp_path / "dump.sql"
+    file.write_text("what was there before")
+    with pytest.raises(LocalEnvError, match="ended with exit code 3"):
+        dump.write_sql(["/bin/sh", "-c", "echo a part of it; echo broken >&2; exit 3"], built.postgres, file)
+    assert file.read_text() == "what was there before"
+    assert [path.name for path in tmp_path.iterdir() if "dump" in path.name] == ["dump.sql"]

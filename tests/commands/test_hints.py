@@ -404,7 +404,7 @@ def _sites(node: ast.AST, path: str, name: str) -> Iterator[tuple[str, list[str]
 
 SITES = dict(sites())
 OF_THE_MECHANISM = {"tasks/localenv/hints:replaced: …"}
-ON_PROD = {"tasks/db:_statement: db.connect --write --target prod"}
+ON_PROD = {"tasks/db/looking:_statement: db.connect --write --target prod"}
 """What a test of its own here holds."""
 
 

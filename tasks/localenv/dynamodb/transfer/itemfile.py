@@ -9,17 +9,15 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
-import os
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
 from ...errors import UsageError
-from ...machine import private
-from ...machine.disk import disk_errors
 from ...machine.reading import lines, opened, plain, require_utf8
+from ...machine.wholefile import written_whole
 from .csvfile import read_csv
 from .itemline import ONE_A_LINE, Fill, Keys, Line, read_line
 from .typed import Item, ordered
@@ -44,35 +42,9 @@ class Written:
 
 
 def write_lines(path: Path, items: Iterable[Item]) -> Written:
-    """Write items to a file, compressed where its name ends in .gz: all of them, or the file stays as it was.
-
-    They may be of production, and are for the owner of the file alone.
-
-    Raises PreflightFailed for a full disk or a folder that may not be written to, UsageError where there is none.
-    """
-    need_folder(path.parent)
-    path = path.resolve()  # of a link the file that it leads to is replaced
-    if path.exists() and not path.is_file():
-        raise UsageError(f"{path}: there, and not a file", hint="name a file, or - for stdout")
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with disk_errors(path.parent):
-            with private.create(part) as raw:
-                written = _write(raw, items, compressed=path.suffix == ".gz")
-                os.fsync(raw.fileno())
-            part.replace(path)
-            _sync_folder(path.parent)
-    except BaseException:
-        with suppress(OSError):
-            part.unlink(missing_ok=True)
-        raise
-    return written
-
-
-def need_folder(folder: Path) -> None:
-    """Raise UsageError where there is no such folder."""
-    if not folder.is_dir():
-        raise UsageError(f"{folder}: no such folder", hint="make it, or correct the path")
+    """Write items to a file, compressed where its name ends in .gz. Raises as `written_whole` does."""
+    with written_whole(path) as raw:
+        return _write(raw, items, compressed=path.suffix == ".gz")
 
 
 def _write(raw: IO[bytes], items: Iterable[Item], *, compressed: bool) -> Written:
@@ -155,13 +127,3 @@ def _texts(file: IO[bytes], shown: str) -> Iterator[tuple[int, str]]:
             raise UsageError(f"{shown}:{number}: not UTF-8: {error.reason} at byte {error.start + 1}") from error
         if text.strip():
             yield number, text
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make the new name last, too (fsync(2): syncing a file does not sync its entry in the folder)."""
-    with suppress(OSError):
-        entry = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(entry)
-        finally:
-            os.close(entry)

@@ -1,0 +1,210 @@
+"""What db's tasks make of the database: its shape and its contents, and the way back."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .. import _app, env
+from .._graph import DESTROYS, REPLACES, WRITES, StepContext, step
+
+if TYPE_CHECKING:
+    from ..localenv.postgres.scripts import Script
+
+CONFIRM = "name of the database to change, where it is production's or another project's"
+YES = "use a database that this project did not make"
+FILE = "another SQL file than the project's own"
+
+
+def _is_created(c: StepContext) -> str | None:
+    from ..localenv.postgres import load
+
+    return load.check_created(c.step.settings)
+
+
+def _plan_create(c: StepContext) -> list[str]:
+    return [f"create {c.step.settings.postgres.database}, empty"]
+
+
+@step(effect=WRITES, pre=[env.up], check=_is_created, plan=_plan_create, help={"confirm": CONFIRM})
+def create(c: StepContext, confirm: str = "") -> str:
+    """Create the database, empty."""
+    from ..localenv.postgres import load
+
+    return load.create(c.step.writable_database(confirm))
+
+
+def _is_shaped(c: StepContext) -> str | None:
+    from ..localenv.postgres import load
+
+    return load.check_schema(c.step.settings, c.step.arguments["file"], typed=c.step.typed)
+
+
+def _read_schema(c: StepContext) -> list[Script]:
+    from ..localenv.postgres import scripts
+
+    return scripts.read_schema(c.step.settings, c.step.arguments["file"])
+
+
+def _plan_schema(c: StepContext) -> list[str]:
+    from ..localenv.postgres import load
+
+    return load.plan_schema(c.step.settings, _read_schema(c), again=c.step.force, yes=c.step.arguments["yes"])
+
+
+@step(
+    effect=WRITES,
+    pre=[create],
+    check=_is_shaped,
+    plan=_plan_schema,
+    help={"file": FILE, "yes": YES, "confirm": CONFIRM},
+    inputs=lambda c: _read_schema(c),
+)
+def schema_load(c: StepContext, file: str = "", yes: bool = False, confirm: str = "") -> str:
+    """Apply sql/schema.sql and sql/schema/*.sql to the database as it is."""
+    from ..localenv.postgres import load
+
+    settings = c.step.writable_database(confirm, yes=yes)
+    return load.apply_schema(settings, file, c.step.say, again=c.step.force, yes=yes or bool(confirm))
+
+
+def _is_seeded(c: StepContext) -> str | None:
+    from ..localenv.postgres import load
+
+    return load.check_seeds(c.step.settings, c.step.arguments["file"])
+
+
+def _read_seeds(c: StepContext) -> list[Script]:
+    from ..localenv.postgres import scripts
+
+    return scripts.read_seeds(c.step.settings, c.step.arguments["file"])
+
+
+def _plan_seed(c: StepContext) -> list[str]:
+    from ..localenv.postgres import load
+
+    return load.plan_seeds(c.step.settings, _read_seeds(c), again=c.step.force, yes=c.step.arguments["yes"])
+
+
+@step(
+    effect=WRITES,
+    pre=[schema_load],
+    check=_is_seeded,
+    plan=_plan_seed,
+    help={"file": FILE, "yes": YES, "confirm": CONFIRM},
+    inputs=lambda c: _read_seeds(c),
+)
+def seed(c: StepContext, file: str = "", yes: bool = False, confirm: str = "") -> str:
+    """Apply seeds/sql/*.sql to the database as it is, once."""
+    from ..localenv.postgres import load
+
+    settings = c.step.writable_database(confirm, yes=yes)
+    return load.apply_seeds(settings, file, c.step.say, again=c.step.force, yes=yes or bool(confirm))
+
+
+def _is_set_up(c: StepContext) -> str | None:
+    from ..localenv.postgres import setup
+
+    decision = setup.read_decision(c.step.settings, typed=_may_replace(c))
+    if c.step.requested:  # typed, or a part of initial-setup, which must not call a database ready that is not
+        decision.require_agreement(c.step.settings.postgres.database)
+    return decision.reason if decision.action == "keep" else None
+
+
+def _may_replace(c: StepContext) -> bool:
+    return c.step.typed or c.step.force
+
+
+def _plan_setup(c: StepContext) -> list[str]:
+    from ..localenv.postgres import setup
+
+    yes = bool(c.step.arguments["yes"])
+    return setup.plan(c.step.settings, typed=_may_replace(c), force=c.step.force, yes=yes)
+
+
+def _read_scripts(c: StepContext) -> list[Script]:
+    from ..localenv.postgres import scripts
+
+    return scripts.read_scripts(c.step.settings)
+
+
+@step(
+    effect=REPLACES,
+    pre=[env.up],
+    check=_is_set_up,
+    plan=_plan_setup,
+    local_only=True,
+    help={"yes": YES},
+    inputs=_read_scripts,
+)
+def setup(c: StepContext, yes: bool = False) -> str:
+    """Build database, schema and seeds beside the old one, then swap."""
+    from ..localenv.postgres import setup as building
+
+    settings = c.step.writable_database(yes=yes)
+    done = building.setup(settings, c.step.say, typed=_may_replace(c), force=c.step.force, yes=yes)
+    return done + _app.what_next(c)
+
+
+def _plan_undo(c: StepContext) -> list[str]:
+    from ..localenv.postgres import setup
+
+    c.step.require_database()
+    return setup.plan_undo(c.step.settings)
+
+
+@step(effect=REPLACES, pre=[env.up], local_only=True, plan=_plan_undo, help={"confirm": CONFIRM})
+def undo(c: StepContext, confirm: str = "") -> str:
+    """Bring back the database that the last db.setup replaced."""
+    from ..localenv.postgres import setup
+
+    return setup.undo(c.step.writable_database(confirm))
+
+
+def _plan_reset(c: StepContext) -> list[str]:
+    from ..localenv.postgres import load
+
+    return load.plan_reset(c.step.settings, yes=c.step.arguments["yes"])
+
+
+@step(
+    effect=DESTROYS,
+    pre=[create],
+    local_only=True,
+    plan=_plan_reset,
+    help={"yes": YES},
+    inputs=_read_scripts,
+)
+def reset(c: StepContext, yes: bool = False) -> str:
+    """Put the contents back to schema and seeds, in place."""
+    from ..localenv.postgres import load
+
+    return load.reset(c.step.writable_database(yes=yes), c.step.say, yes=yes) + _app.what_next(c)
+
+
+def _is_gone(c: StepContext) -> str | None:
+    return None if _is_created(c) else f"there is no {c.step.settings.postgres.database}"
+
+
+def _plan_drop(c: StepContext) -> list[str]:
+    from ..localenv.postgres import setup
+
+    c.step.require_database()
+    sessions = [f"end the session of {session}" for session in setup.read_sessions(c.step.settings)]
+    return [*sessions, f"drop {c.step.settings.postgres.database}"]
+
+
+@step(
+    effect=DESTROYS,
+    pre=[env.up],
+    check=_is_gone,
+    local_only=True,
+    plan=_plan_drop,
+    help={"yes": "do not ask", "confirm": CONFIRM},
+)
+def drop(c: StepContext, yes: bool = False, confirm: str = "") -> str:
+    """Drop the database and end the sessions in it, after a question."""
+    from ..localenv.postgres import setup
+
+    settings = c.step.writable_database(confirm)
+    c.step.require_yes(_plan_drop(c), yes=yes)
+    return setup.drop(settings)

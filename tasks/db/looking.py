@@ -1,0 +1,186 @@
+"""What db's tasks show of the database: who is in it, a session, a query, all of it as SQL."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .. import _output, env
+from .._graph import READS, WRITES, StepContext, step
+from .._words import word_step
+from ..localenv.hints import Command
+from .building import CONFIRM, setup
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ..localenv.postgres.databases import Session
+    from ..localenv.postgres.sqlfile import SqlFile
+    from ..localenv.settings.addresses import PostgresAddress
+
+FORMAT = "text or json"
+
+
+@step(
+    effect=READS,
+    effects={"kill": WRITES},
+    lock=False,
+    pre=[env.up],
+    help={"kill": "end them", "format": FORMAT, "confirm": CONFIRM},
+)
+def sessions(c: StepContext, kill: bool = False, format: str = "text", confirm: str = "") -> None:
+    """List the sessions in the database; --kill ends them."""
+    from ..localenv.postgres import setup
+
+    settings = c.step.writable_database(confirm) if kill else c.step.settings
+    found = setup.read_sessions(settings, kill=kill)
+    nobody = "nobody else is connected"
+    c.step.emit([vars(session) for session in found], lambda: _output.table(map(_row, found), HEADINGS) or nobody)
+    if kill and found:
+        c.step.say(f"ended {len(found)}")
+
+
+HEADINGS = ("PID", "APPLICATION", "USER", "CLIENT", "STATE", "FOR", "LAST QUERY")
+
+
+def _row(session: Session) -> tuple[object, ...]:
+    query = " ".join(session.query.split())
+    shown = query if len(query) <= 60 else f"{query[:59]}…"
+    return (
+        session.pid,
+        session.application,
+        session.user,
+        session.client,
+        session.state,
+        f"{session.age_s:.0f} s",
+        shown,
+    )
+
+
+@step(
+    effect=WRITES,  # the local database may be changed without --write
+    shows=True,
+    lock=False,
+    pre=[setup],
+    help={"write": "let the session change production data", "confirm": CONFIRM},
+)
+def connect(c: StepContext, write: bool = False, confirm: str = "") -> None:
+    """Open psql, pgcli, or a small prompt on the database."""
+    from ..localenv.errors import LocalEnvError
+    from ..localenv.postgres import prompt
+
+    address = _address_for_session(c, confirm, write=write)
+    client = prompt.find_client(_shipped_psql(), address.database)
+    if client is None:
+        prompt.converse(address, input, _output.show)
+        return
+    code = prompt.attach(client, address)
+    if code:
+        raise LocalEnvError(f"{client.name} ended with exit code {code}")
+
+
+def _address_for_session(c: StepContext, confirm: str, *, write: bool) -> PostgresAddress:
+    """Return where the session goes: with a permit where it may change data, else as who cannot, where that is set."""
+    from ..localenv.errors import ConfirmationNeeded
+
+    settings = c.step.settings
+    if write or (settings.is_local and confirm):
+        return c.step.writable_database(confirm).postgres
+    if settings.is_local:
+        try:
+            return c.step.writable_database().postgres
+        except ConfirmationNeeded as error:
+            c.step.say(f"read-only, unless you {error.hint}: {error.message}")
+            return settings.postgres
+    if settings.prod_reading is None:
+        c.step.say("read-only as a setting that the session can lift; PROD_READ_CONNECTION_URL names a safer role")
+    return settings.prod_reading or settings.postgres
+
+
+def _shipped_psql() -> Path | None:
+    from ..localenv.engines.embedded import home as postgres_home
+    from ..localenv.errors import PreflightFailed
+
+    try:
+        return postgres_home.installed_programs() / "bin" / "psql"
+    except PreflightFailed:
+        return None
+
+
+def _statement(c: StepContext) -> tuple[SqlFile, Mapping[str, str]]:
+    from ..localenv.errors import UsageError
+    from ..localenv.postgres import query as queries
+
+    settings, arguments = c.step.settings, c.step.arguments
+    if arguments["write"] and not settings.is_local:
+        raise UsageError(
+            "db.query --write is for the local target", hint=Command("db.connect", "--write", "--target", "prod")
+        )
+    statement = queries.read_statement(settings, arguments["sql"], arguments["file"])
+    if not arguments["write"]:
+        queries.require_read_only(statement)
+    return statement, queries.parse_parameters(arguments["param"] or (), statement)
+
+
+@word_step(
+    effect=READS,
+    effects={"write": WRITES},
+    lock=False,
+    pre=[setup],
+    word="sql",
+    iterable=["param"],
+    help={
+        "sql": "the statement",
+        "file": "a file that holds it, such as sql/users/short.sql",
+        "param": "name=value for a %(name)s in it; may be repeated",
+        "write": "let it change data, and commit (local target only)",
+        "format": FORMAT,
+        "confirm": CONFIRM,
+    },
+    inputs=_statement,
+)
+def query(
+    c: StepContext,
+    sql: str = "",
+    file: str = "",
+    param: list[str] | None = None,
+    write: bool = False,
+    format: str = "text",
+    confirm: str = "",
+) -> None:
+    """Run one statement, read-only unless --write, and print its rows."""
+    from ..localenv.postgres import query as queries
+
+    settings = c.step.settings
+    statement, parameters = _statement(c)
+    as_json = c.step.format == "json"
+    reading = settings.prod_reading or settings.postgres
+    address = c.step.writable_database(confirm).postgres if write else reading
+    with queries.run(address, statement, parameters) as rows:
+        _output.stream(queries.as_json(rows, c.step.name) if as_json else queries.as_table(rows))
+
+
+@step(
+    effect=READS,
+    lock=False,
+    local_only=True,
+    pre=[setup],
+    help={
+        "file": "where to write it (default: stdout)",
+        "schema_only": "without the rows",
+        "data_only": "the rows alone",
+    },
+)
+def dump(c: StepContext, file: str = "", schema_only: bool = False, data_only: bool = False) -> str | None:
+    """Write the database as SQL, by the pg_dump of the server's own release."""
+    from ..localenv.engines.pg_dump import dump_command
+    from ..localenv.errors import UsageError
+    from ..localenv.machine.reading import path_of
+    from ..localenv.postgres.dump import write_sql
+
+    if schema_only and data_only:
+        raise UsageError("--schema-only and --data-only leave nothing to write", hint="give one of the two")
+    settings = c.step.settings
+    wanted = ["--schema-only"] * schema_only + ["--data-only"] * data_only
+    size = write_sql([*dump_command(settings), *wanted], settings.postgres, path_of(file) if file else None)
+    return f"{size:,} bytes in {file}" if file else None
