@@ -145,7 +145,8 @@ def end_with(error: BaseException) -> None:
         if not isinstance(error, BrokenPipeError):
             root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))  # noqa: PTH100, PTH120
             sys.path[:0] = [] if root in sys.path else [root]  # Invoke may not have found tasks.py yet
-            code = __import__(f"{__package__ or 'tasks'}._running", fromlist=["tell"]).tell(error)
+            loaded = [name for name in sys.modules if name.endswith("tasks._running")]  # by an app's tasks.py
+            code = __import__(loaded[0] if loaded else "tasks._running", fromlist=["tell"]).tell(error)
         flush()
     except BaseException as worse:  # noqa: BLE001 - tasks/ itself cannot be loaded
         lacks = _is_lack(error) or _is_lack(worse)

@@ -216,3 +216,25 @@ def why(c: StepContext, name: str | None = None, format: str = "text") -> None:
     found.findings = _fitting(c, found.findings)
     verdict = [line for finding in found.findings for line in finding.lines()]
     c.step.emit(found.as_dict(), _output.parted([[found.sentence], facts, verdict or ["all of this agrees"]]))
+
+
+def _plan_init(c: StepContext) -> list[str]:
+    from .localenv.environment import starting
+
+    return [f"write {file.path}, from {file.source}" for file in starting.find_files(c.step.settings.root)]
+
+
+@step(effect=READS, shows=False, local_only=True, plan=_plan_init)
+def init(c: StepContext) -> str:
+    """Write what this tool reads from what an app has: compose file, schema, seeds. Never over a file."""
+    from .localenv.environment import starting
+
+    root = c.step.settings.root
+    files = starting.find_files(root)
+    starting.write(root, files)
+    for file in files:
+        c.step.say(f"{file.path} written from {file.source}")
+    for line in starting.missing_lines(root):
+        c.step.say(f".env lacks {line}")
+    after = f"look through {'it' if len(files) == 1 else 'them'}, then {inv('doctor')} and {inv('initial-setup')}"
+    return f"{len(files)} files written; {after}" if files else "nothing to write: each file is there, or has no source"

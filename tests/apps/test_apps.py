@@ -1,4 +1,4 @@
-"""Two apps that are not the chat, each in a copy of the project as docs/another-app.md says: all commands work.
+"""Two apps that are not the chat, each in a copy of the project as docs/adopt.md says: all commands work.
 
 The shop has a database and a DynamoDB table, and nobody; the club has people in database and pool, and no DynamoDB.
 """

@@ -168,6 +168,39 @@ volumes:
 """
 
 
+def test_what_is_missing_is_written_from_what_an_app_has(app: Path) -> None:
+    tool = put_beside(app)
+    shutil.copy(TOOL / "inv", tool)
+    shutil.copy(TOOL / "requirements-dev.txt", tool)
+    (tool / ".venv").symlink_to(TOOL / ".venv")
+    (app / "backend" / "db").mkdir(parents=True)
+    (app / "sql" / "schema.sql").rename(app / "backend" / "db" / "schema.sql")
+    (app / "seeds" / "sql" / "01_products.sql").rename(app / "backend" / "db" / "seed.sql")
+    (app / ".env").unlink()
+    port = find_free()
+    (app / "compose.yaml").write_text(THEIRS.format(postgres=port, dynamodb=find_free()))
+
+    def inv(*words: str, **environ: str) -> Finished:
+        kept = {name: os.environ[name] for name in KEPT if name in os.environ}
+        given = {**kept, "NO_COLOR": "1", "LOCALENV_ENGINE": "embedded", **environ}
+        done = subprocess.run([tool / "inv", *words], env=given, cwd=app, capture_output=True, text=True, check=False)
+        return Finished(done.returncode, done.stdout, done.stderr)
+
+    planned = inv("init", "--plan", LOCALENV_APP="..").stdout
+    for written in ("tasks.py", ".env", "sql/schema.sql", "seeds/sql/01_seed.sql"):
+        assert f"write {written}, from " in planned
+        assert not (app / written).exists()
+    assert inv("init", LOCALENV_APP="..").code == 0
+    assert f"CONNECTION_URL=postgresql://shop:of%20the%20shop@127.0.0.1:{port}/shop\n" in (app / ".env").read_text()
+    assert (app / "sql" / "schema.sql").read_text().endswith("\\ir '../backend/db/schema.sql'\n")
+    before = {path: path.read_bytes() for path in app.glob("*/*.sql")}
+    assert "nothing to write" in inv("init").stderr
+    assert before == {path: path.read_bytes() for path in app.glob("*/*.sql")}
+    assert inv("initial-setup").code == 0
+    assert products(inv) == [{"sku": "mug"}, {"sku": "tea"}]
+    assert inv("env.destroy", "--yes").code == 0
+
+
 @pytest.mark.docker
 def test_the_compose_file_of_an_app_is_used_whatever_it_calls_its_services(app: Path) -> None:
     put_beside(app)

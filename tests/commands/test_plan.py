@@ -87,6 +87,7 @@ ROWS: dict[str, list[Row] | str] = {
     "status": [row(worlds.set_up, worlds.down, result_codes=(4,)), row(worlds.set_up, format="xml")],
     "check": [row(worlds.set_up, worlds.unlinked, result_codes=(1,)), row(worlds.down, format="xml")],
     "doctor": [row(worlds.set_up, result_codes=(6,))],
+    "init": [row(worlds.set_up)],
     "why": [row(worlds.set_up, name="andrewbrown"), row(worlds.set_up, worlds.down)],
     "reset": [
         row(worlds.set_up, worlds.nothing, worlds.schema_changed, worlds.table_missing, worlds.down, **YES),
@@ -126,6 +127,11 @@ ROWS: dict[str, list[Row] | str] = {
     ],
     "db.drop": [row(worlds.nothing, worlds.set_up, worlds.undo_there, **YES), row(worlds.set_up)],
     "db.connect": "has the terminal to itself",
+    "db.dump": [
+        row(worlds.set_up, worlds.down, worlds.nothing, file="dump.sql"),
+        row(worlds.set_up, file="no such folder/dump.sql"),
+        row(worlds.set_up, schema_only=True, data_only=True),
+    ],
     "db.sessions": [row(worlds.set_up), row(worlds.set_up, kill=True)],
     "db.query": [
         row(worlds.set_up, worlds.down, worlds.nothing, sql="SELECT 1"),

@@ -53,3 +53,13 @@ def _sync_folder(folder: Path) -> None:
             os.fsync(entry)
         finally:
             os.close(entry)
+
+
+def write_new(path: Path, text: str) -> None:
+    """Write a text file that is not there yet. Raises UsageError where it is: nothing is written over."""
+    with disk_errors(path.parent):
+        try:
+            with path.open("x", encoding="utf-8") as file:
+                file.write(text)
+        except FileExistsError:
+            raise UsageError(f"{path}: there already", hint="it stays as it is; run the same command again") from None

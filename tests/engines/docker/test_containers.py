@@ -9,7 +9,10 @@ from dataclasses import replace
 
 import pytest
 
+from tasks.localenv.engines.embedded.home import installed_programs
+from tasks.localenv.machine.folders import TOOL
 from tasks.localenv.postgres.connection import connect
+from tasks.localenv.postgres.elsewhere import DOCKER, EMBEDDED, EXTENSIONS
 from tasks.localenv.settings.addresses import Endpoint
 from tests.engines.docker.shop import MakeShop, Shop, docker, dynamodb_that
 from tests.support.boto import local_client
@@ -208,3 +211,14 @@ def test_the_log_of_a_service_is_to_be_had_while_it_runs_and_afterwards(new_shop
     shop.services.stop(print)
     assert shop.services.logs("postgres", 1).endswith("database system is shut down")
     assert "-Dshop=red" in shop.services.logs("dynamodb", 50)
+
+
+def test_which_extensions_one_engine_alone_has(new_shop: MakeShop) -> None:
+    shop = new_shop()
+    shop.up()
+    query = "SELECT string_agg(name, ' ') FROM pg_available_extensions"
+    in_docker = set(docker("exec", shop.container(), "psql", "-AtU", "postgres", "-c", query).split())
+    in_wheel = {path.stem for path in (installed_programs() / "share" / "extension").glob("*.control")}
+    ours = {path.stem for path in (TOOL / "tasks/localenv/engines/embedded/extension").glob("*.control")}
+    assert in_docker - in_wheel - ours == {name for name, hint in EXTENSIONS.items() if hint == DOCKER}
+    assert in_wheel - in_docker == {name for name, hint in EXTENSIONS.items() if hint == EMBEDDED}

@@ -10,7 +10,13 @@ from typing import Any
 from ...machine.folders import TOOL
 from ..service import ServiceName
 
-FILES = ("docker-compose.yml", "docker-compose.override.yml", "docker-compose.override.yaml")
+FILE = "docker-compose.yml"
+NAMES = ("compose.yaml", "compose.yml", FILE, "docker-compose.yaml")
+OVERRIDES = (
+    *("compose.override.yml", "compose.override.yaml"),
+    *("docker-compose.override.yml", "docker-compose.override.yaml"),
+)
+"""In the order in which Compose looks for them, and takes the first of either."""
 OURS: Mapping[ServiceName, str] = {"postgres": "db", "dynamodb": "dynamodb-local"}
 """The services of ours that it has, and what they are called in the tool's own."""
 IMAGES: Mapping[ServiceName, str] = {
@@ -22,13 +28,13 @@ IMAGES: Mapping[ServiceName, str] = {
 
 def paths(root: Path) -> list[Path]:
     """Return the app's file, or the tool's own where it has none, and the app's overrides."""
-    found = [root / name for name in FILES if (root / name).is_file()]
-    return found if found[:1] == [root / FILES[0]] else [TOOL / FILES[0], *found]
+    there = [[root / name for name in names if (root / name).is_file()][:1] for names in (NAMES, OVERRIDES)]
+    return [*(there[0] or [TOOL / FILE]), *there[1]]
 
 
 def read_names(root: Path) -> dict[ServiceName, str]:
     """Return what the file calls our services: by the name, else the first by its image. Without those it lacks."""
-    images = {name: str(service.get("image", "")) for name, service in _read(root).items()}
+    images = {name: str(service.get("image", "")) for name, service in read_services(root).items()}
     found: dict[ServiceName, str] = {}
     for service, name in OURS.items():
         of_image = (one for one, image in images.items() if re.fullmatch(IMAGES[service], image))
@@ -40,10 +46,10 @@ def read_names(root: Path) -> dict[ServiceName, str]:
 def read_others(root: Path) -> list[str]:
     """Return the services that start with ours: those without a profile. Empty where the file cannot be read."""
     ours = read_names(root).values()
-    return [name for name, service in _read(root).items() if name not in ours and not service.get("profiles")]
+    return [name for name, service in read_services(root).items() if name not in ours and not service.get("profiles")]
 
 
-def _read(root: Path) -> dict[str, dict[str, Any]]:
+def read_services(root: Path) -> dict[str, dict[str, Any]]:
     """Return the services of the file and its overrides. A file that cannot be read has none: Compose says why."""
     import yaml
 
