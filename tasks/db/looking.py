@@ -160,11 +160,26 @@ def query(
         _output.stream(queries.as_json(rows, c.step.name) if as_json else queries.as_table(rows))
 
 
+def _what_to_dump(c: StepContext) -> tuple[list[str], Path | None]:
+    """Return the options of pg_dump, and the file; None is stdout."""
+    from ..localenv.errors import UsageError
+    from ..localenv.machine.reading import path_of
+    from ..localenv.machine.wholefile import require_folder
+
+    file, schema_only, data_only = (c.step.arguments[name] for name in ("file", "schema_only", "data_only"))
+    if schema_only and data_only:
+        raise UsageError("--schema-only and --data-only leave nothing to write", hint="give one of the two")
+    if file:
+        require_folder(path_of(file).absolute().parent)
+    return ["--schema-only"] * schema_only + ["--data-only"] * data_only, path_of(file) if file else None
+
+
 @step(
     effect=READS,
     lock=False,
     local_only=True,
     pre=[setup],
+    inputs=_what_to_dump,
     help={
         "file": "where to write it (default: stdout)",
         "schema_only": "without the rows",
@@ -174,13 +189,9 @@ def query(
 def dump(c: StepContext, file: str = "", schema_only: bool = False, data_only: bool = False) -> str | None:
     """Write the database as SQL, by the pg_dump of the server's own release."""
     from ..localenv.engines.pg_dump import dump_command
-    from ..localenv.errors import UsageError
-    from ..localenv.machine.reading import path_of
     from ..localenv.postgres.dump import write_sql
 
-    if schema_only and data_only:
-        raise UsageError("--schema-only and --data-only leave nothing to write", hint="give one of the two")
     settings = c.step.settings
-    wanted = ["--schema-only"] * schema_only + ["--data-only"] * data_only
-    size = write_sql([*dump_command(settings), *wanted], settings.postgres, path_of(file) if file else None)
+    wanted, path = _what_to_dump(c)
+    size = write_sql([*dump_command(settings), *wanted], settings.postgres, path)
     return f"{size:,} bytes in {file}" if file else None

@@ -35,7 +35,12 @@ class NewFile:
 
 
 def find_files(root: Path) -> list[NewFile]:
-    """Return what is missing of the starting set, and can be written from what is there. Changes nothing."""
+    """Return what is missing of the starting set, and can be written from what is there. Changes nothing.
+
+    In a copy or fork of this tool nothing is missing.
+    """
+    if root == TOOL:
+        return []
     wanted: list[Callable[[Path], NewFile | None]] = [_tasks, _dotenv, _schema, _seed]
     found = filter(None, (make(root) for make in wanted))
     return [file for file in found if not (root / file.path).exists()]
@@ -57,7 +62,7 @@ def missing_lines(root: Path) -> list[str]:
 
 
 def _tasks(root: Path) -> NewFile | None:
-    if root == TOOL or not TOOL.is_relative_to(root) or (root / "tasks").is_dir():
+    if not TOOL.is_relative_to(root) or (root / "tasks").is_dir():
         return None
     parts = TOOL.relative_to(root).parts
     if not all(part.isidentifier() for part in parts):
