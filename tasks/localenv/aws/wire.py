@@ -171,16 +171,26 @@ class LocalApi:
         return AwsError(subject, str(code or status).rpartition("#")[2], str(detail), details=answer)
 
     def _exchange(self, operation: str, body: bytes) -> tuple[int, bytes]:
-        headers = {**self._headers, "X-Amz-Target": f"{TARGETS[self._service]}.{operation}"}
         connection = self._connection()
+        try:
+            answer, text = self._answer(connection, operation, body)
+        except BaseException:
+            connection.close()
+            raise
+        if answer.will_close:
+            connection.close()
+        else:
+            self._idle.append(connection)
+        return answer.status, text
+
+    def _answer(self, connection: HTTPConnection, operation: str, body: bytes) -> tuple[HTTPResponse, bytes]:
+        headers = {**self._headers, "X-Amz-Target": f"{TARGETS[self._service]}.{operation}"}
         what = f"{self._service} at {self._endpoint.url} ({operation})"
-        hang = lambda: hang_up(connection.sock)  # noqa: E731 - the socket is made later
-        with waiting(what, CALL_S, port=self._endpoint.port, cut=hang) as wait:
+        with waiting(what, CALL_S, port=self._endpoint.port, cut=lambda: hang_up(connection.sock)) as wait:
             try:
                 if connection.sock is None:
                     connection.connect()
             except OSError as error:
-                connection.close()
                 if isinstance(error, TimeoutError):
                     raise wait.error(RESTART) from error
                 raise ServiceFailed(
@@ -192,18 +202,13 @@ class LocalApi:
                     text = _whole(answer)
                 saved.note(self._endpoint, answer)
             except (OSError, HTTPException, ValueError) as error:
-                connection.close()
                 if wait.is_over or isinstance(error, TimeoutError):
                     raise wait.error(RESTART) from error
                 raise Lost(
                     f"{self._service} at {self._endpoint}: the connection was lost over {operation} ({_reason(error)})",
                     hint=RESTART,
                 ) from error
-        if answer.will_close:
-            connection.close()
-        else:
-            self._idle.append(connection)
-        return answer.status, text
+        return answer, text
 
     def _connection(self) -> HTTPConnection:
         """Return an idle connection that the engine has not closed, or a new one."""
