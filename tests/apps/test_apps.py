@@ -239,6 +239,8 @@ services:
   tools:
     image: postgres:17-alpine
     profiles: [debug]
+  web:
+    build: ./web
 """
 
 
@@ -252,7 +254,7 @@ def states(inv: Inv, code: int = 0) -> dict[str, str]:
 def test_other_services_of_the_compose_file_are_left_out_under_embedded(make: Callable[[str, str], Inv]) -> None:
     inv = make("shop", "embedded")
     (inv.root / "docker-compose.override.yml").write_text(OVERRIDE.format(port=find_free()))
-    left_out = "left out: cache, job (docker has them: --engine docker)"
+    left_out = "left out: cache, job, web (docker has them: --engine docker)"
     assert any(line.endswith(left_out) for line in done(inv("env.up")))
     assert left_out in done(inv("env.status"))
     assert inv("env.logs", "cache").code == 2
@@ -262,11 +264,25 @@ def test_other_services_of_the_compose_file_are_left_out_under_embedded(make: Ca
 def test_other_services_of_the_compose_file_are_started_listed_and_logged(make: Callable[[str, str], Inv]) -> None:
     inv, port = make("shop", "docker"), find_free()
     (inv.root / "docker-compose.override.yml").write_text(OVERRIDE.format(port=port))
-    assert f"cache 127.0.0.1:{port} (postgres:17-alpine" in done(inv("env.up"))[-1]
+    (inv.root / "web").mkdir()
+    (inv.root / "web" / "Dockerfile").write_text("FROM scratch\nCOPY nothing /\n")
+    told = done(inv("env.up"))
+    assert any("web is not started: " in line and "nothing" in line for line in told), told
+    assert states(inv, code=4)["cache"] == "running"
+    (inv.root / "web" / "Dockerfile").write_text('FROM postgres:17-alpine\nCMD ["sleep", "600"]\n')
+    told = done(inv("env.up"))
+    assert f"cache 127.0.0.1:{port} (postgres:17-alpine" in told[-1], told
     ours = {"postgres": "running", "dynamodb": "running"}
-    wait_until(lambda: states(inv) == {**ours, "cache": "running", "job": "ended"})
+    wait_until(lambda: states(inv) == {**ours, "cache": "running", "job": "ended", "web": "running"})
     assert done(inv("env.logs", "cache")) == ["--- cache", "the cache is warm"]
-    assert done(inv("env.logs"))[-5:] == ["--- cache", "the cache is warm", "", "--- job", "the bucket is there"]
+    assert done(inv("env.logs", "job"))[:2] == ["--- job", "the bucket is there"]
+    assert [line for line in done(inv("env.logs", "--lines", "1")) if line.startswith("---")] == [
+        "--- postgres",
+        "--- dynamodb",
+        "--- cache",
+        "--- job",
+        "--- web",
+    ]
     assert "`postgres`" not in inv("env.logs", "cash").stderr  # the nearest word is the cache
 
     subprocess.run(["docker", "stop", *containers(inv, "cache")], check=True, capture_output=True)

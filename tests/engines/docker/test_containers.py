@@ -199,7 +199,7 @@ def test_another_service_of_the_file_that_fails_does_not_stop_ours(new_shop: Mak
     )
     shop.up()
     assert shop.statuses() == RUNNING
-    assert shop.said[-2].startswith(f"compose: port {port} is taken: ")
+    assert shop.said[-2].startswith(f"extra is not started: port {port} is taken: ")
     assert shop.said[-1] == "extra does not run: Created; `inv env.logs extra` shows what it wrote"
 
 

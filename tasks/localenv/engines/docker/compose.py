@@ -79,10 +79,6 @@ class Compose:
         """
         return dict(line.split()[:2] for line in self._config("--hash", "*"))
 
-    def others(self, left_out: Collection[str]) -> list[str]:
-        """Name the services of the file besides these. Raises as `hashes` does."""
-        return [name for name in self.hashes() if name not in left_out]
-
     def images(self) -> list[str]:
         """List the images of all services. Raises as `hashes` does."""
         return self._config("--images")

@@ -18,7 +18,7 @@ from ..service import Deadline, Say, ServiceName
 from . import sdk
 from .api import Container, DockerApi
 from .compose import Compose
-from .composefile import OURS, read_names
+from .composefile import OURS, read_names, read_others
 from .messages import (
     LINES,
     NAME_IN_USE,
@@ -58,6 +58,7 @@ class Start:
     said: list[str] = field(default_factory=list)
     pulling_since: float = 0
     names: Mapping[ServiceName, str] = field(default_factory=dict)
+    others: list[str] = field(default_factory=list)
 
     @property
     def wanted(self) -> dict[ServiceName, str]:
@@ -76,7 +77,7 @@ class Start:
 
     def go(self) -> None:
         """Create, start and await the containers. Raises as Component.start does."""
-        self.names = read_names(self.settings.root)
+        self.names, self.others = read_names(self.settings.root), read_others(self.settings.root)
         self._require_services()
         self.before = self._containers()
         paused = [container.service for container in self.before if container.state == "paused"]
@@ -96,12 +97,26 @@ class Start:
             break
         with waiting("the containers to become ready", self.deadline.left_s):
             self._await()
+        if self.others:
+            self._start_others()
+
+    def _start_others(self) -> None:
+        """Create and start the file's other services, which nobody waits for: an image may have to be built first.
+
+        Together, as their order may matter; where that fails, one by one, so that each that can runs.
+        """
+        if self.compose.up(self._hear, lambda: None, self.others) == 0:
+            return
+        for name in self.others:
+            self.said.clear()
+            if self.compose.up(self._hear, lambda: None, [name]):
+                self.say(f"{name} is not started: {explain(self.said).message}")
 
     def _up(self, recreate: Collection[str] = ()) -> LocalEnvError | None:
         """Run `compose up` once and return its error, if any."""
         self.said.clear()
-        left_out = {name for service, name in self.names.items() if service not in self.settings.services}
-        names = [] if recreate or not left_out else self.compose.others(left_out)
+        are_all_ours = not self.others and self.names.keys() == self.wanted.keys()
+        names = [] if recreate or are_all_ours else self.wanted.values()
         code = self.compose.up(self._hear, self._look_for_deaths, names, recreate=recreate)
         self._end_of_pull()
         if code == 0:
