@@ -114,7 +114,8 @@ def _left_out(c: StepContext) -> list[str]:
     from .localenv import engines
 
     names = engines.left_out(c.step.settings)
-    return [f"left out: {', '.join(names)} (docker has them: --engine docker)"] if names else []
+    them = "it" if len(names) == 1 else "them"
+    return [f"left out: {', '.join(names)} (docker has {them}: --engine docker)"] if names else []
 
 
 LOSE = "stop also where that loses what could not be saved, as on a full disk"

@@ -39,12 +39,12 @@ def test_the_nearest_schema_is_included_and_none_of_a_library(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("service", "dotenv", "line"),
     [
-        ("image: postgres", "", "postgresql://postgres@127.0.0.1:5432/postgres"),
-        ("{image: 'postgis/postgis:16', ports: ['15432:5432']}", "", "postgresql://postgres@127.0.0.1:15432/postgres"),
+        ("image: postgres", "", "postgresql://postgres@127.0.0.1:5432/a_shop"),
+        ("{image: 'postgis/postgis:16', ports: ['15432:5432']}", "", "postgresql://postgres@127.0.0.1:15432/a_shop"),
         (
             "{image: postgres, environment: [POSTGRES_USER=me, POSTGRES_PASSWORD=a=b/c, POSTGRES_DB], ports: [5432]}",
             "",
-            "postgresql://me:a%3Db%2Fc@127.0.0.1:5432/me",
+            "postgresql://me:a%3Db%2Fc@127.0.0.1:5432/a_shop",
         ),
         (
             "{image: postgres, environment: {POSTGRES_DB: '${DB:-shop}'}, ports: ['127.0.0.1:${PORT}:5432/tcp']}",
@@ -59,14 +59,27 @@ def test_the_nearest_schema_is_included_and_none_of_a_library(tmp_path: Path) ->
     ],
 )
 def test_the_address_follows_from_the_compose_file(tmp_path: Path, service: str, dotenv: str, line: str) -> None:
+    root = tmp_path / "A shop"
+    root.mkdir()
     service = service if service.startswith("{") else f"{{{service}}}"
-    put(tmp_path, compose_dot_yaml=f"services: {{web: {{image: nginx}}, main: {service}}}")
+    put(root, compose_dot_yaml=f"services: {{web: {{image: nginx}}, main: {service}}}")
     if dotenv:
-        put(tmp_path, _dot_env=dotenv)
-        assert ".env" not in found(tmp_path)
-        assert starting.missing_lines(tmp_path) == [f"CONNECTION_URL={line}"]
+        put(root, _dot_env=dotenv)
+        assert ".env" not in found(root)
+        assert starting.missing_lines(root) == [f"CONNECTION_URL={line}"]
     else:
-        assert starting.find_files(tmp_path)[0].text.splitlines()[1:] == [f"CONNECTION_URL={line}"]
+        assert starting.find_files(root)[0].text.splitlines()[1:] == [f"CONNECTION_URL={line}"]
+
+
+def test_a_dynamodb_that_only_the_compose_file_has_is_wanted_too(tmp_path: Path) -> None:
+    put(
+        tmp_path,
+        compose_dot_yml="services: {a: {image: postgres}, b: {image: amazon/dynamodb-local, ports: ['8001:8000']}}",
+    )
+    lines = starting.find_files(tmp_path)[0].text.splitlines()[2:]
+    assert lines == ["AWS_ENDPOINT_URL_DYNAMODB=http://127.0.0.1:8001", "LOCALENV_SERVICES=postgres,dynamodb"]
+    put(tmp_path, ddb__tables__a_dot_json="{}")
+    assert starting.find_files(tmp_path)[0].text.splitlines()[2:] == lines[:1]
 
 
 def test_what_has_come_up_meanwhile_is_not_written_over(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from ..engines.docker import composefile
 from ..machine import wholefile
 from ..machine.folders import TOOL
 from ..settings.addresses import PostgresAddress
-from ..settings.parts import SCHEMA, SCHEMA_FILES
+from ..settings.parts import ITEMS, SCHEMA, SCHEMA_FILES, TABLES, has
 
 SEED = "seeds/sql/01_seed.sql"
 SCHEMA_NAMES = ("schema.sql", "structure.sql", "init.sql", "create_tables.sql", "db.sql")
@@ -126,7 +126,7 @@ def _addresses(root: Path) -> list[str]:
         service = services[names["postgres"]]
         given = {name: _filled(value, variables) for name, value in _environment(service).items()}
         user = given.get("POSTGRES_USER") or "postgres"
-        database = given.get("POSTGRES_DB") or user
+        database = given.get("POSTGRES_DB") or re.sub(r"\W+", "_", root.name.lower()).strip("_") or user
         port = _published(service, PORTS["postgres"], variables)
         password = given.get("POSTGRES_PASSWORD", "")
         address = PostgresAddress("127.0.0.1", port, user, password, database)
@@ -134,6 +134,8 @@ def _addresses(root: Path) -> list[str]:
     if "dynamodb" in names:
         port = _published(services[names["dynamodb"]], PORTS["dynamodb"], variables)
         lines.append(f"AWS_ENDPOINT_URL_DYNAMODB=http://127.0.0.1:{port}")
+        if not has(root, TABLES, ITEMS):  # else the files say that it is needed
+            lines.append(f"LOCALENV_SERVICES={','.join(names)}")
     return lines
 
 
