@@ -54,7 +54,7 @@ def test_the_nearest_schema_is_included_and_none_of_a_library(tmp_path: Path) ->
         (
             "{image: postgres, ports: [{target: 5432, published: 6000}]}",
             "",
-            "postgresql://postgres@127.0.0.1:6000/postgres",
+            "postgresql://postgres@127.0.0.1:6000/a_shop",
         ),
     ],
 )
