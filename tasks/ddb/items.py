@@ -39,7 +39,7 @@ def scan(c: StepContext, table: str = "", limit: int = 0, format: str = "text") 
 
     as_json, limit = c.step.format == "json", _positive(limit)
     client, name = connect(c.step.settings), tables.named(c)
-    key = tuple(attribute for attribute, _ in schema.need_whole_table(client, name).shape.key)
+    key = tuple(attribute for attribute, _ in schema.require_whole_table(client, name).shape.key)
     items = scanning.scan(client, name, limit=limit)
     count = _output.stream(scanning.as_json_line(item) if as_json else scanning.as_text(item, key) for item in items)
     return None if count is None else f"{_counted(count)} of {name}"
@@ -140,13 +140,13 @@ def export(c: StepContext, table: str = "", file: str = "-", s3: str = "") -> st
     from ..localenv.dynamodb import transfer
     from ..localenv.dynamodb.client import connect
     from ..localenv.dynamodb.scan import scan as scanning
-    from ..localenv.dynamodb.schema import need_whole_table
+    from ..localenv.dynamodb.schema import require_whole_table
     from ..localenv.dynamodb.transfer import s3folder
     from ..localenv.dynamodb.transfer.itemfile import as_line
 
     destination, name = _destination(c), tables.named(c)
     client = connect(c.step.settings)
-    description = need_whole_table(client, name).description
+    description = require_whole_table(client, name).description
     if s3:
         folder = Path(s3).expanduser()
         items, size_bytes = s3folder.write_folder(folder, name, scanning(client, name, consistent=True), description)
@@ -161,21 +161,21 @@ def export(c: StepContext, table: str = "", file: str = "-", s3: str = "") -> st
 
 def _plan_export(c: StepContext) -> list[str]:
     from ..localenv.dynamodb.client import connect
-    from ..localenv.dynamodb.schema import need_whole_table
+    from ..localenv.dynamodb.schema import require_whole_table
 
-    need_whole_table(connect(c.step.settings), tables.named(c))
+    require_whole_table(connect(c.step.settings), tables.named(c))
     return [f"write the items of {tables.named(c)} to {_destination(c)}"]
 
 
 def _destination(c: StepContext) -> str:
-    from ..localenv.dynamodb.transfer.itemfile import need_folder
+    from ..localenv.dynamodb.transfer.itemfile import require_folder
     from ..localenv.errors import UsageError
 
     file, s3 = c.step.arguments["file"], c.step.arguments["s3"]
     if s3 and file != "-":
         raise UsageError(f"ddb.export writes to {file} or to --s3 {s3}, not to both", hint="run it once for each")
     if s3 or file != "-":
-        need_folder(Path(s3 or file).expanduser().parent)
+        require_folder(Path(s3 or file).expanduser().parent)
     return str(s3 or file)
 
 

@@ -292,7 +292,7 @@ def test_drop_respects_deletion_protection(ddb: Ddb, fresh: Settings) -> None:
     done = ddb("drop", "--yes")
     assert (done.code, lines(done.stderr)[0]) == (
         1,
-        f"FAIL ddb.drop table {fresh.message_table} is protected from deletion",
+        f"FAIL ddb.drop table {fresh.message_table} has deletion protection",
     )
     assert fetch_table(connect(fresh), fresh.message_table) is not None
 
@@ -320,7 +320,7 @@ def test_what_needs_the_table_stops_at_another_key_and_names_the_command(ddb: Dd
         3,
         [
             f"FAIL ddb.schema-load table {name}: key pk (S), sk (S) (was pk (S)): DynamoDB cannot change that in place",
-            "hint run `inv ddb.schema-load --replace`: it makes the table anew and keeps the items",
+            "hint run `inv ddb.schema-load --replace`: it recreates the table and keeps the items",
             "not run ddb.seed",
         ],
     )

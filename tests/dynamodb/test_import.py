@@ -15,7 +15,7 @@ import pytest
 from tasks.localenv.dynamodb.client import connect
 from tasks.localenv.dynamodb.items import fetch, puts, write
 from tasks.localenv.dynamodb.scan import scan
-from tasks.localenv.dynamodb.schema import apply_tables, need_table
+from tasks.localenv.dynamodb.schema import apply_tables, require_table
 from tasks.localenv.dynamodb.tables import read_tables
 from tasks.localenv.dynamodb.transfer import importing, keys_of, s3folder
 from tasks.localenv.dynamodb.transfer.importing import Outcome
@@ -151,7 +151,7 @@ def export(fresh: Settings, table: str, tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(s3folder, "ITEMS_A_FILE", 2)
     write(connect(fresh), table, puts(map(item, range(5))))
     folder = tmp_path / "export"
-    description = need_table(connect(fresh), table).description
+    description = require_table(connect(fresh), table).description
     assert s3folder.write_folder(folder, "copy", scan(connect(fresh), table), description)[0] == 5
     return folder
 

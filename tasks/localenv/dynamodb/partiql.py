@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ..aws.wire import AwsError
 from ..errors import LocalEnvError, UsageError
 from ..machine.reading import json_of, path_of, read_text
-from .schema import need_table
+from .schema import require_table
 from .statement import EXAMPLE, Statement, fault, read_statement
 from .transfer.typed import Item, Misfit, Value, is_typed, read_value
 
@@ -79,7 +79,7 @@ def parse_parameters(given: Iterable[str], statement: Statement) -> list[Value]:
 
 def full_scan(client: DynamoDBClient, statement: Statement) -> str:
     """Return why a statement reads the whole table or index; empty where it does not. Raises TableMissing."""
-    shape = need_table(client, statement.table).shape
+    shape = require_table(client, statement.table).shape
     key = next((index.key for index in shape.indexes if index.name == statement.index), shape.key)
     attribute = key[0][0]
     if not statement.is_read or statement.is_keyed(attribute):

@@ -190,7 +190,7 @@ def _look_at_items(settings: Settings, app: App | None, survey: Survey | None) -
     if app is None or survey is None:
         return named
     client = connect(settings)
-    schema.refuse_half(client, settings.message_table)
+    schema.refuse_half_replaced(client, settings.message_table)
     for item in scan(client, settings.message_table):
         named.items += 1
         survey.add(item)

@@ -124,7 +124,7 @@ def explain(settings: Settings, app: App | None, queries: Queries | None, people
 def _look_at_items(why: Why, settings: Settings, app: App, uuids: list[str]) -> tuple[list[Mention], list[Fault]]:
     """Tell of the items that name these users, or that the id is of; also give what does not agree among them."""
     client, table, survey = connect_dynamodb(settings), settings.message_table, app.survey()
-    schema.refuse_half(client, table)
+    schema.refuse_half_replaced(client, table)
     is_nobodys = _is_uuid(why.name) and not why.kinds
     uuids += [why.name.lower()] if is_nobodys else []
     mentions: list[Mention] = []

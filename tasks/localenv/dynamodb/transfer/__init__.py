@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from ..items import puts, write
 from ..scan import scan
-from ..schema import need_whole_table
-from ..schema.fitness import longest_keys
+from ..schema import require_whole_table
+from ..schema.fitness import key_limits
 from .itemfile import read_items, write_lines
 from .itemline import Keys
 from .typed import Item
@@ -62,10 +62,10 @@ def import_items(
 
 
 def keys_of(client: DynamoDBClient, table: str) -> Keys:
-    """Return what the items of a table must have. Raises TableMissing, and as need_whole_table."""
-    found = need_whole_table(client, table)
+    """Return what the items of a table must have. Raises TableMissing, and as require_whole_table."""
+    found = require_whole_table(client, table)
     types = {each["AttributeName"]: each["AttributeType"] for each in found.description["AttributeDefinitions"]}
-    return Keys(found.shape.key, types, longest_keys(found.shape))
+    return Keys(found.shape.key, types, key_limits(found.shape))
 
 
 def paced(say: Callable[[str], None], text: str, every_s: float = 5.0) -> Callable[[int], None]:

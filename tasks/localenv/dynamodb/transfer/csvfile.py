@@ -13,7 +13,7 @@ from typing import IO
 
 from ...errors import UsageError
 from ...machine.reading import lines, require_utf8
-from .itemline import Keys, Line, checked_item, need_keys
+from .itemline import Keys, Line, checked_item, require_keys
 from .typed import Misfit, check_size
 
 ROW_BYTES = 2 << 20
@@ -88,7 +88,7 @@ def _line_of(place: str, row: dict[str, str], keys: Keys) -> Line:
     in_key = {name for name, _ in keys.key}
     left_out = {name for name, value in row.items() if not value and name in keys.types and name not in in_key}
     try:
-        need_keys(row, keys)
+        require_keys(row, keys)
         data = {name: {keys.types.get(name, "S"): value} for name, value in row.items() if name not in left_out}
         item = checked_item(data, keys)
         check_size(item, sum(len(name) + len(value) for name, value in row.items()))

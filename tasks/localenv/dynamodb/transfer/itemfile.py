@@ -50,7 +50,7 @@ def write_lines(path: Path, items: Iterable[Item]) -> Written:
 
     Raises PreflightFailed for a full disk or a folder that may not be written to, UsageError where there is none.
     """
-    need_folder(path.parent)
+    require_folder(path.parent)
     path = path.resolve()  # of a link the file that it leads to is replaced
     if path.exists() and not path.is_file():
         raise UsageError(f"{path}: there, and not a file", hint="name a file, or - for stdout")
@@ -69,7 +69,7 @@ def write_lines(path: Path, items: Iterable[Item]) -> Written:
     return written
 
 
-def need_folder(folder: Path) -> None:
+def require_folder(folder: Path) -> None:
     """Raise UsageError where there is no such folder."""
     if not folder.is_dir():
         raise UsageError(f"{folder}: no such folder", hint="make it, or correct the path")

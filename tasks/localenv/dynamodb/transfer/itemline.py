@@ -93,7 +93,7 @@ def _item_of(data: Any, keys: Keys, fill: Fill | None) -> Item:
     for stranger in ("NewImage", "OldImage"):
         if stranger in data and keys.key and hash_key not in data:
             raise Misfit(steps, "a change of an incremental export, and no item", hint="use a full export")
-    need_keys(data, keys, steps)
+    require_keys(data, keys, steps)
     is_typed_item = isinstance(data.get(hash_key), dict) if keys.key else all(map(is_typed, data.values()))
     is_plain = not steps and not is_typed_item
     if fill:
@@ -119,7 +119,7 @@ def _is_key_value(value: Any) -> bool:
     return not (isinstance(value, dict) and "Item" in value)
 
 
-def need_keys(data: Collection[str], keys: Keys, steps: Steps = ()) -> None:
+def require_keys(data: Collection[str], keys: Keys, steps: Steps = ()) -> None:
     """Raise Misfit where an attribute of the table's key is lacking."""
     for name, _ in keys.key:
         if name not in data:

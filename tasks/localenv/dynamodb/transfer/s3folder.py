@@ -24,7 +24,7 @@ from ...errors import UsageError
 from ...machine.disk import disk_errors
 from ...machine.reading import json_of, lines, opened, unreadable
 from ..files.jsonfile import read_json
-from .itemfile import need_folder, write_lines
+from .itemfile import require_folder, write_lines
 from .typed import Item
 
 SUMMARY, FILES, REQUEST = "manifest-summary.json", "manifest-files.json", "import-table.json"
@@ -88,7 +88,7 @@ def write_folder(folder: Path, name: str, items: Iterable[Item], description: di
     Raises UsageError where something is there already.
     """
     whole = folder.resolve()  # "." has no name, and a link stays one
-    need_folder(whole.parent)
+    require_folder(whole.parent)
     is_there = whole.exists()
     if is_there and not (whole.is_dir() and not any(whole.iterdir())):
         raise UsageError(f"{folder}: already there, and not empty", hint="name a new folder, or remove this one")
