@@ -100,7 +100,7 @@ def query(
     key = tuple(name for name, _ in keys_of(client, statement.table).key)
     if not statement.is_read:
         client = connect(c.step.writable(statement.table, confirm))
-    if whole := partiql.full_scan(client, statement):
+    if whole := partiql.full_scan_warning(client, statement):
         c.step.reporter.warn(c.step.name, whole)
     consumed, count = partiql.Consumed(), partiql.Count()
     items = count.each(partiql.run(client, statement, parameters, consumed, limit=limit))
@@ -154,7 +154,7 @@ def export(c: StepContext, table: str = "", file: str = "-", s3: str = "") -> st
     if file == "-":
         count = _output.stream(_output.Data(as_line(item)) for item in scanning(client, name, consistent=True))
         return None if count is None else f"{_counted(count)} of {name}"
-    progress = transfer.paced(c.step.say, "{count} items read")
+    progress = transfer.throttled(c.step.say, "{count} items read")
     done = transfer.export_items(client, name, Path(file).expanduser(), on_read=progress)
     return f"{_counted(done.items)} of {name} in {destination} ({done.size_bytes:,} bytes)"
 
@@ -205,7 +205,7 @@ def _glance(c: StepContext) -> None:
     from ..localenv.dynamodb.transfer import importing
 
     with importing.sources(c.step.arguments["file"], importing.stdin_bytes) as parts:
-        importing.glance(parts)
+        importing.precheck(parts)
 
 
 def _plan_import(c: StepContext) -> list[str]:
@@ -245,6 +245,6 @@ def import_items(c: StepContext, table: str = "", file: str = "", only_new: bool
             keys,
             only_new=only_new,
             at_once=LOCAL_BATCHES if c.step.settings.is_local else AWS_BATCHES,
-            on_written=transfer.paced(c.step.say, f"{{count}} of {count:,} items written"),
+            on_written=transfer.throttled(c.step.say, f"{{count}} of {count:,} items written"),
         )
     return f"{_counted(count)} for {name}: {outcome}"

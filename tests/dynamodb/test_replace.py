@@ -301,7 +301,7 @@ def test_what_is_set_on_the_table_and_not_in_the_file_is_not_lost(filled: Any, f
     with pytest.raises(LocalEnvError) as caught:
         schema.apply_tables(filled, [written(tmp_path, rekeyed(name))], replace=True)
     assert caught.value.message == (
-        f"table {name} has TimeToLiveSpecification, which ddb/tables/t.json does not mention: replacing it would lose that"
+        f"table {name} has TimeToLiveSpecification, which ddb/tables/t.json does not mention: replacing it loses that"
     )
 
 

@@ -37,7 +37,7 @@ def refuse_losses(client: DynamoDBClient, table: Table, file: TableFile) -> None
     lost = [name for name, is_lost in settings if is_lost]
     if lost:
         raise LocalEnvError(
-            f"table {file.name} has {', '.join(lost)}, which {file.shown} does not mention: replacing it would lose that",
+            f"table {file.name} has {', '.join(lost)}, which {file.shown} does not mention: replacing it loses that",
             hint=f"set it in {file.shown}; {inv('ddb.describe', '--as-file')} prints the current values",
         )
     if table.description.get("Replicas"):

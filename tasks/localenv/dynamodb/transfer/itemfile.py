@@ -1,7 +1,7 @@
-"""Files of items, one a line: written whole or not at all, read line by line with the place of all that is wrong.
+"""Reads and writes files of items, one a line: writes atomically, reads with the place of every error.
 
-Nothing connects here. A line as it is written: {"Item":{"pk":{"S":"a"}}}, names and sets in order, so that the same
-items give the same bytes. AWS's export to S3 writes such lines, and its import from S3 takes them.
+Connects to nothing. Written lines are {"Item":{"pk":{"S":"a"}}} with names and sets sorted, so equal items give equal
+bytes. AWS's export to S3 writes such lines, and its import from S3 takes them.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ from .typed import Item, ordered
 
 
 def as_line(item: Item) -> str:
-    """Write an item (DynamoDB JSON, from any client) as a line, without its end."""
+    """Return an item (DynamoDB JSON, from any client) as a line, without a line end."""
     values = {name: ordered(value) for name, value in item.items()}
     line = json.dumps({"Item": values}, ensure_ascii=False, separators=(",", ":"), sort_keys=True)
-    # Half a surrogate pair, which no UTF-8 holds, is written as JSON's escape of it.
+    # Half a surrogate pair, which UTF-8 cannot encode, is written as a JSON escape.
     return line if line.isascii() else line.encode(errors="backslashreplace").decode()
 
 
 @dataclass(frozen=True)
 class Written:
-    """A file of items: how many, its size, and the SHA-256 (hexadecimal) and MD5 of its bytes."""
+    """A file of items: their number, its size, and the SHA-256 (hexadecimal) and MD5 of its bytes."""
 
     items: int
     size_bytes: int
@@ -44,16 +44,16 @@ class Written:
 
 
 def write_lines(path: Path, items: Iterable[Item]) -> Written:
-    """Write items to a file, compressed where its name ends in .gz: all of them, or the file stays as it was.
+    """Write items to a file atomically, compressed if its name ends in .gz.
 
-    They may be of production, and are for the owner of the file alone.
+    Only the file's owner may read it: the items may be of production.
 
-    Raises PreflightFailed for a full disk or a folder that may not be written to, UsageError where there is none.
+    Raises PreflightFailed for a full disk or a read-only folder, UsageError for a missing one.
     """
     require_folder(path.parent)
-    path = path.resolve()  # of a link the file that it leads to is replaced
+    path = path.resolve()  # of a link, replaces its target
     if path.exists() and not path.is_file():
-        raise UsageError(f"{path}: there, and not a file", hint="name a file, or - for stdout")
+        raise UsageError(f"{path} exists and is not a file", hint="name a file, or - for stdout")
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         with disk_errors(path.parent):
@@ -70,9 +70,9 @@ def write_lines(path: Path, items: Iterable[Item]) -> Written:
 
 
 def require_folder(folder: Path) -> None:
-    """Raise UsageError where there is no such folder."""
+    """Raise UsageError if the folder does not exist."""
     if not folder.is_dir():
-        raise UsageError(f"{folder}: no such folder", hint="make it, or correct the path")
+        raise UsageError(f"{folder}: no such folder", hint="create it, or correct the path")
 
 
 def _write(raw: IO[bytes], items: Iterable[Item], *, compressed: bool) -> Written:
@@ -89,7 +89,7 @@ def _write(raw: IO[bytes], items: Iterable[Item], *, compressed: bool) -> Writte
 
 
 class _Hashing:
-    """Writes through to a file, and knows the size and the hashes of what went by."""
+    """Writes to a file, and keeps the size and the hashes of what was written."""
 
     def __init__(self, raw: IO[bytes]) -> None:
         self._raw = raw
@@ -108,11 +108,11 @@ class _Hashing:
 
 
 def read_lines(path: Path, shown: str, keys: Keys, fill: Fill | None = None) -> Iterator[Line]:
-    """Read the items of a file, a line in memory; compressed ones are known by their first bytes, CSV by its suffix.
+    """Read the items of a file, a line in memory; detects compression by the first bytes, CSV by the suffix.
 
-    A line is an item in DynamoDB JSON, bare or within {"Item": …}, or plain JSON: its key tells which. One that is no
-    item of such a table has an error at path:line:column. `fill` is that of `read_line`. Raises UsageError where
-    reading cannot go on.
+    A line is an item in DynamoDB JSON, bare or within {"Item": …}, or plain JSON: the value of its key tells which. A
+    line that does not fit the table has an error at path:line:column. `fill` is that of `read_line`. Raises UsageError
+    if the file cannot be read on.
     """
     with open_plain(path, shown) as file:
         if path.suffixes[-1:] == [".csv"] or path.suffixes[-2:] == [".csv", ".gz"]:
@@ -123,7 +123,7 @@ def read_lines(path: Path, shown: str, keys: Keys, fill: Fill | None = None) -> 
 
 
 def read_items(path: Path, shown: str, keys: Keys) -> Iterator[Item]:
-    """Read the items of a file. Raises UsageError at path:line:column for the first line that is none."""
+    """Read the items of a file. Raises UsageError at path:line:column for the first line that is not one."""
     for line in read_lines(path, shown, keys):
         if line.error:
             raise line.error
@@ -132,13 +132,13 @@ def read_items(path: Path, shown: str, keys: Keys) -> Iterator[Item]:
 
 @contextmanager
 def open_plain(path: Path, shown: str) -> Iterator[IO[bytes]]:
-    """Open a file, and decompress it as it is read. What cannot be read is a UsageError."""
+    """Open a file, and decompress it as it is read. Raises UsageError if it cannot be read."""
     with opened(path, shown) as raw, plain(raw, shown) as file:
         yield file
 
 
 def raw_lines(path: Path, shown: str) -> Iterator[bytes]:
-    """Yield the lines of a file, without their ends, one in memory. Raises UsageError as read_lines does."""
+    """Yield the lines of a file without line ends, one in memory. Raises UsageError as read_lines does."""
     with open_plain(path, shown) as file:
         for _, line in lines(file, shown, hint=ONE_A_LINE):
             yield line.rstrip(b"\n")
@@ -158,7 +158,7 @@ def _texts(file: IO[bytes], shown: str) -> Iterator[tuple[int, str]]:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make the new name last, too (fsync(2): syncing a file does not sync its entry in the folder)."""
+    """Sync the new name as well (fsync(2): syncing a file does not sync its directory entry)."""
     with suppress(OSError):
         entry = os.open(folder, os.O_RDONLY)
         try:
