@@ -187,7 +187,7 @@ ROWS = [
         from_the_future, "check", "6 of .* with a time in the future", "ddb.query"),
     row("tasks/localenv/environment/check:_removal: …", stray_item, "check", "neither a message",
         "ddb.query"),
-    row("tasks/localenv/cognito/sync:_refuse_nobody: cognito.list-users",
+    row("tasks/localenv/cognito/sync:_require_pairs: cognito.list-users",
         sql("UPDATE users SET handle = 'x' || handle"), "cognito.sync-ids", "none of", "cognito.list-users", "londo"),
     row("tasks/localenv/cognito/matching:about_row: db.setup --force", TWICE, "check", "rows have this handle",
         "db.setup --force"),
@@ -257,10 +257,10 @@ def made(error: BaseException) -> str:
     return error.hint
 
 
-def of_nobody() -> str:
+def no_users() -> str:
     """What db.setup keeps from happening on local data: a database without users."""
     with pytest.raises(LocalEnvError) as caught:
-        sync._refuse_nobody(sync.Comparison(Pool("p", None), {}, 0, Match((), (), ())))  # type: ignore[arg-type]
+        sync._require_pairs(sync.Comparison(Pool("p", None), {}, 0, Match((), (), ())))  # type: ignore[arg-type]
     return caught.value.hint
 
 
@@ -279,7 +279,7 @@ SHOWN: dict[str, Callable[[], str] | str] = {
     "tasks/localenv/engines/__init__:LOST: initial-setup": lambda: engines.LOST,
     "tasks/localenv/engines/docker/postgres:FORMER_LOGIN: env.destroy": lambda: docker_postgres.FORMER_LOGIN,
     "tasks/ddb/stream:_given_up: ddb.stream --once": lambda: made(given_up({"g": "no row"}, "one")),
-    "tasks/localenv/cognito/sync:_refuse_nobody: db.seed --force": lambda: of_nobody(),
+    "tasks/localenv/cognito/sync:_require_pairs: db.seed --force": lambda: no_users(),
     "tasks/localenv/production/rds/instances:UPDATE: rds.update-sg-rule": lambda: instances.UPDATE,
     "tasks/localenv/machine/uncaught:_of_library: status": lambda: made(uncaught.understood(ConnectionResetError())),
     "tasks/localenv/engines/docker/messages:RULES: env.up": lambda: made(

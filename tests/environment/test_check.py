@@ -109,7 +109,7 @@ def test_users_of_one_side_are_found(whole: Settings) -> None:
         ),
         Finding(
             "pool user e",
-            "nobody in the database has the handle 'eve'",
+            "no user in the database has the handle 'eve'",
             "run `inv db.seed --force`, or remove the pool user",
         ),
     )

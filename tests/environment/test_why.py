@@ -141,7 +141,7 @@ def test_a_user_who_went_is_still_known_by_pool_people_and_items(settings: Setti
     user = next(user for user in find_pool(settings).users() if user.handle == "andrewbrown")
     assert [fact.store for fact in found.facts] == ["cognito", "seeds", *["dynamodb"] * 4]
     assert findings(found) == [
-        f"pool user {user}: nobody in the database has the handle 'andrewbrown'; "
+        f"pool user {user}: no user in the database has the handle 'andrewbrown'; "
         "run `inv db.seed --force`, or remove the pool user",
         f"person andrewbrown: not in the database with uuid {ANDREW.uuid}; run `inv db.seed --force`",
         f"user {ANDREW.uuid}: named by 2 items, and not in the database; {SEED_AGAIN}",

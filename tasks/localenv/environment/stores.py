@@ -41,7 +41,7 @@ def addresses(settings: Settings) -> list[tuple[str, str]]:
 
 def surplus(settings: Settings, people: Sequence[Person], tables: Sequence[TableFile]) -> list[str]:
     """Return what `reset` removes for good: one line a store."""
-    strangers = seed.strangers(settings, people) if settings.cognito_is_emulated else []
+    strangers = seed.unseeded_users(settings, people) if settings.cognito_is_emulated else []
     lines = [f"every row of database {settings.postgres.database}"] if "postgres" in settings.services else []
     lines += [f"table {table.shape.name} with {table.items:,} items" for table in _fetch_tables(settings, tables)]
     return lines + [f"pool user {user}" for user in strangers]
@@ -65,7 +65,7 @@ def reset(
     found = _fetch_tables(settings, tables)
     for table in found:
         schema.refuse_protected(table, settings.dynamodb.url if settings.dynamodb else "")
-    strangers = seed.strangers(settings, people) if settings.cognito_is_emulated else []
+    strangers = seed.unseeded_users(settings, people) if settings.cognito_is_emulated else []
     has_pool = "cognito" in settings.services
     seedings: list[Seeding | None] = []
 
