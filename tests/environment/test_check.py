@@ -132,7 +132,7 @@ def test_a_handle_that_group_rows_still_have_is_found(whole: Settings) -> None:
     execute(whole, b"UPDATE users SET handle = 'andy' WHERE handle = 'andrewbrown'")
     (finding,) = examine(whole).findings
     assert finding.subject.endswith("(andrewbrown)")
-    assert finding.text == "called that by 2 items, and 'andy' in the database"
+    assert finding.text == "called that by 2 items, but 'andy' in the database"
     assert finding.fix == "run `inv ddb.stream --once`"
 
 
