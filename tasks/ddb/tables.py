@@ -138,7 +138,7 @@ def _ask_to_replace(c: StepContext, works: list[Work], *, yes: bool) -> None:
     settings = c.step.settings
     lines = schema.replacement_lines(works)
     for work in works:
-        if work.seen and work.seen.plan.replaces:
+        if work.seen and work.seen.plan.needs_replacement:
             schema.refuse_protected(work.seen.table, settings.dynamodb.url if settings.dynamodb else "")
     if lines:
         c.step.require_yes(lines, yes=yes)

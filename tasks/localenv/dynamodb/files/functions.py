@@ -138,7 +138,7 @@ class Resolver:
     def _from_text(self, text: str, steps: Steps, at: Steps | None) -> Any:
         if "{{resolve:" in text:
             raise self._document.error(steps, "{{resolve:…}} has no value here", hint=HINT)
-        found = self._variables.filled(text, steps)
+        found = self._variables.resolve(text, steps)
         if found.value is text:
             return text
         self._spend(len(found.value) if isinstance(found.value, str) else 1, steps)
@@ -159,11 +159,11 @@ class Resolver:
                 self.origins[at] = (*inside, chosen)
             return self._value(branches[chosen - 1], (*inside, chosen), at)
         functions: Mapping[str, Callable[[Any, Steps], Any]] = {
-            "Fn::Sub": self._substituted,
-            "Fn::Join": self._joined,
-            "Fn::Select": self._selected,
+            "Fn::Sub": self._substitute,
+            "Fn::Join": self._join,
+            "Fn::Select": self._select,
             "Fn::Split": self._split,
-            "Fn::FindInMap": self._found_in_map,
+            "Fn::FindInMap": self._find_in_map,
         }
         if name not in functions:
             raise self._document.error(steps, f"{name} cannot be resolved here", hint=HINT)
@@ -191,18 +191,18 @@ class Resolver:
             return [part.strip() for part in default.split(",")]
         return default
 
-    def _substituted(self, argument: Any, steps: Steps) -> str:
+    def _substitute(self, argument: Any, steps: Steps) -> str:
         text, own, where = argument, {}, steps
         if isinstance(argument, list) and len(argument) == 2 and isinstance(argument[1], dict):
             text, own, where = argument[0], argument[1], (*steps, 0)
-        text = self._variables.filled(text, where).value if isinstance(text, str) else text
+        text = self._variables.resolve(text, where).value if isinstance(text, str) else text
         if not isinstance(text, str):
             raise self._document.error(
                 steps, "Fn::Sub takes a string, or a string and an object", hint="write it as !Sub 'name-${Parameter}'"
             )
         values: dict[str, str] = {}
 
-        def filled(match: re.Match[str]) -> str:
+        def value_of(match: re.Match[str]) -> str:
             literal, name = match.groups()
             if literal:
                 return f"${{{name}}}"
@@ -212,9 +212,9 @@ class Resolver:
             self._spend(len(values[name]), where)
             return values[name]
 
-        return IN_SUB.sub(filled, text)
+        return IN_SUB.sub(value_of, text)
 
-    def _joined(self, argument: Any, steps: Steps) -> str:
+    def _join(self, argument: Any, steps: Steps) -> str:
         delimiter, entries = self._arguments(argument, steps, "Fn::Join", 2)
         found = self._value(entries, (*steps, 1), None)
         if not isinstance(delimiter, str) or not isinstance(found, list):
@@ -225,7 +225,7 @@ class Resolver:
         self._spend(sum(map(len, texts)) + len(delimiter) * len(texts), steps)
         return delimiter.join(texts)
 
-    def _selected(self, argument: Any, steps: Steps) -> Any:
+    def _select(self, argument: Any, steps: Steps) -> Any:
         index, entries = self._arguments(argument, steps, "Fn::Select", 2)
         number = self._text(self._value(index, (*steps, 0), None), (*steps, 0))
         found = self._value(entries, (*steps, 1), None)
@@ -244,7 +244,7 @@ class Resolver:
             )
         return found.split(delimiter)
 
-    def _found_in_map(self, argument: Any, steps: Steps) -> Any:
+    def _find_in_map(self, argument: Any, steps: Steps) -> Any:
         if not isinstance(argument, list) or len(argument) not in (3, 4):
             raise self._wrong_arguments(steps, "Fn::FindInMap", 3)
         default = argument[3].get("DefaultValue") if len(argument) == 4 and isinstance(argument[3], dict) else None

@@ -28,7 +28,7 @@ MISSING = object()
 
 
 @dataclass(frozen=True)
-class Filled:
+class Resolved:
     """A text with its variables replaced, or the value of a lone variable, and the steps to it."""
 
     value: Any
@@ -49,10 +49,10 @@ class Variables:
         """Return the variables for a document made from the file: steps refer to `document`."""
         return Variables(document, self._stand_ins, self._data)
 
-    def filled(self, text: str, steps: Steps) -> Filled:
+    def resolve(self, text: str, steps: Steps) -> Resolved:
         """Return a text with its variables replaced. Raises UsageError, naming one without a value."""
         if "${" not in text:
-            return Filled(text, steps)
+            return Resolved(text, steps)
         pieces: list[str] = []
         position = length = 0
         while start := START.search(text, position):
@@ -67,7 +67,7 @@ class Variables:
             if length > MAX_LENGTH:
                 raise self._document.error(steps, f"variables expand to more than {MAX_LENGTH:,} characters", hint=HINT)
             position = end + 1
-        return Filled("".join([*pieces, text[position:]]), steps) if pieces else Filled(text, steps)
+        return Resolved("".join([*pieces, text[position:]]), steps) if pieces else Resolved(text, steps)
 
     def _end(self, text: str, start: int, steps: Steps) -> int:
         """Return the position of the brace that closes the variable at `start`."""
@@ -90,28 +90,28 @@ class Variables:
             position += 1
         raise self._document.error(steps, f"{_cut(text[start:])} is not closed", hint="close it with }")
 
-    def _value(self, expression: str, steps: Steps) -> Filled:
+    def _value(self, expression: str, steps: Steps) -> Resolved:
         for candidate in _candidates(expression):
             found = self._candidate(candidate.strip(), steps)
             if found.value is not MISSING and found.value is not None:
                 return found
-        return Filled(MISSING, steps)
+        return Resolved(MISSING, steps)
 
-    def _candidate(self, text: str, steps: Steps) -> Filled:
+    def _candidate(self, text: str, steps: Steps) -> Resolved:
         if len(text) > 1 and text[0] == text[-1] and text[0] in "'\"":
-            return Filled(text[1:-1], steps)
+            return Resolved(text[1:-1], steps)
         start = START.match(text)
         if start and self._end(text, 0, steps) == len(text) - 1:
             return self._value(text[start.end() : -1], steps)
-        text = self._text(self.filled(text, steps).value, text, steps)
+        text = self._text(self.resolve(text, steps).value, text, steps)
         if text in LITERALS:
-            return Filled(LITERALS[text], steps)
+            return Resolved(LITERALS[text], steps)
         if NUMBER.fullmatch(text):
-            return Filled(int(text), steps)
+            return Resolved(int(text), steps)
         source = CANDIDATE.fullmatch(text)
-        return self._source(source[1], source[2] or "", source[3] or "", steps) if source else Filled(MISSING, steps)
+        return self._source(source[1], source[2] or "", source[3] or "", steps) if source else Resolved(MISSING, steps)
 
-    def _source(self, source: str, inner: str, address: str, steps: Steps) -> Filled:
+    def _source(self, source: str, inner: str, address: str, steps: Steps) -> Resolved:
         self._lookups += 1
         if self._lookups > MAX_LOOKUPS or len(self._active) > 20:
             raise self._document.error(steps, "too many variables, or a cycle of them", hint=HINT)
@@ -122,23 +122,23 @@ class Variables:
         if source == "self":
             return self._at(tuple(address.split(".")), address, steps)
         if source == "aws" and address == "accountId":
-            return Filled(self._stand_ins.get("AWS::AccountId"), steps)
+            return Resolved(self._stand_ins.get("AWS::AccountId"), steps)
         if source == "param":
             stage = str(self._first((("provider", "stage"),), "dev", steps).value)
             paths = [path for name in (stage, "default") for path in (("stages", name, "params"), ("params", name))]
             return self._first([(*path, address) for path in paths], None, steps)
         if source == "strToBool" and inner.strip("'\" ") in ("true", "false", "0", "1"):
-            return Filled(inner.strip("'\" ") in ("true", "1"), steps)
-        return Filled(MISSING, steps)
+            return Resolved(inner.strip("'\" ") in ("true", "1"), steps)
+        return Resolved(MISSING, steps)
 
-    def _first(self, paths: Any, default: Any, steps: Steps) -> Filled:
+    def _first(self, paths: Any, default: Any, steps: Steps) -> Resolved:
         for path in paths:
             found = self._at(path, ".".join(path), steps)
             if found.value is not MISSING:
                 return found
-        return Filled(MISSING if default is None else default, steps)
+        return Resolved(MISSING if default is None else default, steps)
 
-    def _at(self, path: Steps, address: str, steps: Steps) -> Filled:
+    def _at(self, path: Steps, address: str, steps: Steps) -> Resolved:
         """Look up a value of the file by its path."""
         if address in self._active:
             raise self._document.error(steps, f"${{self:{address}}} refers to itself", hint=HINT)
@@ -149,11 +149,11 @@ class Variables:
             for name in path if address else ():
                 found, where = self._below(found, where, str(name))
                 if isinstance(found, str):
-                    filled = self.filled(found, where)
-                    found, where = filled.value, filled.steps
+                    resolved = self.resolve(found, where)
+                    found, where = resolved.value, resolved.steps
                 if found is MISSING:
                     break
-            return Filled(found, where)
+            return Resolved(found, where)
         finally:
             self._active.pop()
 

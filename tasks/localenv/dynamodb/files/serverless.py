@@ -25,7 +25,7 @@ def template_in(document: Document, variables: Variables) -> Document:
     origins: dict[Steps, Steps] = {}
     for part, steps in _parts(document, variables):
         for section in SECTIONS:
-            entries, inside = _resolved(part.get(section), (*steps, section), variables)
+            entries, inside = _resolve(part.get(section), (*steps, section), variables)
             if entries is None:
                 continue
             if not isinstance(entries, dict):
@@ -42,9 +42,9 @@ def template_in(document: Document, variables: Variables) -> Document:
 
 
 def _parts(document: Document, variables: Variables) -> list[tuple[dict[str, Any], Steps]]:
-    given, steps = _resolved(document.data.get("resources"), ("resources",), variables)
+    given, steps = _resolve(document.data.get("resources"), ("resources",), variables)
     entries = (
-        [_resolved(entry, (*steps, number), variables) for number, entry in enumerate(given)]
+        [_resolve(entry, (*steps, number), variables) for number, entry in enumerate(given)]
         if isinstance(given, list)
         else [(given, steps)]
     )
@@ -54,9 +54,9 @@ def _parts(document: Document, variables: Variables) -> list[tuple[dict[str, Any
     return [(entry, where) for entry, where in entries if entry]
 
 
-def _resolved(value: Any, steps: Steps, variables: Variables) -> tuple[Any, Steps]:
+def _resolve(value: Any, steps: Steps, variables: Variables) -> tuple[Any, Steps]:
     """Return a value, resolved if it is a variable, and its steps."""
     if not isinstance(value, str):
         return value, steps
-    found = variables.filled(value, steps)
+    found = variables.resolve(value, steps)
     return found.value, found.steps

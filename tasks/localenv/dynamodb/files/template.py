@@ -134,8 +134,8 @@ class _Template:
     def _resource(self, entry: Any, steps: Steps) -> tuple[dict[str, Any], Steps]:
         """Return a resource, resolved if it is a variable, and its steps."""
         if isinstance(entry, str):
-            filled = self._variables.filled(entry, steps)
-            entry, steps = filled.value, filled.steps
+            resolved = self._variables.resolve(entry, steps)
+            entry, steps = resolved.value, resolved.steps
         return (entry if isinstance(entry, dict) else {}), steps
 
     def _is_created(self, resource: dict[str, Any], steps: Steps) -> bool:

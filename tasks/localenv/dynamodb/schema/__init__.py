@@ -52,8 +52,8 @@ class Work:
         return self.seen is not None and self.seen.table.is_active and not self.seen.plan.changes and not self.half
 
     @property
-    def replaces(self) -> bool:
-        return bool(self.half) or (self.seen is not None and self.seen.plan.replaces)
+    def needs_replacement(self) -> bool:
+        return bool(self.half) or (self.seen is not None and self.seen.plan.needs_replacement)
 
     @property
     def unsupported(self) -> tuple[str, ...]:
@@ -66,7 +66,7 @@ class Work:
         if self.seen is None:
             return _creation(self.file)
         lines = [str(change) for change in self.seen.plan.changes]
-        if self.replaces:
+        if self.needs_replacement:
             through = f"its {self.seen.table.items:,} items copied through {replacement.copy_name(self.file.name)}"
             lines = [f"{line}: only with --replace, {through}" for line in lines]
         return lines + [f"table {self.file.name}: {what}: not on this engine" for what in self.unsupported]
@@ -99,7 +99,7 @@ def plan_tables(client: DynamoDBClient, files: list[TableFile], *, replace: bool
     """Return what `apply_tables` would do, a line each."""
     works = find_all_work(client, files)
     replaced = [f"± {line}" for line in replacement_lines(works)] if replace else []
-    return replaced + [line for work in works if not (replace and work.replaces) for line in work.lines()]
+    return replaced + [line for work in works if not (replace and work.needs_replacement) for line in work.lines()]
 
 
 def replacement_lines(works: Sequence[Work]) -> list[str]:
@@ -108,7 +108,7 @@ def replacement_lines(works: Sequence[Work]) -> list[str]:
     for work in works:
         if work.half:
             lines.append(f"finish: {work.half}")
-        elif work.replaces and work.seen:
+        elif work.needs_replacement and work.seen:
             name, count = work.file.name, work.seen.table.items
             copy = replacement.copy_name(name)
             lines.append(
@@ -123,7 +123,7 @@ def refuse_replacements(works: Sequence[Work], command: str) -> None:
     for work in works:
         if work.half:
             raise ConfirmationNeeded(work.half, hint=Command.of(f"{command} --replace", when="to finish that"))
-    lines = [str(change) for work in works if work.replaces and work.seen for change in work.seen.plan.changes]
+    lines = [str(change) for work in works if work.needs_replacement and work.seen for change in work.seen.plan.changes]
     if lines:
         raise ConfirmationNeeded(
             f"{lines[0].removeprefix('± ')}: DynamoDB cannot change that in place",
@@ -168,7 +168,9 @@ def apply_tables(
     if not replace:
         refuse_replacements(works, command)
     copied = [
-        replacement.Replacement(client, work.file, say, deadline_s).run() for work in works if work.replaces and replace
+        replacement.Replacement(client, work.file, say, deadline_s).run()
+        for work in works
+        if work.needs_replacement and replace
     ]
     created = sum(side_by_side([partial(create_table, client, file) for file in files]))
     change_s = deadline_s if deadline_s < DEADLINE_S else CHANGE_DEADLINE_S

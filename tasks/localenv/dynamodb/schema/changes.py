@@ -29,14 +29,14 @@ Mark = Literal["+", "~", "-", "±"]
 class Change:
     """One change to a table. `text` says what and why, `update` holds parameters of UpdateTable.
 
-    `extra` names a field of Extras to set instead. `replaces`: needs a new table.
+    `extra` names a field of Extras to set instead. `needs_replacement`: the table must be replaced.
     """
 
     mark: Mark
     text: str
     update: Mapping[str, Any] = field(default_factory=dict)
     extra: str = ""
-    replaces: bool = False
+    needs_replacement: bool = False
 
     def __str__(self) -> str:
         return f"{self.mark} {self.text}"
@@ -50,8 +50,8 @@ class Plan:
     unsupported: tuple[str, ...] = ()
 
     @property
-    def replaces(self) -> bool:
-        return any(change.replaces for change in self.changes)
+    def needs_replacement(self) -> bool:
+        return any(change.needs_replacement for change in self.changes)
 
 
 def plan_changes(file: TableFile, found: TableShape, extras: Extras) -> Plan:
@@ -103,11 +103,11 @@ def _replacing_changes(wanted: TableShape, found: TableShape) -> Iterator[Change
     name = wanted.name
     if wanted.key != found.key:
         text = f"table {name}: key {describe_key(wanted.key)} (was {describe_key(found.key)})"
-        yield Change("±", text, replaces=True)
+        yield Change("±", text, needs_replacement=True)
     for index, (here, there) in _paired(wanted, found).items():
         if here != there and any(one and one.is_local for one in (here, there)):
             text = f"local index {index} of {name}: {_shown(here)} (was {_shown(there)})"
-            yield Change("±", text, replaces=True)
+            yield Change("±", text, needs_replacement=True)
 
 
 def _changes(file: TableFile, found: TableShape, extras: Extras) -> Iterator[Change]:

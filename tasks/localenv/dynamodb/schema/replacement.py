@@ -59,7 +59,7 @@ def describe_half(copy: Table, table: Table | None) -> str:
         return f"table {name} is half replaced: its {copy.items:,} items are safe in {aside}"
     if table is None:
         return f"table {name} does not exist, but {aside} with {copy.items:,} items does"
-    return f"a replacement of table {name} was cut short: {name} is whole, {aside} is left over"
+    return f"a replacement of table {name} was cut short: {name} is complete, {aside} is left over"
 
 
 def half_replaced(tables: Sequence[Table]) -> list[str]:

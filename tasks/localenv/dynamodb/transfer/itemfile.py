@@ -22,12 +22,12 @@ from ...machine.disk import disk_errors
 from ...machine.reading import lines, opened, plain, require_utf8
 from .csvfile import read_csv
 from .itemline import ONE_A_LINE, Fill, Keys, Line, read_line
-from .typed import Item, ordered
+from .typed import Item, as_written
 
 
 def as_line(item: Item) -> str:
     """Return an item (DynamoDB JSON, from any client) as a line, without a line end."""
-    values = {name: ordered(value) for name, value in item.items()}
+    values = {name: as_written(value) for name, value in item.items()}
     line = json.dumps({"Item": values}, ensure_ascii=False, separators=(",", ":"), sort_keys=True)
     # Half a surrogate pair, which UTF-8 cannot encode, is written as a JSON escape.
     return line if line.isascii() else line.encode(errors="backslashreplace").decode()

@@ -87,24 +87,24 @@ def write_folder(folder: Path, name: str, items: Iterable[Item], description: di
     A new folder appears when it is complete; in an empty one the summary, which marks an export, is written last.
     Raises UsageError if the folder is not empty.
     """
-    whole = folder.resolve()  # "." has no name, and a link must stay one
-    require_folder(whole.parent)
-    exists = whole.exists()
-    if exists and not (whole.is_dir() and not any(whole.iterdir())):
+    target = folder.resolve()  # "." has no name, and a link must stay one
+    require_folder(target.parent)
+    exists = target.exists()
+    if exists and not (target.is_dir() and not any(target.iterdir())):
         raise UsageError(f"{folder} already exists and is not empty", hint="name a new folder, or remove this one")
-    part = (whole if exists else whole.parent) / f".{whole.name}.{os.getpid()}.part"
+    part = (target if exists else target.parent) / f".{target.name}.{os.getpid()}.part"
     try:
-        with disk_errors(whole.parent):
+        with disk_errors(target.parent):
             part.mkdir()
             (part / "data").mkdir()
             counts = _write_parts(part, items)
             (part / REQUEST).write_text(_pretty(import_request(name, description)))
             if exists:
                 for entry in ("data", FILES, REQUEST, SUMMARY):
-                    (part / entry).rename(whole / entry)
+                    (part / entry).rename(target / entry)
                 part.rmdir()
             else:
-                part.rename(whole)
+                part.rename(target)
     except BaseException:
         shutil.rmtree(part, ignore_errors=True)
         raise

@@ -113,15 +113,15 @@ def from_plain(value: Any) -> Value:
     return {"L": [from_plain(inner) for inner in value]}
 
 
-def ordered(value: Value) -> Value:
+def as_written(value: Value) -> Value:
     """Return a value as it is written: sets sorted, binary as base64 text. The writer sorts attribute names."""
     ((kind, content),) = value.items()
     if kind == "B":
         return {"B": base64_text(content)}
     if kind == "M":
-        return {"M": {name: ordered(inner) for name, inner in content.items()}}
+        return {"M": {name: as_written(inner) for name, inner in content.items()}}
     if kind == "L":
-        return {"L": [ordered(inner) for inner in content]}
+        return {"L": [as_written(inner) for inner in content]}
     if kind == "NS":
         return {"NS": sorted(content, key=lambda number: (Decimal(number), number))}
     if kind in ("SS", "BS"):
