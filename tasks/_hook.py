@@ -19,7 +19,7 @@ def run(c: StepContext) -> None:
         try:
             verdict = hook.run(options.engine, ["--force"] if options.force else [], _output.say, _output.relay)
         except LocalEnvError as error:
-            verdict = hook.failed(error.code, f"{error.message}; {error.hint}" if error.hint else error.message)
+            verdict = hook.failure(error.code, f"{error.message}; {error.hint}" if error.hint else error.message)
     _output.stream([_output.as_typed(verdict.line)])
     if verdict.code:
         raise Exit(code=verdict.code)

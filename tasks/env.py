@@ -243,7 +243,7 @@ def export(c: StepContext, format: str = "shell", legacy: bool = False) -> None:
             c.step.name, f"not all services run: {Command('env.up', when='first, it may pick other ports')}"
         )
     if format == "docker":
-        settings, command = exports.seen_from_container(settings)
+        settings, command = exports.for_container(settings)
         c.step.say(f"for `{command} --env-file FILE`")
     values = exports.variables(settings, legacy=legacy)
     if format == "json":
@@ -261,7 +261,7 @@ def list_checkouts(c: StepContext, format: str = "text") -> None:
     """List every checkout's environment on this machine, and what is left."""
     from .localenv.environment import neighbours
 
-    found = neighbours.survey(c.step.settings)
+    found = neighbours.list_neighbours(c.step.settings)
     c.step.emit([one.as_dict() for one in found], lambda: _listing(found) or "no environment on this machine")
 
 

@@ -25,9 +25,9 @@ PREFLIGHT = 6
 
 def _has_nothing(c: StepContext) -> str | None:
     """Say that there is nothing to hold against each other; whoever types it is told by the body."""
-    from .localenv.environment.check import NOTHING
+    from .localenv.environment.check import NOTHING_TO_COMPARE
 
-    return None if c.step.typed or cognito.queries(c) or _app.part(c.step.settings) else NOTHING
+    return None if c.step.typed or cognito.queries(c) or _app.part(c.step.settings) else NOTHING_TO_COMPARE
 
 
 @step(
@@ -147,7 +147,10 @@ def _plan_reset(c: StepContext) -> list[str]:
     from .localenv.environment import stores
 
     c.step.require_database()
-    return [f"remove {thing}" for thing in stores.surplus(c.step.settings, cognito.people(c), ddb.tables.files_of(c))]
+    return [
+        f"remove {thing}"
+        for thing in stores.removed_by_reset(c.step.settings, cognito.people(c), ddb.tables.files_of(c))
+    ]
 
 
 @step(
@@ -183,21 +186,21 @@ def doctor(c: StepContext, format: str = "text") -> None:
     try:
         findings = doctor.examine(c.step.settings)
     except LocalEnvError as error:
-        findings = doctor.examine_unsettled(error)
+        findings = doctor.examine_without_settings(error)
     findings = [replace(one, hint=_output.as_typed(c.step.fitting(one.hint))) for one in findings]
     rows: list[_output.Row] = []
     for f in findings:
         rows.append((f.level, f.subject, _output.as_typed(f.text)))
         rows += [f"{'':<16}hint: {f.hint}"] if f.hint else []
     c.step.emit([finding.as_dict() for finding in findings], lambda: _output.table(rows))
-    if doctor.blocks(findings):
+    if doctor.has_failure(findings):
         raise Exit(code=PREFLIGHT)
 
 
 def _id_to_explain(c: StepContext) -> str:
     from .localenv.environment import why
 
-    return why.checked(c.step.arguments["name"] or "")
+    return why.require_id(c.step.arguments["name"] or "")
 
 
 @step(

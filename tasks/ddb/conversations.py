@@ -192,7 +192,7 @@ def _whole_table(c: StepContext) -> tuple[DynamoDBClient, str]:
     from ..localenv.dynamodb.client import connect
 
     client, table = connect(c.step.settings), c.step.settings.message_table
-    schema.refuse_half(client, table)
+    schema.refuse_half_replaced(client, table)
     return client, table
 
 

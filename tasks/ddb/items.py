@@ -39,7 +39,7 @@ def scan(c: StepContext, table: str = "", limit: int = 0, format: str = "text") 
 
     as_json, limit = c.step.format == "json", _positive(limit)
     client, name = connect(c.step.settings), tables.named(c)
-    key = tuple(attribute for attribute, _ in schema.need_whole_table(client, name).shape.key)
+    key = tuple(attribute for attribute, _ in schema.require_whole_table(client, name).shape.key)
     items = scanning.scan(client, name, limit=limit)
     count = _output.stream(scanning.as_json_line(item) if as_json else scanning.as_text(item, key) for item in items)
     return None if count is None else f"{_counted(count)} of {name}"
@@ -100,7 +100,7 @@ def query(
     key = tuple(name for name, _ in keys_of(client, statement.table).key)
     if not statement.is_read:
         client = connect(c.step.writable(statement.table, confirm))
-    if whole := partiql.full_scan(client, statement):
+    if whole := partiql.full_scan_warning(client, statement):
         c.step.reporter.warn(c.step.name, whole)
     consumed, count = partiql.Consumed(), partiql.Count()
     items = count.each(partiql.run(client, statement, parameters, consumed, limit=limit))
@@ -140,13 +140,13 @@ def export(c: StepContext, table: str = "", file: str = "-", s3: str = "") -> st
     from ..localenv.dynamodb import transfer
     from ..localenv.dynamodb.client import connect
     from ..localenv.dynamodb.scan import scan as scanning
-    from ..localenv.dynamodb.schema import need_whole_table
+    from ..localenv.dynamodb.schema import require_whole_table
     from ..localenv.dynamodb.transfer import s3folder
     from ..localenv.dynamodb.transfer.itemfile import as_line
 
     destination, name = _destination(c), tables.named(c)
     client = connect(c.step.settings)
-    description = need_whole_table(client, name).description
+    description = require_whole_table(client, name).description
     if s3:
         folder = Path(s3).expanduser()
         items, size_bytes = s3folder.write_folder(folder, name, scanning(client, name, consistent=True), description)
@@ -154,16 +154,16 @@ def export(c: StepContext, table: str = "", file: str = "-", s3: str = "") -> st
     if file == "-":
         count = _output.stream(_output.Data(as_line(item)) for item in scanning(client, name, consistent=True))
         return None if count is None else f"{_counted(count)} of {name}"
-    progress = transfer.paced(c.step.say, "{count} items read")
+    progress = transfer.throttled(c.step.say, "{count} items read")
     done = transfer.export_items(client, name, Path(file).expanduser(), on_read=progress)
     return f"{_counted(done.items)} of {name} in {destination} ({done.size_bytes:,} bytes)"
 
 
 def _plan_export(c: StepContext) -> list[str]:
     from ..localenv.dynamodb.client import connect
-    from ..localenv.dynamodb.schema import need_whole_table
+    from ..localenv.dynamodb.schema import require_whole_table
 
-    need_whole_table(connect(c.step.settings), tables.named(c))
+    require_whole_table(connect(c.step.settings), tables.named(c))
     return [f"write the items of {tables.named(c)} to {_destination(c)}"]
 
 
@@ -205,7 +205,7 @@ def _glance(c: StepContext) -> None:
     from ..localenv.dynamodb.transfer import importing
 
     with importing.sources(c.step.arguments["file"], importing.stdin_bytes) as parts:
-        importing.glance(parts)
+        importing.precheck(parts)
 
 
 def _plan_import(c: StepContext) -> list[str]:
@@ -245,6 +245,6 @@ def import_items(c: StepContext, table: str = "", file: str = "", only_new: bool
             keys,
             only_new=only_new,
             at_once=LOCAL_BATCHES if c.step.settings.is_local else AWS_BATCHES,
-            on_written=transfer.paced(c.step.say, f"{{count}} of {count:,} items written"),
+            on_written=transfer.throttled(c.step.say, f"{{count}} of {count:,} items written"),
         )
     return f"{_counted(count)} for {name}: {outcome}"

@@ -181,7 +181,7 @@ def _read(c: StepContext) -> None:
         with _mistakes(part):
             part.read_seeds(_files(c, part), partial(find_person, read_people(c.step.settings.root)))
     if _has_items(c):
-        tableseeds.glance(c.step.settings)
+        tableseeds.precheck(c.step.settings)
 
 
 @step(

@@ -90,7 +90,7 @@ def _plan_tables(c: StepContext) -> Iterator[str]:
     client, files, replace = connect(c.step.settings), _told_files(c), c.step.arguments["replace"]
     yield from schema.plan_tables(client, files, replace=replace)
     if not replace:
-        schema.refuse_replacements(schema.look_at_all(client, files), _command(c, c.step.arguments["file"]))
+        schema.refuse_replacements(schema.find_all_work(client, files), _command(c, c.step.arguments["file"]))
 
 
 @step(
@@ -113,14 +113,14 @@ def schema_load(c: StepContext, file: str = "", replace: bool = False, yes: bool
     from ..localenv.dynamodb.client import connect
 
     client, files, command = connect(c.step.settings), _told_files(c), _command(c, file)
-    found = schema.look_at_all(client, files)
+    found = schema.find_all_work(client, files)
     works = [work for work in found if not work.is_done]
     if replace:
         _ask_to_replace(c, works, yes=yes)
     else:
         schema.refuse_replacements(works, command)
     if not works:
-        return schema.state_of(found)
+        return schema.describe_state(found)
     client = connect(_allow_changes(c, works, confirm))
     return schema.apply_tables(client, files, say=c.step.say, replace=replace, command=command)
 
@@ -138,7 +138,7 @@ def _ask_to_replace(c: StepContext, works: list[Work], *, yes: bool) -> None:
     settings = c.step.settings
     lines = schema.replacement_lines(works)
     for work in works:
-        if work.seen and work.seen.plan.replaces:
+        if work.seen and work.seen.plan.needs_replacement:
             schema.refuse_protected(work.seen.table, settings.dynamodb.url if settings.dynamodb else "")
     if lines:
         c.step.require_yes(lines, yes=yes)
@@ -183,7 +183,7 @@ def describe(c: StepContext, table: str = "", as_file: bool = False, format: str
         properties = definition.definition_of(client, name)
         c.step.emit(properties, lambda: json.dumps(properties, indent=2, ensure_ascii=False).split("\n"))
         return
-    found = schema.need_table(client, name)
+    found = schema.require_table(client, name)
     c.step.emit(found.description, lambda: _output.table(schema.describe(found)))
 
 
@@ -192,7 +192,7 @@ def _is_gone(c: StepContext) -> str | None:
     from ..localenv.dynamodb.client import connect
 
     client, name = connect(c.step.settings), named(c)
-    schema.refuse_half(client, name)
+    schema.refuse_half_replaced(client, name)
     return None if schema.fetch_table(client, name) else f"there is no table {name}"
 
 
@@ -201,7 +201,7 @@ def _plan_drop(c: StepContext) -> list[str]:
     from ..localenv.dynamodb.client import connect
 
     name = named(c)
-    return [f"- {schema.summary(schema.need_whole_table(connect(c.step.settings), name))}"]
+    return [f"- {schema.summary(schema.require_whole_table(connect(c.step.settings), name))}"]
 
 
 @word_step(
@@ -219,7 +219,7 @@ def drop(c: StepContext, table: str = "", yes: bool = False, confirm: str = "") 
 
     settings = c.step.settings
     client = connect(settings)
-    found = schema.need_whole_table(client, named(c))
+    found = schema.require_whole_table(client, named(c))
     endpoint_url = settings.dynamodb.url if settings.dynamodb else ""
     schema.refuse_protected(found, endpoint_url)
     if settings.is_local:

@@ -18,7 +18,7 @@ import pytest
 from tasks.localenv import engines
 from tasks.localenv.checkout import checkouts
 from tasks.localenv.engines import claims
-from tasks.localenv.environment.neighbours import survey
+from tasks.localenv.environment.neighbours import list_neighbours
 from tasks.localenv.machine.folders import TOOL
 from tasks.localenv.machine.ports import Holder
 from tasks.localenv.settings import Settings, read_settings
@@ -216,10 +216,10 @@ def test_what_a_gone_checkout_left_running_is_listed_with_the_command_that_ends_
         assert lost.stdout and lost.stdout.readline()
         checkouts.note(one)
         one.root.rmdir()
-        (row,) = [row for row in survey(one) if row.project_id == one.project_id]
+        (row,) = [row for row in list_neighbours(one) if row.project_id == one.project_id]
         assert (row.exists, row.state, row.remove) == (False, "running", f"kill {lost.pid}")
         lost.send_signal(signal.SIGKILL)
-    assert [row for row in survey(one) if row.project_id == one.project_id] == []
+    assert [row for row in list_neighbours(one) if row.project_id == one.project_id] == []
 
 
 def test_every_taken_port_is_told_at_once(tmp_path: Path) -> None:

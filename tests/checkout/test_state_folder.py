@@ -543,6 +543,6 @@ def test_data_outside_come_along_with_a_state_folder_that_is_moved_or_copied(own
         shutil.copytree(own.state, there) if number == 0 else own.state.rename(there)
         other = Own(own.folder, {**environment(there), "XDG_CACHE_HOME": own.environ["XDG_CACHE_HOME"]})
         setup = other.ok("initial-setup")
-        assert "came here with the folder" in setup.stderr and "skip  db.setup" in setup.stderr, setup.stderr
+        assert "which came with the folder" in setup.stderr and "skip  db.setup" in setup.stderr, setup.stderr
         assert find_home(own.settings).data.exists() == (number == 0)
         other.ok("env.destroy", "--yes")

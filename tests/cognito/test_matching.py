@@ -36,12 +36,12 @@ def test_a_difference_of_case_is_said_and_not_matched() -> None:
         Unmatched(
             "ann",
             "ann (id in the database: MOCK)",
-            "pool user u-s1 (x@example.com) has preferred_username 'Ann', which differs by case",
+            "pool user u-s1 (x@example.com) has preferred_username 'Ann', which differs in case",
             "set u-s1 to ann",
         ),
     )
     assert found.pool_users == (
-        Unmatched("Ann", "u-s1 (x@example.com)", "preferred_username 'Ann' differs by case from 'ann'"),
+        Unmatched("Ann", "u-s1 (x@example.com)", "preferred_username 'Ann' differs in case from 'ann'"),
     )
 
 
@@ -122,7 +122,7 @@ def test_a_near_handle_is_suggested() -> None:
             "did you mean 'londom'?",
         ),
     )
-    assert found.pool_users == (Unmatched("londom", "u-s1", "nobody in the database has the handle 'londom'"),)
+    assert found.pool_users == (Unmatched("londom", "u-s1", "no user in the database has the handle 'londom'"),)
 
 
 def test_pool_users_and_rows_without_anything_are_named_too() -> None:

@@ -84,7 +84,7 @@ def add_pool_users(settings: Settings, *attributes: dict[str, str]) -> None:
 def test_everybody_gets_a_confirmed_user_who_can_sign_in(own: Settings) -> None:
     said = seed.apply(own, [ANN, BOB])
     pool = find_pool(own)
-    assert said == f"2 users in pool {pool.id}, 2 made"
+    assert said == f"2 users in pool {pool.id}, 2 created"
     assert sorted(facts(user) for user in pool.users()) == [
         ("ann", "ann", "Ann Ash", "ann@example.com", True, "CONFIRMED", True),
         ("bob", "bob", "Bob Birch", "bob@example.com", True, "CONFIRMED", True),
@@ -202,7 +202,7 @@ def test_an_empty_page_is_not_the_last_one() -> None:
 
 def test_a_page_that_leads_to_itself_is_an_error() -> None:
     call, _ = answers({"PaginationToken": "a"}, {"PaginationToken": "a"})
-    with pytest.raises(ServiceFailed, match="ListUsers gives the same page again and again"):
+    with pytest.raises(ServiceFailed, match="ListUsers keeps returning the same page"):
         list(users.Pool("p", call).users())
 
 
@@ -240,14 +240,14 @@ def test_it_is_an_error_when_nobody_matches(with_users: Settings) -> None:
     with pytest.raises(LocalEnvError) as raised:
         sync.apply(with_users, QUERIES, sync.compare(with_users, QUERIES))
     pool = find_pool(with_users).id
-    assert raised.value.message == f"none of 1 users in the database has a user in pool {pool}, which holds 1"
+    assert raised.value.message == f"none of the 1 users in the database has a user in pool {pool}, which has 1"
     assert raised.value.evidence == "ann (id in the database: MOCK): no pool user has this preferred_username"
     assert ids(with_users) == {"ann": "MOCK"}
 
 
 def test_it_is_an_error_when_the_database_has_no_users(with_users: Settings) -> None:
     seed.apply(with_users, [BOB])
-    with pytest.raises(LocalEnvError, match="nobody is in the database's users"):
+    with pytest.raises(LocalEnvError, match="the database has no users"):
         sync.apply(with_users, QUERIES, sync.compare(with_users, QUERIES))
 
 
@@ -348,4 +348,4 @@ def test_a_plan_shows_what_would_be_written_and_writes_nothing(
 def test_the_command_fails_when_nobody_matches(prod: Settings, capsys: pytest.CaptureFixture[str]) -> None:
     add_rows(prod, "eve")
     assert sync_ids(target="prod") == 1
-    assert "none of 1 users in the database has a user in pool" in capsys.readouterr().err
+    assert "none of the 1 users in the database has a user in pool" in capsys.readouterr().err

@@ -64,7 +64,7 @@ def test_a_query_changes_data_only_with_write(ddb: Ddb, fresh: Settings, tmp_pat
             "FAIL ddb.query q.sql:1:1: DELETE changes data",
             f'| DELETE FROM "{fresh.message_table}"',
             "| ^",
-            "hint say --write to let it",
+            "hint pass --write to let it change data",
         ],
     )
     planned = ddb("query", "--file", "q.sql", "--write", "--plan")
@@ -109,7 +109,7 @@ def test_an_export_comes_back_by_file_folder_and_pipe(ddb: Ddb, fresh: Settings,
         "FAIL ddb.export ddb.export writes to b.jsonl or to --s3 b, not to both",
     )
     again = ddb("export", "--s3", "a folder")
-    assert (again.code, last_lines(again, 2)[0]) == (2, "FAIL ddb.export a folder: already there, and not empty")
+    assert (again.code, last_lines(again, 2)[0]) == (2, "FAIL ddb.export a folder already exists and is not empty")
     for words in (("a.jsonl.gz",), ("--file", "a folder"), ("-",)):
         connect(fresh).delete_item(TableName=name, Key={"pk": {"S": "a"}, "sk": {"S": "1"}})
         done = ddb("import", *words, text=piped.stdout)
@@ -139,7 +139,7 @@ def test_a_wrong_import_names_the_lines_and_writes_nothing(ddb: Ddb, fresh: Sett
         2,
         [
             "FAIL ddb.import bad.jsonl:2:1: no 'sk', which is in the table's key",
-            "| bad.jsonl:3: pk 'b', sk '1' is on bad.jsonl:1 already",
+            "| bad.jsonl:3: pk 'b', sk '1' is already on bad.jsonl:1",
         ],
         3,
     )

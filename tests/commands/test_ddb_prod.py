@@ -219,7 +219,7 @@ def test_a_table_of_prod_is_replaced_only_with_its_name(prod: Prod, tmp_path: Pa
     code, report = prod("ddb.schema-load", file=file, confirm=TABLE)
     assert (code, report[-1]) == (
         3,
-        f"hint run `inv ddb.schema-load --file {file} --target prod --replace`: it makes the table anew and keeps"
+        f"hint run `inv ddb.schema-load --file {file} --target prod --replace`: it recreates the table and keeps"
         " the items",
     )
     assert (prod("ddb.schema-load", file=file, replace=True, yes=True)[0], tables()) == (3, [TABLE])

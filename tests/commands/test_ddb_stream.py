@@ -139,7 +139,7 @@ def test_a_table_without_a_stream_is_said(table: Settings) -> None:
         list(stream.batches(table, table.message_table, once=True))
     assert (caught.value.message, caught.value.hint) == (
         f"table {table.message_table} has no stream",
-        "give its file in ddb/tables a StreamSpecification, then run `inv ddb.schema-load`",
+        "add a StreamSpecification to its file in ddb/tables, then run `inv ddb.schema-load`",
     )
 
 
@@ -224,7 +224,7 @@ def test_a_table_that_was_made_anew_is_said(monkeypatch: pytest.MonkeyPatch) -> 
     shards, arns = Shards({"only": ("", [1])}, set()), ["arn:old", "arn:old", "arn:new"]
     monkeypatch.setattr(stream, "api", lambda settings, service: shards)
     monkeypatch.setattr(stream, "_arn", lambda settings, table: arns.pop(0))
-    monkeypatch.setattr(stream, "LOOK_S", -1)
+    monkeypatch.setattr(stream, "REFRESH_S", -1)
     settings: Any = None
     read = stream.batches(settings, "t", sleep=lambda seconds: None)
     assert next(read)[0]["eventSourceARN"] == "arn:old"
@@ -234,7 +234,7 @@ def test_a_table_that_was_made_anew_is_said(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_a_table_that_was_dropped_is_said(table: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stream, "LOOK_S", -1)
+    monkeypatch.setattr(stream, "REFRESH_S", -1)
     read = stream.batches(table, table.message_table)
     assert next(read)
     connect(table).delete_table(TableName=table.message_table)

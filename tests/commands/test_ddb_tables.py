@@ -114,7 +114,7 @@ def test_a_wrong_table_file_makes_no_table(ddb: Ddb, fresh: Settings, tmp_path: 
         2,
         [
             "FAIL ddb.schema-load table.json:2:2: not JSON: expecting ',' delimiter",
-            "hint look at the quotes, commas and brackets around this place",
+            "hint check the quotes, commas and brackets here",
         ],
     )
     assert fetch_table(connect(fresh), fresh.message_table) is None
@@ -145,7 +145,7 @@ Resources:
 def test_a_name_that_is_given_here_is_said_once_by_plan_and_by_run(ddb: Ddb, fresh: Settings, tmp_path: Path) -> None:
     (tmp_path / "template.yaml").write_text(NAMELESS)
     name = fresh.message_table
-    note = f"ddb.schema-load | no TableName in template.yaml:5:17: it is called {name} here"
+    note = f"ddb.schema-load | no TableName in template.yaml:5:17: using {name}"
     planned = ddb("schema-load", "--file", "template.yaml", "--plan")
     assert (planned.code, lines(planned.stdout)[-1], lines(planned.stderr)) == (
         0,
@@ -165,7 +165,7 @@ def test_a_name_that_is_given_here_is_said_once_by_plan_and_by_run(ddb: Ddb, fre
 def test_a_template_without_a_table_is_passed_over_and_said(ddb: Ddb, tmp_path: Path, words: tuple[str, ...]) -> None:
     (tmp_path / "serverless.yml").write_text("service: chat\nprovider: {name: aws}\n")
     done = ddb("schema-load", "--file", "serverless.yml", *words)
-    note = "ddb.schema-load | serverless.yml: no table in it, passed over"
+    note = "ddb.schema-load | serverless.yml: no table in it, skipped"
     assert (done.code, lines(done.stderr)[0]) == (0, note)
     assert "no table in the table files: nothing to do" in done.stderr + done.stdout
 
@@ -292,7 +292,7 @@ def test_drop_respects_deletion_protection(ddb: Ddb, fresh: Settings) -> None:
     done = ddb("drop", "--yes")
     assert (done.code, lines(done.stderr)[0]) == (
         1,
-        f"FAIL ddb.drop table {fresh.message_table} is protected from deletion",
+        f"FAIL ddb.drop table {fresh.message_table} has deletion protection",
     )
     assert fetch_table(connect(fresh), fresh.message_table) is not None
 
@@ -320,7 +320,7 @@ def test_what_needs_the_table_stops_at_another_key_and_names_the_command(ddb: Dd
         3,
         [
             f"FAIL ddb.schema-load table {name}: key pk (S), sk (S) (was pk (S)): DynamoDB cannot change that in place",
-            "hint run `inv ddb.schema-load --replace`: it makes the table anew and keeps the items",
+            "hint run `inv ddb.schema-load --replace`: it recreates the table and keeps the items",
             "not run ddb.seed",
         ],
     )

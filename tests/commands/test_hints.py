@@ -152,7 +152,7 @@ TWICE = sql(
     "INSERT INTO users (display_name, handle, email, cognito_user_id)"
     " SELECT display_name, handle, 'x' || email, 'MOCK' FROM users WHERE handle = 'londo'"
 )
-NOBODY = "11111111-2222-3333-4444-555555555555"
+UNKNOWN_GROUP = "11111111-2222-3333-4444-555555555555"
 UNKNOWN = "no user has the handle|nobody"
 
 ROWS = [
@@ -167,7 +167,8 @@ ROWS = [
         "ddb.schema-load"),
     row("tasks/localenv/environment/status:_dynamodb: ddb.schema-load --replace", half_replaced, "status",
         "half replaced", "ddb.schema-load --replace"),
-    row("tasks/localenv/environment/status:_pool: cognito.seed", no_pool, "status", "not made yet", "cognito.seed"),
+    row("tasks/localenv/environment/status:_pool: cognito.seed", no_pool, "status", "does not exist yet",
+        "cognito.seed"),
     row("tasks/localenv/environment/status:_postgres: db.setup",
         worlds.schema_changed, "status", "changed since", "db.setup"),
     row("tasks/localenv/postgres/decision:require_agreement: …", worlds.schema_changed, "initial-setup",
@@ -179,15 +180,15 @@ ROWS = [
         "cognito.seed"),
     row("tasks/localenv/environment/check:link_findings: db.seed --force", LONDO_GONE, "check", "pool user .*londo",
         "db.seed --force"),
-    row("tasks/localenv/environment/check:SEED_AGAIN: db.seed --force", LONDO_GONE, "check", "and not in the database",
+    row("tasks/localenv/environment/check:SEED_AGAIN: db.seed --force", LONDO_GONE, "check", "but not in the database",
         "db.seed --force"),
     row("tasks/localenv/environment/check:FOLLOW: ddb.stream --once", group_row_missing, "check", "no group row",
         "ddb.stream --once"),
-    row("tasks/localenv/environment/check:_removal: …",
+    row("tasks/localenv/environment/check:_delete_command: …",
         from_the_future, "check", "6 of .* with a time in the future", "ddb.query"),
-    row("tasks/localenv/environment/check:_removal: …", stray_item, "check", "neither a message",
+    row("tasks/localenv/environment/check:_delete_command: …", stray_item, "check", "neither a message",
         "ddb.query"),
-    row("tasks/localenv/cognito/sync:_refuse_nobody: cognito.list-users",
+    row("tasks/localenv/cognito/sync:_require_pairs: cognito.list-users",
         sql("UPDATE users SET handle = 'x' || handle"), "cognito.sync-ids", "none of", "cognito.list-users", "londo"),
     row("tasks/localenv/cognito/matching:about_row: db.setup --force", TWICE, "check", "rows have this handle",
         "db.setup --force"),
@@ -199,19 +200,19 @@ ROWS = [
         "ddb.list-tables", "no tables"),
     row("tasks/ddb/tables:list_tables: ddb.schema-load", worlds.table_missing, "ddb.list-tables", "no tables",
         "ddb.schema-load"),
-    row("tasks/localenv/dynamodb/schema/__init__:refuse_half: ddb.schema-load --replace", half_replaced,
+    row("tasks/localenv/dynamodb/schema/__init__:refuse_half_replaced: ddb.schema-load --replace", half_replaced,
         "ddb.scan", "half replaced", "ddb.schema-load --replace"),
     row("tasks/localenv/dynamodb/schema/__init__:refuse_replacements: …", worlds.table_of_another_key,
         "ddb.schema-load", "cannot change that in place", "ddb.schema-load --replace"),
-    row("tasks/localenv/dynamodb/schema/replacement:_recognised: ddb.drop …", half_made_copy,
+    row("tasks/localenv/dynamodb/schema/replacement:_usable_copy: ddb.drop …", half_made_copy,
         "ddb.schema-load --replace --yes", "does not exist, but", "ddb.drop"),
     row("tasks/localenv/environment/why:_findings: cognito.seed",
-        no_pool, "why londo", "user pool: there is none", "cognito.seed"),
+        no_pool, "why londo", "user pool: does not exist", "cognito.seed"),
     row("tasks/localenv/environment/why:_findings: db.seed --force",
         LONDO_GONE, "why londo", "not in the database with uuid",
         "db.seed --force"),
-    row("tasks/localenv/environment/why:_nowhere: cognito.list-users",
-        worlds.set_up, "why zzz", "is nowhere", "cognito.list-users",
+    row("tasks/localenv/environment/why:_not_found: cognito.list-users",
+        worlds.set_up, "why zzz", "not found", "cognito.list-users",
         "londo"),
     row("tasks/localenv/postgres/decision:due_seeds: db.seed --force", worlds.seed_changed, "db.seed", "applied before",
         "db.seed --force"),
@@ -235,10 +236,10 @@ ROWS = [
     row("tasks/ddb/conversations:_no_conversation: ddb.send-message --as … --to … --text Hello", worlds.set_up,
         "ddb.get-conversation --as londo --with bayko", "have no conversation", "ddb.send-message"),
     row("tasks/ddb/conversations:_no_conversation: ddb.list-conversations --as …", worlds.set_up,
-        f"ddb.get-conversation --as londo --group {NOBODY}", "is not in group",
+        f"ddb.get-conversation --as londo --group {UNKNOWN_GROUP}", "is not in group",
         "ddb.list-conversations", "consumed|no"),
     row("tasks/ddb/conversations:_way_to_send: ddb.list-conversations --as … --format json", worlds.set_up,
-        f"ddb.send-message --as londo --group {NOBODY} --text Hi", "nothing was sent", "ddb.list-conversations",
+        f"ddb.send-message --as londo --group {UNKNOWN_GROUP} --text Hi", "nothing was sent", "ddb.list-conversations",
         '"status": "ok"'),
     row("tasks/_run:require_yes: … …", worlds.set_up, "db.drop", "answer was not yes", "db.drop --yes"),
     row("tasks/localenv/engines/__init__:choose: env.down --engine …", worlds.set_up, "doctor --engine docker",
@@ -257,10 +258,10 @@ def made(error: BaseException) -> str:
     return error.hint
 
 
-def of_nobody() -> str:
+def no_users() -> str:
     """What db.setup keeps from happening on local data: a database without users."""
     with pytest.raises(LocalEnvError) as caught:
-        sync._refuse_nobody(sync.Comparison(Pool("p", None), {}, 0, Match((), (), ())))  # type: ignore[arg-type]
+        sync._require_pairs(sync.Comparison(Pool("p", None), {}, 0, Match((), (), ())))  # type: ignore[arg-type]
     return caught.value.hint
 
 
@@ -279,7 +280,7 @@ SHOWN: dict[str, Callable[[], str] | str] = {
     "tasks/localenv/engines/__init__:LOST: initial-setup": lambda: engines.LOST,
     "tasks/localenv/engines/docker/postgres:FORMER_LOGIN: env.destroy": lambda: docker_postgres.FORMER_LOGIN,
     "tasks/ddb/stream:_given_up: ddb.stream --once": lambda: made(given_up({"g": "no row"}, "one")),
-    "tasks/localenv/cognito/sync:_refuse_nobody: db.seed --force": lambda: of_nobody(),
+    "tasks/localenv/cognito/sync:_require_pairs: db.seed --force": lambda: no_users(),
     "tasks/localenv/production/rds/instances:UPDATE: rds.update-sg-rule": lambda: instances.UPDATE,
     "tasks/localenv/machine/uncaught:_of_library: status": lambda: made(uncaught.understood(ConnectionResetError())),
     "tasks/localenv/engines/docker/messages:RULES: env.up": lambda: made(

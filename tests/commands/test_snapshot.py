@@ -182,7 +182,7 @@ def test_a_moved_folder_keeps_its_data_users_and_snapshots(town: Town, states: t
     here.rename(moved["LOCALENV_STATE_DIR"])
     try:
         done = inv("initial-setup", environ=moved)
-        assert (done.code, "came here with the folder" in done.stderr) == (0, True), done.stderr
+        assert (done.code, "which came with the folder" in done.stderr) == (0, True), done.stderr
         settings = permitted(read_settings(environ=moved))
         assert without_marker(look(settings)) == without_marker(states[0])
         assert [each.state for each in listing.find(settings) if each.name in "ab"] == ["", ""]

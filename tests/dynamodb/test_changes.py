@@ -95,7 +95,7 @@ PLANS: list[tuple[str, Properties, Properties, list[str]]] = [
         [
             f"- index by-a of things: {KEY.format('a', 'ALL', '5/5')}",
             f"± index by-c of things: {KEY.format('c', 'KEYS_ONLY', '5/5')} (was {KEY.format('c', 'ALL', '5/5')});"
-            " absent until it is built anew",
+            " absent until it is rebuilt",
             f"+ index by-b of things: {KEY.format('b', 'ALL', '5/5')}",
         ],
     ),
@@ -199,7 +199,7 @@ def test_what_the_engine_does_not_have_is_lacking_and_no_change() -> None:
         Tags=[{"Key": "team", "Value": "chat"}],
     )
     found = plan_changes(file_of(wanted), shape_of(table()), Extras())
-    assert (found.changes, found.lacking) == (
+    assert (found.changes, found.unsupported) == (
         (),
         ("table class", "encryption by KMS", "time to live", "point-in-time recovery", "tags"),
     )
@@ -308,7 +308,7 @@ def test_capacity_modes_change_both_ways(fresh: Settings, tmp_path: Path) -> Non
     on_demand = table(name, index("by-a", "a", units=None), BillingMode="PAY_PER_REQUEST")
     for wanted in (provisioned, on_demand, provisioned):
         schema.apply_tables(client, read(tmp_path, wanted))
-        found = properties_of(schema.need_table(client, name).description)
+        found = properties_of(schema.require_table(client, name).description)
         assert {key: found.get(key) for key in wanted if key != "BillingMode"} == {
             key: value for key, value in wanted.items() if key != "BillingMode"
         }
@@ -358,9 +358,9 @@ def test_a_key_is_not_changed_in_place(fresh: Settings, tmp_path: Path) -> None:
         schema.apply_tables(client, read(tmp_path, other))
     assert (caught.value.message, caught.value.hint, caught.value.code) == (
         f"table {name}: key a (S) (was id (S)): DynamoDB cannot change that in place",
-        "run `inv ddb.schema-load --replace`: it makes the table anew and keeps the items",
+        "run `inv ddb.schema-load --replace`: it recreates the table and keeps the items",
         3,
     )
     assert schema.plan_tables(client, read(tmp_path, other)) == [
-        f"± table {name}: key a (S) (was id (S)): only by --replace, its 0 items copied through {name}.replacing"
+        f"± table {name}: key a (S) (was id (S)): only with --replace, its 0 items copied through {name}.replacing"
     ]

@@ -69,7 +69,7 @@ def test_a_table_made_from_its_definition_has_the_same_one(fresh: Settings, tmp_
     client = connect(fresh)
     schema.apply_tables(client, [written(tmp_path, everything(fresh.message_table))])
     before = definition_of(client, fresh.message_table)
-    schema.drop_table(client, schema.need_table(client, fresh.message_table))
+    schema.drop_table(client, schema.require_table(client, fresh.message_table))
     schema.apply_tables(client, [written(tmp_path, before)])
     assert definition_of(client, fresh.message_table) == before
 

@@ -15,13 +15,13 @@ import pytest
 from tasks.localenv.dynamodb.client import connect
 from tasks.localenv.dynamodb.items import fetch, puts, write
 from tasks.localenv.dynamodb.scan import scan
-from tasks.localenv.dynamodb.schema import apply_tables, need_table
+from tasks.localenv.dynamodb.schema import apply_tables, require_table
 from tasks.localenv.dynamodb.tables import read_tables
 from tasks.localenv.dynamodb.transfer import importing, keys_of, s3folder
 from tasks.localenv.dynamodb.transfer.importing import Outcome
 from tasks.localenv.dynamodb.transfer.itemfile import as_line
 from tasks.localenv.dynamodb.transfer.s3folder import Part
-from tasks.localenv.dynamodb.transfer.typed import same_item
+from tasks.localenv.dynamodb.transfer.typed import comparable_item
 from tasks.localenv.errors import TimedOut, UsageError
 from tasks.localenv.settings import Settings
 
@@ -58,7 +58,7 @@ def file_of(path: Path, *items: Any) -> Part:
 
 
 def items_of(settings: Settings) -> list[Any]:
-    found = [same_item(item) for item in scan(connect(settings), settings.message_table)]
+    found = [comparable_item(item) for item in scan(connect(settings), settings.message_table)]
     return sorted(found, key=lambda item: item["sk"])
 
 
@@ -68,8 +68,8 @@ def test_an_import_writes_what_differs_and_says_so(fresh: Settings, load: Import
     assert load(first) == Outcome(unchanged=250)
     second = file_of(tmp_path / "b", item(300), *(item(number, "x" * (number % 2)) for number in range(250)))
     assert load(second) == Outcome(new=1, replaced=125, unchanged=125)
-    assert items_of(fresh) == [same_item(item(number, "x" * (number % 2))) for number in range(250)] + [
-        same_item(item(300))
+    assert items_of(fresh) == [comparable_item(item(number, "x" * (number % 2))) for number in range(250)] + [
+        comparable_item(item(300))
     ]
 
 
@@ -78,7 +78,7 @@ def test_only_new_items_are_written_where_that_is_wished(fresh: Settings, load: 
     assert load(file_of(tmp_path / "b", item(1, "new"), item(2), item(3)), only_new=True) == Outcome(
         new=1, unchanged=1, kept=1
     )
-    assert items_of(fresh) == [same_item(each) for each in (item(1, "old"), item(2), item(3))]
+    assert items_of(fresh) == [comparable_item(each) for each in (item(1, "old"), item(2), item(3))]
 
 
 def test_a_plan_counts_and_writes_nothing(fresh: Settings, table: str, tmp_path: Path) -> None:
@@ -96,7 +96,7 @@ def test_nothing_is_written_where_a_line_of_the_last_file_is_wrong(
     with pytest.raises(UsageError) as caught:
         load(good, bad)
     assert (caught.value.message, caught.value.evidence.splitlines()[:1], caught.value.evidence.splitlines()[-2:]) == (
-        "b:2: pk 'a', sk '0001' is on a:1 already",
+        "b:2: pk 'a', sk '0001' is already on a:1",
         ["b:15:1: not JSON: expecting value"],
         ["b:23:1: not JSON: expecting value", "and 3 more"],
     )
@@ -141,7 +141,7 @@ def test_keys_that_were_not_looked_at_are_asked_for_again() -> None:
     keys: list[Any] = [1, 2, 3, 4, 5]
     assert fetch(slow, "t", keys, sleep=lambda pause_s: None) == keys
     assert asked == [[1, 2, 3, 4, 5], [3, 4, 5], [5]]
-    with pytest.raises(TimedOut, match="table t gave no further item for 0 s: its read capacity is used up"):
+    with pytest.raises(TimedOut, match="table t returned no more items for 0 s: its read capacity is used up"):
         fetch(stuck, "t", [1], sleep=lambda pause_s: None, stalled_s=0)
 
 
@@ -151,7 +151,7 @@ def export(fresh: Settings, table: str, tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(s3folder, "ITEMS_A_FILE", 2)
     write(connect(fresh), table, puts(map(item, range(5))))
     folder = tmp_path / "export"
-    description = need_table(connect(fresh), table).description
+    description = require_table(connect(fresh), table).description
     assert s3folder.write_folder(folder, "copy", scan(connect(fresh), table), description)[0] == 5
     return folder
 
@@ -246,8 +246,8 @@ def _swap(folder: Path) -> None:
     ("spoil", "error"),
     [
         (_swap, "x/data/00000.json.gz: its MD5 is "),
-        (lambda folder: (folder / "data/00001.json.gz").unlink(), "x/data/00001.json.gz: not there, and manifest"),
-        (_spoil("manifest-files.json", '"itemCount": 2', '"itemCount": 3'), "x: 6 items in manifest-files.json, and 5"),
+        (lambda folder: (folder / "data/00001.json.gz").unlink(), "x/data/00001.json.gz: missing, but manifest"),
+        (_spoil("manifest-files.json", '"itemCount": 2', '"itemCount": 3'), "x: 6 items in manifest-files.json, but 5"),
         (_spoil("manifest-files.json", "{", ""), "x/manifest-files.json:1: wanted itemCount, md5Checksum"),
         (_spoil("manifest-summary.json", "DYNAMODB_JSON", "ION"), "x/manifest-summary.json: ION, wanted DYNAMODB_JSON"),
         (_spoil("manifest-summary.json", "FULL", "INCREMENTAL"), "manifest-summary.json: INCREMENTAL_EXPORT holds"),
@@ -267,7 +267,7 @@ def test_a_folder_that_does_not_fit_its_manifest_is_refused(
 def test_a_file_with_other_items_than_its_manifest_counts_is_refused(load: Import, export: Path) -> None:
     _spoil("manifest-files.json", '"itemCount": 2', '"itemCount": 1')(export)
     _spoil("manifest-summary.json", '"itemCount": 5', '"itemCount": 4')(export)
-    with pytest.raises(UsageError, match=r"x/data/00000.json.gz: 2 items, and its manifest says 1"):
+    with pytest.raises(UsageError, match=r"x/data/00000.json.gz: 2 items, but its manifest says 1"):
         load(*s3folder.find_parts(export, "x"))
 
 
@@ -278,12 +278,12 @@ def test_a_folder_without_a_manifest_gives_its_files_of_items(tmp_path: Path) ->
 
 
 def test_folders_without_items_and_with_several_exports_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="in: no files of items in it"):
+    with pytest.raises(UsageError, match="in: no files of items in this folder"):
         s3folder.find_parts(tmp_path, "in")
     for name in ("1-a", "2-b"):
         (tmp_path / "AWSDynamoDB" / name).mkdir(parents=True)
         (tmp_path / "AWSDynamoDB" / name / "manifest-summary.json").touch()
-    with pytest.raises(UsageError, match="in: 2 exports are in it: AWSDynamoDB/1-a, AWSDynamoDB/2-b"):
+    with pytest.raises(UsageError, match="in: 2 exports in this folder: AWSDynamoDB/1-a, AWSDynamoDB/2-b"):
         s3folder.find_parts(tmp_path, "in")
 
 
@@ -295,7 +295,7 @@ def test_an_empty_folder_is_filled_even_the_one_that_one_is_in(tmp_path: Path, m
     assert s3folder.write_folder(Path(), "t", [item(1)], description)[0] == 1
     names = ["data", "import-table.json", "manifest-files.json", "manifest-summary.json"]
     assert sorted(path.name for path in Path().iterdir()) == names
-    with pytest.raises(UsageError, match=r"^\.: already there, and not empty"):
+    with pytest.raises(UsageError, match=r"^\. already exists and is not empty"):
         s3folder.write_folder(Path(), "t", [], description)
     (tmp_path / "real").rename(tmp_path / "old")
     (tmp_path / "real").mkdir()
@@ -307,6 +307,6 @@ def test_an_empty_folder_is_filled_even_the_one_that_one_is_in(tmp_path: Path, m
 def test_a_folder_that_is_there_is_not_written_over(tmp_path: Path) -> None:
     (tmp_path / "there").mkdir()
     (tmp_path / "there" / "file").touch()
-    with pytest.raises(UsageError, match="already there, and not empty"):
+    with pytest.raises(UsageError, match="already exists and is not empty"):
         s3folder.write_folder(tmp_path / "there", "t", [], {})
     assert [path.name for path in tmp_path.rglob("*")] == ["there", "file"]

@@ -12,7 +12,7 @@ import pytest
 
 from tasks.localenv.dynamodb.transfer.itemfile import read_items, read_lines
 from tasks.localenv.dynamodb.transfer.itemline import LINE_BYTES, Keys
-from tasks.localenv.dynamodb.transfer.typed import Misfit, item_bytes, key_text, read_item, same_item
+from tasks.localenv.dynamodb.transfer.typed import Misfit, comparable_item, item_bytes, key_text, read_item
 from tasks.localenv.errors import UsageError
 
 KEYS = Keys((("pk", "S"), ("n", "N")), {"pk": "S", "n": "N", "index": "B"}, {"pk": 2048, "n": 1024, "index": 3})
@@ -76,37 +76,37 @@ def test_a_key_may_be_called_item(tmp_path: Path) -> None:
         ('{"pk": "a", "n": "1"}', "f:1:18: 'n' is a key of type N, found S"),
         ('{"Item": {"pk": {"S": "a"}}}', "f:1:10: no 'n', which is in the table's key"),
         (f'{{{KEY}, "index": {{"S": "x"}}}}', "f:1:46: 'index' is a key of type B, found S"),
-        ('{"pk": {"S": ""}, "n": {"N": "1"}}', "f:1:8: 'pk' is a key, and keys are not empty"),
+        ('{"pk": {"S": ""}, "n": {"N": "1"}}', "f:1:8: 'pk' is a key and must not be empty"),
         (f'{{{KEY}, "x": "plain"}}', 'f:1:42: wanted a typed value such as {"S": "text"}, found "plain"'),
         (f'{{{KEY}, "x": {{"X": 1}}}}', "f:1:48: 'X' is not one of S, N, B, BOOL, NULL, M, L, SS, NS, BS"),
         (f'{{{KEY}, "x": {{"S": 1}}}}', "f:1:48: wanted text, found 1"),
         (f'{{{KEY}, "x": {{"N": 1}}}}', 'f:1:48: wanted a number in quotes such as "1.5", found 1'),
         (f'{{{KEY}, "x": {{"L": [{{"N": "NaN"}}]}}}}', 'f:1:55: wanted a number in quotes such as "1.5", found "NaN"'),
-        (f'{{{KEY}, "x": {{"N": "1e126"}}}}', "f:1:48: 1e126 is beyond the numbers of DynamoDB, 1E-130 to 9.9E+125"),
-        (f'{{{KEY}, "x": {{"N": "{LONG}"}}}}', f"f:1:48: {LONG} has more than the 38 digits that DynamoDB keeps"),
+        (f'{{{KEY}, "x": {{"N": "1e126"}}}}', "f:1:48: 1e126 is out of DynamoDB's range, 1E-130 to 9.9E+125"),
+        (f'{{{KEY}, "x": {{"N": "{LONG}"}}}}', f"f:1:48: {LONG} has more than the 38 digits that DynamoDB stores"),
         (f'{{{KEY}, "x": {{"B": "a"}}}}', "f:1:48: not base64: "),
-        (f'{{{KEY}, "x": {{"SS": []}}}}', "f:1:49: wanted a set, a list of one entry or more, found []"),
-        (f'{{{KEY}, "x": {{"NS": ["1", "1.0"]}}}}', "f:1:49: an entry is in the set twice"),
+        (f'{{{KEY}, "x": {{"SS": []}}}}', "f:1:49: wanted a set, a list of at least one entry, found []"),
+        (f'{{{KEY}, "x": {{"NS": ["1", "1.0"]}}}}', "f:1:49: duplicate entry in a set"),
         (f'{{{KEY}, "x": {{"BOOL": "true"}}}}', 'f:1:51: wanted true or false, found "true"'),
         (f'{{{KEY}, "x": {{"NULL": false}}}}', "f:1:51: wanted true, found false"),
         (f'{{{KEY}, "x": {{"M": []}}}}', "f:1:48: wanted an object of typed values, found []"),
         (f'{{{KEY}, "x": {{"L": {{}}}}}}', "f:1:48: wanted a list of typed values, found {}"),
-        (f'{{{KEY}, "x": {{"S": "\\ud800"}}}}', "f:1:48: half of a surrogate pair at character 1 is not text"),
-        ('{"pk": "a", "n": NaN}', "f:1:1: NaN is not JSON, and no number of DynamoDB"),
+        (f'{{{KEY}, "x": {{"S": "\\ud800"}}}}', "f:1:48: half of a surrogate pair at character 1"),
+        ('{"pk": "a", "n": NaN}', "f:1:1: NaN is not JSON, nor a DynamoDB number"),
         ('{"pk": "a", "pk": "b", "n": 1}', "f:1:1: 'pk' is in one object twice"),
-        (f'{{{KEY}, "x": {{"S": "{LARGE}"}}}}', "f:1:1: the item has 409,607 bytes, and DynamoDB takes 409,600"),
-        (f'{{{KEY}, "x": {DEEP}}}', "nested deeper than the 32 levels that DynamoDB takes"),
-        (f'{{{KEY}, "": {{"S": "x"}}}}', "f:1:41: an attribute has an empty name, which DynamoDB does not take"),
+        (f'{{{KEY}, "x": {{"S": "{LARGE}"}}}}', "f:1:1: the item has 409,607 bytes, and DynamoDB allows 409,600"),
+        (f'{{{KEY}, "x": {DEEP}}}', "nested deeper than the 32 levels that DynamoDB allows"),
+        (f'{{{KEY}, "": {{"S": "x"}}}}', "f:1:41: an attribute has an empty name, which DynamoDB refuses"),
         (f'{{"Item": {{{KEY}, "x": {{"L": [{{"M": {{"": {{"S": ""}}}}}}]}}}}}}', "f:1:69: an attribute has an empty "),
         ('{"pk": "a", "n": 1, "x": {"": 1}}', "f:1:26: an attribute has an empty name"),
-        (f'{{{KEY}, "{NAME}": {{"S": "x"}}}}', "the name of an attribute has 65,536 bytes, at most 65,535 may be"),
-        (f'{{{KEY}, "\\ud800": {{"S": "x"}}}}', "f:1:47: half of a surrogate pair at character 1 is not text"),
-        (f'{{"pk": "{"é" * 1025}", "n": 1}}', "f:1:8: 'pk' is a key and has 2,050 bytes, at most 2,048 may be"),
-        (f'{{{KEY}, "index": {{"B": "AAAAAA=="}}}}', "f:1:46: 'index' is a key and has 4 bytes, at most 3 may be"),
-        (f'{{"pk": "a", "n": {"1" * 5000}}}', f"f:1:18: {'1' * 39}… has more than the 38 digits that DynamoDB keeps"),
-        (f'{{"pk": "a", "n": 1e{"9" * 20}}}', f"f:1:1: 1e{'9' * 20} is beyond the numbers of DynamoDB"),
-        ("[" * 100_000, "f:1:1: nested deeper than the 32 levels that DynamoDB takes"),
-        ('{"Keys": {}, "NewImage": {}}', "f:1:1: a change of an incremental export, and no item"),
+        (f'{{{KEY}, "{NAME}": {{"S": "x"}}}}', "the name of an attribute has 65,536 bytes, more than 65,535"),
+        (f'{{{KEY}, "\\ud800": {{"S": "x"}}}}', "f:1:47: half of a surrogate pair at character 1"),
+        (f'{{"pk": "{"é" * 1025}", "n": 1}}', "f:1:8: 'pk' is a key and has 2,050 bytes, more than 2,048"),
+        (f'{{{KEY}, "index": {{"B": "AAAAAA=="}}}}', "f:1:46: 'index' is a key and has 4 bytes, more than 3"),
+        (f'{{"pk": "a", "n": {"1" * 5000}}}', f"f:1:18: {'1' * 39}… has more than the 38 digits that DynamoDB stores"),
+        (f'{{"pk": "a", "n": 1e{"9" * 20}}}', f"f:1:1: 1e{'9' * 20} is out of DynamoDB's range"),
+        ("[" * 100_000, "f:1:1: nested deeper than the 32 levels that DynamoDB allows"),
+        ('{"Keys": {}, "NewImage": {}}', "f:1:1: a change of an incremental export, not an item"),
         (b"\xff\n", "f:1: not UTF-8: invalid start byte at byte 1"),
         ("{" + " " * LINE_BYTES, "f:1: the line is longer than 16,777,216 bytes"),
         (gzip.compress(b"{}" * 100, mtime=0)[:-9], "f: the compressed data is damaged or cut short: "),
@@ -137,7 +137,7 @@ def test_an_array_is_told_how_to_become_lines(tmp_path: Path) -> None:
     first = next(iter(read_lines(tmp_path / "f", "f", KEYS)))
     assert first.error is not None
     assert first.error.hint == (
-        "write one item a line: `jq -c '.[]'` takes an array apart, `jq -c .` an item of several lines"
+        "write one item a line: `jq -c '.[]'` splits an array, `jq -c .` joins the lines of an item"
     )
 
 
@@ -161,8 +161,8 @@ def test_csv_has_long_cells_blank_lines_and_no_empty_keys_of_indexes(tmp_path: P
 
 def test_every_row_of_csv_with_too_many_or_few_cells_is_found(tmp_path: Path) -> None:
     assert errors(tmp_path, "pk,n\na\nb,1\nc,1,2\n", name="f.csv") == [
-        "f.csv:2: 1 columns, and 2 in the first line",
-        "f.csv:4: 3 columns, and 2 in the first line",
+        "f.csv:2: 1 columns, but 2 in the first line",
+        "f.csv:4: 3 columns, but 2 in the first line",
     ]
 
 
@@ -173,9 +173,9 @@ def test_every_row_of_csv_with_too_many_or_few_cells_is_found(tmp_path: Path) ->
         ("pk\na\n", "f.csv:2: no 'n', which is in the table's key"),
         ("pk,n,x,x\na,1,2,3\n", "f.csv:1: 'x' is the name of two columns"),
         ("pk,n,\na,1,2\n", "f.csv:1: column 3 has no name"),
-        ("pk,n\n,1\n", "f.csv:2: 'pk' is a key, and keys are not empty"),
-        (f"pk,n\n{'a' * 2049},1\n", "f.csv:2: 'pk' is a key and has 2,049 bytes, at most 2,048 may be"),
-        ("pk,n\na,1,2\n", "f.csv:2: 3 columns, and 2 in the first line"),
+        ("pk,n\n,1\n", "f.csv:2: 'pk' is a key and must not be empty"),
+        (f"pk,n\n{'a' * 2049},1\n", "f.csv:2: 'pk' is a key and has 2,049 bytes, more than 2,048"),
+        ("pk,n\na,1,2\n", "f.csv:2: 3 columns, but 2 in the first line"),
         (b"pk,n\n\xff,1\n", "f.csv:2: not UTF-8: invalid start byte"),
     ],
 )
@@ -193,9 +193,11 @@ def test_a_missing_file_is_said(tmp_path: Path) -> None:
 def test_items_are_the_same_whatever_the_order_and_writing_of_their_values() -> None:
     one: Any = {"n": {"NS": ["1", "2.0"]}, "b": {"BS": [b"a", b"b"]}, "l": {"L": [{"N": "10"}, {"B": b"a"}]}}
     other: Any = {"l": {"L": [{"N": "1E1"}, {"B": "YQ=="}]}, "b": {"BS": ["Yg==", "YQ=="]}, "n": {"NS": ["2", "1.00"]}}
-    assert same_item(one) == same_item(other)
-    assert same_item({"a": {"S": "1"}}) != same_item({"a": {"N": "1"}})
-    assert same_item({"a": {"L": [{"S": "1"}, {"S": "2"}]}}) != same_item({"a": {"L": [{"S": "2"}, {"S": "1"}]}})
+    assert comparable_item(one) == comparable_item(other)
+    assert comparable_item({"a": {"S": "1"}}) != comparable_item({"a": {"N": "1"}})
+    assert comparable_item({"a": {"L": [{"S": "1"}, {"S": "2"}]}}) != comparable_item(
+        {"a": {"L": [{"S": "2"}, {"S": "1"}]}}
+    )
 
 
 @pytest.mark.parametrize("text", ["0", "-0.0", "0e5"])

@@ -134,7 +134,7 @@ def test_a_table_without_capacity_ends_in_an_error_and_not_in_a_hang(write: Writ
     with pytest.raises(TimedOut) as caught:
         write(engine, 30, stalled_s=0)
     assert (caught.value.message, caught.value.hint) == (
-        "table things took no further item for 0 s: its write capacity is used up",
+        "table things accepted no more items for 0 s: its write capacity is used up",
         "run the same command again, or give the table more write capacity",
     )
 

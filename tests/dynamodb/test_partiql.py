@@ -42,11 +42,11 @@ def test_a_statement_tells_what_it_does_to_which_table(text: str, wanted: tuple[
         ("", "q:1:1: wanted SELECT, DELETE, INSERT, UPDATE, found nothing", "", ""),
         ("EXISTS(SELECT 1)", "q:1:1: wanted SELECT, DELETE, INSERT, UPDATE, found EXISTS", "EXISTS(SELECT 1)", "^"),
         ("SELECT *\nFRO t", "q:2:6: no FROM <table>", "FRO t", "     ^"),
-        ("SELECT * FROM ?", "q:1:15: wanted the name of a table, found ?", "SELECT * FROM ?", " " * 14 + "^"),
-        ("SELECT *\nFROM a-b", "q:2:6: the table's name a-b has a dash", "FROM a-b", "     ^"),
+        ("SELECT * FROM ?", "q:1:15: wanted a table name, found ?", "SELECT * FROM ?", " " * 14 + "^"),
+        ("SELECT *\nFROM a-b", "q:2:6: the table name a-b has a dash", "FROM a-b", "     ^"),
         ("SELECT * FROM t WHERE a='x", "q:1:25: the quote ' is not closed", None, None),
-        ("SELECT * FROM t; SELECT * FROM t", "q:1:16: a second statement, wanted one", None, None),
-        ("SELECT * FROM t;;", "q:1:16: a second statement, wanted one", None, None),
+        ("SELECT * FROM t; SELECT * FROM t", "q:1:16: more than one statement", None, None),
+        ("SELECT * FROM t;;", "q:1:16: more than one statement", None, None),
         ("SELECT * FROM t LIMIT 5", "q:1:17: DynamoDB has no LIMIT", None, None),
         ("SELECT count(*) FROM t", "q:1:8: DynamoDB has no COUNT()", None, None),
     ],
@@ -88,9 +88,9 @@ def test_values_are_text_unless_typed() -> None:
         {"S": '{"not": "typed"}'},
         {"B": b"\x00"},
     ]
-    with pytest.raises(UsageError, match=r"q: 4 \? in it, and 1 --param"):
+    with pytest.raises(UsageError, match=r"q: 4 \? in the statement, but 1 --param"):
         partiql.parse_parameters(["x"], statement)
-    with pytest.raises(UsageError, match=r'--param number 1, \{"N": "x"\}: wanted a number'):
+    with pytest.raises(UsageError, match=r'--param 1, \{"N": "x"\}: wanted a number'):
         partiql.parse_parameters(['{"N": "x"}'], statement)
 
 
@@ -185,7 +185,7 @@ def test_a_read_of_everything_is_said_of_table_and_index(items: Settings) -> Non
     name = items.message_table
 
     def said(rest: str) -> str:
-        return partiql.full_scan(connect(items), read_statement(f'SELECT * FROM "{name}"{rest}', "q"))
+        return partiql.full_scan_warning(connect(items), read_statement(f'SELECT * FROM "{name}"{rest}', "q"))
 
     index = '."message-group-sk-index"'
     assert said("") == f"reads the whole table {name}: no pk = … or pk IN […] in WHERE"
@@ -196,7 +196,7 @@ def test_a_read_of_everything_is_said_of_table_and_index(items: Settings) -> Non
         "no message_group_uuid = … or message_group_uuid IN […] in WHERE"
     )
     with pytest.raises(TableMissing, match="table nosuch does not exist"):
-        partiql.full_scan(connect(items), read_statement("SELECT * FROM nosuch", "q"))
+        partiql.full_scan_warning(connect(items), read_statement("SELECT * FROM nosuch", "q"))
 
 
 def test_items_are_a_table_with_the_key_first_and_late_attributes_at_the_end() -> None:

@@ -100,7 +100,7 @@ def test_a_replaced_table_has_every_item_and_is_as_its_file_says(filled: Any, fr
 def test_the_stream_does_not_see_the_copied_items(filled: Any, fresh: Settings, tmp_path: Path) -> None:
     file = written(tmp_path, rekeyed(fresh.message_table))
     assert Replacement(filled, file, lambda text: None).run() == COUNT
-    assert schema.need_table(filled, fresh.message_table).shape.stream == ""
+    assert schema.require_table(filled, fresh.message_table).shape.stream == ""
 
 
 def test_what_a_local_index_needs_is_replaced_as_well(filled: Any, fresh: Settings, tmp_path: Path) -> None:
@@ -156,7 +156,7 @@ def test_what_is_half_done_is_said_by_everything(filled: Any, fresh: Settings, t
         3,
     )
     assert schema.check_tables(filled, [file]) is None
-    assert schema.plan_tables(filled, [file]) == [f"± {said}; only --replace goes on with that"]
+    assert schema.plan_tables(filled, [file]) == [f"± {said}; only --replace finishes that"]
     assert schema.half_replaced(schema.fetch_tables(filled)) == [said]
     other = written(
         tmp_path,
@@ -167,7 +167,7 @@ def test_what_is_half_done_is_said_by_everything(filled: Any, fresh: Settings, t
         },
         "other.json",
     )
-    with pytest.raises(LocalEnvError, match="which has another key or other local indexes than the file"):
+    with pytest.raises(LocalEnvError, match="whose key or local indexes differ from the file"):
         schema.apply_tables(filled, [other], replace=True)
     assert schema.apply_tables(filled, [file], replace=True).startswith(
         f"0 tables created, 1 table replaced, {COUNT} items before and after"
@@ -301,7 +301,7 @@ def test_what_is_set_on_the_table_and_not_in_the_file_is_not_lost(filled: Any, f
     with pytest.raises(LocalEnvError) as caught:
         schema.apply_tables(filled, [written(tmp_path, rekeyed(name))], replace=True)
     assert caught.value.message == (
-        f"table {name} has TimeToLiveSpecification, of which ddb/tables/t.json says nothing: a new table would not"
+        f"table {name} has TimeToLiveSpecification, which ddb/tables/t.json does not mention: replacing it loses that"
     )
 
 
@@ -315,14 +315,14 @@ def test_limits_of_an_on_demand_table_are_not_lost(live: Settings, table_name: s
     for entry in after["GlobalSecondaryIndexes"]:
         entry.pop("ProvisionedThroughput", None)
     schema.apply_tables(client, [written(tmp_path, before)])
-    with pytest.raises(LocalEnvError, match=f"table {table_name} has OnDemandThroughput, of which ddb/tables/t.json"):
+    with pytest.raises(LocalEnvError, match=f"table {table_name} has OnDemandThroughput, which ddb/tables/t.json"):
         schema.apply_tables(client, [written(tmp_path, after)], replace=True)
 
 
 def test_a_protected_table_is_not_replaced(filled: Any, fresh: Settings, tmp_path: Path) -> None:
     name = fresh.message_table
     filled.update_table(TableName=name, DeletionProtectionEnabled=True)
-    with pytest.raises(LocalEnvError, match="is protected from deletion"):
+    with pytest.raises(LocalEnvError, match="has deletion protection"):
         schema.apply_tables(filled, [written(tmp_path, rekeyed(name))], replace=True)
     assert schema.fetch_table(filled, copy_name(name)) is None
 

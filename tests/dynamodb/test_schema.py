@@ -50,7 +50,7 @@ def test_a_missing_table_is_created_as_its_file_says(fresh: Settings, files: lis
     client = connect(fresh)
     assert schema.check_tables(client, files) is None
     assert schema.apply_tables(client, files) == "1 table created; 1 ACTIVE and as ddb/tables says"
-    found = schema.need_table(client, fresh.message_table)
+    found = schema.require_table(client, fresh.message_table)
     assert (found.shape, found.status, found.index_statuses, found.items) == (
         replace(files[0].shape, deletion_protection=False, table_class="STANDARD", encryption="default"),
         "ACTIVE",
@@ -62,10 +62,10 @@ def test_a_missing_table_is_created_as_its_file_says(fresh: Settings, files: lis
 def test_a_second_load_changes_nothing(fresh: Settings, files: list[TableFile]) -> None:
     client = connect(fresh)
     schema.apply_tables(client, files)
-    before = schema.need_table(client, fresh.message_table).description["TableId"]
+    before = schema.require_table(client, fresh.message_table).description["TableId"]
     assert schema.apply_tables(client, files) == "0 tables created; 1 ACTIVE and as ddb/tables says"
     assert schema.check_tables(client, files) == "1 table ACTIVE and as ddb/tables says"
-    assert schema.need_table(client, fresh.message_table).description["TableId"] == before
+    assert schema.require_table(client, fresh.message_table).description["TableId"] == before
 
 
 @pytest.mark.reliability("crowds")
@@ -126,24 +126,24 @@ def test_a_dropped_table_is_gone(fresh: Settings, files: list[TableFile]) -> Non
     client = connect(fresh)
     schema.apply_tables(client, files)
     client.put_item(TableName=fresh.message_table, Item={"pk": {"S": "a"}, "sk": {"S": "b"}})
-    table = schema.need_table(client, fresh.message_table)
+    table = schema.require_table(client, fresh.message_table)
     assert schema.drop_table(client, table).startswith(f"dropped table {fresh.message_table}, 1 items, ")
     assert schema.fetch_table(client, fresh.message_table) is None
     with pytest.raises(TableMissing):
-        schema.need_table(client, fresh.message_table)
+        schema.require_table(client, fresh.message_table)
 
 
 def test_a_protected_table_is_not_dropped_and_the_way_out_is_told(fresh: Settings, files: list[TableFile]) -> None:
     client = connect(fresh)
     schema.apply_tables(client, files)
     client.update_table(TableName=fresh.message_table, DeletionProtectionEnabled=True)
-    table = schema.need_table(client, fresh.message_table)
+    table = schema.require_table(client, fresh.message_table)
     with pytest.raises(LocalEnvError) as caught:
         schema.refuse_protected(table, "http://127.0.0.1:8000")
     name = fresh.message_table
     assert (caught.value.message, caught.value.hint) == (
-        f"table {name} is protected from deletion",
-        f"lift that with `aws dynamodb update-table --table-name {name} --no-deletion-protection-enabled"
+        f"table {name} has deletion protection",
+        f"turn it off with `aws dynamodb update-table --table-name {name} --no-deletion-protection-enabled"
         " --endpoint-url http://127.0.0.1:8000`, then run the same command again",
     )
 
@@ -151,7 +151,7 @@ def test_a_protected_table_is_not_dropped_and_the_way_out_is_told(fresh: Setting
 def test_a_table_is_described_for_people(fresh: Settings, files: list[TableFile]) -> None:
     client = connect(fresh)
     schema.apply_tables(client, files)
-    assert schema.describe(schema.need_table(client, fresh.message_table)) == [
+    assert schema.describe(schema.require_table(client, fresh.message_table)) == [
         ("table", fresh.message_table),
         ("status", "ACTIVE"),
         ("key", "pk (S), sk (S)"),
@@ -205,6 +205,6 @@ def test_a_client_is_shared_among_threads(fresh: Settings, files: list[TableFile
 
     def look() -> str:
         barrier.wait(PATIENCE_S)
-        return schema.need_table(client, fresh.message_table).status
+        return schema.require_table(client, fresh.message_table).status
 
     assert side_by_side([look] * 8) == ["ACTIVE"] * 8

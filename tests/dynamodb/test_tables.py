@@ -151,17 +151,17 @@ WRONG: list[tuple[Callable[[dict[str, Any]], None], str]] = [
     (without("TableName"), "t.json:1:1: no TableName"),
     (without("KeySchema"), "t.json:1:1: no KeySchema"),
     (without("ProvisionedThroughput"), "t.json:1:1: no ProvisionedThroughput"),
-    (with_(TableName="x y"), "t.json:2:16: TableName 'x y' is not 3 to 255 of letters, digits and _.-"),
+    (with_(TableName="x y"), "t.json:2:16: TableName 'x y' is not 3 to 255 letters, digits and _.-"),
     (with_(TableName=7), "t.json:2:16: TableName must be a string"),
     (with_(KeySchema=[]), "t.json:9:16: KeySchema must have 1 to 2 entries, not 0"),
     (with_(KeySchema={}), "t.json:9:16: KeySchema must be a list"),
     (with_(Colour="red"), "t.json:19:13: unknown property 'Colour'"),
-    (with_(WarmThroughput={}), "t.json:19:21: WarmThroughput is not handled by this tool"),
+    (with_(WarmThroughput={}), "t.json:19:21: WarmThroughput is not supported"),
     (
         with_(BillingMode="PROVISONED"),
         "t.json:19:18: BillingMode is 'PROVISONED', not one of PROVISIONED, PAY_PER_REQUEST",
     ),
-    (with_(BillingMode="PAY_PER_REQUEST"), "t.json:15:28: ProvisionedThroughput where nothing is provisioned"),
+    (with_(BillingMode="PAY_PER_REQUEST"), "t.json:15:28: ProvisionedThroughput does not go with on-demand capacity"),
     (with_(DeletionProtectionEnabled="yes"), "t.json:19:32: DeletionProtectionEnabled must be true or false"),
     (
         with_(StreamSpecification={"StreamViewType": "new_image"}),
@@ -189,11 +189,11 @@ WRONG: list[tuple[Callable[[dict[str, Any]], None], str]] = [
     ),
     (
         with_(GlobalSecondaryIndexes=[index(), index()]),
-        "t.json:37:20: index by-id is there twice",
+        "t.json:37:20: index by-id is defined twice",
     ),
     (
         with_(GlobalSecondaryIndexes=[index(Projection={"ProjectionType": "INCLUDE"})]),
-        "t.json:28:21: NonKeyAttributes go with ProjectionType INCLUDE, and only with it",
+        "t.json:28:21: NonKeyAttributes and ProjectionType INCLUDE require each other",
     ),
 ]
 
@@ -212,8 +212,8 @@ def test_a_stray_attribute_is_an_error(tmp_path: Path) -> None:
     table["AttributeDefinitions"].append({"AttributeName": "text", "AttributeType": "S"})
     error = error_of(tmp_path / "t.json", json.dumps(table, indent=2))
     assert (error.message, error.hint) == (
-        "t.json:9:24: attribute 'text' is defined and in no key",
-        "remove it: DynamoDB wants the types of key attributes only",
+        "t.json:9:24: attribute 'text' is defined but in no key",
+        "remove it: DynamoDB takes only key attributes",
     )
 
 

@@ -87,12 +87,12 @@ def test_names_have_placeholders_too() -> None:
         ("{{person.baiko.email}}", "nobody in seeds/people.csv is called 'baiko'", "did you mean 'bayko'?"),
         ("{{person.andrewbrown.mail}}", "a person has no 'mail'", "did you mean 'email'?"),
         ("{{person.}}", "nobody in seeds/people.csv is called ''", "use one of andrewbrown"),
-        ("{{nwo-5m}}", "{{nwo-5m}} is no placeholder", "did you mean 'now'?"),
-        ("{{now-5min}}", "{{now-5min}}: 'min' is no unit of time", "use one of s (seconds), m (minutes)"),
-        ("{{now-5}}", "{{now-5}} is no placeholder", "did you mean 'now'? use {{now-5m}}"),
-        ("{{now-999999999w}}", "{{now-999999999w}} is beyond all calendars", "use a smaller number"),
+        ("{{nwo-5m}}", "{{nwo-5m}} is not a placeholder", "did you mean 'now'?"),
+        ("{{now-5min}}", "{{now-5min}}: 'min' is not a unit of time", "use one of s (seconds), m (minutes)"),
+        ("{{now-5}}", "{{now-5}} is not a placeholder", "did you mean 'now'? use {{now-5m}}"),
+        ("{{now-999999999w}}", "{{now-999999999w}} is out of range", "use a smaller number"),
         ("Hello {{name", "{{name is not closed", "close it with }}"),
-        ("{{}}", "{{}} is no placeholder", "use {{now-5m}}"),
+        ("{{}}", "{{}} is not a placeholder", "use {{now-5m}}"),
     ],
 )
 def test_a_wrong_placeholder_is_said_with_its_column_and_a_way_out(written: str, message: str, hint: str) -> None:
@@ -184,8 +184,8 @@ def test_seeds_are_planned_written_and_then_there(project: Settings) -> None:
         "tags": {"L": [{"S": "a"}]},
     }
     later = seeds(project, NOW + timedelta(days=2, hours=3, seconds=1))
-    assert (later.check(), later.plan_lines()) == ("seeds/ddb: 6 items there", [])
-    assert later.apply(quiet) == "0 items of seeds/ddb written; 6 items there"
+    assert (later.check(), later.plan_lines()) == ("seeds/ddb: 6 items already there", [])
+    assert later.apply(quiet) == "0 items of seeds/ddb written; 6 items already there"
     assert items(project) == before
 
 
@@ -198,7 +198,7 @@ def test_what_somebody_changed_is_left_as_it_is(project: Settings) -> None:
             client.put_item(TableName=project.message_table, Item={**item, "text": {"S": "mine"}})
     before = items(project)
     later = seeds(project, NOW + timedelta(days=9))
-    assert later.check() == "seeds/ddb: 6 items there, 2 of them with other contents, which stay"
+    assert later.check() == "seeds/ddb: 6 items already there, 2 of them kept with other contents"
     assert later.apply(quiet).startswith("0 items of seeds/ddb written")
     assert items(project) == before
 
@@ -211,9 +211,9 @@ def test_what_is_gone_and_what_is_new_is_written(project: Settings) -> None:
     client.delete_item(TableName=table, Key={name: gone[name] for name in ("pk", "sk")})
     write_file(project, *FIXED, *MOVING, {"pk": "LOG", "sk": "{{now}}", "text": "three"})
     later = seeds(project, NOW + timedelta(hours=1))
-    assert later.plan_lines() == [f"+ 2 items of {FILE} into {table}; 5 items there"]
-    assert later.apply(quiet) == "2 items of seeds/ddb written; 5 items there"
-    assert seeds(project, NOW + timedelta(days=1)).check() == "seeds/ddb: 7 items there"
+    assert later.plan_lines() == [f"+ 2 items of {FILE} into {table}; 5 items already there"]
+    assert later.apply(quiet) == "2 items of seeds/ddb written; 5 items already there"
+    assert seeds(project, NOW + timedelta(days=1)).check() == "seeds/ddb: 7 items already there"
 
 
 def test_items_that_are_the_same_but_for_their_times_are_counted(project: Settings) -> None:
@@ -221,8 +221,10 @@ def test_items_that_are_the_same_but_for_their_times_are_counted(project: Settin
     write_file(project, *twins[:20])
     seeds(project).apply(quiet)
     write_file(project, *twins)
-    assert seeds(project, NOW + timedelta(days=1)).apply(quiet) == "10 items of seeds/ddb written; 20 items there"
-    assert seeds(project, NOW + timedelta(days=2)).check() == "seeds/ddb: 30 items there"
+    assert (
+        seeds(project, NOW + timedelta(days=1)).apply(quiet) == "10 items of seeds/ddb written; 20 items already there"
+    )
+    assert seeds(project, NOW + timedelta(days=2)).check() == "seeds/ddb: 30 items already there"
 
 
 def test_a_key_may_be_a_number_of_seconds(project: Settings, numbers: str) -> None:
@@ -230,7 +232,7 @@ def test_a_key_may_be_a_number_of_seconds(project: Settings, numbers: str) -> No
     write_file(project, {"at": "{{epoch-1h}}", "x": 1}, {"at": 7, "x": 1.50}, name=name)
     assert seeds(project).apply(quiet) == "2 items of seeds/ddb written"
     before = items(project, numbers)
-    assert seeds(project, NOW + timedelta(days=3, seconds=7)).check() == "seeds/ddb: 2 items there"
+    assert seeds(project, NOW + timedelta(days=3, seconds=7)).check() == "seeds/ddb: 2 items already there"
     assert len(before) == 2
 
 
@@ -238,7 +240,7 @@ def test_without_a_folder_there_is_nothing_to_do(project: Settings) -> None:
     assert (seeds(project).check(), seeds(project).plan_lines()) == ("no seeds/ddb/*.jsonl", [])
     (project.root / "seeds/ddb").rmdir()
     assert seeds(project).check() == "no seeds/ddb/*.jsonl"
-    tableseeds.glance(project)
+    tableseeds.precheck(project)
 
 
 def test_all_files_are_checked_before_anything_is_written(project: Settings, numbers: str) -> None:
@@ -249,7 +251,7 @@ def test_all_files_are_checked_before_anything_is_written(project: Settings, num
     assert (caught.value.message, caught.value.evidence.splitlines()) == (
         f"{FILE}:3:1: no 'sk', which is in the table's key",
         [
-            f"{FILE}:4: pk 'b', sk 'bayko' is on {FILE}:2 already",
+            f"{FILE}:4: pk 'b', sk 'bayko' is already on {FILE}:2",
             f"seeds/ddb/{numbers}.jsonl:1:8: 'at' is a key of type N, found S",
             f"seeds/ddb/{numbers}.jsonl:2:2: not JSON: expecting property name enclosed in double quotes",
         ],
@@ -260,7 +262,7 @@ def test_all_files_are_checked_before_anything_is_written(project: Settings, num
 def test_a_glance_needs_no_table(project: Settings) -> None:
     write_file(project, {"x": "{{person.nobody}}"}, name="seeds/ddb/nosuch.jsonl")
     with pytest.raises(UsageError, match=r"nosuch\.jsonl:1:7: nobody in seeds/people\.csv is called 'nobody'"):
-        tableseeds.glance(project)
+        tableseeds.precheck(project)
 
 
 def test_a_table_that_is_not_there_is_named_with_the_nearest(project: Settings) -> None:
@@ -284,5 +286,5 @@ def test_a_file_that_would_not_be_read_is_an_error(project: Settings, name: str)
 def test_two_files_for_one_table_are_an_error(project: Settings) -> None:
     write_file(project, {"pk": "a", "sk": "b"})
     write_file(project, {"pk": "a", "sk": "b"}, name=f"seeds/ddb/{project.message_table}.jsonl")
-    with pytest.raises(UsageError, match=rf"{project.message_table}\.jsonl: table {project.message_table} is that of"):
+    with pytest.raises(UsageError, match=rf"\.jsonl is for table {project.message_table} too"):
         tableseeds.find_files(project)

@@ -65,7 +65,7 @@ def template(properties: str, *, before: str = "", name: str = "TableName: thing
 )
 def test_the_only_table_without_a_name_is_the_message_table(tmp_path: Path, environ: dict[str, str], name: str) -> None:
     reading = read(tmp_path / "t.yaml", NAMELESS, **environ)
-    assert (names(reading), reading.notes) == ([name], [f"no TableName in t.yaml:5:7: it is called {name} here"])
+    assert (names(reading), reading.notes) == ([name], [f"no TableName in t.yaml:5:7: using {name}"])
 
 
 def test_a_table_without_a_name_has_its_logical_id_where_another_file_has_the_message_table(tmp_path: Path) -> None:
@@ -81,8 +81,8 @@ def test_of_several_tables_without_a_name_each_has_its_logical_id(tmp_path: Path
     assert (names(reading), reading.notes) == (
         ["Messages", "Others"],
         [
-            "no TableName in t.yaml:5:7: it is called Messages here",
-            "no TableName in t.yaml:11:7: it is called Others here",
+            "no TableName in t.yaml:5:7: using Messages",
+            "no TableName in t.yaml:11:7: using Others",
         ],
     )
 
@@ -100,13 +100,15 @@ def test_two_files_that_give_one_logical_id_are_an_error_with_both_places(tmp_pa
     assert caught.value.message.replace(f"{tmp_path}/", "") == (
         "b.yaml:5:7: table Messages is defined twice, first at a.yaml:5:7"
     )
-    assert caught.value.hint == "take one out, or give it another TableName"
+    assert caught.value.hint == "remove one, or give it another TableName"
 
 
 def test_production_is_not_given_a_name_that_is_made_up(tmp_path: Path) -> None:
     (tmp_path / "t.yaml").write_text(NAMELESS)
     prod = replace(settings(), target="prod")
-    with pytest.raises(UsageError, match=r"t\.yaml:5:7: no TableName, and CloudFormation's name of it is not known"):
+    with pytest.raises(
+        UsageError, match=r"t\.yaml:5:7: no TableName, and the name that CloudFormation gave it is unknown"
+    ):
         read_all(prod, str(tmp_path))
     known = replace(prod, message_table="stack-Messages-1A2B3C")
     assert names(read_all(known, str(tmp_path))) == ["stack-Messages-1A2B3C"]
@@ -114,7 +116,7 @@ def test_production_is_not_given_a_name_that_is_made_up(tmp_path: Path) -> None:
 
 def test_production_has_no_stand_in_for_the_stack(tmp_path: Path) -> None:
     (tmp_path / "t.yaml").write_text(template(ON_DEMAND, name='TableName: !Sub "${AWS::StackName}-x"'))
-    with pytest.raises(UsageError, match=r"t\.yaml:5:18: AWS::StackName is no parameter, and has no value here"):
+    with pytest.raises(UsageError, match=r"t\.yaml:5:18: AWS::StackName is not a parameter and has no value here"):
         read_all(replace(settings(), target="prod"), str(tmp_path))
 
 
@@ -155,7 +157,7 @@ def test_a_simple_table_is_the_table_that_it_stands_for(tmp_path: Path) -> None:
         ("Tags: {Team: chat, Level: 2}", "Tags: [a]", "t.yaml:15:13: Tags must be an object", "write names and values"),
         ("Name: number", "Name: 7", "t.yaml:13:26: AttributeName must be a string", ""),
         ("Units: 5", "Units: 0", "t.yaml:14:50: ReadCapacityUnits must be 1 or more", ""),
-        ("TableName: full", "TableName: a b", "t.yaml:12:18: TableName 'a b' is not 3 to 255 of", ""),
+        ("TableName: full", "TableName: a b", "t.yaml:12:18: TableName 'a b' is not 3 to 255", ""),
         ("Level: 2", "Level: [2]", "t.yaml:15:33: Value must be a string", ""),
     ],
 )
@@ -230,7 +232,7 @@ def test_a_table_whose_condition_is_false_is_passed_over(tmp_path: Path) -> None
     reading = read(tmp_path / "t.yaml", text)
     assert (reading.tables, reading.notes) == (
         [],
-        ["t.yaml:18:5: Things is passed over: its condition IsProd is false here"],
+        ["t.yaml:18:5: Things is skipped: its condition IsProd is false here"],
     )
     assert names(read(tmp_path / "t.yaml", text.replace("Condition: IsProd", "Condition: IsDev"))) == ["things"]
 
@@ -241,25 +243,25 @@ WRITE = "write the value itself, or a parameter with a Default"
 @pytest.mark.parametrize(
     ("value", "message", "hint"),
     [
-        ("!GetAtt Key.Arn", "t.yaml:20:18: Fn::GetAtt cannot be worked out here", WRITE),
-        ("!ImportValue x", "t.yaml:20:18: Fn::ImportValue cannot be worked out here", WRITE),
+        ("!GetAtt Key.Arn", "t.yaml:20:18: Fn::GetAtt cannot be resolved here", WRITE),
+        ("!ImportValue x", "t.yaml:20:18: Fn::ImportValue cannot be resolved here", WRITE),
         ("!Ref Secret", "t.yaml:20:18: parameter Secret has no Default", WRITE),
-        ("!Ref Path", "t.yaml:20:18: parameter Path is a name in SSM", WRITE),
-        ("!Ref Stages", "t.yaml:20:18: Stages is no parameter, and has no value here", "did you mean 'Stage'?"),
+        ("!Ref Path", "t.yaml:20:18: parameter Path is an SSM parameter", WRITE),
+        ("!Ref Stages", "t.yaml:20:18: Stages is not a parameter and has no value here", "did you mean 'Stage'?"),
         (
             '!Sub "${Stage}-${Nobody}"',
-            "t.yaml:20:18: Nobody is no parameter, and has no value here",
+            "t.yaml:20:18: Nobody is not a parameter and has no value here",
             "known here: Stage",
         ),
         ("!If [Nobody, a, b]", "t.yaml:20:23: no condition 'Nobody' in Conditions", "known here: IsProd"),
-        ("!If [Round, a, b]", "t.yaml:15:16: condition Round depends on itself", "take it out"),
+        ("!If [Round, a, b]", "t.yaml:15:16: condition Round depends on itself", "break the cycle"),
         ("!If [IsProd, a]", "t.yaml:20:18: Fn::If takes a list of 3", "see the function's page"),
         ("!FindInMap [Capacity, prod, Read]", "t.yaml:20:40: no 'prod' in Mappings/Capacity", "known here: dev"),
-        ("!Select [7, [a, b]]", "t.yaml:20:18: Fn::Select finds no entry 7 in its list", "count from 0"),
+        ("!Select [7, [a, b]]", "t.yaml:20:18: Fn::Select has no entry 7 in its list", "count from 0"),
         ("!Join [a, b]", "t.yaml:20:18: Fn::Join takes a delimiter and a list", "write it as !Join"),
         ("!If [IsProd, aaa, x y]", "t.yaml:20:36: TableName 'x y' is not 3 to 255", ""),
         ('"{{resolve:ssm:/name}}"', "t.yaml:20:18: {{resolve:…}} has no value here", WRITE),
-        ('"${env:NAME}"', "t.yaml:20:18: ${env:NAME} has no value in this file", "give a fallback: ${env:…, 'value'}"),
+        ('"${env:NAME}"', "t.yaml:20:18: ${env:NAME} has no value in this file", "add a fallback: ${env:…, 'value'}"),
         ('"${self:custom.a"', "t.yaml:20:18: ${self:custom.a is not closed", "close it with }"),
     ],
 )
@@ -272,7 +274,7 @@ def test_what_cannot_be_known_is_said_at_its_place(tmp_path: Path, value: str, m
 def test_what_is_wrong_after_what_was_left_out_is_said_at_its_place(tmp_path: Path) -> None:
     tags = "Tags: [!Ref AWS::NoValue, {Key: a, Value: b}, {Key: a, Value: c}]"
     found = error_of(tmp_path / "t.yaml", template(f"{ON_DEMAND}\n{tags}"))
-    assert found[0] == "t.yaml:9:59: tag 'a' is there twice"
+    assert found[0] == "t.yaml:9:59: tag 'a' is defined twice"
 
 
 SERVERLESS = """\
@@ -329,24 +331,24 @@ def test_stage_and_region_are_the_frameworks_own_where_the_file_names_none(tmp_p
 def test_the_resources_of_a_service_may_be_one_template(tmp_path: Path) -> None:
     own = "".join(f"  {line}\n" for line in NAMELESS.splitlines())
     reading = read(tmp_path / "serverless.yml", f"service: chat\nprovider: {{name: aws}}\nresources:\n{own}")
-    assert reading.notes == ["no TableName in serverless.yml:8:9: it is called cruddur-messages here"]
+    assert reading.notes == ["no TableName in serverless.yml:8:9: using cruddur-messages"]
 
 
-OTHER_FILES = "other files are not followed"
+OTHER_FILES = "other files are not read"
 
 
 @pytest.mark.parametrize(
     ("old", "new", "message", "hint"),
     [
         ("${self:custom.prefix}-m", "${self:custom.pre}-m", "22:22: ${self:custom.pre} has no value", "define it in"),
-        ("${opt:stage, 'dev'}", "${opt:stage}", "15:10: ${opt:stage} has no value in this file", "give a fallback"),
-        ("${env:E, env:F, 'none'}", "${env:E}", "26:71: ${env:E} has no value in this file", "give a fallback: ${env:"),
-        ("${self:service}-$", "${self:custom.prefix}$", "3:11: ${self:custom.prefix} leads back to itself", "write"),
+        ("${opt:stage, 'dev'}", "${opt:stage}", "15:10: ${opt:stage} has no value in this file", "add a fallback"),
+        ("${env:E, env:F, 'none'}", "${env:E}", "26:71: ${env:E} has no value in this file", "add a fallback: ${env:"),
+        ("${self:service}-$", "${self:custom.prefix}$", "3:11: ${self:custom.prefix} refers to itself", "write"),
         ("ReadCapacityUnits: 1", "ReadCapacityUnits: 0", "5:30: ReadCapacityUnits must be 1 or more", ""),
-        ("${param:team}", "${param:tem}", "26:37: ${param:tem} has no value in this file", "give a fallback: ${param"),
-        ("${self:service}-$", "${self:provider}-$", "3:11: ${self:provider} is no text, and", "name a text there"),
+        ("${param:team}", "${param:tem}", "26:37: ${param:tem} has no value in this file", "add a fallback: ${param"),
+        ("${self:service}-$", "${self:provider}-$", "3:11: ${self:provider} is not a string", "use a string there"),
         ("resources:\n", "resources:\n  - ${file(x.yml)}\n", "18:5: ${file(x.yml)} has no value in this", OTHER_FILES),
-        ("      Other:", "      Messages:", "29:9: Messages is there twice", "write it once"),
+        ("      Other:", "      Messages:", "29:9: Messages is defined twice", "define it once"),
     ],
 )  # fmt: skip
 def test_a_variable_without_a_value_is_named_at_its_place(
@@ -370,7 +372,7 @@ WITHOUT_TABLES: list[tuple[str, str]] = [
 @pytest.mark.parametrize(("name", "text"), WITHOUT_TABLES)
 def test_a_template_without_a_table_is_passed_over(tmp_path: Path, name: str, text: str) -> None:
     reading = read(tmp_path / name, text)
-    assert (reading.tables, reading.notes) == ([], [f"{name}: no table in it, passed over"])
+    assert (reading.tables, reading.notes) == ([], [f"{name}: no table in it, skipped"])
 
 
 @pytest.mark.parametrize("text", ['{"name": "app", "version": "1.0.0"}', "{}", "[]", '"Resources"', "7", "null"])
@@ -383,8 +385,8 @@ def test_what_is_neither_a_template_nor_a_table_stays_an_error(tmp_path: Path, t
     ("text", "message", "hint"),
     [
         ("Resources:\n\tA: 1\n", "2:1: not YAML: found character '\\t' that cannot start", "indent with spaces"),
-        (NAMELESS + "---\nResources: {}\n", "8:1: not YAML: but found another document", "put each document into a"),
-        ("Resources: {a: &a 1, b: *a}\n", "1:25: *a is an alias, which CloudFormation does not", "write out what it"),
+        (NAMELESS + "---\nResources: {}\n", "8:1: not YAML: but found another document", "put each document in a"),
+        ("Resources: {a: &a 1, b: *a}\n", "1:25: *a is an alias, which CloudFormation does not", "replace it with its"),
         ("Resources:\n  Fn::ForEach::T: [{a: {Type: AWS::DynamoDB::Table}}]\n", "2:19: Fn::ForEach::T", "write"),
     ],
 )  # fmt: skip
@@ -407,7 +409,7 @@ def test_aliases_of_aliases_end(tmp_path: Path) -> None:
     lines = ["service: a", "provider: {name: aws}", "a: &a [x, x]"]
     lines += [f"{b}: &{b} [{', '.join(f'*{a}' for _ in range(9))}]" for a, b in zip("abcdef", "bcdefg", strict=True)]
     message, hint = error_of(tmp_path / "serverless.yml", "\n".join(lines))
-    assert ("aliases make more than 200,000 values" in message, hint) == (True, "write fewer aliases")
+    assert ("aliases expand to more than 200,000 values" in message, hint) == (True, "write fewer aliases")
 
 
 @pytest.mark.parametrize(

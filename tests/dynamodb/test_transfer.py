@@ -17,7 +17,7 @@ from tasks.localenv.dynamodb.scan import scan
 from tasks.localenv.dynamodb.schema import apply_tables
 from tasks.localenv.dynamodb.tables import read_tables
 from tasks.localenv.dynamodb.transfer.itemfile import as_line, write_lines
-from tasks.localenv.dynamodb.transfer.typed import same_item
+from tasks.localenv.dynamodb.transfer.typed import comparable_item
 from tasks.localenv.errors import UsageError
 from tasks.localenv.settings import Settings
 
@@ -45,7 +45,7 @@ def table(fresh: Settings) -> str:
 
 
 def items_of(settings: Settings) -> list[Any]:
-    found = [same_item(item) for item in scan(connect(settings), settings.message_table)]
+    found = [comparable_item(item) for item in scan(connect(settings), settings.message_table)]
     return sorted(found, key=lambda item: (item["pk"], item["sk"]))
 
 
@@ -109,7 +109,7 @@ def test_a_missing_table_or_folder_is_said(fresh: Settings, tmp_path: Path) -> N
         transfer.export_items(connect(fresh), fresh.message_table, tmp_path / "a")
     with pytest.raises(TableMissing):
         transfer.import_items(connect(fresh), fresh.message_table, tmp_path / "a")
-    with pytest.raises(UsageError, match="there, and not a file"):
+    with pytest.raises(UsageError, match="exists and is not a file"):
         write_lines(tmp_path, [])
     with pytest.raises(UsageError, match="no such folder"):
         write_lines(tmp_path / "nosuch" / "a", [])

@@ -80,13 +80,13 @@ def test_the_door_of_a_running_emulator_takes_all_or_nothing(live: Settings, tmp
     door = Door(live.cognito, file, live.permit)
     state = door.fetch()
     for nonsense in (b"", b"[]", b"{}", json.dumps({**json.loads(state), "payload": {"user_pools": 3}}).encode()):
-        with pytest.raises(LocalEnvError, match="the AWS emulator does not take the pool"):
+        with pytest.raises(LocalEnvError, match="the AWS emulator refused the pool"):
             door.replace(nonsense)
     broken = json.loads(state)
     broken["payload"]["user_pools"]["data"]["0\0us-east-1\0'us-east-1_x'"] = 3
-    with pytest.raises(LocalEnvError, match="the AWS emulator does not take the pool"):
+    with pytest.raises(LocalEnvError, match="the AWS emulator refused the pool"):
         door.replace(json.dumps(broken).encode())
     assert door.fetch() == state
     (tmp_path / "token").write_text("guessed")
-    with pytest.raises(LocalEnvError, match="is not the one of this checkout"):
+    with pytest.raises(LocalEnvError, match="is not this checkout's"):
         Door(live.cognito, tmp_path / "token").fetch()

@@ -109,7 +109,7 @@ def test_users_of_one_side_are_found(whole: Settings) -> None:
         ),
         Finding(
             "pool user e",
-            "nobody in the database has the handle 'eve'",
+            "no user in the database has the handle 'eve'",
             "run `inv db.seed --force`, or remove the pool user",
         ),
     )
@@ -132,7 +132,7 @@ def test_a_handle_that_group_rows_still_have_is_found(whole: Settings) -> None:
     execute(whole, b"UPDATE users SET handle = 'andy' WHERE handle = 'andrewbrown'")
     (finding,) = examine(whole).findings
     assert finding.subject.endswith("(andrewbrown)")
-    assert finding.text == "called that by 2 items, and 'andy' in the database"
+    assert finding.text == "called that by 2 items, but 'andy' in the database"
     assert finding.fix == "run `inv ddb.stream --once`"
 
 

@@ -35,7 +35,7 @@ def test_a_fit_machine_has_nothing_that_blocks(settings: Settings) -> None:
         *("python", "packages", "settings", "folder", "disk"),
         *("engine", "docker", "embedded", "ports", "aws"),
     }
-    assert not doctor.blocks(findings)
+    assert not doctor.has_failure(findings)
 
 
 def test_looking_leaves_no_trace(settings: Settings) -> None:
@@ -67,7 +67,7 @@ def test_one_port_for_two_services_is_found(settings: Settings) -> None:
     assert about("ports", doctor.examine(twice))[2] == Finding(
         "ports",
         "FAIL",
-        f"port {settings.dynamodb.port} is given to dynamodb and to cognito",
+        f"dynamodb and cognito both have port {settings.dynamodb.port}",
         "give AWS_ENDPOINT_URL_COGNITO_IDENTITY_PROVIDER another port in .env",
     )
 
@@ -85,7 +85,7 @@ def test_a_near_miss_in_dotenv_is_a_warning(tmp_path: Path) -> None:
             "settings",
             "warn",
             ".env:1: CONECTION_URL is not read; did you mean CONNECTION_URL?",
-            "correct the name in .env, or take the line out",
+            "correct the name in .env, or remove the line",
         )
     ]
 
@@ -96,7 +96,7 @@ def test_an_endpoint_for_every_service_is_a_warning(settings: Settings, monkeypa
         "settings",
         "warn",
         "AWS_ENDPOINT_URL is set: boto3 and the AWS CLI send every service's calls to http://localhost:8000",
-        "name it AWS_ENDPOINT_URL_DYNAMODB",
+        "rename it to AWS_ENDPOINT_URL_DYNAMODB",
     )
 
 
@@ -115,7 +115,7 @@ def test_docker_that_was_asked_for_and_is_not_there_blocks(
     [found] = about("docker", findings)
     assert (found.level, found.text) == ("FAIL", "docker is not installed")
     assert "embedded" in found.hint
-    assert doctor.blocks(findings)
+    assert doctor.has_failure(findings)
 
 
 def test_docker_that_is_not_there_blocks_nobody_else(
@@ -124,7 +124,7 @@ def test_docker_that_is_not_there_blocks_nobody_else(
     monkeypatch.setenv("PATH", str(tmp_path))
     findings = doctor.examine(settings)
     assert about("docker", findings) == [Finding("docker", "ok", "not used: docker is not installed")]
-    assert not doctor.blocks(findings)
+    assert not doctor.has_failure(findings)
 
 
 def test_a_jar_without_java_blocks(settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -143,7 +143,7 @@ def test_packages_that_differ_from_the_lock_are_named(tmp_path: Path) -> None:
     )
     [found] = about("packages", doctor.examine_python(tmp_path))
     assert (found.level, found.hint) == ("warn", "run `pip install -r requirements.txt`, or use ./inv")
-    assert found.text.endswith("where the lock has 0.1; no-such-package is not installed")
+    assert found.text.endswith("but the lock file has 0.1; no-such-package is not installed")
 
 
 @pytest.fixture

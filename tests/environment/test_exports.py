@@ -178,7 +178,7 @@ def test_it_is_for_the_local_target_and_known_formats(cli: Cli) -> None:
 
 def test_docker_desktop_reaches_this_machine_by_its_name(live: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(exports, "_is_docker_desktop", lambda: True)
-    inside, command = exports.seen_from_container(live)
+    inside, command = exports.for_container(live)
     assert command == "docker run"
     assert parse_postgres_url(exports.variables(inside)["CONNECTION_URL"]) == replace(
         live.postgres, host="host.docker.internal"

@@ -240,10 +240,10 @@ def test_the_exit_code_is_true_when_nobody_reads(run: Run, variables: dict[str, 
     assert did(run().stderr) == ["check", "initial-setup"]
 
 
-def heard(text: str) -> hook.Heard:
-    found = hook.Heard()
+def heard(text: str) -> hook.Output:
+    found = hook.Output()
     for line in text.splitlines():
-        found.hear(line)
+        found.add(line)
     return found
 
 
@@ -270,13 +270,13 @@ def heard(text: str) -> hook.Heard:
         ),
         pytest.param(1, "Traceback\n  File\nKeyError: 'x'\n\n", (1, "KeyError: 'x'", ""), id="a fault of the program"),
         pytest.param(-9, "ok    env.up  up", (1, "ended by SIGKILL; last: ok    env.up  up", ""), id="killed"),
-        pytest.param(1, "", (1, "it said nothing", ""), id="nothing"),
+        pytest.param(1, "", (1, "no output", ""), id="nothing"),
     ],
 )
 def test_a_failure_is_told_in_one_line(tmp_path: Path, code: int, said: str, verdict: tuple[int, str, str]) -> None:
     log = hook.Log.begin(tmp_path)
     number, what, command = verdict
-    assert hook.failure(code, heard(said), log) == hook.Verdict(
+    assert hook.command_failure(code, heard(said), log) == hook.Verdict(
         number,
         f"localenv: FAILED {' '.join(what.split())} (see {log.link}, run `{command or 'inv initial-setup'}`)",
     )
@@ -356,7 +356,7 @@ def test_a_docker_engine_that_starts_late_is_waited_for(docker_program: Path, se
         server.shutdown()
         server.server_close()
     assert said[0].startswith("localenv: waiting up to 30 s for Docker: the Docker engine is not running: ")
-    assert re.fullmatch(r"localenv: Docker answers after \d+\.\ds", said[1].replace(" s", "s"))
+    assert re.fullmatch(r"localenv: Docker answered after \d+\.\ds", said[1].replace(" s", "s"))
 
 
 def test_a_docker_engine_that_never_comes_is_waited_for_no_longer_than_said(
@@ -397,7 +397,7 @@ def test_without_docker_it_goes_on_embedded_and_says_so_also_where_docker_was_be
     assert done.code == 0, done.stderr
     expected = f"(embedded, no Docker engine answered within 1 s): {addresses(settings)}\n"
     assert done.stdout.partition("s ")[2] == expected
-    assert "what the containers hold stays as it is" in done.stderr
+    assert "the data in the containers stay as they are" in done.stderr
     again = inv("initial-setup", "--hook", environ=environ)
     assert (again.code, "waiting" in again.stderr, did(again.stderr)) == (0, False, ["check", "initial-setup"])
 

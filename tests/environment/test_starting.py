@@ -86,6 +86,6 @@ def test_what_has_come_up_meanwhile_is_not_written_over(tmp_path: Path) -> None:
     put(tmp_path, db__schema_dot_sql="select 1;")
     files = starting.find_files(tmp_path)
     put(tmp_path, sql__schema_dot_sql="select 2;")
-    with pytest.raises(UsageError, match="there already"):
+    with pytest.raises(UsageError, match="already exists"):
         starting.write(tmp_path, files)
     assert (tmp_path / "sql/schema.sql").read_text() == "select 2;"

@@ -62,7 +62,7 @@ def test_a_filled_environment_is_shown_whole(whole: Settings) -> None:
 def test_files_that_changed_are_a_problem_with_its_command(whole: Settings) -> None:
     with connect(whole.postgres) as connection:
         connection.execute("UPDATE localenv.applied SET sha256 = 'x' WHERE path = 'sql/schema.sql'")
-    hint = "run `inv db.setup` to build it anew; the old one is kept for `inv db.undo`"
+    hint = "run `inv db.setup` to rebuild it; the old one is kept for `inv db.undo`"
     found = examine(whole)
     assert found.problems == (Problem("postgres", "sql/schema.sql changed since it was applied", hint),)
     assert not found.is_down
@@ -114,7 +114,7 @@ def test_the_newest_time_is_found_among_those_that_can_be_read() -> None:
 def test_a_message_of_the_future_is_called_so(whole: Settings) -> None:
     found = examine(whole, datetime.now(timezone.utc) + timedelta(hours=1))
     assert [line.state for line in found.lines if line.store == "dynamodb" and line.what == whole.message_table] == [
-        "ACTIVE, newest message lies in the future"
+        "ACTIVE, newest message is in the future"
     ]
 
 

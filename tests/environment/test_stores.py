@@ -69,6 +69,6 @@ def test_seeds_that_cannot_be_written_leave_every_store_as_it_is(whole: Settings
 
 def test_users_of_whom_the_pool_will_have_none_leave_every_store_as_it_is(whole: Settings) -> None:
     before = held(whole)
-    with pytest.raises(LocalEnvError, match=r"^none of \d users that the seeds make has a user in the pool$"):
+    with pytest.raises(LocalEnvError, match=r"^none of the \d users in the seeds has a user in the pool$"):
         reset(whole, people=[])
     assert held(whole) == before

@@ -116,10 +116,10 @@ def test_an_id_that_is_nowhere_gets_the_nearest_handles(settings: Settings) -> N
     with pytest.raises(LocalEnvError) as caught:
         explain(settings, "andrewbrwn")
     assert (caught.value.message, caught.value.hint) == (
-        "'andrewbrwn' is nowhere: no user, pool user, person or item has it",
+        "'andrewbrwn' not found: no user, pool user, person or item has it",
         "did you mean 'andrewbrown'?",
     )
-    with pytest.raises(LocalEnvError, match="is nowhere"):
+    with pytest.raises(LocalEnvError, match="not found"):
         explain(settings, "00000000-0000-4000-8000-000000000000")
     with pytest.raises(UsageError, match="why wants an id"):
         explain(settings, " ")
@@ -141,11 +141,11 @@ def test_a_user_who_went_is_still_known_by_pool_people_and_items(settings: Setti
     user = next(user for user in find_pool(settings).users() if user.handle == "andrewbrown")
     assert [fact.store for fact in found.facts] == ["cognito", "seeds", *["dynamodb"] * 4]
     assert findings(found) == [
-        f"pool user {user}: nobody in the database has the handle 'andrewbrown'; "
+        f"pool user {user}: no user in the database has the handle 'andrewbrown'; "
         "run `inv db.seed --force`, or remove the pool user",
         f"person andrewbrown: not in the database with uuid {ANDREW.uuid}; run `inv db.seed --force`",
-        f"user {ANDREW.uuid}: named by 2 items, and not in the database; {SEED_AGAIN}",
-        f"user {ANDREW.uuid} (andrewbrown): named by 62 items, and not in the database; {SEED_AGAIN}",
+        f"user {ANDREW.uuid}: named by 2 items, but not in the database; {SEED_AGAIN}",
+        f"user {ANDREW.uuid} (andrewbrown): named by 62 items, but not in the database; {SEED_AGAIN}",
     ]
 
 
@@ -174,7 +174,7 @@ def test_the_uuid_of_a_stranger_in_items_is_known(settings: Settings) -> None:
     )
     assert (found.kinds, findings(found)) == (
         ["the uuid of a user in items"],
-        [f"user {stranger}: named by 1 item, and not in the database; {SEED_AGAIN}", behind],
+        [f"user {stranger}: named by 1 item, but not in the database; {SEED_AGAIN}", behind],
     )
     lost = "88888888-0000-4000-8000-000000000008"
     connect_dynamodb(settings).put_item(
@@ -188,7 +188,7 @@ def test_the_uuid_of_a_stranger_in_items_is_known(settings: Settings) -> None:
     )
     assert (found.kinds, findings(found)) == (
         ["the uuid of a user in items"],
-        [f"user {lost} (lost): named by 1 item, and not in the database; {SEED_AGAIN}", behind, unknown],
+        [f"user {lost} (lost): named by 1 item, but not in the database; {SEED_AGAIN}", behind, unknown],
     )
 
 
@@ -208,7 +208,7 @@ def test_what_check_finds_of_a_group_is_found_by_its_users_and_its_uuid(settings
 
 def test_without_a_pool_the_rest_is_told(settings: Settings) -> None:
     found = explain(replace(settings, project_id="nobodys"), "bayko")
-    assert findings(found)[0] == "user pool: there is none; run `inv cognito.seed`"
+    assert findings(found)[0] == "user pool: does not exist; run `inv cognito.seed`"
 
 
 def test_why_prints_text_json_and_the_nearest(cli: Callable[..., Finished]) -> None:
@@ -218,7 +218,7 @@ def test_why_prints_text_json_and_the_nearest(cli: Callable[..., Finished]) -> N
     assert (done.code, data["id"], data["agrees"], data["findings"]) == (0, "andrewbrown", True, [])
     as_text = cli("why", str(ANDREW.uuid)).stdout.splitlines()
     assert as_text[0] == (
-        f"{ANDREW.uuid} is the uuid of a user in the database and the uuid of somebody in seeds/people.csv"
+        f"{ANDREW.uuid} is the uuid of a user in the database and the uuid of a person in seeds/people.csv"
     )
     assert as_text[-1] == "all of this agrees"
     nowhere = cli("why", "baiko")

@@ -21,7 +21,7 @@ KEPT = ("PATH", "HOME", "PYTHONPATH")
 """What a command gets of the environment of the tests."""
 
 
-NOBODY = 65534
+UNPRIVILEGED_UID = 65534
 PATIENCE_S = 300
 """For what must come to pass, on however busy a machine: a deadline that only a hang meets."""
 
@@ -81,7 +81,7 @@ def as_nobody() -> Iterator[None]:
     if os.geteuid() != 0:
         yield
         return
-    os.seteuid(NOBODY)
+    os.seteuid(UNPRIVILEGED_UID)
     try:
         yield
     finally:

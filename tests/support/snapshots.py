@@ -39,7 +39,7 @@ def look(settings: Settings) -> State:
     client = connect_dynamodb(settings)
     with connect(settings.postgres, autocommit=True) as conn:
         rows = checksum.measure(conn)
-    tables = {name: copies.measure(client, name) for name in schema.fetch_names(client)}
+    tables = {name: copies.measure_items(client, name) for name in schema.fetch_names(client)}
     return State(rows, tables, users_of(door(settings).fetch()))
 
 

@@ -67,7 +67,7 @@ def look(settings: Settings) -> World:
 
 
 def _table(client: DynamoDBClient, name: str) -> tuple[str, int, str]:
-    held, shape = copies.measure(client, name), schema.need_table(client, name).shape
+    held, shape = copies.measure_items(client, name), schema.require_table(client, name).shape
     return name, held.count, f"{held.sha256} {shape}"
 
 

@@ -99,7 +99,7 @@ ITEMS: dict[str, tuple[str, Make, str]] = {
     "fields over many lines": ("a.csv", many('pk,sk\n"', '\n","', 5 << 20), "longer than"),
     "many columns": ("a.csv", many("", ",", 15 << 20), "longer than"),
     "a gzip bomb of CSV": ("a.csv.gz", bomb(b"a"), ":1: the line is longer"),
-    "a folder": ("a.jsonl", lambda p: p.mkdir(), "no files of items in it"),
+    "a folder": ("a.jsonl", lambda p: p.mkdir(), "no files of items in this folder"),
     "nobody's pipe": ("a.jsonl", os.mkfifo, "nobody writes into this pipe"),
     "a socket": ("a.jsonl", lambda p: _socket(p), "no such device or address"),
     "a loop of links": ("a.jsonl", lambda p: p.symlink_to(p), "too many levels of symbolic links"),

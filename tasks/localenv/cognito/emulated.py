@@ -1,7 +1,7 @@
-"""The emulator's whole state of Cognito, fetched and replaced: pools, clients, users with their subs and passwords.
+"""Fetches and replaces the emulator's whole Cognito state: pools, clients, users with their subs and passwords.
 
-No API of Cognito can give a user a chosen sub. The emulator that this project runs has a door of its own for that
-(engines/emulator_server), which opens to who can read its token.
+No Cognito API can set a user's sub. This project's emulator has a private endpoint for that (engines/emulator_server),
+open to whoever can read its token.
 """
 
 from __future__ import annotations
@@ -21,27 +21,27 @@ if TYPE_CHECKING:
     from ..settings.addresses import Endpoint
     from ..settings.guard import Permit
 
-DOOR = "/_localenv/cognito"
+PATH = "/_localenv/cognito"
 TOKEN_HEADER = "X-Localenv-Token"
 
 TIMEOUT_S = 60.0
-"""Twice what another call may take: this one carries every user."""
+"""Twice that of other calls: the state has every user."""
 
 
 @dataclass(frozen=True)
 class Door:
-    """Where the emulator answers, the file with the word that opens its door, and the permit to change its state."""
+    """The private endpoint: the emulator's address, the file with the token, and the permit to change its state."""
 
     endpoint: Endpoint
     token: Path
     permit: Permit | None = None
 
     def fetch(self) -> bytes:
-        """Fetch the state, as JSON. Raises ServiceFailed where nobody answers, LocalEnvError where it is refused."""
+        """Return the state, as JSON. Raises ServiceFailed if nothing answers, LocalEnvError if the token is refused."""
         return self._exchange("GET", b"")
 
     def replace(self, state: bytes) -> None:
-        """Replace the state: all of it, or nothing and LocalEnvError says why."""
+        """Replace the state as a whole. Raises LocalEnvError, with nothing changed, if it is refused."""
         require_permit(self.permit, "local", "ReplaceState", {})
         self._exchange("PUT", state)
 
@@ -50,12 +50,14 @@ class Door:
         what, cut = f"the AWS emulator at {self.endpoint}", lambda: hang_up(connection.sock)
         try:
             with waiting(what, TIMEOUT_S, port=self.endpoint.port, cut=cut) as wait:
-                connection.request(method, DOOR, body, {TOKEN_HEADER: self.token.read_text()})
+                connection.request(method, PATH, body, {TOKEN_HEADER: self.token.read_text()})
                 with connection.getresponse() as answer:
                     text = answer.read()
             saved.note(self.endpoint, answer)
         except FileNotFoundError as error:
-            raise ServiceFailed("the AWS emulator is of an earlier version of this tool", hint=RESTART) from error
+            raise ServiceFailed(
+                "the AWS emulator was started by an earlier version of this tool", hint=RESTART
+            ) from error
         except (OSError, HTTPException, ValueError) as error:
             if wait.is_over or isinstance(error, TimeoutError):
                 raise wait.error(RESTART) from error
@@ -64,7 +66,7 @@ class Door:
         finally:
             connection.close()
         if answer.status == 404:
-            raise ServiceFailed(f"the AWS emulator at {self.endpoint} is not the one of this checkout", hint=RESTART)
+            raise ServiceFailed(f"the AWS emulator at {self.endpoint} is not this checkout's", hint=RESTART)
         if answer.status >= 400:
-            raise LocalEnvError(f"the AWS emulator does not take the pool: {text.decode(errors='replace')}")
+            raise LocalEnvError(f"the AWS emulator refused the pool: {text.decode(errors='replace')}")
         return text

@@ -1,8 +1,8 @@
-"""Decides which pool user belongs to which row of the database, and says why the others do not. Values only.
+"""Decides which pool user belongs to which row of the database, and why the others have no match. Connects to nothing.
 
-The link is preferred_username = handle, to the letter. An equal e-mail address is evidence for the hint and no more:
-addresses can be claimed, and the app looks its users up by handle. Two rows or two enabled pool users with one handle
-are named, never guessed; a disabled pool user gives way to an enabled one, since nobody can sign in with it.
+Users match if preferred_username = handle, case-sensitively. An equal e-mail address only leads to a hint: anybody can
+claim an address, and the app looks users up by handle. Several rows or enabled pool users with one handle are reported,
+not matched; a disabled pool user yields to an enabled one, since nobody can sign in with it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class DatabaseUser:
-    """A row of the users table. `sub` is the pool user's id that the row carries, or a placeholder."""
+    """A row of the users table. `sub` is the pool user's id in that row, or a placeholder."""
 
     uuid: str
     handle: str
@@ -31,7 +31,7 @@ class DatabaseUser:
 
 @dataclass(frozen=True)
 class Pair:
-    """A row and the pool user that it belongs to."""
+    """A row and its pool user."""
 
     user: DatabaseUser
     pool_user: PoolUser
@@ -43,7 +43,7 @@ class Pair:
 
 @dataclass(frozen=True)
 class Unmatched:
-    """Someone on one side without a counterpart: who, why, and what to do about it (empty: not known).
+    """A user without a counterpart: who, why, and what to do about it (empty: unknown).
 
     `handle` is empty for a pool user without one.
     """
@@ -59,7 +59,7 @@ class Unmatched:
 
 @dataclass(frozen=True)
 class Match:
-    """The outcome: pairs in the order of the rows, and who is left on either side."""
+    """The result: pairs in the order of the rows, and the unmatched users on either side."""
 
     pairs: tuple[Pair, ...]
     users: tuple[Unmatched, ...]
@@ -73,7 +73,7 @@ class Match:
 def match(
     users: Iterable[DatabaseUser], pool_users: Iterable[PoolUser], *, set_handle: Callable[[PoolUser, str], str]
 ) -> Match:
-    """Match rows with pool users. `set_handle` writes the command that gives a pool user a preferred_username."""
+    """Match rows with pool users. `set_handle` returns the command that sets a pool user's preferred_username."""
     rows = group(users, lambda user: user.handle)
     pool = group(pool_users, lambda user: user.handle or "")
     pairs = {}
@@ -92,7 +92,7 @@ def match(
 
 
 def group(values: Iterable[T], key: Callable[[T], str]) -> dict[str, list[T]]:
-    """Collect values under their key, in the order in which keys are first seen."""
+    """Group values by key, in the order of each key's first value."""
     found: dict[str, list[T]] = defaultdict(list)
     for value in values:
         found[key(value)].append(value)
@@ -104,7 +104,7 @@ def _candidates(users: list[PoolUser]) -> list[PoolUser]:
 
 
 class _Hints:
-    """Says why someone has no counterpart, from what both sides hold."""
+    """Explains why a user has no counterpart, from the users on both sides."""
 
     def __init__(
         self,
@@ -123,7 +123,7 @@ class _Hints:
         self._rows_by_email = {row.email.lower(): row for here in rows.values() for row in here}
 
     def about_row(self, handle: str, rows: list[DatabaseUser]) -> Unmatched:
-        """Say why the rows of a handle have no pool user."""
+        """Return why the rows of a handle have no pool user."""
         row = rows[0]
         who = f"{handle} (id in the database: {row.sub})"
         same = _candidates(self._pool.get(handle, []))
@@ -140,7 +140,7 @@ class _Hints:
                 handle, who, f"{len(same)} pool users have this preferred_username: {named}", "change all but one"
             )
         for user in self._by_folded.get(handle.casefold(), []):
-            reason = f"pool user {user} has preferred_username {user.handle!r}, which differs by case"
+            reason = f"pool user {user} has preferred_username {user.handle!r}, which differs in case"
             return Unmatched(handle, who, reason, self._set_handle(user, handle))
         for user in self._by_email.get(row.email.lower(), []) if row.email else []:
             has = "no preferred_username" if user.handle is None else f"preferred_username {user.handle!r}"
@@ -153,7 +153,7 @@ class _Hints:
         )
 
     def about_pool_user(self, user: PoolUser) -> Unmatched:
-        """Say why a pool user has no row."""
+        """Return why a pool user has no row."""
         who = f"{user}{'' if user.enabled else ', disabled'}"
         if user.handle is None:
             row = self._rows_by_email.get(user.email.lower()) if user.email else None
@@ -173,6 +173,6 @@ class _Hints:
         differing = self._rows_by_folded.get(user.handle.casefold())
         if differing:
             return Unmatched(
-                user.handle or "", who, f"preferred_username {user.handle!r} differs by case from {differing!r}"
+                user.handle or "", who, f"preferred_username {user.handle!r} differs in case from {differing!r}"
             )
-        return Unmatched(user.handle or "", who, f"nobody in the database has the handle {user.handle!r}")
+        return Unmatched(user.handle or "", who, f"no user in the database has the handle {user.handle!r}")

@@ -1,7 +1,7 @@
-"""Puts the people of the seeds into the emulated user pool: what differs is decided first, then applied.
+"""Seeds the emulated user pool with the people of the seeds: decides what differs, then applies it.
 
-A person's user is the one whose Username is the person's name in the seeds, which never changes; handle, display name
-and e-mail are attributes, so a change of theirs keeps the `sub`. Users that are nobody's are left alone.
+A person's user has the person's name in the seeds as its Username, which never changes; handle, display name and e-mail
+are attributes, so changing them keeps the `sub`. Other users are left alone.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ CLIENT = "app"
 
 @dataclass(frozen=True)
 class Change:
-    """What one user needs: to be made, attributes to be set, a permanent password. Username first."""
+    """A change to one user: creation, attributes to set, a permanent password."""
 
     username: str
     create: bool
@@ -45,7 +45,7 @@ class Change:
 
 @dataclass(frozen=True)
 class Seeded:
-    """What the pool holds of the seeds. `pool` is None before it is made."""
+    """The state of the pool against the seeds. `pool` is None before it is created."""
 
     pool: Pool | None
     client_id: str
@@ -59,11 +59,11 @@ class Seeded:
 
     @property
     def sentence(self) -> str:
-        return f"{self.users} users in pool {self.pool.id if self.pool else 'not made yet'}, unchanged"
+        return f"{self.users} users in pool {self.pool.id if self.pool else 'not created yet'}, unchanged"
 
     def plan(self) -> list[str]:
         """Return what seeding would do, a line each."""
-        lines = [] if self.pool else ["create user pool: none has this project's name"]
+        lines = [] if self.pool else ["create user pool: there is none with this project's name"]
         lines += [] if self.client_id else ["create app client: the pool has none"]
         return lines + [str(change) for change in self.changes]
 
@@ -80,44 +80,44 @@ def examine(settings: Settings, people: Iterable[Person]) -> Seeded:
 
 
 def apply(settings: Settings, people: Iterable[Person]) -> str:
-    """Make the pool, its app client and its users as the people say; return what was done in a sentence.
+    """Create or update the pool, its app client and its users; return a sentence.
 
     Side effect: notes the pool's id in the state folder. A second call changes nothing.
     """
     found = examine(settings, people)
     pool = found.pool or _create_pool(settings)
-    note(settings, pool.id)
+    note_pool(settings, pool.id)
     if not found.client_id:
         _create_client(pool)
     side_by_side([lambda change=change: _apply(pool, change) for change in found.changes])  # type: ignore[misc]
-    made = sum(change.create for change in found.changes)
-    changed = len(found.changes) - made
-    done = [f"{made} made" if made else "", f"{changed} changed" if changed else ""]
-    return f"{found.users + made} users in pool {pool.id}, {', '.join(filter(None, done)) or 'unchanged'}"
+    created = sum(change.create for change in found.changes)
+    changed = len(found.changes) - created
+    done = [f"{created} created" if created else "", f"{changed} changed" if changed else ""]
+    return f"{found.users + created} users in pool {pool.id}, {', '.join(filter(None, done)) or 'unchanged'}"
 
 
 def plan_changes(people: Iterable[Person], users: Iterable[PoolUser]) -> tuple[Change, ...]:
-    """Decide what to change so that every person has a confirmed user with the right attributes."""
+    """Return the changes after which every person has a confirmed user with the right attributes."""
     by_username = {user.username: user for user in users}
     found = (_change(person, by_username.get(person.person)) for person in people)
     return tuple(change for change in found if change)
 
 
-def strangers(settings: Settings, people: Iterable[Person]) -> list[PoolUser]:
-    """Return the users of the emulated pool who are nobody in the seeds."""
+def unseeded_users(settings: Settings, people: Iterable[Person]) -> list[PoolUser]:
+    """Return the users of the emulated pool who are not in the seeds."""
     pool = look_for_pool(settings)
     ours = {person.person for person in people}
     return [user for user in pool.users() if user.username not in ours] if pool else []
 
 
 def remove(settings: Settings, users: Iterable[PoolUser]) -> None:
-    """Delete these users from the emulated pool. One that is gone already is no error."""
+    """Delete these users from the emulated pool, if they still exist."""
     for user in users:
         _delete_user(find_pool(settings), user)
 
 
 def find_client(pool: Pool) -> str:
-    """Return the id of the pool's app client; empty when there is none."""
+    """Return the id of the pool's app client; empty if there is none."""
     for answer in pages(pool.call, "ListUserPoolClients", "NextToken", UserPoolId=pool.id, MaxResults=60):
         for client in answer.get("UserPoolClients", ()):
             if client["ClientName"] == CLIENT:
@@ -134,13 +134,13 @@ def _change(person: Person, user: PoolUser | None) -> Change | None:
     }
     if user is None:
         return Change(person.person, True, tuple(wanted.items()), password=True)
-    there = {
+    found = {
         "email": user.email,
         "email_verified": "true" if user.email_verified else "false",
         "preferred_username": user.handle,
         "name": user.name,
     }
-    different = {name: value for name, value in wanted.items() if there[name] != value}
+    different = {name: value for name, value in wanted.items() if found[name] != value}
     if "email" in different:
         different["email_verified"] = "true"  # Cognito unverifies a changed address unless told otherwise
     password = user.status != "CONFIRMED"
@@ -162,7 +162,7 @@ def _create_user(call: Api, who: dict[str, str], attributes: list[dict[str, str]
     try:
         call("AdminCreateUser", **who, UserAttributes=attributes, MessageAction="SUPPRESS")
     except AwsError as error:
-        if error.aws_code != "UsernameExistsException":  # a call whose answer was lost did it
+        if error.aws_code != "UsernameExistsException":  # created by a call whose response was lost
             raise
 
 
@@ -176,13 +176,13 @@ def _delete_user(pool: Pool, user: PoolUser) -> None:
 
 def _create_pool(settings: Settings) -> Pool:
     call = api(settings, "cognito-idp")
-    made = call(
+    answer = call(
         "CreateUserPool",
         PoolName=settings.project_id,
         AliasAttributes=["email", "preferred_username"],
         AutoVerifiedAttributes=["email"],
     )
-    return Pool(made["UserPool"]["Id"], call)
+    return Pool(answer["UserPool"]["Id"], call)
 
 
 def _create_client(pool: Pool) -> None:
@@ -195,8 +195,8 @@ def _create_client(pool: Pool) -> None:
     )
 
 
-def note(settings: Settings, pool_id: str) -> None:
-    """Write the pool's id before the ids that it replaced, which .env may still hold. All or nothing."""
+def note_pool(settings: Settings, pool_id: str) -> None:
+    """Note the pool's id, before those that it replaced, which .env may still have. Writes atomically."""
     before = noted_pools(settings)
     if before[:1] == [pool_id]:
         return

@@ -1,6 +1,6 @@
-"""Writes the ids of the pool's users into the database: reads both sides, lets matching decide, updates once.
+"""Writes the subs of the pool's users to the database: reads both sides, lets matching decide, updates once.
 
-The database is reached by two queries of the app's, given as files, so that no table or column is named here.
+Uses two of the app's query files, so no table or column is named here.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Queries:
-    """The app's two queries, as files.
+    """The app's two query files.
 
-    `read` gives uuid, handle, e-mail and pool user's id of every user, in that order. `write` takes the arrays
-    `handles` and `subs` and updates the users of those handles.
+    `read` returns uuid, handle, e-mail and sub of every user, in that order. `write` takes the arrays `handles` and
+    `subs` and updates the users with those handles.
     """
 
     read: Path
@@ -39,7 +39,7 @@ class Queries:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Both sides at one time, and how they match. `handles` are those of the database, by uuid."""
+    """Both sides, and how they match. `handles` are those of the database, by uuid."""
 
     pool: Pool
     handles: dict[str, str]
@@ -53,11 +53,11 @@ class Comparison:
     @property
     def sentence(self) -> str:
         """Return how many of the database's users have their sub: "5 of 5 users have their sub"."""
-        there = sum(pair.is_set for pair in self.match.pairs)
-        return f"{there} of {self.users} users have their sub"
+        done = sum(pair.is_set for pair in self.match.pairs)
+        return f"{done} of {self.users} users have their sub"
 
     def lines(self) -> list[str]:
-        """Say who is linked how, and who is not and why: what --plan and the command itself print."""
+        """Return who is linked, and who is not and why, for --plan and for the command itself."""
         changes = [
             f"update {pair.user.handle}: id {pair.user.sub} -> {pair.pool_user.sub}"
             + ("" if pair.pool_user.enabled else " (the pool user is disabled)")
@@ -67,7 +67,7 @@ class Comparison:
         return [*changes, *kept, *self.unmatched()]
 
     def unmatched(self) -> list[str]:
-        """Say who is not linked, on either side, and why."""
+        """Return who is not linked, on either side, and why."""
         return [
             *(f"no pool user for {row}" for row in self.match.users),
             *(f"no database user for pool user {user}" for user in self.match.pool_users),
@@ -75,7 +75,7 @@ class Comparison:
 
 
 def compare(settings: Settings, queries: Queries) -> Comparison:
-    """Read the database and the whole pool side by side and match them. Changes nothing."""
+    """Read the database and the whole pool concurrently and match them. Changes nothing."""
     both: list[Any] = side_by_side([lambda: _pool_and_users(settings), lambda: fetch_users(settings, queries)])
     (pool, pool_users), users = both
     matched = match(users, pool_users, set_handle=handle_command(settings, pool))
@@ -83,11 +83,11 @@ def compare(settings: Settings, queries: Queries) -> Comparison:
 
 
 def apply(settings: Settings, queries: Queries, comparison: Comparison) -> int:
-    """Write the ids that differ, in one UPDATE of one transaction; return how many rows it changed.
+    """Write the subs that differ, in one UPDATE; return how many rows it changed.
 
-    Raises LocalEnvError when nobody matched: an app that runs on such a database answers with errors only.
+    Raises LocalEnvError if nobody matched: the app could not serve anyone with such a database.
     """
-    _refuse_nobody(comparison)
+    _require_pairs(comparison)
     changes = comparison.match.changes
     if not changes:
         return 0
@@ -100,13 +100,13 @@ def apply(settings: Settings, queries: Queries, comparison: Comparison) -> int:
         if done.rowcount != len(changes):
             raise LocalEnvError(
                 f"{_shown(settings, queries.write)}: {done.rowcount} rows would change, wanted {len(changes)}",
-                hint="run the same command again: somebody changed the users meanwhile",
+                hint="run the same command again: the users changed meanwhile",
             )
     return len(changes)
 
 
 def fetch_users(settings: Settings, queries: Queries) -> list[DatabaseUser]:
-    """Read every user of the target's database."""
+    """Return every user of the target's database."""
     with connect(settings.postgres) as connection:
         return _read_users(settings, queries, connection)
 
@@ -114,15 +114,15 @@ def fetch_users(settings: Settings, queries: Queries) -> list[DatabaseUser]:
 def require_match(
     settings: Settings, queries: Queries, connection: psycopg.Connection[Any], people: Iterable[Person]
 ) -> None:
-    """Raise LocalEnvError where none of the users whom a connection sees will have a pool user.
+    """Raise LocalEnvError if none of the users in a connection's transaction will have a pool user.
 
-    The emulated pool is taken as it will be: with the people of the seeds.
+    Of the emulated pool, uses its future contents: the people of the seeds.
     """
     users, is_emulated = _read_users(settings, queries, connection), settings.cognito_is_emulated
     pool_users = list(map(_pool_user, people)) if is_emulated else list(find_pool(settings).users())
     if not match(users, pool_users, set_handle=lambda user, handle: "").pairs:
         raise LocalEnvError(
-            f"none of {len(users)} users that the seeds make has a user in the pool",
+            f"none of the {len(users)} users in the seeds has a user in the pool",
             hint="give them the handles or e-mail addresses of the pool's users",
         )
 
@@ -141,7 +141,7 @@ def _read_users(settings: Settings, queries: Queries, connection: psycopg.Connec
 
 
 def handle_command(settings: Settings, pool: Pool) -> Any:
-    """Return a function that writes the AWS CLI's command to set a pool user's preferred_username."""
+    """Return a function that returns the AWS CLI command to set a pool user's preferred_username."""
     endpoint = ["--endpoint-url", settings.cognito.url] if settings.cognito else []
 
     def command(user: PoolUser, handle: str) -> str:
@@ -160,20 +160,20 @@ def _pool_and_users(settings: Settings) -> tuple[Pool, list[PoolUser]]:
     return pool, list(pool.users())
 
 
-def _refuse_nobody(comparison: Comparison) -> None:
+def _require_pairs(comparison: Comparison) -> None:
     if comparison.match.pairs:
         return
     if not comparison.users:
-        raise LocalEnvError("nobody is in the database's users", hint=Command("db.seed", "--force"))
+        raise LocalEnvError("the database has no users", hint=Command("db.seed", "--force"))
     raise LocalEnvError(
-        f"none of {comparison.users} users in the database has a user in pool {comparison.pool.id}, "
-        f"which holds {comparison.pool_users}",
-        hint=Command("cognito.list-users", when=": a pool user needs a handle as its preferred_username"),
-        evidence=list(_some(comparison.match.users)),
+        f"none of the {comparison.users} users in the database has a user in pool {comparison.pool.id}, "
+        f"which has {comparison.pool_users}",
+        hint=Command("cognito.list-users", when=": a pool user needs the handle as its preferred_username"),
+        evidence=_shortened(comparison.match.users),
     )
 
 
-def _some(lines: Iterable[object], at_most: int = 10) -> list[str]:
+def _shortened(lines: Iterable[object], at_most: int = 10) -> list[str]:
     shown = [str(line) for line in lines]
     more = len(shown) - at_most
     return shown[:at_most] + ([f"and {more} more"] if more > 0 else [])

@@ -1,4 +1,4 @@
-"""The users of a pool, and the pool's id. Nothing here changes a pool."""
+"""The user pool and its users. Only reads."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
     from ..settings import Settings
 
 PAGE = 60
-"""Users a page. Source: Amazon Cognito API reference, ListUsers: Limit is at most 60."""
+"""Users per page. Source: Amazon Cognito API reference, ListUsers: Limit is at most 60."""
 
 
 @dataclass(frozen=True)
 class PoolUser:
-    """A user of the pool. `handle` is preferred_username, which users may lack, as any attribute but `sub`."""
+    """A user of the pool. `handle` is preferred_username; only `sub` is always set."""
 
     sub: str
     username: str
@@ -37,13 +37,13 @@ class PoolUser:
 
 @dataclass(frozen=True)
 class Pool:
-    """A user pool of the target, and the API that it is reached by."""
+    """A user pool of the target, and the API to call for it."""
 
     id: str
     call: Api
 
     def users(self) -> Iterator[PoolUser]:
-        """Yield every user, page by page, in the pool's order. Raises LocalEnvError when the pool is not there."""
+        """Yield every user, page by page, in the pool's order. Raises LocalEnvError if the pool does not exist."""
         try:
             for answer in pages(self.call, "ListUsers", "PaginationToken", UserPoolId=self.id, Limit=PAGE):
                 yield from (_pool_user(user) for user in answer.get("Users", ()))
@@ -57,7 +57,7 @@ class Pool:
 
 
 def find_pool(settings: Settings) -> Pool:
-    """Find the pool of the target. Raises LocalEnvError when the emulated one was not made yet."""
+    """Return the pool of the target. Raises LocalEnvError if the emulated one does not exist yet."""
     found = look_for_pool(settings)
     if found is None:
         raise LocalEnvError(
@@ -68,9 +68,9 @@ def find_pool(settings: Settings) -> Pool:
 
 
 def look_for_pool(settings: Settings) -> Pool | None:
-    """Find the pool of the target: the real one by its id, the emulated one by the project's name.
+    """Return the pool of the target: the real one by its id, the emulated one by the project's name.
 
-    None when the emulator has no such pool. Raises UsageError when a real pool is needed and not named.
+    None if the emulator has no such pool. Raises UsageError if a real pool is needed and not configured.
     """
     if not settings.cognito_is_emulated:
         return Pool(_real_pool_id(settings), api(settings, "cognito-idp"))
@@ -81,9 +81,9 @@ def look_for_pool(settings: Settings) -> Pool | None:
         for pool in answer.get("UserPools", ())
         if pool["Name"] == settings.project_id
     ]
-    noted = noted_pools(settings)[:1]
-    wanted = [pool_id for pool_id in noted if pool_id in known] or known
-    return Pool(wanted[0], call) if wanted else None
+    current = noted_pools(settings)[:1]
+    found = [pool_id for pool_id in current if pool_id in known] or known
+    return Pool(found[0], call) if found else None
 
 
 def list_users(settings: Settings) -> Iterator[PoolUser]:
@@ -92,7 +92,7 @@ def list_users(settings: Settings) -> Iterator[PoolUser]:
 
 
 def noted_pools(settings: Settings) -> list[str]:
-    """Return the ids of this project's emulated pools: the newest first, then those that it replaced."""
+    """Return the noted ids of this project's emulated pools: the current one, then those that it replaced."""
     try:
         return emulated_pool_file(settings.state_dir).read_text().split()
     except FileNotFoundError:
@@ -100,7 +100,7 @@ def noted_pools(settings: Settings) -> list[str]:
 
 
 def pages(call: Api, operation: str, token_name: str, **parameters: Any) -> Iterator[dict[str, Any]]:
-    """Call an operation until it gives no further token. A page may be empty and still have a successor."""
+    """Yield the pages of an operation until there is no token. An empty page may have a successor."""
     token = None
     while True:
         answer = call(operation, **parameters, **({token_name: token} if token else {}))
@@ -109,7 +109,7 @@ def pages(call: Api, operation: str, token_name: str, **parameters: Any) -> Iter
         if not token:
             return
         if token == before:
-            raise ServiceFailed(f"{operation} gives the same page again and again", hint=RESTART)
+            raise ServiceFailed(f"{operation} keeps returning the same page", hint=RESTART)
 
 
 def _real_pool_id(settings: Settings) -> str:
@@ -130,7 +130,7 @@ def _pool_user(user: Mapping[str, Any]) -> PoolUser:
     attributes = {attribute["Name"]: attribute.get("Value", "") for attribute in user.get("Attributes", ())}
     username = user["Username"]
     return PoolUser(
-        # ListUsers always has `sub`, among the attributes; where it is missing the username is the sub.
+        # ListUsers always returns `sub` as an attribute; if it is missing, the username is the sub.
         sub=attributes.get("sub", username),
         username=username,
         handle=attributes.get("preferred_username") or None,

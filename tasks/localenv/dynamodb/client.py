@@ -1,4 +1,4 @@
-"""The DynamoDB client of a run: boto3's method names, over whatever reaches the target's endpoint."""
+"""The DynamoDB client of a run: boto3's method names sent through aws/wire."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ class TableMissing(LocalEnvError):
 
 
 def connect(settings: Settings) -> DynamoDBClient:
-    """Return a client for the target, to be shared among threads.
+    """Return a thread-safe client for the target.
 
-    Its methods raise TableMissing, AwsError where DynamoDB refuses something else, ServiceFailed where nobody answers.
+    Its methods raise TableMissing, AwsError for DynamoDB's other errors, ServiceFailed if nothing answers.
     """
     return cast("DynamoDBClient", _Client(api(settings, "dynamodb")))
 
 
 class _Client:
-    """Makes `client.describe_table(TableName=…)` the operation DescribeTable."""
+    """Maps `client.describe_table(TableName=…)` to the operation DescribeTable."""
 
     def __init__(self, call: Api) -> None:
         self._call = call

@@ -1,4 +1,4 @@
-"""A table to two files and back: its definition and its items, and a hash that is the same for the same items."""
+"""Saves a table to two files, its definition and its items, and restores it; equal items have equal hashes."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 
-MANY = 2_000_000
-"""From so many items on a table is made anew: finding what differs takes a number in memory for each of them."""
+REBUILD_FROM = 2_000_000
+"""From this many items a table is rebuilt: finding the differences takes a number in memory for each item."""
 
 
 @dataclass(frozen=True)
 class Items:
-    """How many items there are, and a SHA-256 of all of them, in whatever order they come."""
+    """How many items there are, and a SHA-256 of all of them that does not depend on their order."""
 
     count: int
     sha256: str
@@ -38,23 +38,23 @@ class Items:
 
 @dataclass(frozen=True)
 class Files:
-    """Where a table is written: its definition as CloudFormation has it, its items as compressed JSON lines."""
+    """The files of a table: its definition as CloudFormation properties, its items as compressed JSON lines."""
 
     definition: Path
     content: Path
 
 
 def save_table(client: DynamoDBClient, name: str, files: Files) -> Items:
-    """Write a table to its files. Raises TableMissing."""
+    """Write a table to its files and return what they hold. Raises TableMissing."""
     private.write(files.definition, json.dumps(definition_of(client, name), indent=2) + "\n")
     export_items(client, name, files.content)
-    return sum_up(_read_lines(files))
+    return digest(_read_lines(files))
 
 
 def check_files(name: str, files: Files, wanted: Items) -> None:
-    """Raise UsageError where the files of a table are not those of such a table, or hold other items than wanted.
+    """Raise UsageError if the files are not those of the table, or hold other items than wanted.
 
-    Nothing connects. A line is in memory at a time.
+    Connects to nothing. Holds one line in memory.
     """
     shown = f"items of table {name}"
     shape = _definition(name, files).shape
@@ -62,8 +62,8 @@ def check_files(name: str, files: Files, wanted: Items) -> None:
     keys = Keys(shape.key, {attribute: kind for key in keyed for attribute, kind in key}, strict=False)
     for _ in read_items(files.content, shown, keys):
         pass
-    if (found := sum_up(_read_lines(files))) != wanted:
-        raise UsageError(f"{shown}: wanted {wanted.count:,}, found {found.count:,} or other ones")
+    if (found := digest(_read_lines(files))) != wanted:
+        raise UsageError(f"{shown}: wanted {wanted.count:,}, found {found.count:,}, or they differ")
 
 
 def _definition(name: str, files: Files) -> TableFile:
@@ -76,38 +76,38 @@ def _definition(name: str, files: Files) -> TableFile:
 def replace_table(
     client: DynamoDBClient, name: str, files: Files, wanted: Items, *, present: Files | None = None
 ) -> None:
-    """Make a table what its files say, whatever it is now.
+    """Restore a table from its files, whatever it is now.
 
-    `present` are files of what it is now, defined alike: then what differs is written, and nothing else if that does.
-    Raises UsageError where the files are not those of that table, LocalEnvError where the items differ afterwards.
+    `present` are files of the table as it is now, with the same definition: then writing the differences may suffice.
+    Raises UsageError if the files are not those of the table, LocalEnvError if the items differ afterwards.
     """
     file = _definition(name, files)
-    if present and wanted.count < MANY:
+    if present and wanted.count < REBUILD_FROM:
         write(client, name, _differences(present, files, [key for key, _ in file.shape.key]))
-        if measure(client, name) == wanted:
+        if measure_items(client, name) == wanted:
             return
     drop_table(client, name)
     schema.apply_tables(client, [file])
     import_items(client, name, files.content, shown=f"items of table {name}")
-    found = measure(client, name)
+    found = measure_items(client, name)
     if found != wanted:
-        raise LocalEnvError(f"table {name}: wanted {wanted.count:,} items, found {found.count:,} or other ones")
+        raise LocalEnvError(f"table {name}: wanted {wanted.count:,} items, found {found.count:,}, or they differ")
 
 
 def _differences(present: Files, wanted: Files, key: list[str]) -> Iterator[Request]:
-    """Yield what makes the items of one file those of another. A line in memory, and a number for each line."""
+    """Yield the requests that turn the items of one file into those of another. Holds a number per line in memory."""
 
     def keyed(item: dict[str, Any]) -> str:
         return json.dumps([item[name] for name in key])
 
-    there, new = (set(map(hash, _read_lines(files))) for files in (present, wanted))
+    old, new = (set(map(hash, _read_lines(files))) for files in (present, wanted))
     surplus: dict[str, dict[str, Any]] = {}
     for line in _read_lines(present):
         if hash(line) not in new:
             item = json.loads(line)["Item"]
             surplus[keyed(item)] = {name: item[name] for name in key}
     for line in _read_lines(wanted):
-        if hash(line) not in there:
+        if hash(line) not in old:
             item = json.loads(line)["Item"]
             surplus.pop(keyed(item), None)
             yield from puts([item])
@@ -119,7 +119,7 @@ def _read_lines(files: Files) -> Iterator[bytes]:
 
 
 def drop_table(client: DynamoDBClient, name: str) -> None:
-    """Drop a table where there is one, its protection from deletion lifted first."""
+    """Drop a table if it exists, even one with deletion protection."""
     found = schema.fetch_table(client, name)
     if found is None:
         return
@@ -128,13 +128,13 @@ def drop_table(client: DynamoDBClient, name: str) -> None:
     schema.drop_table(client, found)
 
 
-def measure(client: DynamoDBClient, name: str) -> Items:
-    """Read every item of a table."""
-    return sum_up(_lines(scan(client, name, consistent=True)))
+def measure_items(client: DynamoDBClient, name: str) -> Items:
+    """Read every item of a table and return their digest."""
+    return digest(_lines(scan(client, name, consistent=True)))
 
 
-def sum_up(lines: Iterable[bytes]) -> Items:
-    """Add up the hashes of items, each a line, so that their order does not matter."""
+def digest(lines: Iterable[bytes]) -> Items:
+    """Add up the hashes of items, one a line, so that their order does not matter."""
     total = count = 0
     for count, line in enumerate(lines, 1):  # noqa: B007 - counted for the result
         total += int.from_bytes(hashlib.sha256(line).digest(), "big")

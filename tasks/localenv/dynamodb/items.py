@@ -1,7 +1,7 @@
-"""Items in bulk: batches of 25, several at once, and what DynamoDB did not take tried again.
+"""Reads and writes items in bulk: concurrent batches, with unprocessed items retried.
 
-Source: Amazon DynamoDB API Reference, BatchWriteItem: a call may succeed and still give items back as
-UnprocessedItems, to be sent again after a pause that grows; BatchGetItem the same, with UnprocessedKeys.
+Source: Amazon DynamoDB API Reference, BatchWriteItem: a call may succeed and still return UnprocessedItems, to be
+retried with exponential backoff; BatchGetItem does the same with UnprocessedKeys.
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ FIRST_PAUSE_S = 0.05
 LONGEST_PAUSE_S = 5.0
 
 VALUES_AT_ONCE = 20_000
-_Dealt = TypeVar("_Dealt")
+T = TypeVar("T")
 Request = dict[str, Any]
 """A write request of BatchWriteItem: {"PutRequest": {"Item": …}} or {"DeleteRequest": {"Key": …}}."""
 
 
 def puts(items: Iterable[Any]) -> Iterator[Request]:
-    """Ask for these items (DynamoDB JSON) to be written."""
+    """Return the requests to put these items (DynamoDB JSON)."""
     return ({"PutRequest": {"Item": item}} for item in items)
 
 
 def deletes(keys: Iterable[Any]) -> Iterator[Request]:
-    """Ask for the items with these keys (DynamoDB JSON) to be deleted."""
+    """Return the requests to delete the items with these keys (DynamoDB JSON)."""
     return ({"DeleteRequest": {"Key": key}} for key in keys)
 
 
@@ -53,18 +53,18 @@ def write(
     stalled_s: float = STALLED_S,
     sleep: Callable[[float], None] = time.sleep,
 ) -> int:
-    """Write every request and return how many there were. No two of them may have the same key.
+    """Send every request and return how many there were. No two may have the same key.
 
-    Takes the requests as they come, `at_once` batches of them, so that any number fits in memory. `on_written` hears
-    how many went through so far, from several threads. Raises TimedOut when a batch gets nowhere for `stalled_s`.
+    Holds `at_once` batches in memory, so there may be any number of requests. Calls `on_written` with the number
+    written so far, from several threads. Raises TimedOut if a batch makes no progress for `stalled_s`.
     """
-    waiting = _Batches(requests)
+    batches = _Batches(requests)
     counting = threading.Lock()
     written = 0
 
     def work() -> None:
         nonlocal written
-        for batch in waiting:
+        for batch in batches:
             _write_batch(client, table, batch, stalled_s, sleep)
             with counting:
                 written += len(batch)
@@ -73,13 +73,13 @@ def write(
     try:
         side_by_side([work] * at_once, at_once=at_once)
     finally:
-        waiting.close()
+        batches.close()
     return written
 
 
-def dealt(source: Iterator[_Dealt], at_most: int) -> list[_Dealt]:
-    """Take the next ones, fewer of those that hold many values: in memory these take a hundred times their size."""
-    found: list[_Dealt] = []
+def take_batch(source: Iterator[T], at_most: int) -> list[T]:
+    """Return the next `at_most`, fewer if they hold many values, which take a hundred times their size in memory."""
+    found: list[T] = []
     values = 0
     for one in itertools.islice(source, at_most):
         found.append(one)
@@ -96,11 +96,11 @@ def _values(data: Any) -> int:
 
 
 class _Batches:
-    """Deals out batches to several threads; after `close` there are none left."""
+    """Hands out batches to several threads; none after `close`."""
 
     def __init__(self, requests: Iterable[Request]) -> None:
         self._requests = iter(requests)
-        self._dealing = threading.Lock()
+        self._lock = threading.Lock()
         self._closed = False
 
     def __iter__(self) -> Iterator[list[Request]]:
@@ -112,8 +112,8 @@ class _Batches:
             raise
 
     def _next(self) -> list[Request]:
-        with self._dealing:
-            return [] if self._closed else dealt(self._requests, BATCH_SIZE)
+        with self._lock:
+            return [] if self._closed else take_batch(self._requests, BATCH_SIZE)
 
     def close(self) -> None:
         self._closed = True
@@ -127,13 +127,13 @@ def fetch(
     stalled_s: float = STALLED_S,
     sleep: Callable[[float], None] = time.sleep,
 ) -> list[dict[str, Any]]:
-    """Return the items that have one of at most 100 keys, as they are now, in any order. Raises TimedOut."""
-    patience = _Patience(f"table {table} gave no further item", "read", stalled_s, sleep)
+    """Return the items with these keys, at most 100, in any order, with consistent reads. Raises TimedOut."""
+    backoff = _Backoff(f"table {table} returned no more items", "read", stalled_s, sleep)
     found, left = _get(client, table, keys)
     if left:
-        with waiting(f"read capacity of table {table}, {stalled_s:.0f} s at most without a further item"):
+        with waiting(f"read capacity of table {table}, up to {stalled_s:.0f} s without progress"):
             while left:
-                patience.wait(moved=len(left) < len(keys))
+                backoff.wait(moved=len(left) < len(keys))
                 keys = left
                 items, left = _get(client, table, keys)
                 found += items
@@ -141,8 +141,8 @@ def fetch(
 
 
 @dataclass
-class _Patience:
-    """Waits longer each time that nothing moved, and gives up after `stalled_s` of that."""
+class _Backoff:
+    """Waits longer each time without progress, and gives up after `stalled_s`."""
 
     what: str
     capacity: str
@@ -159,7 +159,7 @@ class _Patience:
                 f"{self.what} for {self.stalled_s:.0f} s: its {self.capacity} capacity is used up",
                 hint=f"run the same command again, or give the table more {self.capacity} capacity",
             )
-        # Full jitter: any pause up to the bound, so that parallel batches do not knock again together.
+        # Full jitter: a random pause up to the bound, so that parallel batches do not retry at once.
         self.sleep(random.uniform(0, self.pause_s))
         self.pause_s = min(self.pause_s * 2, LONGEST_PAUSE_S)
 
@@ -170,15 +170,15 @@ def _write_batch(
     left = _send(client, table, batch)
     if not left:
         return
-    patience = _Patience(f"table {table} took no further item", "write", stalled_s, sleep)
-    with waiting(f"write capacity of table {table}, {stalled_s:.0f} s at most without a further item"):
+    backoff = _Backoff(f"table {table} accepted no more items", "write", stalled_s, sleep)
+    with waiting(f"write capacity of table {table}, up to {stalled_s:.0f} s without progress"):
         while left:
-            patience.wait(moved=len(left) < len(batch))
+            backoff.wait(moved=len(left) < len(batch))
             batch, left = left, _send(client, table, left)
 
 
 def _send(client: DynamoDBClient, table: str, batch: list[Request]) -> list[Request]:
-    """Send a batch and return what was not taken of it."""
+    """Send a batch and return the unprocessed requests."""
     requests: Any = {table: batch}
     answer: Any = client.batch_write_item(RequestItems=requests)
     rest: list[Request] = answer.get("UnprocessedItems", {}).get(table, [])
@@ -186,6 +186,6 @@ def _send(client: DynamoDBClient, table: str, batch: list[Request]) -> list[Requ
 
 
 def _get(client: DynamoDBClient, table: str, keys: list[Any]) -> tuple[list[Any], list[Any]]:
-    """Ask for the items of these keys, and return what came, and the keys that were not looked at."""
+    """Return the items of these keys, and the unprocessed keys."""
     answer: Any = client.batch_get_item(RequestItems={table: {"Keys": keys, "ConsistentRead": True}})
     return answer["Responses"].get(table, []), (answer.get("UnprocessedKeys") or {}).get(table, {}).get("Keys", [])

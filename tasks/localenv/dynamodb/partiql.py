@@ -1,4 +1,4 @@
-"""One PartiQL statement and its items: paged, read-only unless told otherwise."""
+"""Runs one PartiQL statement and pages through its items; read-only by default."""
 
 from __future__ import annotations
 
@@ -10,30 +10,30 @@ from typing import TYPE_CHECKING, Any
 from ..aws.wire import AwsError
 from ..errors import LocalEnvError, UsageError
 from ..machine.reading import json_of, path_of, read_text
-from .schema import need_table
-from .statement import EXAMPLE, Statement, fault, read_statement
+from .schema import require_table
+from .statement import EXAMPLE, Statement, error_at, read_statement
 from .transfer.typed import Item, Misfit, Value, is_typed, read_value
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 PLACE = re.compile(r" at (\d+):(\d+)(?::\d+)?$")
-"""Where DynamoDB tells the place of a mistake, it is line:column:length at the end of the message."""
+"""DynamoDB may give the place of an error as line:column:length at the end of the message."""
 STATEMENT_BYTES = 64 << 10
-"""DynamoDB takes 8,192 characters (API Reference, ExecuteStatement); comments may come on top."""
+"""DynamoDB takes 8,192 characters (API Reference, ExecuteStatement); this leaves room for comments."""
 SMALLEST_PAGE = 100
 
 
 @dataclass
 class Consumed:
-    """The capacity units that a statement took so far; None where the engine does not tell."""
+    """The capacity units that a statement has consumed so far; None if the engine does not report them."""
 
     units: float | None = None
 
     def add(self, answer: dict[str, Any]) -> None:
-        told = answer.get("ConsumedCapacity")
-        if told:
-            self.units = (self.units or 0.0) + told["CapacityUnits"]
+        consumed = answer.get("ConsumedCapacity")
+        if consumed:
+            self.units = (self.units or 0.0) + consumed["CapacityUnits"]
 
     def __str__(self) -> str:
         return "" if self.units is None else f", {self.units:,g} capacity units"
@@ -41,7 +41,7 @@ class Consumed:
 
 @dataclass
 class Count:
-    """How many items went by."""
+    """Counts items as they pass through `each`."""
 
     items: int = 0
 
@@ -52,7 +52,7 @@ class Count:
 
 
 def read_query(sql: str, file: str) -> Statement:
-    """Take the statement from the command line or from a file. Raises UsageError."""
+    """Read the statement from the command line or from a file. Raises UsageError."""
     if bool(sql) == bool(file):
         raise UsageError(
             "ddb.query wants one statement, as text or as --file",
@@ -71,15 +71,15 @@ def parse_parameters(given: Iterable[str], statement: Statement) -> list[Value]:
     values = [_parameter(number, text) for number, text in enumerate(given, 1)]
     if len(values) != statement.parameters:
         raise UsageError(
-            f"{statement.shown}: {statement.parameters} ? in it, and {len(values)} --param",
-            hint='say --param for each of them, in their order; --param \'{"N": "5"}\' gives a number',
+            f"{statement.shown}: {statement.parameters} ? in the statement, but {len(values)} --param",
+            hint='pass one --param for each ?, in order; --param \'{"N": "5"}\' is a number',
         )
     return values
 
 
-def full_scan(client: DynamoDBClient, statement: Statement) -> str:
-    """Return why a statement reads the whole table or index; empty where it does not. Raises TableMissing."""
-    shape = need_table(client, statement.table).shape
+def full_scan_warning(client: DynamoDBClient, statement: Statement) -> str:
+    """Return a warning if a statement reads the whole table or index, else an empty text. Raises TableMissing."""
+    shape = require_table(client, statement.table).shape
     key = next((index.key for index in shape.indexes if index.name == statement.index), shape.key)
     attribute = key[0][0]
     if not statement.is_read or statement.is_keyed(attribute):
@@ -91,27 +91,27 @@ def full_scan(client: DynamoDBClient, statement: Statement) -> str:
 def require_read(statement: Statement) -> None:
     """Raise UsageError for a statement that changes data."""
     if not statement.is_read:
-        raise fault(
+        raise error_at(
             statement.text,
             statement.shown,
             statement.tokens[0].at,
             f"{statement.verb} changes data",
-            hint="say --write to let it",
+            hint="pass --write to let it change data",
         )
 
 
 def run(
     client: DynamoDBClient, statement: Statement, parameters: list[Value], consumed: Consumed, *, limit: int = 0
 ) -> Iterator[Item]:
-    """Run the statement and give its items as they come, the first `limit` of them. Holds one page in memory.
+    """Run the statement and yield its items, the first `limit` of them. Holds one page in memory.
 
-    Raises LocalEnvError with the statement, and a caret where DynamoDB tells the place of its mistake.
+    Raises LocalEnvError with the statement, and a caret if DynamoDB gives the place of the error.
     """
     query: dict[str, Any] = {"Statement": statement.text, "ReturnConsumedCapacity": "TOTAL"}
     if parameters:
         query["Parameters"] = parameters
     if limit:
-        query["Limit"] = max(limit, SMALLEST_PAGE)  # items looked at, of which a condition may leave few
+        query["Limit"] = max(limit, SMALLEST_PAGE)  # counts items read, of which a condition may match few
     left = limit
     while True:
         answer = _execute(client, statement, query)
@@ -128,15 +128,15 @@ def _execute(client: DynamoDBClient, statement: Statement, query: dict[str, Any]
     try:
         answer: Any = client.execute_statement(**query)
     except AwsError as error:
-        told = error.message.partition(": ")[2].replace("\n", " ")
-        place = PLACE.search(told)
+        message = error.message.partition(": ")[2].replace("\n", " ")
+        place = PLACE.search(message)
         lines = statement.text.splitlines(keepends=True)
         if place and int(place[1]) <= len(lines):
             at = sum(map(len, lines[: int(place[1]) - 1])) + int(place[2]) - 1
-            raise fault(statement.text, statement.shown, at, told[: place.start()]) from error
+            raise error_at(statement.text, statement.shown, at, message[: place.start()]) from error
         # DynamoDB Local repeats the whole statement in its message.
-        told = told.removesuffix(statement.text.replace("\n", " ")).rstrip(": ")
-        raise LocalEnvError(f"{statement.shown}: {told}", evidence=statement.text, hint=_hint(error)) from error
+        message = message.removesuffix(statement.text.replace("\n", " ")).rstrip(": ")
+        raise LocalEnvError(f"{statement.shown}: {message}", evidence=statement.text, hint=_hint(error)) from error
     return dict(answer)
 
 
@@ -144,7 +144,7 @@ def _hint(error: AwsError) -> str:
     hints = {
         "DuplicateItemException": "an INSERT does not replace: use UPDATE, or ddb.import",
         "DuplicateItem": "an INSERT does not replace: use UPDATE, or ddb.import",
-        "ConditionalCheckFailedException": "no item has that key and meets the condition",
+        "ConditionalCheckFailedException": "no item with that key meets the condition",
     }
     return hints.get(error.aws_code, "")
 
@@ -159,4 +159,4 @@ def _parameter(number: int, text: str) -> Value:
     try:
         return read_value(value, ())
     except Misfit as error:
-        raise UsageError(f"--param number {number}, {text}: {error.message}", hint=error.hint) from error
+        raise UsageError(f"--param {number}, {text}: {error.message}", hint=error.hint) from error

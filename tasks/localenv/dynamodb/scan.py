@@ -1,4 +1,4 @@
-"""All items of a table, a page at a time, and how they are written for people and programs."""
+"""Reads all items of a table, a page at a time, and formats them for people and programs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ HEAD_ITEMS = 1000
 def scan(client: DynamoDBClient, table: str, *, limit: int = 0, consistent: bool = False) -> Iterator[dict[str, Any]]:
     """Yield every item (DynamoDB JSON), or the first `limit` of them. Holds one page of 1 MB in memory.
 
-    `consistent` sees all that was written before each page was read, for twice the capacity. Raises TableMissing.
+    `consistent` uses strongly consistent reads, for twice the capacity. Raises TableMissing.
     """
     query: dict[str, Any] = {"TableName": table, "ConsistentRead": consistent}
     left = limit
@@ -36,9 +36,9 @@ def scan(client: DynamoDBClient, table: str, *, limit: int = 0, consistent: bool
 
 
 def plain(value: dict[str, Any]) -> Any:
-    """Return an attribute value as JSON has it.
+    """Return an attribute value as plain JSON.
 
-    Binary becomes base64 text, a set a sorted list, and a number that JSON's readers would round becomes text.
+    Binary becomes base64 text, a set a sorted list, and a number that JSON readers would round becomes text.
     """
     ((kind, content),) = value.items()
     if kind == "N":
@@ -58,17 +58,17 @@ def plain(value: dict[str, Any]) -> Any:
 
 
 def plain_item(item: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """Return an item as JSON has it, its attributes in the order of their names."""
+    """Return an item as plain JSON, its attributes sorted by name."""
     return {name: plain(item[name]) for name in sorted(item)}
 
 
 def as_json_line(item: dict[str, dict[str, Any]]) -> str:
-    """Write an item as one line of JSON."""
+    """Return an item as one line of JSON."""
     return json.dumps(plain_item(item), ensure_ascii=False)
 
 
 def as_text(item: dict[str, dict[str, Any]], key: tuple[str, ...]) -> list[str]:
-    """Write an item for people: its key on the first line, the other attributes aligned below it."""
+    """Return an item as lines for people: its key first, the other attributes aligned below it."""
     shown = {name: _shown(plain(value)) for name, value in sorted(item.items())}
     width = max((len(name) for name in shown if name not in key), default=0)
     head = "  ".join(shown.get(name, "-") for name in key)
@@ -76,9 +76,9 @@ def as_text(item: dict[str, dict[str, Any]], key: tuple[str, ...]) -> list[str]:
 
 
 def as_table(items: Iterable[dict[str, dict[str, Any]]], key: tuple[str, ...]) -> Iterator[str]:
-    """Yield the lines of a table, as the items arrive: the key first, then the other attributes by name.
+    """Yield the items as the lines of a table, as they arrive: the key first, then the other attributes by name.
 
-    Its columns are those of the first thousand items; what a later item has besides follows as name=value.
+    The columns are those of the first thousand items; other attributes of later items follow as name=value.
     """
     items = iter(items)
     head = list(itertools.islice(items, HEAD_ITEMS))
@@ -104,7 +104,7 @@ def _aligned(cells: list[str], widths: list[int]) -> str:
 
 
 def _shown(value: Any) -> str:
-    """Write a value on one line that does nothing to a terminal."""
+    """Return a value on one line, without control characters."""
     return harmless(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
 
 

@@ -1,4 +1,4 @@
-"""Whether a stored item is that of a seed, whose relative times have gone on since. Nothing connects here."""
+"""Matches stored items with seeds, whose relative times have moved since. Connects to nothing."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from typing import Any
 from .placeholders import WRITTEN_TIME
 from .transfer.importing import identity
 from .transfer.itemline import Keys
-from .transfer.typed import Item, same
+from .transfer.typed import Item, comparable
 
-LATER = timedelta(days=1, seconds=1)
-"""What differs between a line now and so much later is a relative time."""
+SHIFT = timedelta(days=1, seconds=1)
+"""A seed is read now and this much later: what differs is a relative time."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Seed:
 
 
 class Stored:
-    """Items of a table that no seed has been found to be yet."""
+    """The items of a table that no seed has been matched with yet."""
 
     def __init__(self, keys: Keys) -> None:
         self._keys = keys
@@ -38,11 +38,11 @@ class Stored:
         self._items.update((identity(item, self._keys), item) for item in items)
 
     def take(self, key: str) -> bool:
-        """Take the item of a key, and tell whether there was one."""
+        """Remove the item of a key and return whether there was one."""
         return self._items.pop(key, None) is not None
 
-    def take_same(self, seed: Seed) -> Item | None:
-        """Take an item that is the same as a seed but for its times. Those with the same fixed texts are looked at."""
+    def take_match(self, seed: Seed) -> Item | None:
+        """Remove and return an item that matches a seed but for its times. Compares those with equal fixed texts."""
         names = tuple(sorted(name for name, value in seed.item.items() if "S" in value and value == seed.later[name]))
         if names not in self._by_texts:
             found: dict[tuple[Any, ...], list[str]] = defaultdict(list)
@@ -56,14 +56,15 @@ class Stored:
 
 
 def is_same(stored: Item, seed: Seed) -> bool:
-    """Return whether a stored item is that of a seed, its relative times aside."""
+    """Return whether a stored item matches a seed, relative times aside."""
     return stored.keys() == seed.item.keys() and all(
-        _is_same(same(stored[name]), same(value), same(seed.later[name])) for name, value in seed.item.items()
+        _is_same(comparable(stored[name]), comparable(value), comparable(seed.later[name]))
+        for name, value in seed.item.items()
     )
 
 
 def _is_same(stored: Any, now: Any, later: Any) -> bool:
-    """Compare what `same` gives: now and later differ where a relative time is."""
+    """Compare results of `comparable`: now and later differ in relative times."""
     if now == later:
         return bool(stored == now)
     if isinstance(now, dict):
@@ -85,7 +86,7 @@ def _is_same(stored: Any, now: Any, later: Any) -> bool:
 
 
 def _times(stored: str, now: str, later: str) -> list[tuple[str, str]] | None:
-    """Pair the relative times of two texts; None where the texts differ in anything else."""
+    """Return the relative times of `stored` and `now` in pairs; None if the texts differ in anything else."""
     parts = [WRITTEN_TIME.split(text) for text in (stored, now, later)]
     if len({len(each) for each in parts}) != 1:
         return None
@@ -98,8 +99,8 @@ def _times(stored: str, now: str, later: str) -> list[tuple[str, str]] | None:
     return found
 
 
-def moved(stored: Item, seed: Seed, keys: Keys) -> set[timedelta]:
-    """Return by how much the times in the key of a stored item differ from those of its seed."""
+def time_shifts(stored: Item, seed: Seed, keys: Keys) -> set[timedelta]:
+    """Return how far the times in the key of a stored item are from those of its seed."""
     found: set[timedelta] = set()
     for name, kind in keys.key:
         texts = [item[name][kind] for item in (stored, seed.item, seed.later)]
@@ -112,7 +113,7 @@ def moved(stored: Item, seed: Seed, keys: Keys) -> set[timedelta]:
 
 
 def _time(written: str) -> datetime | None:
-    """Read a time as `placeholders` writes it; None for what only looks like one."""
+    """Parse a time as `placeholders` writes it; None if it only looks like one."""
     try:
         if written.isdecimal():
             return datetime.fromtimestamp(int(written), timezone.utc)

@@ -1,4 +1,4 @@
-"""A PartiQL statement, read as far as its words go: what it does, and to which table. Nothing connects here.
+"""Reads a PartiQL statement far enough to tell what it does, and to which table. Connects to nothing.
 
 Source: Amazon DynamoDB Developer Guide, "PartiQL - a SQL-compatible query language for Amazon DynamoDB".
 """
@@ -30,12 +30,12 @@ BEFORE_TABLE = {"SELECT": "FROM", "DELETE": "FROM", "INSERT": "INTO", "UPDATE": 
 EXAMPLE = f"for example {inv('ddb.query', EXAMPLE_STATEMENT, '--param', 'a')}"
 AFTER_WHERE = ("ORDER", "RETURNING")
 FUNCTIONS = ("COUNT", "SUM", "AVG", "MIN", "MAX")
-"""What SQL counts and sums with, and DynamoDB does not have: not every engine refuses them."""
+"""Aggregate functions of SQL, which DynamoDB does not have: not every engine refuses them."""
 
 
 @dataclass(frozen=True)
 class Token:
-    """A piece of a statement: a space, text, name, word, number, open (a quote without its end) or sign."""
+    """A token of a statement. Its kind: text, name, word, number, open (an unclosed quote) or sign."""
 
     kind: str
     text: str
@@ -43,18 +43,18 @@ class Token:
 
     @property
     def upper(self) -> str:
-        """The word in capitals; empty for all that is not a bare word."""
+        """The word in upper case; empty for other kinds."""
         return self.text.upper() if self.kind == "word" else ""
 
     @property
     def value(self) -> str:
-        """What a name names, without its quotes."""
+        """The text, of a name without its quotes."""
         return self.text[1:-1].replace('""', '"') if self.kind == "name" else self.text
 
 
 @dataclass(frozen=True)
 class Statement:
-    """A statement and what it does: `verb` (SELECT, INSERT, UPDATE, DELETE) to a table, through an index or not."""
+    """A statement. `verb` is SELECT, INSERT, UPDATE or DELETE; `index` is empty without one."""
 
     shown: str
     text: str
@@ -69,11 +69,11 @@ class Statement:
 
     @property
     def parameters(self) -> int:
-        """How many values it waits for: the question marks."""
+        """The number of parameters: the question marks."""
         return sum(token.text == "?" for token in self.tokens)
 
     def is_keyed(self, attribute: str) -> bool:
-        """Return whether its WHERE gives the value, or values, of this attribute: else every item is read."""
+        """Return whether its WHERE sets this attribute to a value, or values: else every item is read."""
         starts = [position for position, token in enumerate(self.tokens) if token.upper == "WHERE"]
         if not starts:
             return False
@@ -83,24 +83,24 @@ class Statement:
 
 
 def read_statement(text: str, shown: str) -> Statement:
-    """Read a statement. Raises UsageError at its place in `shown` for what no DynamoDB takes."""
-    text, tokens = _without_end(text, _tokens(text))
+    """Read a statement. Raises UsageError, with the place in `shown`, for what DynamoDB refuses."""
+    text, tokens = _strip_semicolon(text, _tokens(text))
     depth = 0
     for token in tokens:
         depth += (token.text in OPENING) - (token.text in CLOSING)
         if depth > DEPTH:
-            raise fault(text, shown, token.at, f"nested deeper than {DEPTH} brackets")
+            raise error_at(text, shown, token.at, f"nested deeper than {DEPTH} brackets")
         if token.kind == "open":
-            raise fault(text, shown, token.at, f"the quote {token.text} is not closed")
+            raise error_at(text, shown, token.at, f"the quote {token.text} is not closed")
         if token.text == ";":
-            raise fault(text, shown, token.at, "a second statement, wanted one", hint="run them one by one")
+            raise error_at(text, shown, token.at, "more than one statement", hint="run them one by one")
     verb = tokens[0].upper if tokens else ""
     if verb not in BEFORE_TABLE:
         found = tokens[0].text if tokens else "nothing"
-        raise fault(text, shown, 0, f"wanted {', '.join(BEFORE_TABLE)}, found {found}", hint=EXAMPLE)
+        raise error_at(text, shown, 0, f"wanted {', '.join(BEFORE_TABLE)}, found {found}", hint=EXAMPLE)
     table, index = _table(text, shown, tokens, BEFORE_TABLE[verb])
     statement = Statement(shown, text, verb, table, index, tokens)
-    _refuse_foreign(statement)
+    _refuse_unsupported(statement)
     return statement
 
 
@@ -112,15 +112,15 @@ def _tokens(text: str) -> tuple[Token, ...]:
     )
 
 
-def _without_end(text: str, tokens: tuple[Token, ...]) -> tuple[str, tuple[Token, ...]]:
-    """Take away a semicolon that only a comment follows, with that."""
+def _strip_semicolon(text: str, tokens: tuple[Token, ...]) -> tuple[str, tuple[Token, ...]]:
+    """Remove a final semicolon, and a comment after it."""
     if tokens and tokens[-1].text == ";":
         return text[: tokens[-1].at].rstrip(), tokens[:-1]
     return text.rstrip(), tokens
 
 
-def fault(text: str, shown: str, at: int, problem: str, *, hint: str = "") -> UsageError:
-    """Make the error for an offset in a statement: path:line:column, and the line with a caret under the place."""
+def error_at(text: str, shown: str, at: int, problem: str, *, hint: str = "") -> UsageError:
+    """Return the error for an offset in a statement: path:line:column, and the line with a caret."""
     before = text[:at]
     line, column = before.count("\n"), at - (before.rfind("\n") + 1)
     evidence = f"{text.splitlines()[line]}\n{' ' * column}^" if text else ""
@@ -128,39 +128,39 @@ def fault(text: str, shown: str, at: int, problem: str, *, hint: str = "") -> Us
 
 
 def _table(text: str, shown: str, tokens: Sequence[Token], before: str) -> tuple[str, str]:
-    """Find the table's name, and the index's where one is named after a dot."""
+    """Return the name of the table, and of the index if one follows after a dot."""
     for position, token in enumerate(tokens):
         if token.upper == before:
             name, *rest = tokens[position + 1 :] or [Token("", "", len(text))]
             break
     else:
-        raise fault(text, shown, len(text), f"no {before} <table>")
+        raise error_at(text, shown, len(text), f"no {before} <table>")
     if name.kind not in ("name", "word"):
-        raise fault(text, shown, name.at, f"wanted the name of a table, found {name.text or 'nothing'}")
+        raise error_at(text, shown, name.at, f"wanted a table name, found {name.text or 'nothing'}")
     joined = rest and rest[0].at == name.at + len(name.text)
     if joined and name.kind == "word" and rest[0].text == "-":
         whole = text[name.at :].split()[0]
-        raise fault(
-            text, shown, name.at, f"the table's name {whole} has a dash", hint=f'put it in double quotes: "{whole}"'
+        raise error_at(
+            text, shown, name.at, f"the table name {whole} has a dash", hint=f'put it in double quotes: "{whole}"'
         )
     index = rest[1] if joined and rest[0].text == "." and len(rest) > 1 else None
     return name.value, index.value if index else ""
 
 
-def _refuse_foreign(statement: Statement) -> None:
-    """Refuse what SQL has and DynamoDB has not, since an emulator may do something else instead."""
+def _refuse_unsupported(statement: Statement) -> None:
+    """Refuse SQL that DynamoDB does not have: an emulator may accept it and do something else."""
     for token, after in pairwise(statement.tokens):
         if token.upper == "LIMIT":
-            raise fault(
-                statement.text, statement.shown, token.at, "DynamoDB has no LIMIT", hint=f"say --limit {after.text}"
+            raise error_at(
+                statement.text, statement.shown, token.at, "DynamoDB has no LIMIT", hint=f"use --limit {after.text}"
             )
         if token.upper in FUNCTIONS and after.text == "(":
-            hint = "count the lines of --format json, or pipe them into jq"
-            raise fault(statement.text, statement.shown, token.at, f"DynamoDB has no {token.upper}()", hint=hint)
+            hint = "count the lines of --format json, or pipe it into jq"
+            raise error_at(statement.text, statement.shown, token.at, f"DynamoDB has no {token.upper}()", hint=hint)
 
 
 def _is_keyed(tokens: Sequence[Token], attribute: str) -> bool:
-    """Return whether a condition holds for given values of the attribute only."""
+    """Return whether a condition requires given values of the attribute."""
     while len(tokens) > 1 and tokens[0].text == "(" and _closing(tokens) == len(tokens) - 1:
         tokens = tokens[1:-1]
     if len(parts := _split(tokens, "OR")) > 1:
@@ -177,7 +177,7 @@ def _is_keyed(tokens: Sequence[Token], attribute: str) -> bool:
 
 
 def _split(tokens: Sequence[Token], word: str) -> list[Sequence[Token]]:
-    """Part tokens at a word that stands outside all brackets."""
+    """Split tokens at a word outside all brackets."""
     parts, start, depth = [], 0, 0
     for position, token in enumerate(tokens):
         depth += (token.text in OPENING) - (token.text in CLOSING)
@@ -188,7 +188,7 @@ def _split(tokens: Sequence[Token], word: str) -> list[Sequence[Token]]:
 
 
 def _closing(tokens: Sequence[Token]) -> int:
-    """Find the bracket that closes the first one."""
+    """Return the position of the bracket that closes the first one."""
     depth = 0
     for position, token in enumerate(tokens):
         depth += (token.text == "(") - (token.text == ")")

@@ -1,8 +1,8 @@
-"""A table's stream: every record from the oldest on, shard by shard, and each batch as Lambda would hand it over.
+"""Reads a table's stream from the oldest record on, shard by shard, and delivers batches as Lambda would.
 
-Nothing is remembered between runs: a stream keeps its records for a day, and what handles them must bear to see one
-twice anyway. Source: Amazon DynamoDB Developer Guide, "DynamoDB Streams": a shard's records are in order, and those of
-a parent come before those of its children.
+Keeps no position between runs: a stream holds its records for a day, and handlers must be idempotent anyway.
+Source: Amazon DynamoDB Developer Guide, "DynamoDB Streams": a shard's records are in order, and a parent's come before
+those of its children.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ if TYPE_CHECKING:
 Record = dict[str, Any]
 
 IDLE_S = 0.25
-"""Pause before asking again where nothing new was there."""
-LOOK_S = 10.0
-"""How often to look for new shards, and whether the table still has this stream."""
+"""Pause before polling again when nothing was new."""
+REFRESH_S = 10.0
+"""How often to list the shards, and to check that the table still has this stream."""
 BATCH_SIZE = 100
 RETRIES = 5
 FIRST_PAUSE_S = 0.1
 
 
 class Outcome(Protocol):
-    """What became of a record; `error` is empty where all went well."""
+    """The outcome of a record; `error` is empty on success."""
 
     @property
     def sequence_number(self) -> str: ...
@@ -39,16 +39,16 @@ class Outcome(Protocol):
     def error(self) -> str: ...
 
 
-One = TypeVar("One", bound=Outcome)
+OutcomeT = TypeVar("OutcomeT", bound=Outcome)
 
 
 def batches(
     settings: Settings, table: str, *, once: bool = False, sleep: Callable[[float], None] = time.sleep
 ) -> Iterator[list[Record]]:
-    """Yield the records of a table's stream from the oldest on, as they come; with `once` end where there are no more.
+    """Yield the records of a table's stream from the oldest on, as they come; with `once` end when there are no more.
 
-    Records are those of a Lambda event: with eventSourceARN. Raises TableMissing, or LocalEnvError where the table has
-    no stream or loses it, also to another table of the same name.
+    Records are those of a Lambda event: with eventSourceARN. Raises TableMissing, or LocalEnvError if the table has
+    no stream or loses it, or if a new table replaces it.
     """
     stream = _Stream(api(settings, "dynamodbstreams"), lambda: _arn(settings, table), table)
     empty = 0
@@ -63,14 +63,14 @@ def batches(
 
 def outcomes(
     batches: Iterable[list[Record]],
-    handle: Callable[[list[Record]], Iterable[One]],
+    handle: Callable[[list[Record]], Iterable[OutcomeT]],
     *,
     sleep: Callable[[float], None] = time.sleep,
-) -> Iterator[One]:
-    """Hand over each batch, and tell what became of its records: each once, when that is certain.
+) -> Iterator[OutcomeT]:
+    """Pass each batch to `handle` and yield the outcome of each record once it is final.
 
-    As Lambda does with ReportBatchItemFailures: again from the first record that failed, after a growing pause, and on
-    without it after five more attempts.
+    Retries as Lambda does with ReportBatchItemFailures: from the first failed record on, with backoff, and without it
+    after five more attempts.
     """
     for records in batches:
         tries = 0
@@ -78,8 +78,8 @@ def outcomes(
             found = list(handle(records))
             failed = {one.sequence_number: one for one in found if one.error}
             first = next((place for place, record in enumerate(records) if _sequence(record) in failed), len(records))
-            behind = {_sequence(record) for record in records[first:]}
-            yield from (one for one in found if one.sequence_number not in behind)
+            retried = {_sequence(record) for record in records[first:]}
+            yield from (one for one in found if one.sequence_number not in retried)
             records, tries = records[first:], tries + 1 if first == 0 else 1
             if records and tries > RETRIES:
                 yield failed[_sequence(records[0])]
@@ -93,13 +93,13 @@ def _arn(settings: Settings, table: str) -> str:
     if not found.get("StreamSpecification", {}).get("StreamEnabled"):
         raise LocalEnvError(
             f"table {table} has no stream",
-            hint=Command("ddb.schema-load", first="give its file in ddb/tables a StreamSpecification"),
+            hint=Command("ddb.schema-load", first="add a StreamSpecification to its file in ddb/tables"),
         )
     return str(found["LatestStreamArn"])
 
 
 class _Stream:
-    """The shards of a stream and how far each was read."""
+    """The shards of a stream, and how far each has been read."""
 
     def __init__(self, call: Api, find_arn: Callable[[], str], table: str) -> None:
         self._call = call
@@ -109,23 +109,23 @@ class _Stream:
         self._parents: dict[str, str] = {}
         self._iterators: dict[str, str] = {}
         self._last: dict[str, str] = {}
-        self._read: set[str] = set()
-        self._looked: float | None = None
+        self._finished: set[str] = set()
+        self._refreshed: float | None = None
 
     def read(self) -> Iterator[list[Record]]:
-        """Yield what is new in each shard whose parent is read to its end: a batch each, none where nothing is new."""
-        if self._looked is None or time.monotonic() - self._looked > LOOK_S:
-            self._look()
+        """Yield a batch of new records, if any, of each shard whose parent has been read to its end."""
+        if self._refreshed is None or time.monotonic() - self._refreshed > REFRESH_S:
+            self._refresh()
         for shard, parent in list(self._parents.items()):
-            if shard not in self._read and (parent in self._read or parent not in self._parents):
+            if shard not in self._finished and (parent in self._finished or parent not in self._parents):
                 records = self._next(shard)
                 if records:
                     yield [{**record, "eventSourceARN": self._arn} for record in records]
 
-    def _look(self) -> None:
-        """List the shards, all pages. Ones that are gone are forgotten.
+    def _refresh(self) -> None:
+        """List the shards and forget those that are gone. Raises LocalEnvError if the table has another stream now.
 
-        The stream of a table that was dropped can be read on for a day, and nothing new comes: so the table is asked.
+        The stream of a dropped table can be read for another day but gets no new records: so this checks the table.
         """
         try:
             is_same = self._find_arn() == self._arn
@@ -142,7 +142,7 @@ class _Stream:
                 break
             start = {"ExclusiveStartShardId": answer["LastEvaluatedShardId"]}
         self._parents = found
-        self._looked = time.monotonic()
+        self._refreshed = time.monotonic()
 
     def _next(self, shard: str) -> list[Record]:
         try:
@@ -151,7 +151,7 @@ class _Stream:
         except AwsError as error:
             if error.aws_code not in ("ExpiredIteratorException", "TrimmedDataAccessException"):
                 raise
-            # Fifteen minutes without a call, or a day: what is left is read from where we were, or from the oldest on.
+            # No call for 15 minutes, or records dropped after a day: resume after the last record, or at the oldest.
             self._iterators.pop(shard, None)
             if error.aws_code == "TrimmedDataAccessException":
                 self._last.pop(shard, None)
@@ -162,8 +162,8 @@ class _Stream:
         if answer.get("NextShardIterator"):
             self._iterators[shard] = answer["NextShardIterator"]
         else:
-            self._read.add(shard)
-            self._looked = None  # its children
+            self._finished.add(shard)
+            self._refreshed = None  # fetch its children
         return records
 
     def _iterator(self, shard: str) -> str:
@@ -183,8 +183,8 @@ class _Stream:
 
     def _gone(self) -> LocalEnvError:
         return LocalEnvError(
-            f"the stream of table {self._table} is gone: the table was dropped or made anew, or its stream changed",
-            hint="run the same command again: it begins with what is there now",
+            f"the stream of table {self._table} is gone: the table was dropped or recreated, or its stream changed",
+            hint="run the same command again: it starts with the current stream",
         )
 
 

@@ -1,4 +1,4 @@
-"""What makes a table file wrong, found before any call. Each finding names its place as path:line:column."""
+"""Checks a table file before any call. Each error names its place as path:line:column."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ OPTIONAL = (
     "Tags",
     "TimeToLiveSpecification",
 )
-LATER = (
+UNSUPPORTED = (
     "ContributorInsightsSpecification",
     "ImportSourceSpecification",
     "KinesisStreamSpecification",
     "ResourcePolicy",
     "WarmThroughput",
 )
-"""CloudFormation's, and not handled here: said, never ignored."""
+"""Properties of CloudFormation that are refused, never ignored."""
 
 RENAME = "give it another name"
-ONE_OUT = "take one of the two out"
-FEWER = "leave some out, or all of it"
+REMOVE_ONE = "remove one of the two"
+FEWER = "remove some, or the whole property"
 BOTH = "write both or neither"
 
 TYPES = ("S", "N", "B")
@@ -48,12 +48,12 @@ INDEXES = ("GlobalSecondaryIndexes", "LocalSecondaryIndexes")
 
 
 def check_properties(file: Document) -> None:
-    """Check a table's properties. Raises UsageError for the first thing that is wrong."""
+    """Check a table's properties. Raises UsageError for the first error."""
     check = _Check(file)
-    table = check.object((), REQUIRED, (*OPTIONAL, *LATER))
+    table = check.object((), REQUIRED, (*OPTIONAL, *UNSUPPORTED))
     for name in table:
-        if name in LATER:
-            raise file.error((name,), f"{name} is not handled by this tool", hint="leave it out, or apply it yourself")
+        if name in UNSUPPORTED:
+            raise file.error((name,), f"{name} is not supported", hint="remove it, and set it yourself")
     check.name(("TableName",))
     defined = check.definitions()
     used = check.key(("KeySchema",), defined)
@@ -61,7 +61,7 @@ def check_properties(file: Document) -> None:
     check.throughput((), table, needed=provisioned)
     for kind in INDEXES:
         used |= check.indexes(kind, defined, provisioned=provisioned and kind == "GlobalSecondaryIndexes")
-    check.stray(defined, used)
+    check.unused(defined, used)
     if "StreamSpecification" in table:
         check.stream()
     check.kind(("DeletionProtectionEnabled",), bool, "true or false", optional=True)
@@ -70,7 +70,7 @@ def check_properties(file: Document) -> None:
 
 
 class _Check:
-    """The checks of one file; each takes the steps to the value that it looks at."""
+    """The checks of one file; each takes the steps to the value to check."""
 
     def __init__(self, file: Document) -> None:
         self.file = file
@@ -92,7 +92,7 @@ class _Check:
         )
 
     def plain(self, steps: Steps, text: str) -> Any:
-        """Take a number or a truth value that is written as a text, as CloudFormation does: "5", "true"."""
+        """Convert a number or boolean written as a string, which CloudFormation accepts: "5", "true"."""
         value: Any = {"true": True, "false": False}.get(text, text)
         if re.fullmatch(r"-?\d{1,15}", text):
             value = int(text)
@@ -100,7 +100,7 @@ class _Check:
         return value
 
     def text(self, steps: Steps) -> None:
-        """Take a scalar as the text that CloudFormation makes of it."""
+        """Convert a scalar to a string as CloudFormation does."""
         text = text_of(self.at(steps))
         if text is None:
             raise self.file.error(steps, f"{steps[-1]} must be a string", hint="write a string here")
@@ -141,13 +141,11 @@ class _Check:
     def name(self, steps: Steps) -> str:
         value: str = self.kind(steps, str, "a string")
         if not re.fullmatch(r"[A-Za-z0-9_.-]{3,255}", value):
-            raise self.file.error(
-                steps, f"{steps[-1]} {value!r} is not 3 to 255 of letters, digits and _.-", hint=RENAME
-            )
+            raise self.file.error(steps, f"{steps[-1]} {value!r} is not 3 to 255 letters, digits and _.-", hint=RENAME)
         return value
 
     def definitions(self) -> dict[str, int]:
-        """Return the defined attributes with the number of their entry."""
+        """Return the defined attributes, each with the index of its entry."""
         found: dict[str, int] = {}
         for number in self.list(("AttributeDefinitions",), at_most=100):
             entry = ("AttributeDefinitions", number)
@@ -155,12 +153,14 @@ class _Check:
             name = self.kind((*entry, "AttributeName"), str, "a string")
             self.word((*entry, "AttributeType"), TYPES)
             if name in found:
-                raise self.file.error((*entry, "AttributeName"), f"attribute {name!r} is defined twice", hint=ONE_OUT)
+                raise self.file.error(
+                    (*entry, "AttributeName"), f"attribute {name!r} is defined twice", hint=REMOVE_ONE
+                )
             found[name] = number
         return found
 
     def key(self, steps: Steps, defined: dict[str, int]) -> set[str]:
-        """Check a KeySchema; give the attributes in it."""
+        """Check a KeySchema and return its attributes."""
         names = []
         for number in self.list(steps, at_most=2):
             entry = (*steps, number)
@@ -176,27 +176,27 @@ class _Check:
                 )
             names.append(name)
         if len(names) != len(set(names)):
-            raise self.file.error(steps, f"attribute {names[0]!r} is in the key twice", hint=ONE_OUT)
+            raise self.file.error(steps, f"attribute {names[0]!r} is in the key twice", hint=REMOVE_ONE)
         return set(names)
 
     def throughput(self, steps: Steps, value: dict[str, Any], *, needed: bool) -> None:
-        there = "ProvisionedThroughput" in value
-        if needed and not there:
+        is_set = "ProvisionedThroughput" in value
+        if needed and not is_set:
             raise self.file.error(steps, "no ProvisionedThroughput", hint="add it, or set BillingMode PAY_PER_REQUEST")
-        if there and not needed:
+        if is_set and not needed:
             raise self.file.error(
                 (*steps, "ProvisionedThroughput"),
-                "ProvisionedThroughput where nothing is provisioned",
+                "ProvisionedThroughput does not go with on-demand capacity",
                 hint="remove it",
             )
-        if there:
+        if is_set:
             units = (*steps, "ProvisionedThroughput")
             for name in self.object(units, ("ReadCapacityUnits", "WriteCapacityUnits")):
                 if self.kind((*units, name), int, "a whole number") < 1:
                     raise self.file.error((*units, name), f"{name} must be 1 or more", hint="write 1 or more")
 
     def indexes(self, kind: str, defined: dict[str, int], *, provisioned: bool) -> set[str]:
-        """Check the indexes of a kind; give the attributes in their keys."""
+        """Check the indexes of a kind and return the attributes in their keys."""
         used: set[str] = set()
         seen: set[str] = set()
         if kind not in self.file.data:
@@ -206,7 +206,7 @@ class _Check:
             index = self.object(steps, ("IndexName", "KeySchema", "Projection"), ("ProvisionedThroughput",))
             name = self.name((*steps, "IndexName"))
             if name in seen:
-                raise self.file.error((*steps, "IndexName"), f"index {name} is there twice", hint=ONE_OUT)
+                raise self.file.error((*steps, "IndexName"), f"index {name} is defined twice", hint=REMOVE_ONE)
             seen.add(name)
             used |= self.key((*steps, "KeySchema"), defined)
             self.projection((*steps, "Projection"))
@@ -217,15 +217,15 @@ class _Check:
         projection = self.object(steps, ("ProjectionType",), ("NonKeyAttributes",))
         includes = self.word((*steps, "ProjectionType"), PROJECTIONS) == "INCLUDE"
         if includes != bool(projection.get("NonKeyAttributes")):
-            raise self.file.error(steps, "NonKeyAttributes go with ProjectionType INCLUDE, and only with it", hint=BOTH)
+            raise self.file.error(steps, "NonKeyAttributes and ProjectionType INCLUDE require each other", hint=BOTH)
 
-    def stray(self, defined: dict[str, int], used: set[str]) -> None:
+    def unused(self, defined: dict[str, int], used: set[str]) -> None:
         for name, number in defined.items():
             if name not in used:
                 raise self.file.error(
                     ("AttributeDefinitions", number, "AttributeName"),
-                    f"attribute {name!r} is defined and in no key",
-                    hint="remove it: DynamoDB wants the types of key attributes only",
+                    f"attribute {name!r} is defined but in no key",
+                    hint="remove it: DynamoDB takes only key attributes",
                 )
 
     def stream(self) -> None:
@@ -233,14 +233,14 @@ class _Check:
         if "StreamEnabled" in self.kind(steps, dict, "an object"):
             raise self.file.error(
                 (*steps, "StreamEnabled"),
-                "StreamEnabled is not known to CloudFormation",
+                "StreamEnabled is not a CloudFormation property",
                 hint="remove it: StreamViewType alone turns the stream on",
             )
         self.object(steps, ("StreamViewType",))
         self.word((*steps, "StreamViewType"), STREAMS)
 
     def features(self, *, provisioned: bool) -> None:
-        """Check what a table may have beside its shape."""
+        """Check the table's optional features."""
         if "OnDemandThroughput" in self.file.data:
             self.limits(provisioned=provisioned)
         if "TimeToLiveSpecification" in self.file.data:
@@ -255,19 +255,19 @@ class _Check:
     def limits(self, *, provisioned: bool) -> None:
         steps = ("OnDemandThroughput",)
         if provisioned:
-            raise self.file.error(steps, "OnDemandThroughput where capacity is provisioned", hint="remove it")
+            raise self.file.error(steps, "OnDemandThroughput does not go with provisioned capacity", hint="remove it")
         for name in self.object(steps, (), ("MaxReadRequestUnits", "MaxWriteRequestUnits")):
             value = self.kind((*steps, name), int, "a whole number")
             if value < 1 and value != -1:
                 raise self.file.error(
-                    (*steps, name), f"{name} must be 1 or more, or -1 for no limit", hint="write -1 or leave it out"
+                    (*steps, name), f"{name} must be 1 or more, or -1 for no limit", hint="write -1 or remove it"
                 )
 
     def time_to_live(self) -> None:
         steps = ("TimeToLiveSpecification",)
         found = self.object(steps, ("Enabled",), ("AttributeName",))
         if self.kind((*steps, "Enabled"), bool, "true or false") and "AttributeName" not in found:
-            raise self.file.error(steps, "no AttributeName", hint="name the attribute that holds the time")
+            raise self.file.error(steps, "no AttributeName", hint="add the attribute that holds the expiry time")
         self.kind((*steps, "AttributeName"), str, "a string", optional=True)
 
     def recovery(self) -> None:
@@ -278,8 +278,8 @@ class _Check:
         if days is not None and not (on and 1 <= days <= 35):
             raise self.file.error(
                 (*steps, "RecoveryPeriodInDays"),
-                "RecoveryPeriodInDays is 1 to 35, where it is on",
-                hint="write 1 to 35, or leave it out",
+                "RecoveryPeriodInDays must be 1 to 35, with recovery enabled",
+                hint="write 1 to 35, or remove it",
             )
 
     def encryption(self) -> None:
@@ -290,7 +290,7 @@ class _Check:
         self.kind((*steps, "KMSMasterKeyId"), str, "a string", optional=True)
         if not on and len(found) > 1:
             raise self.file.error(
-                steps, "SSEType and KMSMasterKeyId go with SSEEnabled true, and only with it", hint=BOTH
+                steps, "SSEType and KMSMasterKeyId require SSEEnabled true", hint="enable it, or remove them"
             )
 
     def tags(self) -> None:
@@ -302,8 +302,8 @@ class _Check:
             self.text((*steps, "Value"))
             if not 1 <= len(key) <= 128 or key.startswith("aws:"):
                 raise self.file.error(
-                    (*steps, "Key"), f"tag {key!r} is not 1 to 128 characters without aws: in front", hint=RENAME
+                    (*steps, "Key"), f"tag {key!r} is not 1 to 128 characters without the prefix aws:", hint=RENAME
                 )
             if key in seen:
-                raise self.file.error((*steps, "Key"), f"tag {key!r} is there twice", hint=ONE_OUT)
+                raise self.file.error((*steps, "Key"), f"tag {key!r} is defined twice", hint=REMOVE_ONE)
             seen.add(key)

@@ -1,6 +1,6 @@
-"""Table files: an AWS::DynamoDB::Table's properties as CloudFormation has them, read, checked and compared.
+"""Reads and checks table files: the CloudFormation properties of an AWS::DynamoDB::Table.
 
-Source of the shape: AWS CloudFormation Template Reference, AWS::DynamoDB::Table. Nothing connects here.
+Source of the shape: AWS CloudFormation Template Reference, AWS::DynamoDB::Table. Connects to nothing.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from .tableshape import Extras, TableShape, encryption_parameters, extras_of, sh
 
 FOLDER = "ddb/tables"
 MESSAGE_TABLE = next(variable.default for variable in VARIABLES if variable.name == "DDB_MESSAGE_TABLE")
-"""The message table's name in the files, whatever it is called now."""
+"""The message table's name in the files, whatever DDB_MESSAGE_TABLE is now."""
 SUFFIXES = (".json", ".yaml", ".yml")
 
 
 @dataclass(frozen=True)
 class TableFile:
-    """A table as a file defines it: CloudFormation's properties, and what they mean."""
+    """A table as a file defines it: its CloudFormation properties, and what they mean."""
 
     shown: str
     properties: dict[str, Any]
@@ -43,7 +43,7 @@ class TableFile:
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """The parameters of CreateTable: without time to live and recovery, which an existing table is given."""
+        """The parameters of CreateTable: without time to live and recovery, which are set later."""
         parameters = {"BillingMode": "PROVISIONED", **self.properties}
         for name in ("TimeToLiveSpecification", "PointInTimeRecoverySpecification"):
             parameters.pop(name, None)
@@ -56,7 +56,7 @@ class TableFile:
 
 @dataclass(frozen=True)
 class Reading:
-    """The tables of some files, and a line for each thing that a reader would not expect: names given, things left."""
+    """The tables of some files, and a note for each name given and each entry skipped."""
 
     tables: list[TableFile]
     notes: list[str]
@@ -65,14 +65,14 @@ class Reading:
 def read_tables(settings: Settings, given: str = "") -> list[TableFile]:
     """Read the table files of a folder, or one file; by default those of ddb/tables.
 
-    A table called as DDB_MESSAGE_TABLE's default gets the name that DDB_MESSAGE_TABLE has now.
+    A table with DDB_MESSAGE_TABLE's default name gets the current value of DDB_MESSAGE_TABLE.
     Raises UsageError with path:line:column for what CloudFormation or DynamoDB would refuse.
     """
     return read_all(settings, given).tables
 
 
 def read_all(settings: Settings, given: str = "") -> Reading:
-    """Read table files as `read_tables` does; templates without a table among them give a note and no table."""
+    """Read table files as `read_tables` does, with notes; a template without a table yields a note."""
     start = path_of(given) if given else settings.root / FOLDER
     paths = _table_files(start, given or FOLDER) if is_folder(start) else [start]
     if not paths:
@@ -83,18 +83,18 @@ def read_all(settings: Settings, given: str = "") -> Reading:
     contents = [_contents(path, shown(path, settings.root), stand_ins(settings)) for path in paths]
     tables = [found for each in contents for found in each.tables]
     named = [_renamed(each, {MESSAGE_TABLE: settings.message_table}) for each in tables]
-    taken = {_name_in(each) for each in named}
+    names = {_name_in(each) for each in named}
     nameless = [each for each in named if each.lacks_a_name]
     notes = [note for each in contents for note in each.notes]
     for each in nameless:
-        name = _name_for(each, settings, alone=len(nameless) == 1 and settings.message_table not in taken)
+        name = _name_for(each, settings, alone=len(nameless) == 1 and settings.message_table not in names)
         each.properties.data["TableName"] = name
-        notes.append(f"no TableName in {each.properties.place()}: it is called {name} here")
+        notes.append(f"no TableName in {each.properties.place()}: using {name}")
     return Reading(_distinct([_checked(each.properties) for each in named], named), notes)
 
 
 def stand_ins(settings: Settings) -> dict[str, str]:
-    """Return the pseudo parameters that have a value: all of them locally, those that are known in production."""
+    """Return the values of the pseudo parameters: all of them locally, the known ones in production."""
     region = settings.region
     china, gov = region.startswith("cn-"), region.startswith("us-gov-")
     known = {
@@ -108,12 +108,12 @@ def stand_ins(settings: Settings) -> dict[str, str]:
 
 
 def _name_for(found: Found, settings: Settings, *, alone: bool) -> str:
-    """Name a table that CloudFormation would name: the only one is that of DDB_MESSAGE_TABLE, if no other file's is."""
+    """Return a name for a table without TableName: DDB_MESSAGE_TABLE if it is `alone`, else its logical id."""
     if not settings.is_local and not (alone and settings.message_table != MESSAGE_TABLE):
         raise found.properties.error(
             (),
-            "no TableName, and CloudFormation's name of it is not known here",
-            hint="add a TableName, or set DDB_MESSAGE_TABLE where it is the app's message table",
+            "no TableName, and the name that CloudFormation gave it is unknown",
+            hint="add a TableName, or set DDB_MESSAGE_TABLE if it is the app's message table",
         )
     if alone:
         return settings.message_table
@@ -123,7 +123,7 @@ def _name_for(found: Found, settings: Settings, *, alone: bool) -> str:
 
 
 def _distinct(files: list[TableFile], found: list[Found]) -> list[TableFile]:
-    """Raise UsageError where two tables have one name."""
+    """Return the tables. Raises UsageError if two have the same name."""
     first: dict[str, Found] = {}
     for file, each in zip(files, found, strict=True):
         other = first.setdefault(file.name, each)
@@ -131,7 +131,7 @@ def _distinct(files: list[TableFile], found: list[Found]) -> list[TableFile]:
             raise each.properties.error(
                 ("TableName",),
                 f"table {file.name} is defined twice, first at {other.properties.place(('TableName',))}",
-                hint="take one out, or give it another TableName",
+                hint="remove one, or give it another TableName",
             )
     return files
 
@@ -144,7 +144,7 @@ def _table_files(folder: Path, shown_as: str) -> list[Path]:
 
 
 def shown(path: Path, root: Path) -> str:
-    """Return a path as messages show it: from the project's root where it is in there."""
+    """Return a path as messages show it: relative to the project's root if it is in there."""
     absolute = path.absolute()
     return str(absolute.relative_to(root)) if absolute.is_relative_to(root) else str(path)
 
@@ -152,17 +152,17 @@ def shown(path: Path, root: Path) -> str:
 def read_file(path: Path, shown_as: str, names: Mapping[str, str]) -> list[TableFile]:
     """Read the tables of a file, JSON or YAML, in any form that `template` knows. Each must have a TableName.
 
-    `names` gives tables other names than the file does.
+    `names` maps names in the file to other ones.
     """
     found = [_renamed(each, names) for each in _contents(path, shown_as, STAND_INS).tables]
     return [_checked(each.properties) for each in found]
 
 
 def read_table(path: Path, shown_as: str, names: Mapping[str, str]) -> TableFile:
-    """Read the one table of a file. Raises UsageError where there are more, or none."""
+    """Read the only table of a file. Raises UsageError if there are more, or none."""
     found = read_file(path, shown_as, names)
     if len(found) != 1:
-        raise UsageError(f"{shown_as}: {len(found)} tables, where one is expected", hint="give a file of one table")
+        raise UsageError(f"{shown_as}: {len(found)} tables, wanted one", hint="name a file with one table")
     return found[0]
 
 

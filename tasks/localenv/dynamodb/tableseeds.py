@@ -1,8 +1,8 @@
-"""Seeds for any table: the items of seeds/ddb/TABLE.jsonl, checked, compared with the table, written where they lack.
+"""Seeds for any table: checks the items of seeds/ddb/TABLE.jsonl and writes those that the table lacks.
 
-An item whose key is there is left as it is. A key with a relative time in it is another one in every run: such an item
-is there where the table has one that is the same but for its times, or one with the key that the file had in an earlier
-run. Reading is the import's own (transfer/itemline.py); nothing here changes an item.
+An item whose key exists is left as it is. A key with a relative time differs in every run: such an item exists if the
+table has one that is the same but for its times, or one with the key that the file gave in an earlier run. Lines are
+read as the import does (transfer/itemline.py); existing items are never changed.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from ..errors import UsageError
 from ..machine.reading import unreadable
 from ..settings.people import Person, read_people
 from .client import TableMissing, connect
-from .items import dealt, fetch, puts, write
+from .items import fetch, puts, take_batch, write
 from .placeholders import Filler
 from .scan import scan
 from .schema import fetch_names
-from .seedmatch import LATER, Seed, Stored, is_same, moved
+from .seedmatch import SHIFT, Seed, Stored, is_same, time_shifts
 from .tables import MESSAGE_TABLE, shown
-from .transfer import importing, keys_of, paced
-from .transfer.importing import KEYS_A_LOOK, Outcome, identity, key_of
+from .transfer import importing, keys_of, throttled
+from .transfer.importing import KEYS_PER_FETCH, Outcome, identity, key_of
 from .transfer.itemfile import read_lines
 from .transfer.itemline import Keys
 from .transfer.s3folder import Part
@@ -40,8 +40,8 @@ Say = Callable[[str], None]
 
 FOLDER = "seeds/ddb"
 SUFFIX = ".jsonl"
-MISTAKEN = (".json", ".ndjson", ".csv", ".jsonl.gz")
-"""Suffixes of what somebody may take for a seed."""
+WRONG_SUFFIXES = (".json", ".ndjson", ".csv", ".jsonl.gz")
+"""Suffixes of files that look like seeds but are not read."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class SeedFile:
 
 @dataclass
 class TableSeeds:
-    """The seeds of one run with everything that they need. `keys` are those of each table."""
+    """The seeds of one run and all they need. `keys` are those of each table."""
 
     client: DynamoDBClient
     files: list[SeedFile]
@@ -64,45 +64,45 @@ class TableSeeds:
 
     @property
     def tables(self) -> list[str]:
-        """Name the tables that there are seeds for."""
+        """Return the tables that have seeds."""
         return [file.table for file in self.files]
 
     def check(self) -> str | None:
-        """Say that every item is there; None where one is not."""
+        """Return a sentence if every item exists, else None."""
         if not self.files:
             return f"no {FOLDER}/*{SUFFIX}"
-        outcomes = [self._decide(file)[0] for file in self.files]
-        return None if any(outcome.new for outcome in outcomes) else f"{FOLDER}: {_there(outcomes)}"
+        outcomes = [self._compare(file)[0] for file in self.files]
+        return None if any(outcome.new for outcome in outcomes) else f"{FOLDER}: {_present(outcomes)}"
 
     def plan_lines(self) -> list[str]:
-        """Return what `apply` would do, a line a file that lacks something."""
+        """Return what `apply` would do, a line for each file with new items."""
         lines = []
         for file in self.files:
-            outcome, _ = self._decide(file)
+            outcome, _ = self._compare(file)
             if outcome.new:
-                there = f"; {_there([outcome])}" if outcome.unchanged or outcome.kept else ""
+                there = f"; {_present([outcome])}" if outcome.unchanged or outcome.kept else ""
                 lines.append(f"+ {_counted(outcome.new)} of {file.part.shown} into {file.table}{there}")
         return lines
 
     def apply(self, say: Say) -> str:
-        """Write the items that are not there, and say how many. Cut short, the next call goes on."""
+        """Write the missing items and return a summary. The next call resumes an interrupted one."""
         outcomes = []
         for file in self.files:
-            outcome, new = self._decide(file)
+            outcome, new = self._compare(file)
             outcomes.append(outcome)
-            heard = paced(say, "{count} items of " + file.part.shown + " written")
-            write(self.client, file.table, puts(new), on_written=heard)
+            progress = throttled(say, "{count} items of " + file.part.shown + " written")
+            write(self.client, file.table, puts(new), on_written=progress)
         written = sum(outcome.new for outcome in outcomes)
-        left = f"; {_there(outcomes)}" if any(each.unchanged or each.kept for each in outcomes) else ""
+        left = f"; {_present(outcomes)}" if any(each.unchanged or each.kept for each in outcomes) else ""
         return f"{_counted(written)} of {FOLDER} written{left}"
 
-    def _decide(self, file: SeedFile) -> tuple[Outcome, list[Item]]:
-        """Compare a file with its table; give the items that it lacks."""
+    def _compare(self, file: SeedFile) -> tuple[Outcome, list[Item]]:
+        """Compare a file with its table and return the items that the table lacks."""
         keys, outcome = self.keys[file.table], Outcome()
         new: list[Item] = []
         moving: list[Seed] = []
-        fixed = self._fixed(file, moving)
-        while batch := dealt(fixed, KEYS_A_LOOK):
+        fixed = self._with_fixed_key(file, moving)
+        while batch := take_batch(fixed, KEYS_PER_FETCH):
             stored = fetch(self.client, file.table, [key_of(seed.item, keys) for seed in batch])
             there = {identity(item, keys): item for item in stored}
             for seed in batch:
@@ -114,12 +114,12 @@ class TableSeeds:
                 else:
                     outcome.kept += 1
         if moving:
-            new += self._lacking(file, moving, outcome)
+            new += self._missing(file, moving, outcome)
         outcome.new = len(new)
         return outcome, new
 
-    def _fixed(self, file: SeedFile, moving: list[Seed]) -> Iterator[Seed]:
-        """Yield the seeds whose key is always the same; the others go to `moving`."""
+    def _with_fixed_key(self, file: SeedFile, moving: list[Seed]) -> Iterator[Seed]:
+        """Yield the seeds whose key is the same in every run; add the others to `moving`."""
         keys = self.keys[file.table]
         for seed in self._seeds(file, self.now):
             if key_of(seed.item, keys) == key_of(seed.later, keys):
@@ -129,27 +129,27 @@ class TableSeeds:
 
     def _seeds(self, file: SeedFile, now: datetime) -> Iterator[Seed]:
         path, keys = file.part.path, self.keys[file.table]
-        read = [read_lines(path, file.part.shown, keys, Filler(self.people, at)) for at in (now, now + LATER)]
+        read = [read_lines(path, file.part.shown, keys, Filler(self.people, at)) for at in (now, now + SHIFT)]
         for line, later in zip(*read, strict=True):
             if error := line.error or later.error:
                 raise error
             yield Seed(line.place, line.item, later.item)
 
-    def _lacking(self, file: SeedFile, moving: list[Seed], outcome: Outcome) -> Iterator[Item]:
-        """Yield the items that are not in the table, of those whose key has a relative time."""
+    def _missing(self, file: SeedFile, moving: list[Seed], outcome: Outcome) -> Iterator[Item]:
+        """Yield the missing items, of those whose key has a relative time."""
         keys = self.keys[file.table]
         stored = Stored(keys)
-        for hash_value in _hashes(moving, keys):
-            stored.add(_partition(self.client, file.table, keys, hash_value))
+        for hash_value in _partition_keys(moving, keys):
+            stored.add(_read_partition(self.client, file.table, keys, hash_value))
         runs: set[datetime] = set()
         left: list[Seed] = []
         for seed in moving:
-            found = stored.take_same(seed)
+            found = stored.take_match(seed)
             if found is None:
                 left.append(seed)
             else:
                 outcome.unchanged += 1
-                runs |= {self.now + by for by in moved(found, seed, keys)}
+                runs |= {self.now + by for by in time_shifts(found, seed, keys)}
         earlier: dict[str, set[str]] = defaultdict(set)
         for run in runs if left else ():
             for seed in self._seeds(file, run):
@@ -162,7 +162,7 @@ class TableSeeds:
 
 
 def find_files(settings: Settings) -> list[SeedFile]:
-    """Find the files of seeds/ddb, if there are any. That of the message table is for the name that it has now."""
+    """Return the files of seeds/ddb. The message table's file is for the current value of DDB_MESSAGE_TABLE."""
     folder = settings.root / FOLDER
     try:
         paths = sorted(folder.iterdir()) if folder.is_dir() else []
@@ -170,36 +170,36 @@ def find_files(settings: Settings) -> list[SeedFile]:
         raise unreadable(FOLDER, error) from error
     found: list[SeedFile] = []
     for path in paths:
-        if path.name.endswith(MISTAKEN):
+        if path.name.endswith(WRONG_SUFFIXES):
             name = f"{path.name.partition('.')[0]}{SUFFIX}"
-            hint = f"write one item a line into {name}, or keep this file elsewhere"
+            hint = f"write one item a line to {name}, or move this file elsewhere"
             raise UsageError(f"{shown(path, settings.root)}: seeds are *{SUFFIX}", hint=hint)
         if path.suffix == SUFFIX:
             table = settings.message_table if path.stem == MESSAGE_TABLE else path.stem
-            _require_new(found, table, shown(path, settings.root))
+            _require_distinct(found, table, shown(path, settings.root))
             found.append(SeedFile(Part(path, shown(path, settings.root)), table))
     return found
 
 
-def _require_new(files: list[SeedFile], table: str, shown_as: str) -> None:
+def _require_distinct(files: list[SeedFile], table: str, shown_as: str) -> None:
     for file in files:
         if file.table == table:
-            message = f"{shown_as}: table {table} is that of {file.part.shown} too"
-            raise UsageError(message, hint="write the items of a table into one file")
+            message = f"{shown_as}: {file.part.shown} is for table {table} too"
+            raise UsageError(message, hint="write the items of a table to one file")
 
 
-def glance(settings: Settings) -> None:
-    """Read all files without their tables. Raises UsageError for the first line that cannot be in any table."""
+def precheck(settings: Settings) -> None:
+    """Check all files without their tables. Raises UsageError for the first line that no table would accept."""
     files = find_files(settings)
     if files:
         fill = Filler(read_people(settings.root), datetime.now(timezone.utc))
-        importing.glance([file.part for file in files], fill)
+        importing.precheck([file.part for file in files], fill)
 
 
 def prepare(settings: Settings, *, now: datetime | None = None) -> TableSeeds:
-    """Read and check all files against the keys of their tables, before anything is written.
+    """Check all files against the keys of their tables, before anything is written.
 
-    Raises UsageError at path:line:column; further wrong lines, of all files, are its evidence.
+    Raises UsageError at path:line:column; its evidence lists further errors in all files.
     """
     client, files = connect(settings), find_files(settings)
     people = read_people(settings.root) if files else []
@@ -213,14 +213,14 @@ def prepare(settings: Settings, *, now: datetime | None = None) -> TableSeeds:
             errors.append(error)
     if errors:
         first, *others = errors
-        told = [first.evidence, *(line for error in others for line in (error.message, error.evidence))]
-        first.evidence = "\n".join(filter(None, told))
+        lines = [first.evidence, *(line for error in others for line in (error.message, error.evidence))]
+        first.evidence = "\n".join(filter(None, lines))
         raise first
     return seeds
 
 
-def _hashes(seeds: list[Seed], keys: Keys) -> list[Value | None]:
-    """Return the partitions that seeds lie in, each once; None, for all of them, where that itself is a time."""
+def _partition_keys(seeds: list[Seed], keys: Keys) -> list[Value | None]:
+    """Return the distinct partition keys of seeds; [None], for the whole table, if one is a relative time."""
     name = keys.key[0][0]
     found: dict[str, Value] = {}
     for seed in seeds:
@@ -230,8 +230,8 @@ def _hashes(seeds: list[Seed], keys: Keys) -> list[Value | None]:
     return list(found.values())
 
 
-def _partition(client: DynamoDBClient, table: str, keys: Keys, hash_value: Value | None) -> Iterator[Item]:
-    """Read the items of a partition; all of the table where there is None."""
+def _read_partition(client: DynamoDBClient, table: str, keys: Keys, hash_value: Value | None) -> Iterator[Item]:
+    """Yield the items of a partition, or of the whole table if `hash_value` is None."""
     if hash_value is None:
         yield from scan(client, table, consistent=True)
         return
@@ -259,10 +259,10 @@ def _keys_of(client: DynamoDBClient, file: SeedFile) -> Keys:
         raise UsageError(f"{file.part.shown}: table {file.table} does not exist", hint=hint) from error
 
 
-def _there(outcomes: list[Outcome]) -> str:
+def _present(outcomes: list[Outcome]) -> str:
     unchanged, kept = sum(each.unchanged for each in outcomes), sum(each.kept for each in outcomes)
-    changed = f", {kept:,} of them with other contents, which stay" if kept else ""
-    return f"{_counted(unchanged + kept)} there{changed}"
+    changed = f", {kept:,} of them kept with other contents" if kept else ""
+    return f"{_counted(unchanged + kept)} already there{changed}"
 
 
 def _counted(count: int) -> str:

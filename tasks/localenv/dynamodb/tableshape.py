@@ -1,4 +1,4 @@
-"""The shape of a table as a value: what DescribeTable shows of it, and what the properties in a file mean.
+"""The shape of a table as a value, made from DescribeTable's answer or from the properties in a file.
 
 Source: Amazon DynamoDB API Reference, TableDescription; AWS CloudFormation Template Reference, AWS::DynamoDB::Table.
 """
@@ -30,7 +30,7 @@ class Throughput:
 
 @dataclass(frozen=True)
 class Index:
-    """A secondary index. `throughput` is None where the index has none of its own: local, or on demand."""
+    """A secondary index. `throughput` is None if the index is local or on demand."""
 
     name: str
     key: Key
@@ -41,7 +41,7 @@ class Index:
 
 @dataclass(frozen=True)
 class Limits:
-    """The most request units a second of a table on demand; -1 is no limit."""
+    """The maximum request units a second of an on-demand table; -1 is no limit."""
 
     read: int
     write: int
@@ -61,8 +61,8 @@ NO_LIMITS = Limits(-1, -1)
 class TableShape:
     """What DescribeTable shows of a table. `throughput` is None for on demand.
 
-    The last four are None where a file says nothing of them, which leaves them as they are, or where the engine has no
-    such thing. `encryption` is "default" (a key of AWS's own), "KMS", or "KMS" with the key that a file names.
+    The last four are None if the file does not mention them, which leaves them as they are, or if the engine does not
+    support them. `encryption` is "default" (a key that AWS owns), "KMS", or "KMS" with the key that the file names.
     """
 
     name: str
@@ -78,7 +78,7 @@ class TableShape:
 
 @dataclass(frozen=True)
 class Recovery:
-    """Point-in-time recovery. `days` is None where it is off, where a file leaves it open, or the engine has none."""
+    """Point-in-time recovery. `days` is None if it is off, not in the file, or not supported by the engine."""
 
     on: bool
     days: int | None = None
@@ -89,9 +89,9 @@ class Recovery:
 
 @dataclass(frozen=True)
 class Extras:
-    """What belongs to a table and needs calls of its own. None: a file says nothing of it, or the engine has none.
+    """Settings that need calls of their own. None: not in the file, or not supported by the engine.
 
-    `time_to_live` is the attribute, or "" for off; `tags` are pairs, sorted.
+    `time_to_live` is the attribute, or "" for off; `tags` are sorted pairs.
     """
 
     time_to_live: str | None = None
@@ -125,12 +125,12 @@ def shape_of(properties: Mapping[str, Any]) -> TableShape:
 
 
 def extras_of(properties: Mapping[str, Any]) -> Extras:
-    """Return what needs calls of its own, from a table's CloudFormation properties."""
-    lives = properties.get("TimeToLiveSpecification")
+    """Return the extras in a table's CloudFormation properties."""
+    ttl = properties.get("TimeToLiveSpecification")
     recovery = properties.get("PointInTimeRecoverySpecification")
     tags = properties.get("Tags")
     return Extras(
-        time_to_live=None if lives is None else lives.get("AttributeName", "") if lives["Enabled"] else "",
+        time_to_live=None if ttl is None else ttl.get("AttributeName", "") if ttl["Enabled"] else "",
         recovery=None
         if recovery is None
         else Recovery(recovery["PointInTimeRecoveryEnabled"], recovery.get("RecoveryPeriodInDays")),
@@ -139,18 +139,18 @@ def extras_of(properties: Mapping[str, Any]) -> Extras:
 
 
 def encryption_parameters(specification: Mapping[str, Any]) -> dict[str, Any]:
-    """Return CloudFormation's SSESpecification as the API has it."""
+    """Return CloudFormation's SSESpecification as the API takes it."""
     rest = {name: value for name, value in specification.items() if name != "SSEEnabled"}
     return {"Enabled": specification["SSEEnabled"], **rest}
 
 
 def describe_key(key: Key) -> str:
-    """Write a key: pk (S), sk (S)."""
+    """Return a key as text: pk (S), sk (S)."""
     return ", ".join(f"{name} ({kind})" for name, kind in key)
 
 
 def describe_index(index: Index) -> str:
-    """Write an index: key, projection and throughput."""
+    """Return an index as text: key, projection and throughput."""
     units = f", throughput {index.throughput}" if index.throughput else ""
     return f"key {describe_key(index.key)}, projection {index.projection}{units}"
 

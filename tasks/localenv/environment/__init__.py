@@ -1,1 +1,1 @@
-"""The use cases over all stores: what runs, whether it belongs together, and what to do where it does not."""
+"""The use cases across all stores: what runs, whether the stores agree, and what to do if they do not."""

@@ -1,7 +1,7 @@
-"""A folder that was moved or copied brings its data along under another project's name: they become this project's.
+"""Adopts the data in a moved or copied folder, which belong to the project of its old path.
 
-That holds for the embedded engine alone: its servers keep their data in the state folder and serve nobody else. A note
-beside the data says whose they are. Docker's volumes stay with the project of the old place.
+Only for the embedded engine: its servers keep their data in the state folder and serve no other project. A note beside
+the data names their project. Docker's volumes stay with the project of the old path.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
 
 def adopt(settings: Settings) -> str:
-    """Make what a former project has left in the embedded servers this one's, and say so; empty where there is none.
+    """Give a former project's data in the embedded servers to this project; return a sentence, empty if there are none.
 
-    The services run. Each step is safe to repeat, and the note is changed last.
+    The services must run. Each step is safe to repeat, and the note is changed last.
     """
     if engines.choose(settings).engine != "embedded":
         return ""
@@ -36,7 +36,9 @@ def adopt(settings: Settings) -> str:
         _adopt_pool(settings, former)
     with disk_errors(settings.state_dir):
         keep_project(settings.state_dir, settings.project_id)
-    return f"the data of project {former} came here with the folder: now {settings.project_id}'s" if former else ""
+    return (
+        f"adopted the data of project {former}, which came with the folder, as {settings.project_id}" if former else ""
+    )
 
 
 def _adopt_databases(settings: Settings, former: str) -> None:

@@ -1,6 +1,6 @@
-"""What the core asks of the app's own part: what its seeds write, what refers to whom, and what is newest.
+"""The interface to the app's own part: what its seeds write, what refers to whom, and what is newest.
 
-The part is a module of the app's, which the tasks load in one place (tasks/_app.py). The core knows this shape alone.
+The part is a module of the app, loaded in one place (tasks/_app.py). The core knows only this interface.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ if TYPE_CHECKING:
 Item = dict[str, Any]
 """An item in DynamoDB JSON: {"pk": {"S": "…"}, …}."""
 Reference = tuple[str, str, bool]
-"""A user in an item: uuid, handle or "", and whether that must be the present one."""
+"""A user in an item: uuid, handle or "", and whether that must be the current handle."""
 Say = Callable[[str], None]
 See = Callable[[Item], None]
 SeedFile = tuple[str, bytes]
 """A seed file: its path as messages show it, and its content."""
 FindPerson = Callable[[str, str], Person]
-"""Takes a name, and the place in a seed file that names it. Raises UsageError where nobody in the seeds has it."""
+"""Takes a name, and its place in a seed file. Raises UsageError if no person in the seeds has it."""
 FindUsers = Callable[[Mapping[str, str]], Mapping[str, User]]
-"""Takes handles with the place of each, gives the database's users. Raises LocalEnvError where one is missing."""
+"""Takes handles with the place of each, returns the database's users. Raises LocalEnvError if one is missing."""
 
 
 class Fault(Protocol):
-    """What a survey finds. `surplus` and `others` are keys of items to remove; else the stream's command repairs it."""
+    """A finding of a survey. `surplus` and `others` are keys of items to remove; else ddb.stream repairs it."""
 
     @property
     def subject(self) -> str: ...
@@ -43,14 +43,14 @@ class Fault(Protocol):
 
 
 class Survey(Protocol):
-    """Looks at each item, and tells at the end what does not agree among them."""
+    """Collects items, and then reports the faults among them."""
 
     def add(self, item: Item) -> None: ...
     def faults(self) -> Iterable[Fault]: ...
 
 
 class Mention(Protocol):
-    """An item that names an id: what it is to it, and the id of the bundle of items that it is in."""
+    """An item that contains an id: what kind it is, and the id of the bundle of items that it is in."""
 
     @property
     def what(self) -> str: ...
@@ -64,7 +64,7 @@ class Seeding(Protocol):
     """The items of the seeds, read and checked, and the table that they are for."""
 
     def check(self) -> str | None:
-        """Return that all is as it should be, in a sentence; None if something is not."""
+        """Return a sentence if all items are as they should be, else None."""
         ...
 
     def plan_lines(self) -> list[str]:
@@ -72,31 +72,31 @@ class Seeding(Protocol):
         ...
 
     def seed(self, say: Say) -> str:
-        """Make the items right, and say what was done. A second time changes nothing. Raises the part's Busy."""
+        """Write the items, and return what was done. A second call changes nothing. Raises the part's Busy."""
         ...
 
 
 class App(Protocol):
-    """The app's part, a module. All of its functions read, but for what `prepare` gives."""
+    """The app's part, a module. All of its functions only read, except for the result of `prepare`."""
 
     @property
     def SEEDS(self) -> str:  # noqa: N802 - a constant of the module
-        """The folder with the seeds of its items, from the root of the project."""
+        """The folder with the seeds of its items, relative to the project's root."""
         ...
 
     @property
     def PATTERN(self) -> str:  # noqa: N802
-        """The files in there."""
+        """The glob pattern of the files in that folder."""
         ...
 
     @property
     def RECORDS(self) -> tuple[tuple[str, str], ...]:  # noqa: N802
-        """Its tables besides the users': a word for a row, and the query that finds one by `uuid`, from the root."""
+        """Its other database tables: a word for a row, and the path of the query that finds one by `uuid`."""
         ...
 
     @property
     def NEWEST(self) -> str:  # noqa: N802
-        """The word for what `newest` gives the time of."""
+        """The word for what `newest` returns the time of."""
         ...
 
     @property
@@ -106,12 +106,12 @@ class App(Protocol):
 
     @property
     def Mistake(self) -> type[Exception]:  # noqa: N802 - a class of the module
-        """What is raised for a seed file that cannot be right; has `message`, with the place, and `hint`."""
+        """The exception for an invalid seed file; has `message`, with the place, and `hint`."""
         ...
 
     @property
     def Busy(self) -> type[Exception]:  # noqa: N802
-        """What is raised when others wrote all the time, so that something was not done."""
+        """The exception when concurrent writes kept something from being done."""
         ...
 
     def read_seeds(self, files: Iterable[SeedFile], find_person: FindPerson) -> object:
@@ -130,7 +130,7 @@ class App(Protocol):
         ago: Callable[[float], str],
         anew: bool,
     ) -> Seeding:
-        """Read and check all that seeding needs. `write` is dynamodb/items.py's. Raises Mistake."""
+        """Read and check everything that seeding needs. `write` is that of dynamodb/items.py. Raises Mistake."""
         ...
 
     def references(self, item: Item) -> Iterable[Reference]:
@@ -138,25 +138,25 @@ class App(Protocol):
         ...
 
     def survey(self) -> Survey:
-        """Begin to look at items."""
+        """Return an empty survey."""
         ...
 
     def confirmed(self, client: DynamoDBClient, table: str, faults: Iterable[Any]) -> Iterable[Fault]:
-        """Return those of a survey's faults that are still there when they are looked at again."""
+        """Return those of a survey's faults that still exist when checked again."""
         ...
 
     def of_user(self, client: DynamoDBClient, table: str, uuid: str, *, see: See, every_row: bool) -> Iterable[Mention]:
-        """Return the items that name a user, and show what was read for that; `every_row` also reads what is slow."""
+        """Return the items that name a user, passing every item read to `see`; `every_row` includes slow reads."""
         ...
 
     def of_bundle(self, client: DynamoDBClient, table: str, uuid: str, *, see: See) -> Iterable[Mention]:
-        """Return the items of a bundle, and show each."""
+        """Return the items of a bundle, passing each to `see`."""
         ...
 
     def anywhere(self, client: DynamoDBClient, table: str, uuid: str) -> Mention | None:
-        """Return the first of all items that has an id."""
+        """Return the first of all items that contains an id."""
         ...
 
     def newest(self, client: DynamoDBClient, table: str, users: Iterable[str]) -> datetime | None:
-        """Return the time of what these users, given by uuid, have newest; None where they have nothing."""
+        """Return the newest time among these users (uuids); None if they have nothing."""
         ...

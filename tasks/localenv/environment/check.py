@@ -1,7 +1,7 @@
-"""Proves that the three stores belong together: users, the subs of the pool, and the items that name users.
+"""Checks that the three stores agree: the users, the pool's subs, and the items that name users.
 
-Reads only. The items are looked at as they come, a page in memory; what they mean is told by the app's part.
-A scan is no snapshot: what looks wrong is looked at again before it is a finding, so that users may write meanwhile.
+Only reads, and holds one page of items in memory; the app's part knows what they mean. A scan is not a snapshot, so
+anything that looks wrong is checked again before it becomes a finding: safe during concurrent writes.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ from .app import App, Fault, Item, Reference, Survey
 if TYPE_CHECKING:
     from ..settings import Settings
 
-NOTHING = "this app has neither users of a pool nor a part that knows its items: nothing to compare"
-SEED_AGAIN = either(Command("db.seed", "--force"), "add a row for who is not in the seeds")
+NOTHING_TO_COMPARE = "nothing to compare: this app has neither pool users nor a part that knows its items"
+SEED_AGAIN = either(Command("db.seed", "--force"), "add a row for a user who is not in the seeds")
 FOLLOW = Command("ddb.stream", "--once")
-FOLLOW_AWS = "read the log of the function behind the table's stream: it keeps these right"
+FOLLOW_AWS = "read the log of the table's stream function, which keeps these up to date"
 
 
 @dataclass(frozen=True)
 class Finding:
-    """Something that does not fit, and the command that puts it right."""
+    """An inconsistency, and the command that repairs it."""
 
     subject: str
     text: str
@@ -45,10 +45,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Report:
-    """What was looked at, and what was found: the first findings, and how many there are in all.
-
-    None: the app has no such thing.
-    """
+    """What was checked, the first findings, and how many there are in total. None: the app has no such thing."""
 
     users: int | None
     pool_users: int | None
@@ -59,11 +56,13 @@ class Report:
     @property
     def sentence(self) -> str:
         counts = {"users": self.users, "pool users": self.pool_users, "items": self.items}
-        *first, last = [f"{count:,} {what}" for what, count in counts.items() if count is not None] or [NOTHING]
+        *first, last = [f"{count:,} {what}" for what, count in counts.items() if count is not None] or [
+            NOTHING_TO_COMPARE
+        ]
         return f"{', '.join(first)} and {last} agree" if first else last
 
     def lines(self) -> list[str]:
-        """Write the findings, two lines each, and how many are not shown."""
+        """Return the findings, two lines each, and how many are not shown."""
         more = self.total - len(self.findings)
         lines = [line for finding in self.findings for line in finding.lines()]
         return lines + ([f"and {more:,} more"] if more else [])
@@ -74,15 +73,15 @@ class Report:
 
 @dataclass(frozen=True)
 class _Users:
-    """The handles of the database's users, by uuid, and how they match the pool; None where there is no such thing."""
+    """The handles of the database's users, by uuid, and how they match the pool; None if the app has no such thing."""
 
     handles: dict[str, str] | None
     compared: Comparison | None
 
 
 @dataclass
-class _Named:
-    """The users that items name, how often, and the items' number."""
+class _Referenced:
+    """The number of items, and how often they name each user."""
 
     items: int = 0
     references: Counter[Reference] = field(default_factory=Counter)
@@ -91,13 +90,13 @@ class _Named:
 def examine(settings: Settings, app: App | None, queries: Queries | None, *, at_most: int = 20) -> Report:
     """Compare database, pool and items both ways; keep the first `at_most` findings and count the others.
 
-    Raises LocalEnvError or ServiceFailed where a store, table or pool is not there at all.
+    Raises LocalEnvError or ServiceFailed if a store, table or pool does not exist.
     """
     survey = app.survey() if app else None
-    jobs: list[Any] = [lambda: _look_at_users(settings, queries), lambda: _look_at_items(settings, app, survey)]
+    jobs: list[Any] = [lambda: _read_users(settings, queries), lambda: _scan_items(settings, app, survey)]
     both: list[Any] = side_by_side(jobs)
     users: _Users = both[0]
-    named: _Named = both[1]
+    named: _Referenced = both[1]
     kept, total = [], 0
     for finding in _findings(settings, app, queries, users, named, survey):
         total += 1
@@ -113,7 +112,7 @@ def examine(settings: Settings, app: App | None, queries: Queries | None, *, at_
 
 
 def link_findings(match: Match) -> Iterator[Finding]:
-    """Tell which users and pool users do not fit each other. Pool users without a handle are nobody's concern."""
+    """Yield a finding for each user and pool user without a match. Ignores pool users without a handle."""
     for pair in match.changes:
         text = f"id {pair.user.sub} in the database, sub {pair.pool_user.sub} in the pool"
         yield Finding(f"user {pair.user.handle}", text, Command("cognito.sync-ids"))
@@ -131,29 +130,29 @@ def link_findings(match: Match) -> Iterator[Finding]:
 def reference_findings(
     settings: Settings, named: Mapping[Reference, int], handles: Mapping[str, str]
 ) -> Iterator[Finding]:
-    """Tell which users that items name are not in the database, or have another handle there than they must show.
+    """Yield a finding for each user in items who is not in the database, or has another handle there.
 
     `handles` are those of the database, by uuid.
     """
-    strangers: Counter[tuple[str, str]] = Counter()
+    missing: Counter[tuple[str, str]] = Counter()
     renamed: Counter[tuple[str, str]] = Counter()
     for (uuid, handle, is_present), count in named.items():
         if uuid not in handles:
-            strangers[uuid, handle] += count
+            missing[uuid, handle] += count
         elif is_present and handle not in ("", handles[uuid]):
             renamed[uuid, handle] += count
-    for (uuid, handle), count in sorted(strangers.items()):
-        text = f"named by {_items(count)}, and not in the database"
+    for (uuid, handle), count in sorted(missing.items()):
+        text = f"named by {_items(count)}, but not in the database"
         yield Finding(f"user {uuid}" + (f" ({handle})" if handle else ""), text, SEED_AGAIN)
     for (uuid, handle), count in sorted(renamed.items()):
-        text = f"called that by {_items(count)}, and {handles[uuid]!r} in the database"
+        text = f"called that by {_items(count)}, but {handles[uuid]!r} in the database"
         yield Finding(f"user {uuid} ({handle})", text, _repair(settings))
 
 
 def fault_findings(settings: Settings, faults: Iterable[Fault]) -> Iterator[Finding]:
-    """Yield the faults with the command for each."""
+    """Yield a finding for each fault, with the command that repairs it."""
     for fault in faults:
-        fix = _removal(settings, [fault.surplus, *fault.others]) if fault.surplus else _repair(settings)
+        fix = _delete_command(settings, [fault.surplus, *fault.others]) if fault.surplus else _repair(settings)
         yield Finding(fault.subject, fault.text, fix)
 
 
@@ -162,21 +161,21 @@ def _findings(
     app: App | None,
     queries: Queries | None,
     users: _Users,
-    named: _Named,
+    named: _Referenced,
     survey: Survey | None,
 ) -> Iterator[Finding]:
     if users.compared:
         yield from link_findings(users.compared.match)
     if users.handles is not None:
-        if any(reference_findings(settings, named.references, users.handles)):  # of users who came meanwhile, perhaps
-            users = _look_at_users(settings, queries)
+        if any(reference_findings(settings, named.references, users.handles)):  # perhaps of users created meanwhile
+            users = _read_users(settings, queries)
         yield from reference_findings(settings, named.references, users.handles or {})
     if app and survey:
         faults = app.confirmed(connect(settings), settings.message_table, survey.faults())
         yield from fault_findings(settings, faults)
 
 
-def _look_at_users(settings: Settings, queries: Queries | None) -> _Users:
+def _read_users(settings: Settings, queries: Queries | None) -> _Users:
     if queries is None:
         return _Users(None, None)
     if "cognito" not in settings.services:
@@ -185,12 +184,12 @@ def _look_at_users(settings: Settings, queries: Queries | None) -> _Users:
     return _Users(compared.handles, compared)
 
 
-def _look_at_items(settings: Settings, app: App | None, survey: Survey | None) -> _Named:
-    named = _Named()
+def _scan_items(settings: Settings, app: App | None, survey: Survey | None) -> _Referenced:
+    named = _Referenced()
     if app is None or survey is None:
         return named
     client = connect(settings)
-    schema.refuse_half(client, settings.message_table)
+    schema.refuse_half_replaced(client, settings.message_table)
     for item in scan(client, settings.message_table):
         named.items += 1
         survey.add(item)
@@ -202,13 +201,13 @@ def _repair(settings: Settings) -> str:
     return FOLLOW if settings.is_local else FOLLOW_AWS
 
 
-def _removal(settings: Settings, keys: Sequence[Item]) -> str:
-    """Write the command that removes items, to be typed in a shell as it stands: a statement each, on one line."""
-    words = [word for key in keys for word in ("ddb.query", *_removal_of(settings, key))]
+def _delete_command(settings: Settings, keys: Sequence[Item]) -> str:
+    """Return the shell command that deletes items: a statement each, on one line."""
+    words = [word for key in keys for word in ("ddb.query", *_delete_arguments(settings, key))]
     return Command(*words, when=f", which removes {len(keys)} of them" if len(keys) > 1 else "")
 
 
-def _removal_of(settings: Settings, key: Item) -> list[str]:
+def _delete_arguments(settings: Settings, key: Item) -> list[str]:
     table = settings.message_table
     quoted = table.replace('"', '""')
     where = " AND ".join(f"{name} = ?" for name in key)
@@ -218,7 +217,7 @@ def _removal_of(settings: Settings, key: Item) -> list[str]:
 
 
 def _param(value: dict[str, str]) -> str:
-    """Write a key's value as --param takes it: plain text as it is, all else typed."""
+    """Return a key's value as --param takes it: plain text unchanged, all else typed."""
     text = value.get("S", "")
     return text if text[:1].isalnum() and text.isprintable() else json.dumps(value)
 

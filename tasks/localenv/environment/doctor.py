@@ -1,4 +1,4 @@
-"""What this machine has and lacks for this project, each thing with its remedy. Looks only; repairs nothing."""
+"""Checks what this machine has and lacks for this project, with a hint for each problem. Repairs nothing."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ Level = Literal["ok", "warn", "FAIL"]
 
 OLDEST_PYTHON = (3, 10)
 DISK_NEEDED_BYTES = 300 * 1024**2
-"""A new environment takes 160 MB: a PostgreSQL cluster and, for root, a copy of its programs; then logs and WAL."""
+"""A new environment takes 160 MB: a PostgreSQL cluster and, for root, a copy of its programs; plus logs and WAL."""
 DISK_WARN_BYTES = 1024**3
-SLOW_WITHOUT_BYTECODE = ("invoke", "botocore", "psycopg")
+SLOW_TO_COMPILE = ("invoke", "botocore", "psycopg")
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing looked at. `FAIL` blocks the local environment; `hint` says what to do about a warn or FAIL."""
+    """The result of one check. `FAIL` blocks the local environment; `hint` says what to do about a warn or FAIL."""
 
     subject: str
     level: Level
@@ -50,11 +50,11 @@ class Finding:
 
 
 def examine(settings: Settings) -> list[Finding]:
-    """Look at everything that the target and the engine of these settings need. Takes about a second.
+    """Check everything that the target and the engine of these settings need. Takes about a second.
 
-    For --target prod the credentials and the database are tried over the network, without writing.
+    For --target prod, tries the credentials and the database over the network, without writing.
     """
-    from .. import engines  # noqa: F401 - before the threads: two that import parts of it at once see half of them
+    from .. import engines  # noqa: F401 - before the threads: concurrent imports see half-initialized modules
 
     parts = [("settings", _settings), ("folder", _folder), ("disk", _disk)]
     parts += [("engine", _engine), ("ports", _ports), ("java", _java)] if settings.is_local else []
@@ -63,19 +63,19 @@ def examine(settings: Settings) -> list[Finding]:
     return [*examine_python(), *(finding for found in side_by_side(jobs) for finding in found)]
 
 
-def examine_unsettled(error: LocalEnvError) -> list[Finding]:
-    """Look at what can be looked at when the settings cannot be read, for the reason given."""
+def examine_without_settings(error: LocalEnvError) -> list[Finding]:
+    """Check what does not need the settings, which cannot be read because of `error`."""
     hint = error.hint or "correct it in .env or in the environment"
     return [*examine_python(), Finding("settings", "FAIL", error.message, hint)]
 
 
 def examine_python(root: Path = TOOL) -> list[Finding]:
-    """Look at Python and at the installed packages, for which no settings are needed."""
+    """Check Python and the installed packages, which needs no settings."""
     return [*_python(), *_packages(root / "requirements.txt"), *_bytecode()]
 
 
-def blocks(findings: list[Finding]) -> bool:
-    """Return whether one of them stands in the way."""
+def has_failure(findings: list[Finding]) -> bool:
+    """Return whether a finding blocks the local environment."""
     return any(finding.level == "FAIL" for finding in findings)
 
 
@@ -101,27 +101,27 @@ def _python() -> Iterator[Finding]:
 
 
 def _packages(lock: Path) -> Iterator[Finding]:
-    """Compare what is installed with the lock. A name may stand there twice, for different Pythons."""
+    """Compare the installed packages with the lock file, which may list a name twice, for different Pythons."""
     from importlib.metadata import PackageNotFoundError, version
 
     wanted: dict[str, set[str]] = {}
     for name, release, rest in re.findall(r"^([A-Za-z0-9._-]+)==([^\s;]+)([^\n]*)", lock.read_text(), re.MULTILINE):
         if "win32" not in rest:
             wanted.setdefault(name, set()).add(release)
-    others = []
+    problems = []
     for name, releases in wanted.items():
         try:
             found = version(name)
         except PackageNotFoundError:
             if len(releases) == 1 and not _is_conditional(name, lock):
-                others.append(f"{name} is not installed")
+                problems.append(f"{name} is not installed")
             continue
         if found not in releases:
-            others.append(f"{name} {found} where the lock has {' or '.join(sorted(releases))}")
-    if others:
-        more = f" and {len(others) - 3} more" if len(others) > 3 else ""
+            problems.append(f"{name} {found}, but the lock file has {' or '.join(sorted(releases))}")
+    if problems:
+        more = f" and {len(problems) - 3} more" if len(problems) > 3 else ""
         yield Finding(
-            "packages", "warn", "; ".join(others[:3]) + more, f"run `pip install -r {lock.name}`, or use ./inv"
+            "packages", "warn", "; ".join(problems[:3]) + more, f"run `pip install -r {lock.name}`, or use ./inv"
         )
     else:
         yield Finding("packages", "ok", f"{len(wanted)} packages as in {lock.name}")
@@ -132,9 +132,9 @@ def _is_conditional(name: str, lock: Path) -> bool:
 
 
 def _bytecode() -> Iterator[Finding]:
-    """Invoke turns the writing of bytecode off, so what was installed without is compiled anew at every command."""
+    """Warn of packages without bytecode: Invoke disables writing it, so every command compiles them again."""
     slow = []
-    for name in SLOW_WITHOUT_BYTECODE:
+    for name in SLOW_TO_COMPILE:
         found = importlib.util.find_spec(name)
         if found and found.origin and not Path(importlib.util.cache_from_source(found.origin)).exists():
             slow.append(Path(found.origin).parent)
@@ -149,48 +149,50 @@ def _bytecode() -> Iterator[Finding]:
 
 def _settings(settings: Settings) -> Iterator[Finding]:
     for warning in settings.warnings:
-        yield Finding("settings", "warn", warning, "correct the name in .env, or take the line out")
+        yield Finding("settings", "warn", warning, "correct the name in .env, or remove the line")
     if not settings.warnings:
-        there = (settings.root / ".env").is_file()
-        yield Finding("settings", "ok", ".env is read" if there else "no .env: the defaults of .env.example hold")
-    meant_for_dynamodb = os.environ.get("AWS_ENDPOINT_URL")
-    if meant_for_dynamodb:
+        exists = (settings.root / ".env").is_file()
+        yield Finding("settings", "ok", ".env is read" if exists else "no .env: the defaults in .env.example apply")
+    endpoint_url = os.environ.get("AWS_ENDPOINT_URL")
+    if endpoint_url:
         yield Finding(
             "settings",
             "warn",
-            f"AWS_ENDPOINT_URL is set: boto3 and the AWS CLI send every service's calls to {meant_for_dynamodb}",
-            "name it AWS_ENDPOINT_URL_DYNAMODB",
+            f"AWS_ENDPOINT_URL is set: boto3 and the AWS CLI send every service's calls to {endpoint_url}",
+            "rename it to AWS_ENDPOINT_URL_DYNAMODB",
         )
 
 
 def _folder(settings: Settings) -> Iterator[Finding]:
-    place = _nearest(settings.state_dir)
-    closed = [path for path in (place, settings.state_dir / "lock") if path.exists() and not os.access(path, os.W_OK)]
-    if closed:
+    place = _existing_parent(settings.state_dir)
+    read_only = [
+        path for path in (place, settings.state_dir / "lock") if path.exists() and not os.access(path, os.W_OK)
+    ]
+    if read_only:
         yield Finding(
             "folder",
             "FAIL",
-            f"{closed[0]} cannot be written by this user",
-            "make it yours with chown, or set LOCALENV_STATE_DIR to a folder of yours",
+            f"{read_only[0]} is not writable for this user",
+            "take it over with chown, or set LOCALENV_STATE_DIR to a folder of yours",
         )
     else:
-        yield Finding("folder", "ok", f"{settings.state_dir} can be written")
+        yield Finding("folder", "ok", f"{settings.state_dir} is writable")
 
 
 def _disk(settings: Settings) -> Iterator[Finding]:
-    free = shutil.disk_usage(_nearest(settings.state_dir)).free
+    free = shutil.disk_usage(_existing_parent(settings.state_dir)).free
     level: Level = "FAIL" if free < DISK_NEEDED_BYTES else "warn" if free < DISK_WARN_BYTES else "ok"
     hint = (
-        "" if level == "ok" else f"free some space, or set LOCALENV_STATE_DIR to another disk ({_mb(300)} are needed)"
+        "" if level == "ok" else f"free some space, or set LOCALENV_STATE_DIR to another disk ({_size(300)} are needed)"
     )
-    yield Finding("disk", level, f"{_mb(free // 1024**2)} free at {settings.state_dir}", hint)
+    yield Finding("disk", level, f"{_size(free // 1024**2)} free at {settings.state_dir}", hint)
 
 
-def _mb(megabytes: int) -> str:
+def _size(megabytes: int) -> str:
     return f"{megabytes / 1024:.1f} GB" if megabytes >= 1024 else f"{megabytes} MB"
 
 
-def _nearest(path: Path) -> Path:
+def _existing_parent(path: Path) -> Path:
     return next(place for place in (path, *path.parents) if place.exists())
 
 
@@ -220,25 +222,25 @@ def _engine(settings: Settings) -> Iterator[Finding]:
 
 
 def _embedded() -> Finding:
-    """Try the wheels of the embedded engine: there, and made for this machine."""
+    """Check that the wheels of the embedded engine are installed and run on this machine."""
     from ..engines.embedded.home import installed_programs
     from ..machine import shell
 
     try:
         postgres = installed_programs() / "bin" / "postgres"
-        said = shell.run([postgres, "--version"], timeout_s=10)
+        result = shell.run([postgres, "--version"], timeout_s=10)
     except (LocalEnvError, OSError) as error:
         return Finding("embedded", "FAIL", str(error), getattr(error, "hint", "") or "use --engine docker")
-    if said.code:
-        why = (said.stderr or said.stdout).strip().splitlines()
+    if result.code:
+        why = (result.stderr or result.stdout).strip().splitlines()
         return Finding(
-            "embedded", "FAIL", f"{postgres} does not run: {why[-1] if why else said.code}", "use --engine docker"
+            "embedded", "FAIL", f"{postgres} does not run: {why[-1] if why else result.code}", "use --engine docker"
         )
     if importlib.util.find_spec("ministack") is None:
         return Finding(
             "embedded", "FAIL", "the Python package ministack is not installed", "run `pip install -r requirements.txt`"
         )
-    return Finding("embedded", "ok", f"{said.stdout.strip()} and ministack are installed")
+    return Finding("embedded", "ok", f"{result.stdout.strip()} and ministack are installed")
 
 
 def _ports(settings: Settings) -> Iterator[Finding]:
@@ -248,12 +250,12 @@ def _ports(settings: Settings) -> Iterator[Finding]:
         seen = {state.service: state for state in engines.look(settings)}
         moves: dict[str, engines.Move] = {move.service: move for move in engines.moves(settings)}
     except LocalEnvError:
-        seen, moves = {}, {}  # _engine says why
-    taken: dict[int, str] = {}
+        seen, moves = {}, {}  # _engine reports it
+    used: dict[int, str] = {}
     for service, variable, host, port in _addresses(settings):
         state = seen.get(service)
-        if port in taken:
-            text = f"port {port} is given to {taken[port]} and to {service}"
+        if port in used:
+            text = f"{used[port]} and {service} both have port {port}"
             yield Finding("ports", "FAIL", text, f"give {variable} another port in .env")
         elif state and state.status == "failed":
             yield Finding("ports", "warn", f"{service} {host}:{port}: {state.detail or 'failed'}", START)
@@ -263,7 +265,7 @@ def _ports(settings: Settings) -> Iterator[Finding]:
             yield Finding("ports", "ok", f"at the next env.up {moves[service]}")
         else:
             yield _port(service, variable, host, port)
-        taken[port] = service
+        used[port] = service
 
 
 def _port(service: str, variable: str, host: str, port: int) -> Finding:
@@ -277,7 +279,7 @@ def _port(service: str, variable: str, host: str, port: int) -> Finding:
 
 
 def _addresses(settings: Settings) -> Iterator[tuple[str, str, str, int]]:
-    """Name what listens locally: service, variable, host, port."""
+    """Yield the local addresses: service, variable, host, port."""
     addresses = {"postgres": settings.postgres, "dynamodb": settings.dynamodb, "cognito": settings.cognito}
     for service, address in addresses.items():
         if address and service in settings.services:

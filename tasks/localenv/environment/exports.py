@@ -1,4 +1,4 @@
-"""The variables that the app needs for the local environment, and how each reader of variables wants them written."""
+"""The environment variables that the app needs for the local environment, in the format of each reader."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from ..settings.addresses import Endpoint
 from ..settings.variables import PORT_VARIABLES
 
 FORMATS = ("shell", "dotenv", "json", "github", "docker")
-FROM_A_CONTAINER = "host.docker.internal"
-"""What Docker Desktop calls this machine's own loopback address inside a container."""
+CONTAINER_HOST = "host.docker.internal"
+"""Docker Desktop's name, inside a container, for this machine's loopback address."""
 
 
 def variables(settings: Settings, *, legacy: bool = False) -> dict[str, str]:
-    """Return name and value of what the app needs; what is not known (a pool that was never made) is left out.
+    """Return the variables that the app needs, without unknown ones (a pool that does not exist yet).
 
-    `legacy` adds AWS_ENDPOINT_URL, which an SDK of before July 2023 needs in place of the names of single services,
-    and which newer ones apply to every service. Asks the emulator for its app client; down, it only goes without.
+    `legacy` adds AWS_ENDPOINT_URL, which SDKs before July 2023 need instead of service-specific variables, and which
+    newer ones apply to every service. Asks the emulator for its app client, and leaves that out if it is down.
     """
     pool, client = _pool(settings) if settings.cognito_is_emulated else (settings.user_pool_id, "")
     dynamodb = settings.dynamodb.url if settings.dynamodb else ""
@@ -50,36 +50,36 @@ def variables(settings: Settings, *, legacy: bool = False) -> dict[str, str]:
     return {name: value for name, value in found.items() if value and name not in absent}
 
 
-def seen_from_container(settings: Settings) -> tuple[Settings, str]:
-    """Return the settings as a container needs them, and what it has to be started with for that.
+def for_container(settings: Settings) -> tuple[Settings, str]:
+    """Return the settings for a container, and the command to start it with.
 
-    The services listen on this machine's loopback address. Docker Desktop forwards a name to it; anywhere else a
-    container reaches it by the host's network alone.
+    The services listen on this machine's loopback address. Docker Desktop forwards a host name to it; elsewhere a
+    container reaches it only on the host's network.
     """
     if not _is_docker_desktop():
         return settings, "docker run --network host"
-    cognito = settings.cognito and Endpoint(FROM_A_CONTAINER, settings.cognito.port)
-    dynamodb = settings.dynamodb and Endpoint(FROM_A_CONTAINER, settings.dynamodb.port)
-    postgres = replace(settings.postgres, host=FROM_A_CONTAINER)
+    cognito = settings.cognito and Endpoint(CONTAINER_HOST, settings.cognito.port)
+    dynamodb = settings.dynamodb and Endpoint(CONTAINER_HOST, settings.dynamodb.port)
+    postgres = replace(settings.postgres, host=CONTAINER_HOST)
     return replace(settings, postgres=postgres, dynamodb=dynamodb, cognito=cognito), "docker run"
 
 
 def as_shell(values: Mapping[str, str]) -> str:
-    """Write export commands for `eval` in any shell of the Bourne family.
+    """Return export commands for `eval` in any Bourne-like shell.
 
-    Always in quotes: zsh looks for a program behind a value that begins with =, which shlex.quote takes for harmless.
+    Always quotes: zsh expands a leading =, which shlex.quote leaves unquoted.
     """
     quoted = {name: value.replace("'", "'\\''") for name, value in values.items()}
     return "".join(f"export {name}='{value}'\n" for name, value in quoted.items())
 
 
 def as_dotenv(values: Mapping[str, str]) -> str:
-    """Write a .env that python-dotenv and Compose read alike. Raises UsageError for what they do not."""
+    """Return a .env file that python-dotenv and Compose read alike. Raises UsageError for values that they cannot."""
     return "".join(f"{name}={_dotenv_quoted(name, value)}\n" for name, value in values.items())
 
 
 def as_env_file(values: Mapping[str, str]) -> str:
-    """Write a file for `docker run --env-file`, which takes a line as it stands. Raises UsageError for line breaks."""
+    """Return a file for `docker run --env-file`, which has no quoting. Raises UsageError for line breaks."""
     for name, value in values.items():
         if "\n" in value or "\r" in value:
             raise UsageError(
@@ -90,20 +90,20 @@ def as_env_file(values: Mapping[str, str]) -> str:
 
 
 def as_github(values: Mapping[str, str]) -> str:
-    """Write lines for the file that GITHUB_ENV names. Source: GitHub docs, "Workflow commands", multiline strings."""
+    """Return lines for the file that GITHUB_ENV names. Source: GitHub docs, "Workflow commands", multiline strings."""
     end = f"end-{secrets.token_hex(8)}"
     return "".join(f"{name}<<{end}\n{value}\n{end}\n" for name, value in values.items())
 
 
 def append_to(path: str, text: str) -> None:
-    """Append to the file that GITHUB_ENV names. Raises UsageError where it names none."""
+    """Append to the file that GITHUB_ENV names. Raises UsageError if it is empty."""
     if not path:
         raise UsageError(
-            "GITHUB_ENV is not set: this is not a step of GitHub Actions",
-            hint="use --format shell or dotenv outside of it",
+            "GITHUB_ENV is not set: this is not a GitHub Actions step",
+            hint="use --format shell or dotenv elsewhere",
         )
     try:
-        # A file that is not there yet is made for its owner alone.
+        # A new file is readable only by its owner.
         with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "a", encoding="utf-8") as file:
             file.write(text)
     except OSError as error:
@@ -111,15 +111,15 @@ def append_to(path: str, text: str) -> None:
 
 
 def _dotenv_quoted(name: str, value: str) -> str:
-    """Quote a value for both readers (tried with python-dotenv 1.2 and Compose 2.40).
+    """Quote a value for both readers (tested with python-dotenv 1.2 and Compose 2.40).
 
-    In single quotes both know \\' and no $; Compose knows no \\\\ there. In double quotes both know \\\\, and Compose
-    expands $. python-dotenv expands ${…} everywhere.
+    In single quotes both support \\' and keep $, but Compose has no \\\\. In double quotes both support \\\\, but
+    Compose expands $. python-dotenv expands ${…} everywhere.
     """
-    stumbling = "${" if "${" in value else "both $ and a backslash" if "$" in value and "\\" in value else ""
-    if stumbling:
+    unsupported = "${" if "${" in value else "both $ and a backslash" if "$" in value and "\\" in value else ""
+    if unsupported:
         raise UsageError(
-            f"{name} has {stumbling}, which no .env file can hold for every reader", hint="use --format shell or json"
+            f"{name} has {unsupported}, which no .env file can hold for every reader", hint="use --format shell or json"
         )
     if "\\" not in value:
         return "'" + value.replace("'", "\\'") + "'"
@@ -128,19 +128,19 @@ def _dotenv_quoted(name: str, value: str) -> str:
 
 
 def _pool(settings: Settings) -> tuple[str, str]:
-    """Return the ids of the emulated pool and its app client, as far as they are known."""
+    """Return the ids of the emulated pool and its app client, if known."""
     try:
         pool = look_for_pool(settings)
         if pool:
             return pool.id, find_client(pool)
     except LocalEnvError:
-        pass  # nothing runs: the note of the last seed still holds
+        pass  # not running: use the pool noted by the last seed
     return next(iter(noted_pools(settings)), ""), ""
 
 
 def _is_docker_desktop() -> bool:
     try:
-        said = DockerApi(find_endpoint()).get("/version", {"Platform?": {"Name?": str}})
-        return str((said.get("Platform") or {}).get("Name") or "").startswith("Docker Desktop")
+        version = DockerApi(find_endpoint()).get("/version", {"Platform?": {"Name?": str}})
+        return str((version.get("Platform") or {}).get("Name") or "").startswith("Docker Desktop")
     except LocalEnvError:
         return sys.platform == "darwin"

@@ -1,7 +1,6 @@
-"""initial-setup where nobody watches: Gitpod, dev containers, CI. Waits for Docker, keeps a log, ends with one line.
+"""Runs initial-setup unattended: Gitpod, dev containers, CI. Waits for Docker, keeps a log, ends with one line.
 
-The work is done by the plain command as a child process, so that whatever becomes of it there is a log, a verdict, an
-exit code and an end.
+Runs the plain command as a child process, so that there is always a log, a verdict, an exit code and an end.
 """
 
 from __future__ import annotations
@@ -42,7 +41,7 @@ DOCKER_PROGRAMS = ("docker", "docker-compose")
 
 @dataclass(frozen=True)
 class Verdict:
-    """How the hook ended: its exit code, and one line that says so."""
+    """How the hook ended: its exit code, and one line about it."""
 
     code: int
     line: str
@@ -50,14 +49,14 @@ class Verdict:
 
 @dataclass
 class Log:
-    """The log of one run, a line each with its time. A link without time and pid leads to the newest."""
+    """The log of one run, with the time on each line. A link without time and pid points to the newest."""
 
     path: Path
     file: IO[str]
 
     @classmethod
     def begin(cls, folder: Path) -> Log:
-        """Open a new log and remove the oldest. Raises PreflightFailed where the folder cannot be written."""
+        """Open a new log and remove the oldest. Raises PreflightFailed if the folder is not writable."""
         with disk_errors(folder):
             private.make_folder(folder)
             path = folder / f"{COMMAND}-{datetime.now():%Y%m%d-%H%M%S}-{os.getpid()}.log"
@@ -79,133 +78,133 @@ class Log:
 
     @property
     def shown(self) -> Path:
-        """The short name, as long as no later run has taken it over."""
+        """The link, unless a later run has replaced it."""
         return self.link if self.link.resolve() == self.path.resolve() else self.path
 
     def write(self, line: str) -> None:
-        """Write one line. A full disk is the command's to report, not the log's."""
+        """Write one line. Ignores a full disk: the command reports it."""
         with contextlib.suppress(OSError):
             self.file.write(f"{datetime.now().isoformat(' ', 'milliseconds')}  {harmless(masked(line))}\n")
 
 
 @dataclass
-class Heard:
-    """What the command said about its failure: the first FAIL with its hint, what was left, its last line."""
+class Output:
+    """The command's output about a failure: the first FAIL with its hint, the steps not run, the last line."""
 
     failed: str = ""
     hint: str = ""
-    left: str = ""
+    not_run: str = ""
     last: str = ""
-    _hinting: bool = field(default=False, repr=False)
+    _awaits_hint: bool = field(default=False, repr=False)
 
-    def hear(self, line: str) -> None:
+    def add(self, line: str) -> None:
         found = re.match(r"(FAIL| {4})  (not run|\S+) +(.*)", line)
         word, name, text = found.groups() if found else ("", "", "")
         if word == "FAIL" and not self.failed and name != "interrupted":
-            self.failed, self._hinting = f"{name}: {text}", True
-        elif name == "hint" and self._hinting:
-            self.hint, self._hinting = text, False
+            self.failed, self._awaits_hint = f"{name}: {text}", True
+        elif name == "hint" and self._awaits_hint:
+            self.hint, self._awaits_hint = text, False
         elif name == "not run":
-            self.left = text
+            self.not_run = text
         if line.strip():
             self.last = line.strip()
 
     @property
     def where(self) -> str:
-        """How far it came."""
-        return f"; not finished: {self.left}" if self.left else f"; last: {self.last}" if self.last else ""
+        """How far it got."""
+        return f"; not finished: {self.not_run}" if self.not_run else f"; last: {self.last}" if self.last else ""
 
     @property
     def next_command(self) -> str:
-        """The command that the hint names, else the same one without the hook."""
+        """The command in the hint, else initial-setup without --hook."""
         named = re.search(r"`((?:[^`]*/)?inv'? [^`]+)`", self.hint)
         return named[1] if named else f"inv {COMMAND}"
 
 
 def run(engine: str, options: Sequence[str], echo: Say, relay: Say) -> Verdict:
-    """Bring everything up and return how that went; each line of it goes to the log, and to `echo` or `relay`.
+    """Run initial-setup and return the verdict; each line goes to the log, and to `echo` or `relay`.
 
-    `echo` takes what the hook says itself, `relay` what the command has written, which is clean already.
-    `engine` is the value of --engine, `options` are further ones for the command. Raises LocalEnvError before there
-    is a log: a setting is wrong, or the state folder cannot be written.
+    `echo` takes the hook's own lines, `relay` those of the command, which are sanitized already. `engine` is the value
+    of --engine, `options` are others for the command. Raises LocalEnvError before the log exists, for a wrong setting
+    or a read-only state folder.
     """
     started = time.monotonic()
     settings = read_settings(engine=engine)
     with disk_errors(settings.state_dir):
         ownership.require_usable(settings.state_dir)
         log = Log.begin(ownership.folder(settings, "logs"))
-    heard = Heard()
+    output = Output()
 
     def say(line: str) -> None:
         log.write(line)
         echo(line)
 
     def on_line(line: str) -> None:
-        heard.hear(line)
+        output.add(line)
         log.write(line)
         relay(line)
 
     log.write(f"inv {COMMAND} --hook, pid {os.getpid()}, in {settings.root}, engine {settings.engine}")
     try:
         absent = await_docker(settings, say)
-        words = _words(settings, absent, [*options, *(["--engine", engine] if engine else [])], say)
+        words = _arguments(settings, absent, [*options, *(["--engine", engine] if engine else [])], say)
         code = _follow(words, settings, started, on_line)
-        verdict = failure(code, heard, log) if code else _ready(engine, time.monotonic() - started, absent)
+        verdict = command_failure(code, output, log) if code else _ready(engine, time.monotonic() - started, absent)
     except KeyboardInterrupt:
-        verdict = failed(INTERRUPTED, "interrupted", log=log)
+        verdict = failure(INTERRUPTED, "interrupted", log=log)
     except LocalEnvError as error:
-        verdict = failed(error.code, f"{error.message}{heard.where}", log=log)
+        verdict = failure(error.code, f"{error.message}{output.where}", log=log)
     log.write(f"{verdict.line} (exit code {verdict.code})")
     return verdict
 
 
-def failed(code: int, what: str, *, next_command: str = f"inv {COMMAND}", log: Log | None = None) -> Verdict:
-    """Say what failed, where to read on and what to type."""
+def failure(code: int, what: str, *, next_command: str = f"inv {COMMAND}", log: Log | None = None) -> Verdict:
+    """Return the verdict of a failure: what failed, where the log is and what to run."""
     place = f"see {_near(log.shown)}, " if log else ""
     return Verdict(code, f"localenv: FAILED {' '.join(what.split())} ({place}run `{next_command}`)")
 
 
-def failure(code: int, heard: Heard, log: Log) -> Verdict:
-    """Say how the command failed; `code` is negative for the signal that ended it."""
-    what = heard.failed or heard.last or "it said nothing"
+def command_failure(code: int, output: Output, log: Log) -> Verdict:
+    """Return the verdict of a failed command; `code` is negative for the signal that ended it."""
+    what = output.failed or output.last or "no output"
     if code < 0:
-        what, code = f"ended by {signal.Signals(-code).name}{heard.where}", 1
-    return failed(code, what, next_command=heard.next_command, log=log)
+        what, code = f"ended by {signal.Signals(-code).name}{output.where}", 1
+    return failure(code, what, next_command=output.next_command, log=log)
 
 
 def _near(path: Path) -> str:
     return os.path.relpath(path) if path.is_relative_to(Path.cwd()) else str(path)
 
 
-def _words(settings: Settings, absent: str, options: list[str], say: Say) -> list[str]:
-    """Return the words of the command. By itself `auto` stays with the engine of before, even where that is gone."""
+def _arguments(settings: Settings, absent: str, options: list[str], say: Say) -> list[str]:
+    """Return the arguments of the command. `auto` would keep a Docker engine that is gone, so this switches."""
     kept = read_choice(settings.state_dir)
     if not (absent and kept and settings.engine == "auto"):
         return [COMMAND, *options]
-    say(f"localenv: {absent}: going on with the engine embedded; what the containers hold stays as it is")
+    say(f"localenv: {absent}: using the embedded engine; the data in the containers stay as they are")
     options = [*options, "--engine", "embedded"]
     return ["env.down", *options, COMMAND, *options]
 
 
 def await_docker(settings: Settings, say: Say) -> str:
-    """Wait for a Docker engine where one is wanted and may come; say that it did not."""
+    """Wait for a Docker engine if one is wanted and may start; return why there is none, else an empty text."""
     kept = read_choice(settings.state_dir)
     wanted = kept.engine if kept and settings.engine == "auto" else settings.engine
-    if wanted == "embedded" or not any(map(shutil.which, DOCKER_PROGRAMS)) or not (reason := _why_away()):
+    if wanted == "embedded" or not any(map(shutil.which, DOCKER_PROGRAMS)) or not (reason := _why_unavailable()):
         return ""
     started, wait_s = time.monotonic(), min(settings.hook_wait_s, settings.hook_timeout_s)
     say(f"localenv: waiting up to {wait_s:.0f} s for Docker: {reason}")
-    while _why_away():
+    while _why_unavailable():
         left_s = started + wait_s - time.monotonic()
         if left_s <= 0:
             return f"no Docker engine answered within {wait_s:.0f} s"
         time.sleep(min(POLL_S, left_s))
-    say(f"localenv: Docker answers after {time.monotonic() - started:.1f} s")
+    say(f"localenv: Docker answered after {time.monotonic() - started:.1f} s")
     return ""
 
 
-def _why_away() -> str:
-    """Return why no engine answers yet; empty when it does, and where waiting would not help."""
+def _why_unavailable() -> str:
+    """Return why no engine answers yet; empty if one does, or if waiting would not help."""
     try:
         endpoint = find_endpoint()
     except LocalEnvError:
@@ -218,7 +217,7 @@ def _why_away() -> str:
 
 
 def _follow(words: list[str], settings: Settings, started: float, on_line: Say) -> int:
-    """Run `inv` as this one was run, to its end or to that of the time. Raises TimedOut."""
+    """Run `inv` the same way as this process. Raises TimedOut."""
 
     def check_time() -> None:
         if time.monotonic() - started > settings.hook_timeout_s:
@@ -230,7 +229,7 @@ def _follow(words: list[str], settings: Settings, started: float, on_line: Say) 
 
 
 def _ready(engine: str, took_s: float, absent: str) -> Verdict:
-    """Say where the services answer; the settings are read anew, since the command may have chosen the ports."""
+    """Return the verdict with the services' addresses; reads the settings again, since ports may have changed."""
     settings = read_settings(engine=engine)
     kept = read_choice(settings.state_dir)
     name = kept.engine if kept else settings.engine

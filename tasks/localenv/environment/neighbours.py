@@ -1,6 +1,6 @@
-"""Every environment of this tool on this machine: this checkout's and the others', and what gone ones left behind.
+"""Lists every environment of this tool on this machine, with what deleted checkouts left behind.
 
-Looks only. What belongs to another checkout is named with the command that removes it, never touched.
+Only reads. What belongs to another checkout is listed with the command that removes it, never touched.
 """
 
 from __future__ import annotations
@@ -32,25 +32,24 @@ from ..settings import Settings, project_id
 from ..settings.kept import PROJECT
 
 VOLUMES = ("db", "dynamodb")
-"""What docker-compose.yml calls its volumes."""
+"""The volumes in docker-compose.yml."""
 SERVER = re.compile(
     r"/postgres -D (?P<data>/.+) -c cluster_name=(?P<project>\S+) -c listen_addresses=\S+ -c port=(?P<port>\d+) "
 )
-"""How the embedded engine starts the database server."""
-NOWHERE = Path("/nonexistent")
-"""The folder of a checkout of which only its volumes are left (Debian policy 9.2.3: a path that never exists)."""
+"""The command line with which the embedded engine starts the database server."""
+NO_FOLDER = Path("/nonexistent")
+"""The folder of a checkout that left only volumes (Debian policy 9.2.3: a path that never exists)."""
 VOLUMES_IN_USE = {"Volumes?": [{"Name": str, "Labels?": Each(str), "UsageData?": {"Size?": int}}]}
 SIZE_S = 20.0
-"""Docker measures its volumes when it is asked for their sizes."""
+"""Docker measures its volumes on request."""
 
 
 @dataclass(frozen=True)
 class Neighbour:
-    """The environment of a checkout. Times are seconds since the epoch, 0 where nobody knows.
+    """The environment of a checkout. Times are seconds since the epoch, 0 if unknown.
 
-    `state` is running, partly running, paused (one of its servers is) or stopped. `engine` runs it, or has its data.
-    `remove` is the command that removes what is left of a checkout whose folder is gone, or ends what runs though the
-    state folder is.
+    `state` is running, partly running, paused (any of its servers is) or stopped. `engine` runs it, or has its data.
+    `remove` is the command that removes what a deleted checkout left, or stops what outlived its state folder.
     """
 
     project_id: str
@@ -69,40 +68,40 @@ class Neighbour:
 
 
 @dataclass
-class _InDocker:
-    """What the Docker engine has of one Compose project; volumes with their sizes in bytes."""
+class _DockerProject:
+    """A Compose project in the Docker engine; volumes with their sizes in bytes."""
 
     containers: list[Container] = field(default_factory=list)
     volumes: dict[str, int] = field(default_factory=dict)
 
     @property
     def root(self) -> Path | None:
-        made_in = next((container.label("project.working_dir") for container in self.containers), "")
-        return Path(made_in) if made_in else None
+        folder = next((container.label("project.working_dir") for container in self.containers), "")
+        return Path(folder) if folder else None
 
     def is_ours(self, project: str) -> bool:
-        """Return whether only this tool makes such a project: by the folder it was made in, or by all of its names."""
+        """Return whether this tool made the project, by its folder or by its name and volumes."""
         if self.root:
             return project == project_id(self.root, self.root / ".local")
         return bool(PROJECT.fullmatch(project)) and {f"{project}_{name}" for name in VOLUMES} <= self.volumes.keys()
 
 
-def survey(settings: Settings) -> list[Neighbour]:
-    """List every environment, by its folder; gone checkouts only where something of theirs is left."""
-    docker = _ask_docker()
+def list_neighbours(settings: Settings) -> list[Neighbour]:
+    """Return every environment, sorted by folder; deleted checkouts only if they left something."""
+    docker = _fetch_docker_projects()
     listed = {checkout.project_id: checkout for checkout in [*_unlisted(settings, docker), *read_all()]}
     found = []
     for one in listed.values():
-        with suppress(OSError):  # HOME, and so the index, may be another user's; a folder may be a file now
-            found.append(_neighbour(settings, one, docker.get(one.project_id, _InDocker())))
+        with suppress(OSError):  # the index in HOME may be another user's; a folder may be a file now
+            found.append(_neighbour(settings, one, docker.get(one.project_id, _DockerProject())))
     return sorted((one for one in found if one.exists or one.remove), key=lambda one: (one.path, one.project_id))
 
 
-def _unlisted(settings: Settings, docker: dict[str, _InDocker]) -> Iterable[Checkout]:
-    """Yield what the index may not know: this very checkout where it has data, and projects that Docker has."""
-    for project, there in docker.items():
-        if there.is_ours(project):
-            root = there.root or NOWHERE
+def _unlisted(settings: Settings, docker: dict[str, _DockerProject]) -> Iterable[Checkout]:
+    """Yield checkouts that the index may lack: this one if it has data, Docker's projects, and running servers'."""
+    for project, found in docker.items():
+        if found.is_ours(project):
+            root = found.root or NO_FOLDER
             yield Checkout(project, root, root / ".local", {})
     yield from _unlisted_servers()
     own = Checkout(settings.project_id, settings.root, settings.state_dir, settings.ports)
@@ -111,7 +110,7 @@ def _unlisted(settings: Settings, docker: dict[str, _InDocker]) -> Iterable[Chec
 
 
 def _unlisted_servers() -> Iterable[Checkout]:
-    """Yield the projects of the database servers that run, wherever their folders are."""
+    """Yield the checkouts of the running database servers, wherever their folders are."""
     for pid, command in commands().items():
         found = SERVER.search(command)
         if found and PROJECT.fullmatch(found["project"]) and may_signal(pid):
@@ -120,22 +119,22 @@ def _unlisted_servers() -> Iterable[Checkout]:
             mark = read_mark(outside) if outside else None
             state_dir = Path(str(mark["state_dir"])) if mark and "state_dir" in mark else data.parents[1]
             is_usual = project_id(state_dir.parent, state_dir) == found["project"]
-            root = state_dir.parent if is_usual else state_dir  # which checkout has it elsewhere, nobody knows
+            root = state_dir.parent if is_usual else state_dir  # a moved state folder does not name its checkout
             yield Checkout(found["project"], root, state_dir, {"postgres": int(found["port"])})
 
 
-def _neighbour(settings: Settings, checkout: Checkout, docker: _InDocker) -> Neighbour:
+def _neighbour(settings: Settings, checkout: Checkout, docker: _DockerProject) -> Neighbour:
     theirs = replace(settings, root=checkout.root, state_dir=checkout.state_dir, project_id=checkout.project_id)
     homes = find_server_folders(theirs)
     folders = [path for home in homes for path in removable(home, kind_of(home))]
-    folders += [path for place in _emulated(checkout.state_dir) for path in removable(place)]
+    folders += [path for place in _emulator_folders(checkout.state_dir) for path in removable(place)]
     kept = read_choice(checkout.state_dir)
     has = ["docker"] * bool(docker.containers or docker.volumes) + ["embedded"] * bool(homes)
     exists = checkout.is_there
     lost = _lost_processes(theirs, exists=exists)
     return Neighbour(
         checkout.project_id,
-        path="" if checkout.root == NOWHERE else str(checkout.root),
+        path="" if checkout.root == NO_FOLDER else str(checkout.root),
         exists=exists,
         engine=kept.engine if kept else " and ".join(has),
         state="running" if lost else _state(theirs, docker),
@@ -143,15 +142,15 @@ def _neighbour(settings: Settings, checkout: Checkout, docker: _InDocker) -> Nei
         size_bytes=sum(map(_size, folders)) + sum(docker.volumes.values()),
         created=checkout.created,
         used=checkout.used,
-        remove=_removal(checkout.project_id, lost, docker, folders, exists=exists),
+        remove=_remove_command(checkout.project_id, lost, docker, folders, exists=exists),
     )
 
 
-def _emulated(state_dir: Path) -> list[Path]:
+def _emulator_folders(state_dir: Path) -> list[Path]:
     return [place for place in owned_folders(state_dir) if place.name in ("emulator", "dynamodb")]
 
 
-def _state(settings: Settings, docker: _InDocker) -> str:
+def _state(settings: Settings, docker: _DockerProject) -> str:
     daemons = [module.make_daemon(settings) for module in (embedded_postgres, emulator, dynamodb_jar)]
     if any(daemon.paused for daemon in daemons) or any(one.state == "paused" for one in docker.containers):
         return "paused"
@@ -165,14 +164,14 @@ def _state(settings: Settings, docker: _InDocker) -> str:
 
 
 def _lost_processes(settings: Settings, *, exists: bool) -> list[int]:
-    """List programs of a checkout that run though its state folder is gone; where all of it is gone, all of them."""
+    """Return the pids that outlived a checkout's state folder; if the checkout is gone, all of its pids."""
     daemons = [module.make_daemon(settings) for module in (embedded_postgres, emulator, dynamodb_jar)]
     lost = [pid for daemon in daemons for pid in daemon.lost]
     return sorted(lost if exists else [*lost, *(daemon.pid for daemon in daemons if daemon.is_alive and daemon.pid)])
 
 
-def _removal(project: str, lost: list[int], docker: _InDocker, folders: list[Path], *, exists: bool) -> str:
-    """Write the command that removes what a gone checkout has left, or ends what one has lost."""
+def _remove_command(project: str, lost: list[int], docker: _DockerProject, folders: list[Path], *, exists: bool) -> str:
+    """Return the command that removes what a deleted checkout left, or stops its lost processes."""
     commands = [f"kill {' '.join(map(str, lost))}"] if lost else []
     if exists:
         return commands[0] if commands else ""
@@ -181,9 +180,9 @@ def _removal(project: str, lost: list[int], docker: _InDocker, folders: list[Pat
     return " && ".join([*commands, *(shlex.join(["rm", "-r", str(folder)]) for folder in folders)])
 
 
-def _ask_docker() -> dict[str, _InDocker]:
-    """Ask the Docker engine for every Compose project; nothing where no engine answers."""
-    found: dict[str, _InDocker] = {}
+def _fetch_docker_projects() -> dict[str, _DockerProject]:
+    """Return every Compose project of the Docker engine; none if no engine answers."""
+    found: dict[str, _DockerProject] = {}
     try:
         endpoint = find_endpoint()
         DockerApi(endpoint).ping()
@@ -193,17 +192,17 @@ def _ask_docker() -> dict[str, _InDocker]:
     except LocalEnvError:
         return found
     for container in containers:
-        found.setdefault(container.label("project"), _InDocker()).containers.append(container)
+        found.setdefault(container.label("project"), _DockerProject()).containers.append(container)
     for volume in volumes:
         project = (volume.get("Labels") or {}).get(f"{LABEL}project")
         if project:
             size = (volume.get("UsageData") or {}).get("Size") or 0
-            found.setdefault(project, _InDocker()).volumes[volume["Name"]] = max(0, size)
+            found.setdefault(project, _DockerProject()).volumes[volume["Name"]] = max(0, size)
     return found
 
 
 def _size(folder: Path) -> int:
-    """Add up a file, or the files of a folder; those that go meanwhile, or may not be read, count nothing."""
+    """Return the size of a file, or of a folder's files, ignoring those that vanish or are unreadable."""
     total = 0
     inside: Iterable[str] = (os.path.join(above, name) for above, _, names in os.walk(folder) for name in names)  # noqa: PTH118
     for path in (str(folder), *inside):

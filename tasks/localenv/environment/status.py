@@ -1,4 +1,4 @@
-"""What runs, what the stores hold, and how fresh that is. Reads only; a store that fails is a line, not the end."""
+"""What runs, what the stores hold, and how recent that is. Only reads; a failing store becomes a problem line."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from .app import App
 
 Tables = Callable[[], "list[TableFile]"]
-"""Gives the table files of the app. Raises UsageError."""
+"""Returns the table files of the app. Raises UsageError."""
 Users = Callable[[], "list[str]"]
-"""Gives the uuids of those for whom the app's newest items are looked for."""
+"""Returns the uuids of the users whose newest items to find."""
 
 COUNT_UP_TO = 100_000
 STATEMENT_TIMEOUT_MS = 5000
@@ -33,7 +33,7 @@ STATEMENT_TIMEOUT_MS = 5000
 
 @dataclass(frozen=True)
 class Line:
-    """Something in a store: a table, a file that was applied, a pool; what it holds, and in what state it is."""
+    """Something in a store (a table, an applied file, a pool), what it holds, and its state."""
 
     store: str
     what: str
@@ -43,7 +43,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Problem:
-    """Something that is not as it should be, and the next command. `is_down`: nobody answers there."""
+    """A problem, and the next command. `is_down`: the store does not answer."""
 
     store: str
     text: str
@@ -53,13 +53,13 @@ class Problem:
 
 @dataclass(frozen=True)
 class Status:
-    """Everything that was seen. `services` is empty for the prod target: they are not ours."""
+    """The status of everything. `services` is empty for the prod target: this tool does not run them."""
 
     services: tuple[ServiceState, ...]
     lines: tuple[Line, ...]
     problems: tuple[Problem, ...]
     left_out: tuple[tuple[str, str], ...] = ()
-    """The services that the app does not need, each with the reason."""
+    """The services that the app does not use, each with the reason."""
 
     @property
     def is_down(self) -> bool:
@@ -78,24 +78,24 @@ Seen = tuple[list["ServiceState"], list[Line], list[Problem]]
 
 
 def examine(settings: Settings, app: App | None, users: Users, tables: Tables) -> Status:
-    """Look at the services, then at each store, side by side.
+    """Check the services, then read the stores concurrently.
 
-    A store is read only where this project's own service answers: behind the same address may be somebody else's.
+    Reads a store only if this project's own service runs: another program may have the address.
     """
     parts: dict[str, Callable[[], Seen]] = {
         "postgres": lambda: _postgres(settings),
         "dynamodb": lambda: _dynamodb(settings, app, users, tables),
         "cognito": lambda: _cognito(settings),
     }
-    seen_first = _guarded("engine", lambda: _services(settings))() if settings.is_local else ([], [], [])
-    services = seen_first[0]
+    engine = _guarded("engine", lambda: _services(settings))() if settings.is_local else ([], [], [])
+    services = engine[0]
     if settings.is_local:
         running = {state.service for state in services if state.status == "running"}
         running |= set() if settings.cognito_is_emulated else {"cognito"}
         parts = {store: part for store, part in parts.items() if store in running}
     parts = {store: part for store, part in parts.items() if store in settings.services}
     with looking(LOOK_S if settings.is_local else AWAY_LOOK_S):
-        found = [seen_first, *side_by_side([_guarded(store, part) for store, part in parts.items()])]
+        found = [engine, *side_by_side([_guarded(store, part) for store, part in parts.items()])]
     return Status(
         tuple(services),
         tuple(line for seen in found for line in seen[1]),
@@ -138,12 +138,12 @@ def _postgres(settings: Settings) -> Seen:
     if not (settings.is_local or observed.applied):
         return [], lines, []
     drift = decision.differences(scripts.read_scripts(settings), observed)
-    hint = Command("db.setup", when=f"to build it anew; the old one is kept for {inv('db.undo')}")
+    hint = Command("db.setup", when=f"to rebuild it; the old one is kept for {inv('db.undo')}")
     return [], lines, [Problem("postgres", ", ".join(drift), hint)] if drift else []
 
 
 def count_rows(connection: psycopg.Connection[Any]) -> list[tuple[str, int]]:
-    """Count the rows of each table in schema public, up to COUNT_UP_TO + 1, in the order of their names."""
+    """Return the row count of each table in schema public, up to COUNT_UP_TO + 1, sorted by name."""
     from psycopg import sql
 
     named = connection.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public' ORDER BY 1").fetchall()
@@ -167,9 +167,9 @@ def _dynamodb(settings: Settings, app: App | None, users: Users, files: Tables) 
 
     client = connect(settings)
     tables = fetch_tables(client)
-    there = [table.shape.name for table in tables]
+    names = [table.shape.name for table in tables]
     fresh = ""
-    if app and settings.message_table in there:
+    if app and settings.message_table in names:
         fresh = _freshness(app.NEWEST, app.newest(client, settings.message_table, users()))
     lines = [
         Line(
@@ -183,7 +183,7 @@ def _dynamodb(settings: Settings, app: App | None, users: Users, files: Tables) 
     hint = Command("ddb.schema-load", "--replace", when="to finish that")
     problems = [Problem("dynamodb", text, hint) for text in half_replaced(tables)]
     if not problems:
-        missing = [file.name for file in files() if file.name not in there]
+        missing = [file.name for file in files() if file.name not in names]
         text = "table {} does not exist"
         problems = [Problem("dynamodb", text.format(name), Command("ddb.schema-load")) for name in missing]
     return [], lines, problems
@@ -193,7 +193,7 @@ def _freshness(what: str, at: datetime | None) -> str:
     if at is None:
         return f"no {what}s"
     age_s = (datetime.now(timezone.utc) - at).total_seconds()
-    return f"newest {what} {ago(age_s)}" if age_s >= 0 else f"newest {what} lies in the future"
+    return f"newest {what} {ago(age_s)}" if age_s >= 0 else f"newest {what} is in the future"
 
 
 def _cognito(settings: Settings) -> Seen:
@@ -205,7 +205,7 @@ def _cognito(settings: Settings) -> Seen:
 
 def _pool(pool: Pool | None, settings: Settings) -> Seen:
     if pool is None:
-        return [], [], [Problem("cognito", "the emulated user pool is not made yet", Command("cognito.seed"))]
-    seen = pool.call("DescribeUserPool", UserPoolId=pool.id)["UserPool"]
+        return [], [], [Problem("cognito", "the emulated user pool does not exist yet", Command("cognito.seed"))]
+    described = pool.call("DescribeUserPool", UserPoolId=pool.id)["UserPool"]
     kind = "emulated" if settings.cognito_is_emulated else "real"
-    return [], [Line("cognito", pool.id, f"{seen.get('EstimatedNumberOfUsers', 0):,} users", kind)], []
+    return [], [Line("cognito", pool.id, f"{described.get('EstimatedNumberOfUsers', 0):,} users", kind)], []

@@ -1,4 +1,4 @@
-"""The environment as a whole: where its stores answer, whether it is what the files say, and the way back to them."""
+"""The stores as a whole: their addresses, what a reset removes, and the reset to the seeds."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     from ..settings import Settings
 
 Prepare = Callable[["psycopg.Connection[Any] | None"], "Seeding | None"]
-"""Reads and checks the items of the seeds, with the users whom a connection sees, and gives them to be written."""
+"""Reads and checks the items of the seeds, with the users in a connection's transaction, and returns their seeding."""
 
 
 def addresses(settings: Settings) -> list[tuple[str, str]]:
-    """Return where each store answers, without a secret."""
+    """Return the address of each store, without secrets."""
     found = []
     if "postgres" in settings.services:
         found.append(("postgres", settings.postgres.url()))
@@ -39,12 +39,12 @@ def addresses(settings: Settings) -> list[tuple[str, str]]:
     return found
 
 
-def surplus(settings: Settings, people: Sequence[Person], tables: Sequence[TableFile]) -> list[str]:
-    """Return what `reset` removes for good: one line a store."""
-    strangers = seed.strangers(settings, people) if settings.cognito_is_emulated else []
+def removed_by_reset(settings: Settings, people: Sequence[Person], tables: Sequence[TableFile]) -> list[str]:
+    """Return what `reset` removes for good: the rows, tables and pool users."""
+    unseeded = seed.unseeded_users(settings, people) if settings.cognito_is_emulated else []
     lines = [f"every row of database {settings.postgres.database}"] if "postgres" in settings.services else []
     lines += [f"table {table.shape.name} with {table.items:,} items" for table in _fetch_tables(settings, tables)]
-    return lines + [f"pool user {user}" for user in strangers]
+    return lines + [f"pool user {user}" for user in unseeded]
 
 
 def reset(
@@ -57,15 +57,15 @@ def reset(
     say: Say,
     yes: bool,
 ) -> str:
-    """Put database, pool and tables back to the seeds. Cut short, it is completed by running it again.
+    """Reset database, pool and tables to the seeds. Running it again completes an interrupted reset.
 
-    What can be wrong is found first: in the files, in tables protected from deletion, in a pool that does not answer,
-    and, in the open transaction that fills the database, among the users there. Then nothing is changed.
+    Checks first, so that on an error nothing is changed: the files, deletion protection, whether the pool answers, and,
+    in the open transaction that fills the database, its users.
     """
     found = _fetch_tables(settings, tables)
     for table in found:
         schema.refuse_protected(table, settings.dynamodb.url if settings.dynamodb else "")
-    strangers = seed.strangers(settings, people) if settings.cognito_is_emulated else []
+    unseeded = seed.unseeded_users(settings, people) if settings.cognito_is_emulated else []
     has_pool = "cognito" in settings.services
     seedings: list[Seeding | None] = []
 
@@ -79,7 +79,7 @@ def reset(
     else:
         seedings.append(prepare(None))
     if settings.cognito_is_emulated:
-        seed.remove(settings, strangers)
+        seed.remove(settings, unseeded)
         say(seed.apply(settings, people))
     if queries and has_pool:
         sync.apply(settings, queries, sync.compare(settings, queries))
@@ -88,11 +88,11 @@ def reset(
     if tables:
         schema.apply_tables(connect(settings), tables)
     (seeding,) = seedings
-    return "all stores are back to the seeds" + (f"; {seeding.seed(say)}" if seeding else "")
+    return "all stores are reset to the seeds" + (f"; {seeding.seed(say)}" if seeding else "")
 
 
 def _fetch_tables(settings: Settings, tables: Sequence[TableFile]) -> list[Table]:
-    """Return those of the tables that are there."""
+    """Return those of the tables that exist."""
     if not tables:
         return []
     client = connect(settings)

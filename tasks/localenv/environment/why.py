@@ -1,6 +1,6 @@
-"""Explains an id across the stores: what it is, where it is, whether those places agree, and what to run where not.
+"""Explains an id across the stores: what it is, where it is, whether the stores agree, and what to run if not.
 
-Reads only. What the app's ids mean in items and in its other tables is told by the app's part.
+Only reads. The app's part knows what ids mean in items and in its other tables.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from ..postgres.connection import connect, server_errors
 from ..settings.parts import lacks
 from ..settings.people import PEOPLE, Person
 from .app import App, Fault, Mention, Reference, See
-from .check import NOTHING, Finding, fault_findings, link_findings, reference_findings
+from .check import NOTHING_TO_COMPARE, Finding, fault_findings, link_findings, reference_findings
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Fact:
-    """Something that a store holds under the id."""
+    """Something that a store has under the id."""
 
     store: str
     what: str
@@ -46,7 +46,7 @@ class Fact:
 
 @dataclass
 class Why:
-    """What was found: what the id is, the facts about it, and what does not agree among them."""
+    """What the id is, the facts about it, and the inconsistencies among them."""
 
     name: str
     kinds: list[str] = field(default_factory=list)
@@ -69,14 +69,14 @@ class Why:
 
 @dataclass(frozen=True)
 class _Users:
-    """Everybody, as the stores have them; or those of them whom an id leads to."""
+    """The users in all stores, or those whom an id identifies."""
 
     rows: list[DatabaseUser]
     pool_users: list[PoolUser]
     people: list[Person]
 
-    def named(self, names: set[str]) -> _Users:
-        """Return those of whom a name is an id, in small letters."""
+    def identified_by(self, names: set[str]) -> _Users:
+        """Return those whom one of these lower-case names identifies."""
         return _Users(
             [row for row in self.rows if names & _names_of_row(row)],
             [user for user in self.pool_users if names & _names_of_pool_user(user)],
@@ -84,54 +84,54 @@ class _Users:
         )
 
     def related(self, name: str) -> _Users:
-        """Return those whom a name leads to, and their counterparts in the other stores."""
-        found = self.named({name.lower()})
+        """Return those whom a name identifies, and their counterparts in the other stores."""
+        found = self.identified_by({name.lower()})
         names = {each for row in found.rows for each in _names_of_row(row)}
         names |= {each for user in found.pool_users for each in _names_of_pool_user(user)}
         names |= {each for person in found.people for each in _names_of_person(person)}
-        return self.named(names)
+        return self.identified_by(names)
 
     def handles(self) -> list[str]:
         everybody: list[Any] = [*self.rows, *self.pool_users, *self.people]
         return sorted({user.handle for user in everybody if user.handle})
 
 
-def checked(name: str) -> str:
-    """Return an id without the spaces around it. Raises UsageError where there is none."""
+def require_id(name: str) -> str:
+    """Return an id, stripped. Raises UsageError if it is empty."""
     if not name.strip():
         raise UsageError("why wants an id", hint=f"for example {inv('why', 'HANDLE')}, or a uuid, a sub, an e-mail")
     return name.strip()
 
 
 def explain(settings: Settings, app: App | None, queries: Queries | None, people: Sequence[Person], name: str) -> Why:
-    """Look for an id in all stores. Raises LocalEnvError where it is nowhere, with the nearest handles."""
-    name = checked(name)
+    """Look up an id in all stores. Raises LocalEnvError, with the closest handles, if it is in none."""
+    name = require_id(name)
     if not (app or queries or people or "cognito" in settings.services):
-        raise UsageError(f"why {name}: {NOTHING}")
+        raise UsageError(f"why {name}: {NOTHING_TO_COMPARE}")
     pool, everybody = _fetch_users(settings, queries, people)
     found, why = everybody.related(name), Why(name)
     _explain_users(why, found, name)
     uuids = [row.uuid for row in found.rows] + [str(person.uuid) for person in found.people]
-    mentions, faults = _look_at_items(why, settings, app, uuids) if app else ([], [])
+    mentions, faults = _read_items(why, settings, app, uuids) if app else ([], [])
     if not why.kinds:
-        raise _nowhere(name, everybody.handles())
-    named = _named(app, mentions, uuids) if app else Counter()
-    why.findings += _findings(settings, queries, pool, everybody, found, named)
+        raise _not_found(name, everybody.handles())
+    references = _count_references(app, mentions, uuids) if app else Counter()
+    why.findings += _findings(settings, queries, pool, everybody, found, references)
     why.findings += fault_findings(settings, faults)
     return why
 
 
-def _look_at_items(why: Why, settings: Settings, app: App, uuids: list[str]) -> tuple[list[Mention], list[Fault]]:
-    """Tell of the items that name these users, or that the id is of; also give what does not agree among them."""
+def _read_items(why: Why, settings: Settings, app: App, uuids: list[str]) -> tuple[list[Mention], list[Fault]]:
+    """Add the facts in items about these users, or about the id; return the items and the faults among them."""
     client, table, survey = connect_dynamodb(settings), settings.message_table, app.survey()
-    schema.refuse_half(client, table)
-    is_nobodys = _is_uuid(why.name) and not why.kinds
-    uuids += [why.name.lower()] if is_nobodys else []
+    schema.refuse_half_replaced(client, table)
+    is_unknown_uuid = _is_uuid(why.name) and not why.kinds
+    uuids += [why.name.lower()] if is_unknown_uuid else []
     mentions: list[Mention] = []
     for uuid in dict.fromkeys(uuids):
         of_user = app.of_user(client, table, uuid, see=survey.add, every_row=settings.is_local)
         mentions += _explain_items(why, app, uuid, list(of_user), "the uuid of a user in items")
-    if is_nobodys and not mentions:
+    if is_unknown_uuid and not mentions:
         mentions += _explain_other(why, settings, app, client, why.name.lower(), survey.add)
     return mentions, list(app.confirmed(client, table, survey.faults())) if why.kinds else []
 
@@ -147,24 +147,24 @@ def _fetch_users(settings: Settings, queries: Queries | None, people: Sequence[P
 
 
 def _explain_users(why: Why, found: _Users, name: str) -> None:
-    """Tell of the rows, pool users and people, and which of their values the name is."""
+    """Add the facts about rows, pool users and people, and which of their values the name is."""
     for row in found.rows:
         values = {"uuid": row.uuid, "handle": row.handle, "e-mail": row.email, "sub": row.sub}
-        why.facts.append(Fact("postgres", "user", _listed(values)))
-        why.kinds += [f"the {what} of a user in the database" for what in _matching(values, name)]
+        why.facts.append(Fact("postgres", "user", _joined(values)))
+        why.kinds += [f"the {what} of a user in the database" for what in _matching_names(values, name)]
     for user in found.pool_users:
         values = {"sub": user.sub, "handle": user.handle or "", "e-mail": user.email or "", "username": user.username}
         status = user.status if user.enabled else f"{user.status}, disabled"
-        why.facts.append(Fact("cognito", "pool user", f"{_listed(values)}, {status}"))
-        why.kinds += [f"the {what} of a pool user" for what in _matching(values, name)[:1]]
+        why.facts.append(Fact("cognito", "pool user", f"{_joined(values)}, {status}"))
+        why.kinds += [f"the {what} of a pool user" for what in _matching_names(values, name)[:1]]
     for person in found.people:
         values = {"person": person.person, "uuid": str(person.uuid), "handle": person.handle, "e-mail": person.email}
-        why.facts.append(Fact("seeds", "person", f"{_listed(values)} ({PEOPLE})"))
-        why.kinds += [f"the {what} of somebody in {PEOPLE}" for what in _matching(values, name)[:1]]
+        why.facts.append(Fact("seeds", "person", f"{_joined(values)} ({PEOPLE})"))
+        why.kinds += [f"the {what} of a person in {PEOPLE}" for what in _matching_names(values, name)[:1]]
 
 
 def _explain_items(why: Why, app: App, uuid: str, mentions: list[Mention], kind: str) -> list[Mention]:
-    """Tell how many items name a user, or make up a bundle, and in which bundles."""
+    """Add how many items name a user, or make up a bundle, and in which bundles; return them."""
     counts = Counter(mention.what for mention in mentions)
     bundles = dict.fromkeys(mention.bundle for mention in mentions)
     for what, count in counts.items():
@@ -179,29 +179,29 @@ def _explain_items(why: Why, app: App, uuid: str, mentions: list[Mention], kind:
 def _explain_other(
     why: Why, settings: Settings, app: App, client: DynamoDBClient, uuid: str, see: See
 ) -> list[Mention]:
-    """Look for an id that is nobody's: of a bundle, of a row in another table, and at last among all items."""
+    """Look up an id that is no user's: of a bundle, of a row in another table, and last in all items."""
     table = settings.message_table
     bundle = list(app.of_bundle(client, table, uuid, see=see))
     if bundle:
-        return _explain_items(why, app, uuid, bundle, f"the uuid of {_one(app.BUNDLE)}")
+        return _explain_items(why, app, uuid, bundle, f"the uuid of {_with_article(app.BUNDLE)}")
     for what, query in app.RECORDS:
         if settings.why_left_out("postgres") or lacks(settings.root, query):
             continue
         row = _fetch_record(settings, settings.root / query, uuid)
         if row:
-            why.kinds.append(f"the uuid of {_one(what)}")
-            why.facts.append(Fact("postgres", what, _listed({name: str(value) for name, value in row.items()})))
+            why.kinds.append(f"the uuid of {_with_article(what)}")
+            why.facts.append(Fact("postgres", what, _joined({name: str(value) for name, value in row.items()})))
     mention = None if why.kinds else app.anywhere(client, table, uuid)
     if mention is None:
         return []
     why.kinds.append(f"the uuid of {mention.what}")
     values = {name: str(value) for name, value in plain_item(mention.item).items()}
-    why.facts.append(Fact("dynamodb", "item", _listed(values)))
+    why.facts.append(Fact("dynamodb", "item", _joined(values)))
     list(app.of_bundle(client, table, mention.bundle, see=see))  # for the survey
     return [mention]
 
 
-def _one(what: str) -> str:
+def _with_article(what: str) -> str:
     return f"{'an' if what[0] in 'aeiou' else 'a'} {what}"
 
 
@@ -218,41 +218,41 @@ def _findings(
     pool: Pool | None,
     everybody: _Users,
     found: _Users,
-    named: Counter[Reference],
+    references: Counter[Reference],
 ) -> Iterator[Finding]:
-    """Tell what does not agree, as `check` does for everybody."""
+    """Yield the findings of `check` for these users."""
     if queries is None:
         return
     if pool:
         yield from link_findings(match(found.rows, found.pool_users, set_handle=sync.handle_command(settings, pool)))
     elif found.rows and "cognito" in settings.services:
-        yield Finding("user pool", "there is none", Command("cognito.seed"))
+        yield Finding("user pool", "does not exist", Command("cognito.seed"))
     uuids_there = {row.uuid for row in found.rows}
     for person in found.people:
         if str(person.uuid) not in uuids_there:
             text = f"not in the database with uuid {person.uuid}"
             yield Finding(f"person {person.person}", text, Command("db.seed", "--force"))
-    yield from reference_findings(settings, named, {row.uuid: row.handle for row in everybody.rows})
+    yield from reference_findings(settings, references, {row.uuid: row.handle for row in everybody.rows})
 
 
-def _named(app: App, mentions: list[Mention], uuids_asked: Sequence[str]) -> Counter[Reference]:
-    """Count how items name the users asked for."""
-    named = (one for mention in mentions for one in app.references(mention.item))
-    return Counter(one for one in named if one[0] in uuids_asked)
+def _count_references(app: App, mentions: list[Mention], uuids_asked: Sequence[str]) -> Counter[Reference]:
+    """Count the references of items to the users asked for."""
+    references = (reference for mention in mentions for reference in app.references(mention.item))
+    return Counter(reference for reference in references if reference[0] in uuids_asked)
 
 
-def _nowhere(name: str, handles: list[str]) -> LocalEnvError:
+def _not_found(name: str, handles: list[str]) -> LocalEnvError:
     near = difflib.get_close_matches(name, handles, n=3, cutoff=0.5)
     hint = (
         f"did you mean {' or '.join(map(repr, near))}?"
         if near
-        else Command("cognito.list-users", when="to see everybody")
+        else Command("cognito.list-users", when="to see all users")
     )
-    return LocalEnvError(f"{name!r} is nowhere: no user, pool user, person or item has it", hint=hint)
+    return LocalEnvError(f"{name!r} not found: no user, pool user, person or item has it", hint=hint)
 
 
 def _names_of_row(row: DatabaseUser) -> set[str]:
-    """A sub that is no uuid is a placeholder, which several rows may have."""
+    """Return the ids of a row, without a sub that is not a uuid: several rows may have the same placeholder."""
     return _lower(row.uuid, row.handle, row.email, row.sub if _is_uuid(row.sub) else None)
 
 
@@ -268,11 +268,11 @@ def _lower(*names: str | None) -> set[str]:
     return {name.lower() for name in names if name}
 
 
-def _matching(values: dict[str, str], name: str) -> list[str]:
+def _matching_names(values: dict[str, str], name: str) -> list[str]:
     return [what for what, value in values.items() if value.lower() == name.lower()]
 
 
-def _listed(values: dict[str, str]) -> str:
+def _joined(values: dict[str, str]) -> str:
     return ", ".join(f"{name} {value}" for name, value in values.items() if value)
 
 

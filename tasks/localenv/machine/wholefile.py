@@ -23,7 +23,7 @@ def written_whole(path: Path) -> Iterator[IO[bytes]]:
     require_folder(path.parent)
     path = path.resolve()
     if path.exists() and not path.is_file():
-        raise UsageError(f"{path}: there, and not a file", hint="name a file, or - for stdout")
+        raise UsageError(f"{path} exists and is not a file", hint="name a file, or - for stdout")
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         with disk_errors(path.parent):
@@ -40,13 +40,13 @@ def written_whole(path: Path) -> Iterator[IO[bytes]]:
 
 
 def require_folder(folder: Path) -> None:
-    """Raise UsageError where there is no such folder."""
+    """Raise UsageError if the folder does not exist."""
     if not folder.is_dir():
-        raise UsageError(f"{folder}: no such folder", hint="make it, or correct the path")
+        raise UsageError(f"{folder}: no such folder", hint="create it, or correct the path")
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make the new name last, too (fsync(2): syncing a file does not sync its entry in the folder)."""
+    """Sync the new name as well (fsync(2): syncing a file does not sync its directory entry)."""
     with suppress(OSError):
         entry = os.open(folder, os.O_RDONLY)
         try:
@@ -62,4 +62,4 @@ def write_new(path: Path, text: str) -> None:
             with path.open("x", encoding="utf-8") as file:
                 file.write(text)
         except FileExistsError:
-            raise UsageError(f"{path}: there already", hint="it stays as it is; run the same command again") from None
+            raise UsageError(f"{path} already exists", hint="it stays as it is; run the same command again") from None

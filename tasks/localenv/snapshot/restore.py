@@ -424,7 +424,7 @@ def _replace_users(settings: Settings, source: Source, say: Say) -> None:
             "the emulated pool has other users than were restored", hint="did something else write to it?"
         )
     if source.manifest.cognito.pool:
-        seed.note(settings, source.manifest.cognito.pool)
+        seed.note_pool(settings, source.manifest.cognito.pool)
 
 
 def _swap(settings: Settings, shelf: Shelf, incoming: Incoming) -> list[databases.Session]:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tasks.localenv.engines.service import Source
-from tasks.localenv.environment.neighbours import survey
+from tasks.localenv.environment.neighbours import list_neighbours
 from tests.engines.docker.shop import Shop, docker
 from tests.support.environments import PATIENCE_S
 
@@ -57,7 +57,7 @@ def eager(source: Source) -> Callable[..., str]:
 def test_what_docker_has_of_a_gone_checkout_is_listed_with_the_command_that_removes_it(shop: Shop) -> None:
     shop.up()
     shop.settings.root.rename(shop.settings.root.with_name("moved"))
-    (row,) = [row for row in survey(shop.settings) if row.project_id == shop.settings.project_id]
+    (row,) = [row for row in list_neighbours(shop.settings) if row.project_id == shop.settings.project_id]
     shop.settings.root.with_name("moved").rename(shop.settings.root)
     assert (row.path, row.exists, row.engine, row.state) == (str(shop.settings.root), False, "docker", "running")
     assert row.remove == f"docker compose -p {row.project_id} down --volumes" and row.size_bytes > 0
@@ -71,6 +71,6 @@ def test_volumes_alone_are_not_mixed_up_with_the_folder_one_stands_in(
     (tmp_path / ".local" / "postgres").mkdir(parents=True)
     monkeypatch.chdir(tmp_path)
     elsewhere = replace(shop.settings, root=tmp_path, state_dir=tmp_path / ".local", project_id="another-000000")
-    (row,) = [row for row in survey(elsewhere) if row.project_id == shop.settings.project_id]
+    (row,) = [row for row in list_neighbours(elsewhere) if row.project_id == shop.settings.project_id]
     assert (row.path, row.exists, row.engine, row.state) == ("", False, "docker", "stopped")
     assert row.remove == f"docker compose -p {row.project_id} down --volumes"

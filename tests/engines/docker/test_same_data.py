@@ -65,7 +65,7 @@ def contents(settings: Settings) -> Contents:
     with connect_postgres(settings.postgres) as connection:
         users = connection.execute(USERS).fetchall()
         activities = connection.execute(ACTIVITIES).fetchall()
-    found: TableShape = schema.need_table(connect_dynamodb(settings), settings.message_table).shape
+    found: TableShape = schema.require_table(connect_dynamodb(settings), settings.message_table).shape
     shape = replace(found, table_class=None, encryption=None)  # DynamoDB Local has neither
     return {"users": users, "activities": activities, "table": shape, "items": dump(settings)}
 

@@ -1,1 +1,1 @@
-"""What files say, each value with its place: JSON, YAML, CloudFormation templates, NoSQL Workbench models."""
+"""Reads table definitions, every value with its place: JSON, YAML, CloudFormation, NoSQL Workbench models."""

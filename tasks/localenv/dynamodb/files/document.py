@@ -1,4 +1,4 @@
-"""What a file holds, JSON or YAML, with the place of every value, for messages that start with path:line:column."""
+"""The contents of a JSON or YAML file with the place of every value, for errors at path:line:column."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from ...errors import UsageError
 
 Steps = tuple[str | int, ...]
-"""The way to a value from the top: ("KeySchema", 0, "KeyType")."""
+"""The path to a value from the root: ("KeySchema", 0, "KeyType")."""
 
 Places = Mapping[Steps, tuple[int, int]]
 """Line and column of each value, counted from 1."""
@@ -17,10 +17,10 @@ Places = Mapping[Steps, tuple[int, int]]
 
 @dataclass(frozen=True)
 class Document:
-    """The contents of a file, or of a part of it. `shown` is its path as messages give it.
+    """The contents of a file, or of a part of it. `shown` is its path as messages show it.
 
-    `places` is only called for a message. `origins` leads from a value of `data` that was put together, or taken out
-    of something bigger, to where it stands in the file; what is below it stands below that.
+    `places` is only called for errors. `origins` maps a value of `data` that was assembled or moved to its steps in the
+    file; the values below it follow.
     """
 
     shown: str
@@ -37,15 +37,15 @@ class Document:
         return f"{self.shown}:{line}:{column}"
 
     def error(self, steps: Steps, message: str, *, hint: str = "") -> UsageError:
-        """Make the error for a value that is wrong."""
+        """Return the error for a value."""
         return UsageError(f"{self.place(steps)}: {message}", hint=hint)
 
     def part(self, data: Any, origins: Mapping[Steps, Steps]) -> Document:
-        """Make the document of a part of this one, or of something made from it. `origins` lead into this one."""
+        """Return a document of data taken or made from this one. `origins` lead into this one."""
         return replace(self, data=data, origins={here: self._in_file(there) for here, there in origins.items()})
 
     def with_data(self, data: Any) -> Document:
-        """Make the document of other data that stand where these do."""
+        """Return a document of other data with the same places."""
         return replace(self, data=data)
 
     def _in_file(self, steps: Steps) -> Steps:

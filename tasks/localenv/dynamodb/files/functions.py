@@ -1,7 +1,7 @@
-"""CloudFormation's functions, worked out as far as the template itself says enough.
+"""Resolves CloudFormation's functions, as far as the template itself allows.
 
-Parameters have their Default, pseudo parameters a local stand-in, conditions and mappings what the template says. What
-the deployed stack alone would know is an error. Source: AWS CloudFormation Template Reference, "Intrinsic functions",
+Parameters have their Default, pseudo parameters a local stand-in, conditions and mappings come from the template. What
+only the deployed stack knows is an error. Source: AWS CloudFormation Template Reference, "Intrinsic functions",
 "Condition functions" and "Pseudo parameters".
 """
 
@@ -28,23 +28,23 @@ STAND_INS: Mapping[str, str] = MappingProxyType(
         "AWS::URLSuffix": "amazonaws.com",
     }
 )
-"""Pseudo parameters where no stack is."""
+"""Values of the pseudo parameters without a stack."""
 
 NO_VALUE = object()
-"""What `Ref: AWS::NoValue` is: whatever holds it is left out."""
+"""The value of `Ref: AWS::NoValue`: a property with it is left out."""
 
 IN_SUB = re.compile(r"\$\{(!?)\s*([^}\s]*)\s*\}")
-WORK = 1_000_000
-"""Values and characters that a file may make by way of functions and variables."""
+MAX_VALUES = 1_000_000
+"""The most values and characters that a file's functions and variables may produce."""
 DEPTH = 110
-"""Levels of values: more than a file may have."""
+"""The deepest nesting while resolving: more than a file may have."""
 HINT = "write the value itself, or a parameter with a Default"
 
 
 class Resolver:
-    """Works out the functions in a template's values, and names those that it cannot.
+    """Resolves the functions in a template's values, and names those that it cannot.
 
-    `origins` leads from a value in what `properties` gave to where it stands in the template.
+    `origins` maps values in the result of `properties` to their steps in the template.
     """
 
     def __init__(self, document: Document, stand_ins: Mapping[str, str], variables: Variables) -> None:
@@ -52,12 +52,12 @@ class Resolver:
         self._stand_ins = stand_ins
         self._variables = variables
         self._conditions: dict[str, bool | None] = {}
-        self._left = WORK
+        self._left = MAX_VALUES
         self._depth = 0
         self.origins: dict[Steps, Steps] = {}
 
     def properties(self, value: Any, steps: Steps) -> Document:
-        """Return the properties that stand at `steps`, as a document of its own."""
+        """Return the resolved properties at `steps`, as a document."""
         self.origins = {(): steps}
         found = self._value(value, steps, ())
         return self._document.part({} if found is NO_VALUE or found is None else found, self.origins)
@@ -74,7 +74,7 @@ class Resolver:
             self._conditions[name] = self._condition(conditions[name], ("Conditions", name))
         found = self._conditions[name]
         if found is None:
-            raise self._document.error(steps, f"condition {name} depends on itself", hint="take it out of its own")
+            raise self._document.error(steps, f"condition {name} depends on itself", hint="break the cycle")
         return found
 
     def _section(self, name: str) -> Mapping[str, Any]:
@@ -90,14 +90,18 @@ class Resolver:
         self._left -= amount
         if self._left < 0:
             raise self._document.error(
-                steps, f"functions and variables make more than {WORK:,} values of it", hint="write the value itself"
+                steps,
+                f"functions and variables expand to more than {MAX_VALUES:,} values",
+                hint="write the value itself",
             )
 
     def _value(self, value: Any, steps: Steps, at: Steps | None) -> Any:
-        """Work out a value. `at` is where it goes in the result; None where it goes into another one."""
+        """Resolve a value. `at` is its place in the result; None if it is an argument of a function."""
         self._spend(1, steps)
         if self._depth > DEPTH:
-            raise self._document.error(steps, "functions or variables lead too deep", hint="write the value itself")
+            raise self._document.error(
+                steps, "functions or variables are nested too deeply", hint="write the value itself"
+            )
         self._depth += 1
         try:
             if isinstance(value, str):
@@ -134,7 +138,7 @@ class Resolver:
     def _from_text(self, text: str, steps: Steps, at: Steps | None) -> Any:
         if "{{resolve:" in text:
             raise self._document.error(steps, "{{resolve:…}} has no value here", hint=HINT)
-        found = self._variables.filled(text, steps)
+        found = self._variables.resolve(text, steps)
         if found.value is text:
             return text
         self._spend(len(found.value) if isinstance(found.value, str) else 1, steps)
@@ -154,16 +158,16 @@ class Resolver:
             if at is not None:
                 self.origins[at] = (*inside, chosen)
             return self._value(branches[chosen - 1], (*inside, chosen), at)
-        works: Mapping[str, Callable[[Any, Steps], Any]] = {
-            "Fn::Sub": self._substituted,
-            "Fn::Join": self._joined,
-            "Fn::Select": self._selected,
+        functions: Mapping[str, Callable[[Any, Steps], Any]] = {
+            "Fn::Sub": self._substitute,
+            "Fn::Join": self._join,
+            "Fn::Select": self._select,
             "Fn::Split": self._split,
-            "Fn::FindInMap": self._found_in_map,
+            "Fn::FindInMap": self._find_in_map,
         }
-        if name not in works:
-            raise self._document.error(steps, f"{name} cannot be worked out here", hint=HINT)
-        return works[name](argument, inside)
+        if name not in functions:
+            raise self._document.error(steps, f"{name} cannot be resolved here", hint=HINT)
+        return functions[name](argument, inside)
 
     def _reference(self, name: Any, steps: Steps) -> Any:
         if not isinstance(name, str):
@@ -176,10 +180,10 @@ class Resolver:
         parameter = parameters.get(name)
         if not isinstance(parameter, dict):
             near = _nearest(name, parameters)
-            raise self._document.error(steps, f"{name} is no parameter, and has no value here", hint=near or HINT)
+            raise self._document.error(steps, f"{name} is not a parameter and has no value here", hint=near or HINT)
         kind = str(parameter.get("Type", "String"))
         if parameter.get("Default") is None or kind.startswith("AWS::SSM"):
-            problem = "is a name in SSM" if "Default" in parameter else "has no Default"
+            problem = "is an SSM parameter" if "Default" in parameter else "has no Default"
             raise self._document.error(steps, f"parameter {name} {problem}", hint=HINT)
         default = self._text(parameter["Default"], ("Parameters", name, "Default"))
         self._spend(len(default), steps)
@@ -187,18 +191,18 @@ class Resolver:
             return [part.strip() for part in default.split(",")]
         return default
 
-    def _substituted(self, argument: Any, steps: Steps) -> str:
+    def _substitute(self, argument: Any, steps: Steps) -> str:
         text, own, where = argument, {}, steps
         if isinstance(argument, list) and len(argument) == 2 and isinstance(argument[1], dict):
             text, own, where = argument[0], argument[1], (*steps, 0)
-        text = self._variables.filled(text, where).value if isinstance(text, str) else text
+        text = self._variables.resolve(text, where).value if isinstance(text, str) else text
         if not isinstance(text, str):
             raise self._document.error(
-                steps, "Fn::Sub takes a text, or a text and an object", hint="write it as !Sub 'name-${Parameter}'"
+                steps, "Fn::Sub takes a string, or a string and an object", hint="write it as !Sub 'name-${Parameter}'"
             )
         values: dict[str, str] = {}
 
-        def filled(match: re.Match[str]) -> str:
+        def value_of(match: re.Match[str]) -> str:
             literal, name = match.groups()
             if literal:
                 return f"${{{name}}}"
@@ -208,9 +212,9 @@ class Resolver:
             self._spend(len(values[name]), where)
             return values[name]
 
-        return IN_SUB.sub(filled, text)
+        return IN_SUB.sub(value_of, text)
 
-    def _joined(self, argument: Any, steps: Steps) -> str:
+    def _join(self, argument: Any, steps: Steps) -> str:
         delimiter, entries = self._arguments(argument, steps, "Fn::Join", 2)
         found = self._value(entries, (*steps, 1), None)
         if not isinstance(delimiter, str) or not isinstance(found, list):
@@ -221,13 +225,13 @@ class Resolver:
         self._spend(sum(map(len, texts)) + len(delimiter) * len(texts), steps)
         return delimiter.join(texts)
 
-    def _selected(self, argument: Any, steps: Steps) -> Any:
+    def _select(self, argument: Any, steps: Steps) -> Any:
         index, entries = self._arguments(argument, steps, "Fn::Select", 2)
         number = self._text(self._value(index, (*steps, 0), None), (*steps, 0))
         found = self._value(entries, (*steps, 1), None)
         if not isinstance(found, list) or not re.fullmatch(r"\d{1,6}", number) or int(number) >= len(found):
             raise self._document.error(
-                steps, f"Fn::Select finds no entry {number} in its list", hint="count from 0; give an index and a list"
+                steps, f"Fn::Select has no entry {number} in its list", hint="count from 0; give an index and a list"
             )
         return found[int(number)]
 
@@ -236,11 +240,11 @@ class Resolver:
         found = self._text(self._value(text, (*steps, 1), None), (*steps, 1))
         if not isinstance(delimiter, str) or not delimiter:
             raise self._document.error(
-                steps, "Fn::Split takes a delimiter and a text", hint="write it as !Split ['-', text]"
+                steps, "Fn::Split takes a delimiter and a string", hint="write it as !Split ['-', text]"
             )
         return found.split(delimiter)
 
-    def _found_in_map(self, argument: Any, steps: Steps) -> Any:
+    def _find_in_map(self, argument: Any, steps: Steps) -> Any:
         if not isinstance(argument, list) or len(argument) not in (3, 4):
             raise self._wrong_arguments(steps, "Fn::FindInMap", 3)
         default = argument[3].get("DefaultValue") if len(argument) == 4 and isinstance(argument[3], dict) else None
@@ -274,7 +278,7 @@ class Resolver:
             each = (self._condition(inner, (*inside, number)) for number, inner in enumerate(argument))
             return all(each) if name == "Fn::And" else any(each)
         raise self._document.error(
-            steps, "no condition", hint="make it of Fn::Equals, Fn::Not, Fn::And, Fn::Or and Condition"
+            steps, "not a condition", hint="use Fn::Equals, Fn::Not, Fn::And, Fn::Or and Condition"
         )
 
     def _comparable(self, value: Any, steps: Steps) -> Any:
@@ -291,15 +295,17 @@ class Resolver:
         return self._document.error(steps, f"{name} takes a list of {count}", hint=hint)
 
     def _text(self, value: Any, steps: Steps) -> str:
-        """Return a scalar as CloudFormation has it, as a text."""
+        """Return a scalar as the string that CloudFormation makes of it."""
         found = text_of(value)
         if found is None:
-            raise self._document.error(steps, "wanted a text here", hint="write a text, or a function that gives one")
+            raise self._document.error(
+                steps, "wanted a string here", hint="write a string, or a function that returns one"
+            )
         return found
 
 
 def text_of(value: Any) -> str | None:
-    """Write a scalar as CloudFormation passes it on; None for what is none."""
+    """Return a scalar as the string that CloudFormation makes of it; None for anything else."""
     if isinstance(value, bool):
         return "true" if value else "false"
     return str(value) if isinstance(value, str | int | float) else None

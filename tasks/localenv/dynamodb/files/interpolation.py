@@ -1,7 +1,7 @@
-"""Variables of the Serverless Framework, ${self:custom.table}, as far as their own file tells their value.
+"""Resolves variables of the Serverless Framework, ${self:custom.table}, from their own file alone.
 
-Source: Serverless Framework, "Variables": ${source:address, fallback}, nested, a fallback being a quoted text or
-another source. Options, the environment and other files are not looked at: of those the fallback counts.
+Source: Serverless Framework, "Variables": ${source:address, fallback}, nested; a fallback is a quoted string or another
+source. Options, the environment and other files are not read: their fallbacks are used.
 """
 
 from __future__ import annotations
@@ -15,28 +15,28 @@ from ...errors import UsageError
 from .document import Document, Steps
 
 START = re.compile(r"\$\{(?=\s*[A-Za-z][\w.-]*(?:\(|:(?!:)))")
-"""Where one begins. ${AWS::Region}, ${Parameter} and ${Resource.Arn} are CloudFormation's own."""
+"""The start of a variable. ${AWS::Region}, ${Parameter} and ${Resource.Arn} are CloudFormation's own."""
 CANDIDATE = re.compile(r"([A-Za-z][\w.-]*)(?:\((.*)\))?(?::(.*))?", re.DOTALL)
 NUMBER = re.compile(r"-?\d{1,15}")
 LITERALS = {"true": True, "false": False}
-NESTED = 10
-LOOKUPS = 10_000
-TEXT = 100_000
-"""Characters that the variables of one text may make of it."""
-OUT = "write the value out"
+MAX_DEPTH = 10
+MAX_LOOKUPS = 10_000
+MAX_LENGTH = 100_000
+"""The most characters of a text with its variables replaced."""
+HINT = "write the value itself"
 MISSING = object()
 
 
 @dataclass(frozen=True)
-class Filled:
-    """A text whose variables have values, or the value of the one that it consists of, and where that stands."""
+class Resolved:
+    """A text with its variables replaced, or the value of a lone variable, and the steps to it."""
 
     value: Any
     steps: Steps
 
 
 class Variables:
-    """The variables of a file. `document` tells places, `data` is the whole file where that is something else."""
+    """The variables of a file. `document` knows the places; `data` is the whole file, if that differs."""
 
     def __init__(self, document: Document, stand_ins: Mapping[str, str], data: Any = None) -> None:
         self._document = document
@@ -46,13 +46,13 @@ class Variables:
         self._lookups = 0
 
     def within(self, document: Document) -> Variables:
-        """Return the variables for what was made of the file: the steps of its texts are those in `document`."""
+        """Return the variables for a document made from the file: steps refer to `document`."""
         return Variables(document, self._stand_ins, self._data)
 
-    def filled(self, text: str, steps: Steps) -> Filled:
-        """Return the variables of a text their values. Raises UsageError, naming one that has none."""
+    def resolve(self, text: str, steps: Steps) -> Resolved:
+        """Return a text with its variables replaced. Raises UsageError, naming one without a value."""
         if "${" not in text:
-            return Filled(text, steps)
+            return Resolved(text, steps)
         pieces: list[str] = []
         position = length = 0
         while start := START.search(text, position):
@@ -64,13 +64,13 @@ class Variables:
                 return found
             pieces += [text[position : start.start()], self._text(found.value, text[start.start() : end + 1], steps)]
             length += len(pieces[-1]) + len(pieces[-2])
-            if length > TEXT:
-                raise self._document.error(steps, "its variables make a text without an end", hint=OUT)
+            if length > MAX_LENGTH:
+                raise self._document.error(steps, f"variables expand to more than {MAX_LENGTH:,} characters", hint=HINT)
             position = end + 1
-        return Filled("".join([*pieces, text[position:]]), steps) if pieces else Filled(text, steps)
+        return Resolved("".join([*pieces, text[position:]]), steps) if pieces else Resolved(text, steps)
 
     def _end(self, text: str, start: int, steps: Steps) -> int:
-        """Find the bracket that closes the variable which starts here."""
+        """Return the position of the brace that closes the variable at `start`."""
         depth, quote, position = 0, "", start
         while position < len(text):
             char = text[position]
@@ -81,8 +81,8 @@ class Variables:
             elif text.startswith("${", position):
                 depth += 1
                 position += 1
-                if depth > NESTED:
-                    raise self._document.error(steps, f"variables are nested deeper than {NESTED} levels", hint=OUT)
+                if depth > MAX_DEPTH:
+                    raise self._document.error(steps, f"variables are nested deeper than {MAX_DEPTH} levels", hint=HINT)
             elif char == "}":
                 depth -= 1
                 if depth == 0:
@@ -90,31 +90,31 @@ class Variables:
             position += 1
         raise self._document.error(steps, f"{_cut(text[start:])} is not closed", hint="close it with }")
 
-    def _value(self, expression: str, steps: Steps) -> Filled:
+    def _value(self, expression: str, steps: Steps) -> Resolved:
         for candidate in _candidates(expression):
             found = self._candidate(candidate.strip(), steps)
             if found.value is not MISSING and found.value is not None:
                 return found
-        return Filled(MISSING, steps)
+        return Resolved(MISSING, steps)
 
-    def _candidate(self, text: str, steps: Steps) -> Filled:
+    def _candidate(self, text: str, steps: Steps) -> Resolved:
         if len(text) > 1 and text[0] == text[-1] and text[0] in "'\"":
-            return Filled(text[1:-1], steps)
+            return Resolved(text[1:-1], steps)
         start = START.match(text)
         if start and self._end(text, 0, steps) == len(text) - 1:
             return self._value(text[start.end() : -1], steps)
-        text = self._text(self.filled(text, steps).value, text, steps)
+        text = self._text(self.resolve(text, steps).value, text, steps)
         if text in LITERALS:
-            return Filled(LITERALS[text], steps)
+            return Resolved(LITERALS[text], steps)
         if NUMBER.fullmatch(text):
-            return Filled(int(text), steps)
+            return Resolved(int(text), steps)
         source = CANDIDATE.fullmatch(text)
-        return self._source(source[1], source[2] or "", source[3] or "", steps) if source else Filled(MISSING, steps)
+        return self._source(source[1], source[2] or "", source[3] or "", steps) if source else Resolved(MISSING, steps)
 
-    def _source(self, source: str, inner: str, address: str, steps: Steps) -> Filled:
+    def _source(self, source: str, inner: str, address: str, steps: Steps) -> Resolved:
         self._lookups += 1
-        if self._lookups > LOOKUPS or len(self._active) > 20:
-            raise self._document.error(steps, "too many variables, or they lead in a circle", hint=OUT)
+        if self._lookups > MAX_LOOKUPS or len(self._active) > 20:
+            raise self._document.error(steps, "too many variables, or a cycle of them", hint=HINT)
         if (source, address) in (("sls", "stage"), ("self", "provider.stage")):
             return self._first((("provider", "stage"),), "dev", steps)
         if (source, address) in (("aws", "region"), ("self", "provider.region")):
@@ -122,38 +122,38 @@ class Variables:
         if source == "self":
             return self._at(tuple(address.split(".")), address, steps)
         if source == "aws" and address == "accountId":
-            return Filled(self._stand_ins.get("AWS::AccountId"), steps)
+            return Resolved(self._stand_ins.get("AWS::AccountId"), steps)
         if source == "param":
             stage = str(self._first((("provider", "stage"),), "dev", steps).value)
-            ways = [way for of in (stage, "default") for way in (("stages", of, "params"), ("params", of))]
-            return self._first([(*way, address) for way in ways], None, steps)
+            paths = [path for name in (stage, "default") for path in (("stages", name, "params"), ("params", name))]
+            return self._first([(*path, address) for path in paths], None, steps)
         if source == "strToBool" and inner.strip("'\" ") in ("true", "false", "0", "1"):
-            return Filled(inner.strip("'\" ") in ("true", "1"), steps)
-        return Filled(MISSING, steps)
+            return Resolved(inner.strip("'\" ") in ("true", "1"), steps)
+        return Resolved(MISSING, steps)
 
-    def _first(self, ways: Any, default: Any, steps: Steps) -> Filled:
-        for way in ways:
-            found = self._at(way, ".".join(way), steps)
+    def _first(self, paths: Any, default: Any, steps: Steps) -> Resolved:
+        for path in paths:
+            found = self._at(path, ".".join(path), steps)
             if found.value is not MISSING:
                 return found
-        return Filled(MISSING if default is None else default, steps)
+        return Resolved(MISSING if default is None else default, steps)
 
-    def _at(self, way: Steps, address: str, steps: Steps) -> Filled:
-        """Look up a value of the file by the names that lead to it."""
+    def _at(self, path: Steps, address: str, steps: Steps) -> Resolved:
+        """Look up a value of the file by its path."""
         if address in self._active:
-            raise self._document.error(steps, f"${{self:{address}}} leads back to itself", hint=OUT)
+            raise self._document.error(steps, f"${{self:{address}}} refers to itself", hint=HINT)
         self._active.append(address)
         try:
             found: Any = self._data
             where: Steps = ()
-            for name in way if address else ():
+            for name in path if address else ():
                 found, where = self._below(found, where, str(name))
                 if isinstance(found, str):
-                    filled = self.filled(found, where)
-                    found, where = filled.value, filled.steps
+                    resolved = self.resolve(found, where)
+                    found, where = resolved.value, resolved.steps
                 if found is MISSING:
                     break
-            return Filled(found, where)
+            return Resolved(found, where)
         finally:
             self._active.pop()
 
@@ -170,23 +170,25 @@ class Variables:
             return "true" if value else "false"
         if isinstance(value, str | int | float):
             return str(value)
-        raise self._document.error(steps, f"{_cut(shown)} is no text, and stands in one", hint="name a text there")
+        raise self._document.error(
+            steps, f"{_cut(shown)} is not a string but is used in one", hint="use a string there"
+        )
 
     def _unknown(self, variable: str, steps: Steps) -> UsageError:
-        return self._document.error(steps, f"{_cut(variable)} has no value in this file", hint=_way_out(variable))
+        return self._document.error(steps, f"{_cut(variable)} has no value in this file", hint=_hint(variable))
 
 
-def _way_out(variable: str) -> str:
+def _hint(variable: str) -> str:
     source = re.split(r"[:(]", variable[2:].strip(), maxsplit=1)[0]
     if source == "file":
-        return "other files are not followed: write here what it holds, or give that file in place of this one"
+        return "other files are not read: write the value itself, or use that file instead of this one"
     if source == "self":
-        return "define it in this file, or give a fallback: ${self:custom.name, 'value'}"
-    return f"give a fallback: ${{{source}:…, 'value'}}; what is outside of this file is not looked at"
+        return "define it in this file, or add a fallback: ${self:custom.name, 'value'}"
+    return f"add a fallback: ${{{source}:…, 'value'}}; nothing outside this file is read"
 
 
 def _candidates(expression: str) -> Iterator[str]:
-    """Split at the commas that are not within quotes, brackets or variables."""
+    """Split at the commas outside quotes, brackets and variables."""
     depth, quote, start = 0, "", 0
     for position, char in enumerate(expression):
         if quote:

@@ -1,4 +1,4 @@
-"""JSON files whose every value knows its place."""
+"""Reads JSON files, every value with its place."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from ...machine.reading import DuplicateName, json_of, read_text
 from .document import Document, Places, Steps
 
 TOKEN = re.compile(r'[{}\[\],:]|"[^"]*"|[^\s{}\[\],:"]+')
-"""In a text whose escaped quotes are masked: alternatives within a string take 115 bytes a character."""
+"""For a text with masked escapes: alternatives within a string would take 115 bytes a character."""
 
 
 def read_json(path: Path, shown: str) -> Document:
-    """Read a JSON file. Raises UsageError with the place where it stops being JSON, or UTF-8."""
+    """Read a JSON file. Raises UsageError with the place of the first error in JSON or UTF-8."""
     text = read_text(path, shown)
     try:
         return document_of(shown, text, json_of(text, shown))
     except DuplicateName as error:
-        message = error.message.replace(shown, _place_of_double(shown, text), 1)
-        raise UsageError(message, hint="take one of the two out") from error
+        message = error.message.replace(shown, _place_of_duplicate(shown, text), 1)
+        raise UsageError(message, hint="remove one of the two") from error
     except UsageError as error:
-        error.hint = error.hint or "look at the quotes, commas and brackets around this place"
+        error.hint = error.hint or "check the quotes, commas and brackets here"
         raise
 
 
-def _place_of_double(shown: str, text: str) -> str:
+def _place_of_duplicate(shown: str, text: str) -> str:
     seen: set[Steps] = set()
     for steps, line, column in _walk(text):
         if steps in seen:
@@ -38,7 +38,7 @@ def _place_of_double(shown: str, text: str) -> str:
 
 
 def document_of(shown: str, text: str, data: object) -> Document:
-    """Make the document of a JSON text and of what it holds."""
+    """Return the document of a JSON text and its data."""
     return Document(shown, data, lambda: _places(text))
 
 
@@ -47,7 +47,7 @@ def _places(text: str) -> Places:
 
 
 def _walk(text: str) -> Iterator[tuple[Steps, int, int]]:
-    """Find line and column of each value of a valid JSON text, in time and memory that grow with its length alone."""
+    """Yield the line and column of each value of a valid JSON text, in linear time and memory."""
     line, line_start, before = 1, 0, 0
     for steps, offset in _offsets(text):
         line += text.count("\n", before, offset)
@@ -57,7 +57,7 @@ def _walk(text: str) -> Iterator[tuple[Steps, int, int]]:
 
 
 def _offsets(text: str) -> Iterator[tuple[Steps, int]]:
-    """Find where each value of a valid JSON text starts."""
+    """Yield the offset of each value of a valid JSON text."""
     plain = text.replace("\\\\", "__").replace('\\"', "__")
     steps: list[str | int] = []
     kinds: list[str] = []

@@ -1,7 +1,6 @@
-"""A serverless.yml as the CloudFormation template in its `resources`.
+"""Reads a serverless.yml as the CloudFormation template in its `resources`.
 
-Source: Serverless Framework, "AWS Infrastructure Resources": `resources` is a template, or a list of templates, which
-are put together.
+Source: Serverless Framework, "AWS Infrastructure Resources": `resources` is a template, or a list of them to merge.
 """
 
 from __future__ import annotations
@@ -11,22 +10,22 @@ from typing import Any
 from .document import Document, Steps
 from .interpolation import Variables
 
-BESIDE = ("provider", "functions", "resources", "plugins", "frameworkVersion", "custom")
+OTHER_SECTIONS = ("provider", "functions", "resources", "plugins", "frameworkVersion", "custom")
 SECTIONS = ("Resources", "Parameters", "Mappings", "Conditions")
 
 
 def is_serverless(data: dict[str, Any]) -> bool:
-    """Return whether this is the configuration of a service of the Serverless Framework."""
-    return "service" in data and any(name in data for name in BESIDE)
+    """Return whether this is the configuration of a Serverless Framework service."""
+    return "service" in data and any(name in data for name in OTHER_SECTIONS)
 
 
 def template_in(document: Document, variables: Variables) -> Document:
-    """Return the template that the resources of a service make. Raises UsageError where they cannot be read."""
+    """Return the template of a service's resources. Raises UsageError if they cannot be read."""
     found: dict[str, Any] = {name: {} for name in SECTIONS}
     origins: dict[Steps, Steps] = {}
     for part, steps in _parts(document, variables):
         for section in SECTIONS:
-            entries, inside = _filled(part.get(section), (*steps, section), variables)
+            entries, inside = _resolve(part.get(section), (*steps, section), variables)
             if entries is None:
                 continue
             if not isinstance(entries, dict):
@@ -35,17 +34,17 @@ def template_in(document: Document, variables: Variables) -> Document:
                 )
             for name, entry in entries.items():
                 if name in found[section]:
-                    hint = "write it once; extensions of a resource are not put together here"
-                    raise document.error((*inside, name), f"{name} is there twice", hint=hint)
+                    hint = "define it once; resource extensions are not merged"
+                    raise document.error((*inside, name), f"{name} is defined twice", hint=hint)
                 found[section][name] = entry
                 origins[section, name] = (*inside, name)
     return document.part(found, origins)
 
 
 def _parts(document: Document, variables: Variables) -> list[tuple[dict[str, Any], Steps]]:
-    given, steps = _filled(document.data.get("resources"), ("resources",), variables)
+    given, steps = _resolve(document.data.get("resources"), ("resources",), variables)
     entries = (
-        [_filled(entry, (*steps, number), variables) for number, entry in enumerate(given)]
+        [_resolve(entry, (*steps, number), variables) for number, entry in enumerate(given)]
         if isinstance(given, list)
         else [(given, steps)]
     )
@@ -55,9 +54,9 @@ def _parts(document: Document, variables: Variables) -> list[tuple[dict[str, Any
     return [(entry, where) for entry, where in entries if entry]
 
 
-def _filled(value: Any, steps: Steps, variables: Variables) -> tuple[Any, Steps]:
-    """Return a value that may be a variable as what it stands for."""
+def _resolve(value: Any, steps: Steps, variables: Variables) -> tuple[Any, Steps]:
+    """Return a value, resolved if it is a variable, and its steps."""
     if not isinstance(value, str):
         return value, steps
-    found = variables.filled(value, steps)
+    found = variables.resolve(value, steps)
     return found.value, found.steps

@@ -1,4 +1,4 @@
-"""SAM's AWS::Serverless::SimpleTable as the AWS::DynamoDB::Table that it stands for.
+"""Converts SAM's AWS::Serverless::SimpleTable to the AWS::DynamoDB::Table that it stands for.
 
 Source: AWS SAM Developer Guide, "AWS::Serverless::SimpleTable" and "Globals section": the key is one attribute, `id` of
 type String where none is named; without ProvisionedThroughput the table is on demand; Tags are a map.
@@ -14,15 +14,15 @@ from .functions import text_of
 
 SIMPLE_TABLE = "AWS::Serverless::SimpleTable"
 TYPES = {"String": "S", "Number": "N", "Binary": "B"}
-AS_THEY_ARE = ("TableName", "SSESpecification", "PointInTimeRecoverySpecification", "ProvisionedThroughput")
-KNOWN = ("PrimaryKey", "Tags", *AS_THEY_ARE)
+UNCHANGED = ("TableName", "SSESpecification", "PointInTimeRecoverySpecification", "ProvisionedThroughput")
+KNOWN = ("PrimaryKey", "Tags", *UNCHANGED)
 
 
 def table_of(simple: Document) -> Document:
-    """Return the properties of the table that a SimpleTable's properties (worked out) make. Raises UsageError."""
+    """Return the table properties for a SimpleTable's resolved properties. Raises UsageError."""
     properties = _object(simple, (), simple.data, KNOWN)
     origins: dict[Steps, Steps] = {(): ()}
-    found: dict[str, Any] = {name: properties[name] for name in AS_THEY_ARE if name in properties}
+    found: dict[str, Any] = {name: properties[name] for name in UNCHANGED if name in properties}
     if "ProvisionedThroughput" not in found:
         found["BillingMode"] = "PAY_PER_REQUEST"
     name, kind = "id", "S"
@@ -44,7 +44,7 @@ def _primary_key(simple: Document, value: Any) -> tuple[Any, str]:
     key = _object(simple, ("PrimaryKey",), value, ("Name", "Type"))
     for name in ("Name", "Type"):
         if name not in key:
-            raise simple.error(("PrimaryKey",), f"no {name}", hint=f"add {name!r} here: PrimaryKey has Name and Type")
+            raise simple.error(("PrimaryKey",), f"no {name}", hint=f"add {name!r} here: PrimaryKey needs Name and Type")
     if key["Type"] not in TYPES:
         message = f"Type is {key['Type']!r}, not one of {', '.join(TYPES)}"
         raise simple.error(("PrimaryKey", "Type"), message, hint=_nearest(str(key["Type"]), tuple(TYPES)))

@@ -1,7 +1,6 @@
-"""Models of NoSQL Workbench for DynamoDB: the tables of its DataModel, as CloudFormation has them.
+"""Converts the tables of a NoSQL Workbench model to CloudFormation properties.
 
-Read are the tables' keys, indexes and capacity. Facets, sample data and the limits of autoscaling have no place in a
-table file.
+Reads keys, indexes and capacity; ignores facets, sample data and autoscaling limits.
 """
 
 from __future__ import annotations
@@ -14,15 +13,15 @@ PARTS = (("PartitionKey", "HASH"), ("SortKey", "RANGE"))
 
 
 def tables_of_model(document: Document) -> list[Document]:
-    """Return the properties of each table of a model. Raises UsageError where it is not one."""
+    """Return the properties of each table of a model. Raises UsageError if it is not one."""
     models = document.data["DataModel"]
     if not isinstance(models, list) or not models:
         raise document.error(("DataModel",), "DataModel must be a list of tables", hint="write a list of tables here")
-    return [_Model(document, number).translated() for number in range(len(models))]
+    return [_Model(document, number).converted() for number in range(len(models))]
 
 
 class _Model:
-    """The translation of one table of a model, and where each part of it came from."""
+    """Converts one table of a model, and records where each part came from."""
 
     def __init__(self, document: Document, number: int) -> None:
         self._document = document
@@ -30,8 +29,8 @@ class _Model:
         self._origins: dict[Steps, Steps] = {(): self._steps}
         self._types: dict[str, tuple[Any, Steps]] = {}
 
-    def translated(self) -> Document:
-        model = self._need(self._steps, "TableName", "KeyAttributes")
+    def converted(self) -> Document:
+        model = self._require(self._steps, "TableName", "KeyAttributes")
         found: dict[str, Any] = {"TableName": model["TableName"], "KeySchema": self._key(self._steps, ("KeySchema",))}
         settings = model.get("ProvisionedCapacitySettings") or {}
         units = settings.get("ProvisionedThroughput") if isinstance(settings, dict) else None
@@ -51,7 +50,7 @@ class _Model:
 
     def _index(self, number: int, units: Any) -> dict[str, Any]:
         steps = (*self._steps, "GlobalSecondaryIndexes", number)
-        index = self._need(steps, "IndexName", "KeyAttributes", "Projection")
+        index = self._require(steps, "IndexName", "KeyAttributes", "Projection")
         projection = index["Projection"]
         if isinstance(projection, dict) and not projection.get("NonKeyAttributes"):
             projection = {name: value for name, value in projection.items() if name != "NonKeyAttributes"}
@@ -64,12 +63,12 @@ class _Model:
 
     def _key(self, steps: Steps, here: Steps) -> list[dict[str, Any]]:
         inside = (*steps, "KeyAttributes")
-        attributes = self._need(inside, "PartitionKey")
+        attributes = self._require(inside, "PartitionKey")
         found: list[dict[str, Any]] = []
         for part, kind in PARTS:
             if attributes.get(part):
                 there = (*inside, part)
-                entry = self._need(there, "AttributeName", "AttributeType")
+                entry = self._require(there, "AttributeName", "AttributeType")
                 self._note_type(entry, there)
                 self._origins.update({(*here, len(found)): there})
                 found.append({"AttributeName": entry["AttributeName"], "KeyType": kind})
@@ -82,7 +81,7 @@ class _Model:
             raise self._document.error(
                 (*steps, "AttributeType"),
                 f"attribute {name!r} is {known} elsewhere, {kind} here",
-                hint="write one type in both places",
+                hint="use the same type in both places",
             )
 
     def _definitions(self) -> list[dict[str, Any]]:
@@ -90,7 +89,7 @@ class _Model:
             self._origins["AttributeDefinitions", number] = steps
         return [{"AttributeName": name, "AttributeType": kind} for name, (kind, _) in self._types.items()]
 
-    def _need(self, steps: Steps, *names: str) -> dict[str, Any]:
+    def _require(self, steps: Steps, *names: str) -> dict[str, Any]:
         value = self._document.data
         for step in steps:
             value = value[step]

@@ -1,8 +1,8 @@
-"""YAML files as CloudFormation reads them, every value with its place.
+"""Reads YAML files as CloudFormation does, every value with its place.
 
 Source: AWS CloudFormation User Guide, "Template formats": YAML 1.1 without aliases and merge keys; `!Ref x` is short
-for `Ref: x`, `!Sub x` for `Fn::Sub: x`, and so on. A date is a text. The SAM CLI and the Serverless Framework work out
-aliases and merge keys before CloudFormation sees them: in their files they are read.
+for `Ref: x`, `!Sub x` for `Fn::Sub: x`, and so on. A date is a string. The SAM CLI and the Serverless Framework resolve
+aliases and merge keys before CloudFormation sees them, so their files may have them.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ if TYPE_CHECKING:
 
 STANDARD = "tag:yaml.org,2002:"
 YAML_BYTES = 1_000_000
-"""CloudFormation takes templates of 1 MB; in memory the places of all values take several hundred times that."""
+"""CloudFormation's limit for templates is 1 MB; the places of all values take several hundred times that in memory."""
 OPEN_BRACKETS = 1000
-"""Those in a text count too. For each one that is open the reader looks through all others, at each token."""
+"""Counts brackets in strings too. At each token, the parser goes through all open ones for each of them."""
 LONGEST_NUMBER = 40
 VALUES = 200_000
-"""Values that a file may have, those of its aliases counted where they stand."""
+"""The most values of a file, with aliases expanded."""
 MERGE = f"{STANDARD}merge"
 PLAIN = ("bool", "int", "float", "null")
-"""Tags of scalars that YAML itself turns into something else than a text."""
+"""Tags of scalars that YAML itself does not read as strings."""
 
 
 def read_yaml(path: Path, shown: str) -> Document:
-    """Read a YAML file. Raises UsageError with the place where it stops being YAML, or CloudFormation's kind of it."""
+    """Read a YAML file. Raises UsageError with the place of what is not YAML, or what CloudFormation refuses."""
     import yaml
 
     text = read_text(path, shown, at_most=YAML_BYTES)
@@ -42,7 +42,7 @@ def read_yaml(path: Path, shown: str) -> Document:
         loader = yaml.SafeLoader(text)
         try:
             node = loader.get_single_node()
-            merges = _has_aliases_worked_out(node)
+            merges = _resolves_aliases(node)
             if not merges:
                 _refuse_aliases(text, shown)
             places: dict[Steps, tuple[int, int]] = {(): (1, 1)}
@@ -53,7 +53,7 @@ def read_yaml(path: Path, shown: str) -> Document:
         mark = error.problem_mark or error.context_mark
         where = f"{shown}:{mark.line + 1}:{mark.column + 1}" if mark else shown
         problem = str(error.problem or error.context)
-        raise UsageError(f"{where}: not YAML: {problem}", hint=_way_out(problem)) from error
+        raise UsageError(f"{where}: not YAML: {problem}", hint=_hint(problem)) from error
     except yaml.YAMLError as error:
         raise UsageError(f"{shown}: not YAML: {str(error).splitlines()[0]}", hint="save it as UTF-8 text") from error
     except RecursionError as error:
@@ -68,12 +68,12 @@ def _refuse_aliases(text: str, shown: str) -> None:
         return
     for event in yaml.parse(text, Loader=yaml.SafeLoader):
         if isinstance(event, yaml.AliasEvent):
-            message = f"*{event.anchor} is an alias, which CloudFormation does not take"
-            raise _error(shown, event, message, "write out what it stands for")
+            message = f"*{event.anchor} is an alias, which CloudFormation does not accept"
+            raise _error(shown, event, message, "replace it with its value")
 
 
-def _has_aliases_worked_out(node: Any) -> bool:
-    """Return whether a tool reads this file that works out its aliases: SAM or the Serverless Framework."""
+def _resolves_aliases(node: Any) -> bool:
+    """Return whether the file is for a tool that resolves aliases: SAM or the Serverless Framework."""
     if getattr(node, "id", "") != "mapping":
         return False
     top = {key.value: value for key, value in node.value if key.id == "scalar"}
@@ -83,13 +83,13 @@ def _has_aliases_worked_out(node: Any) -> bool:
     return is_sam or ("service" in top and "provider" in top)
 
 
-def _way_out(problem: str) -> str:
-    """Return what to do about what the parser says."""
+def _hint(problem: str) -> str:
+    """Return what to do about a problem of the parser's."""
     if "\\t" in problem:
-        return "indent with spaces: YAML takes no tabs"
+        return "indent with spaces: YAML does not allow tabs"
     if "another document" in problem:
-        return "put each document into a file of its own"
-    return "compare this line with those around it: indentation, quotes, brackets, a space after each colon"
+        return "put each document in a file of its own"
+    return "check this line and those around it: indentation, quotes, brackets, a space after each colon"
 
 
 def _error(shown: str, node: Any, message: str, hint: str) -> UsageError:
@@ -97,7 +97,7 @@ def _error(shown: str, node: Any, message: str, hint: str) -> UsageError:
 
 
 class _Reader:
-    """Turns nodes into values and notes their places."""
+    """Converts nodes to values and records their places."""
 
     def __init__(
         self, shown: str, loader: yaml.SafeLoader, places: dict[Steps, tuple[int, int]], *, merges: bool
@@ -113,7 +113,7 @@ class _Reader:
             raise _error(self._shown, node, f"nested deeper than {DEPTH} levels", "write it flatter")
         self._left -= 1
         if self._left < 0:
-            raise _error(self._shown, node, f"aliases make more than {VALUES:,} values of it", "write fewer aliases")
+            raise _error(self._shown, node, f"aliases expand to more than {VALUES:,} values", "write fewer aliases")
         self._places[steps] = (node.start_mark.line + 1, node.start_mark.column + 1)
         if not node.tag.startswith(STANDARD):
             name = node.tag.lstrip("!")
@@ -138,7 +138,7 @@ class _Reader:
             found = self._loader.construct_object(node) if len(node.value) <= LONGEST_NUMBER else math.nan
             if isinstance(found, float) and not math.isfinite(found):
                 raise ValueError
-        except (ValueError, KeyError, OverflowError) as error:  # `!!int x`, .inf, or more digits than are of use
+        except (ValueError, KeyError, OverflowError) as error:  # `!!int x`, .inf, or too many digits
             raise _error(self._shown, node, f"{node.value[:20]!r} cannot be read as {kind}", "quote it") from error
         return found
 
@@ -147,19 +147,19 @@ class _Reader:
         merged = []
         for key, value in node.value:
             if key.id != "scalar":
-                raise _error(self._shown, key, "a name must be a text", "write a name and a colon")
+                raise _error(self._shown, key, "a name must be a string", "write a name and a colon")
             if self._merges and key.tag == MERGE:
                 merged.append(value)
                 continue
             if key.value in found:
-                raise _error(self._shown, key, f"{key.value} is there twice", "take one of the two out")
+                raise _error(self._shown, key, f"{key.value} is defined twice", "remove one of the two")
             found[key.value] = self.value(value, (*steps, key.value))
         for value in merged:
             self._merge(value, found, steps)
         return found
 
     def _merge(self, node: Any, found: dict[str, Any], steps: Steps) -> None:
-        """Add what a merge key names, `<<: *other`, and the mapping does not have itself."""
+        """Add the entries of a merge key, `<<: *other`, that the mapping does not have itself."""
         if node.id == "sequence" and all(entry.id == "mapping" for entry in node.value):
             for entry in node.value:
                 self._merge(entry, found, steps)

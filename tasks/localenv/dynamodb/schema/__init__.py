@@ -1,4 +1,4 @@
-"""The tables of the table files on the target: compared, planned, made and changed."""
+"""The tables of the table files on the target: compared, planned, created and changed."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from .existing import drop_table as drop_table
 from .existing import fetch_names as fetch_names
 from .existing import fetch_table as fetch_table
 from .existing import fetch_tables as fetch_tables
-from .existing import need_table as need_table
 from .existing import refuse_protected as refuse_protected
+from .existing import require_table as require_table
 from .existing import summary as summary
 from .existing import wait_until_active as wait_until_active
 from .replacement import half_replaced as half_replaced
@@ -38,9 +38,9 @@ COMMAND = "inv ddb.schema-load"
 
 @dataclass(frozen=True)
 class Work:
-    """What there is to do for the table of a file. `seen` is None where there is no such table.
+    """The work for the table of a file. `seen` is None if there is no such table.
 
-    `half` says how far an earlier replacement came; empty where there is none.
+    `half` says how far an unfinished replacement got; empty if there is none.
     """
 
     file: TableFile
@@ -52,44 +52,44 @@ class Work:
         return self.seen is not None and self.seen.table.is_active and not self.seen.plan.changes and not self.half
 
     @property
-    def replaces(self) -> bool:
-        return bool(self.half) or (self.seen is not None and self.seen.plan.replaces)
+    def needs_replacement(self) -> bool:
+        return bool(self.half) or (self.seen is not None and self.seen.plan.needs_replacement)
 
     @property
-    def lacking(self) -> tuple[str, ...]:
-        return self.seen.plan.lacking if self.seen else ()
+    def unsupported(self) -> tuple[str, ...]:
+        return self.seen.plan.unsupported if self.seen else ()
 
     def lines(self) -> list[str]:
-        """Return what would be done: + made, ~ changed, - removed, ± made anew."""
+        """Return what would be done: + created, ~ changed, - removed, ± recreated."""
         if self.half:
-            return [f"± {self.half}; only --replace goes on with that"]
+            return [f"± {self.half}; only --replace finishes that"]
         if self.seen is None:
             return _creation(self.file)
-        told = [str(change) for change in self.seen.plan.changes]
-        if self.replaces:
+        lines = [str(change) for change in self.seen.plan.changes]
+        if self.needs_replacement:
             through = f"its {self.seen.table.items:,} items copied through {replacement.copy_name(self.file.name)}"
-            told = [f"{line}: only by --replace, {through}" for line in told]
-        return told + [f"table {self.file.name}: {what}: not on this engine" for what in self.lacking]
+            lines = [f"{line}: only with --replace, {through}" for line in lines]
+        return lines + [f"table {self.file.name}: {what}: not on this engine" for what in self.unsupported]
 
 
-def look(client: DynamoDBClient, file: TableFile) -> Work:
-    """Find out what there is to do for a file."""
+def find_work(client: DynamoDBClient, file: TableFile) -> Work:
+    """Fetch the table of a file and return the work for it."""
     copy, seen = replacement.fetch_copy(client, file.name), observe(client, file)
     return Work(file, seen, replacement.describe_half(copy, seen.table if seen else None) if copy else "")
 
 
-def look_at_all(client: DynamoDBClient, files: Sequence[TableFile]) -> list[Work]:
-    return side_by_side([partial(look, client, file) for file in files], at_once=4)
+def find_all_work(client: DynamoDBClient, files: Sequence[TableFile]) -> list[Work]:
+    return side_by_side([partial(find_work, client, file) for file in files], at_once=4)
 
 
 def check_tables(client: DynamoDBClient, files: list[TableFile]) -> str | None:
-    """Say that every table is there, ACTIVE and as its file says; None otherwise."""
-    works = look_at_all(client, files)
-    return state_of(works) if all(work.is_done for work in works) else None
+    """Return a sentence if every table is ACTIVE and as its file says, else None."""
+    works = find_all_work(client, files)
+    return describe_state(works) if all(work.is_done for work in works) else None
 
 
-def state_of(works: Sequence[Work]) -> str:
-    """Say that all tables are as they should be."""
+def describe_state(works: Sequence[Work]) -> str:
+    """Return a sentence that all tables are as their files say."""
     if not works:
         return "no table in the table files: nothing to do"
     return f"{_counted(len(works), 'table')} {_state(works)}"
@@ -97,55 +97,55 @@ def state_of(works: Sequence[Work]) -> str:
 
 def plan_tables(client: DynamoDBClient, files: list[TableFile], *, replace: bool = False) -> list[str]:
     """Return what `apply_tables` would do, a line each."""
-    works = look_at_all(client, files)
-    anew = [f"± {line}" for line in replacement_lines(works)] if replace else []
-    return anew + [line for work in works if not (replace and work.replaces) for line in work.lines()]
+    works = find_all_work(client, files)
+    replaced = [f"± {line}" for line in replacement_lines(works)] if replace else []
+    return replaced + [line for work in works if not (replace and work.needs_replacement) for line in work.lines()]
 
 
 def replacement_lines(works: Sequence[Work]) -> list[str]:
-    """Return what `apply_tables` would replace, for a question."""
+    """Return what `apply_tables` would replace, for the confirmation."""
     lines = []
     for work in works:
         if work.half:
-            lines.append(f"go on: {work.half}")
-        elif work.replaces and work.seen:
+            lines.append(f"finish: {work.half}")
+        elif work.needs_replacement and work.seen:
             name, count = work.file.name, work.seen.table.items
-            aside = replacement.copy_name(name)
+            copy = replacement.copy_name(name)
             lines.append(
-                f"replace table {name}: copy its {count:,} items to {aside}, drop it, make it anew, copy them back;"
+                f"replace table {name}: copy its {count:,} items to {copy}, drop it, recreate it, copy them back;"
                 " nothing else may write to it meanwhile"
             )
     return lines
 
 
 def refuse_replacements(works: Sequence[Work], command: str) -> None:
-    """Raise ConfirmationNeeded, naming `command`, where a table cannot become what its file says in place."""
+    """Raise ConfirmationNeeded, naming `command`, if a table cannot be changed in place to match its file."""
     for work in works:
         if work.half:
             raise ConfirmationNeeded(work.half, hint=Command.of(f"{command} --replace", when="to finish that"))
-    lines = [str(change) for work in works if work.replaces and work.seen for change in work.seen.plan.changes]
+    lines = [str(change) for work in works if work.needs_replacement and work.seen for change in work.seen.plan.changes]
     if lines:
         raise ConfirmationNeeded(
             f"{lines[0].removeprefix('± ')}: DynamoDB cannot change that in place",
-            hint=Command.of(f"{command} --replace", when=": it makes the table anew and keeps the items"),
+            hint=Command.of(f"{command} --replace", when=": it recreates the table and keeps the items"),
             evidence=lines[1:],
         )
 
 
-def refuse_half(client: DynamoDBClient, name: str) -> None:
-    """Raise ConfirmationNeeded where a replacement was cut short after which the table may lack items."""
+def refuse_half_replaced(client: DynamoDBClient, name: str) -> None:
+    """Raise ConfirmationNeeded if the table may lack items because its replacement was interrupted."""
     copy = replacement.fetch_copy(client, name)
     if copy and replacement.is_complete(copy):
         raise ConfirmationNeeded(
             replacement.describe_half(copy, None),
-            hint=Command("ddb.schema-load", "--replace", when="to finish that, with the --file that it had"),
+            hint=Command("ddb.schema-load", "--replace", when="to finish that, with the same --file"),
         )
 
 
-def need_whole_table(client: DynamoDBClient, name: str) -> Table:
-    """Describe a table whose items are to be read. Raises TableMissing, and ConfirmationNeeded as `refuse_half`."""
-    refuse_half(client, name)
-    return need_table(client, name)
+def require_whole_table(client: DynamoDBClient, name: str) -> Table:
+    """Return a table that has all its items. Raises TableMissing, and ConfirmationNeeded as `refuse_half_replaced`."""
+    refuse_half_replaced(client, name)
+    return require_table(client, name)
 
 
 def apply_tables(
@@ -157,31 +157,33 @@ def apply_tables(
     replace: bool = False,
     command: str = COMMAND,
 ) -> str:
-    """Create the tables that are missing and change those that differ. Cut short, the next call goes on.
+    """Create the tables that are missing and change those that differ. The next call resumes an interrupted one.
 
-    What cannot be changed in place is only done with `replace`: ConfirmationNeeded names `command` before anything is
-    changed. Raises TimedOut at the deadline, AwsError where DynamoDB refuses something.
+    What cannot be changed in place needs `replace`: else ConfirmationNeeded names `command` before anything is
+    changed. Raises TimedOut at the deadline, AwsError when DynamoDB refuses something.
     """
     if not files:
-        return state_of([])
-    works = look_at_all(client, files)
+        return describe_state([])
+    works = find_all_work(client, files)
     if not replace:
         refuse_replacements(works, command)
     copied = [
-        replacement.Replacement(client, work.file, say, deadline_s).run() for work in works if work.replaces and replace
+        replacement.Replacement(client, work.file, say, deadline_s).run()
+        for work in works
+        if work.needs_replacement and replace
     ]
     created = sum(side_by_side([partial(create_table, client, file) for file in files]))
-    patience_s = deadline_s if deadline_s < DEADLINE_S else CHANGE_DEADLINE_S
-    side_by_side([partial(wait_until_active, client, file.name, patience_s, say) for file in files])
-    changes = sum(alter(client, file, say, patience_s) for file in files)
+    change_s = deadline_s if deadline_s < DEADLINE_S else CHANGE_DEADLINE_S
+    side_by_side([partial(wait_until_active, client, file.name, change_s, say) for file in files])
+    changes = sum(alter(client, file, say, change_s) for file in files)
     done = [f"{_counted(created, 'table')} created"]
     done += [f"1 table replaced, {count:,} items before and after" for count in copied if count is not None]
     done += [f"{_counted(changes, 'change')} made"] if changes else []
-    return f"{', '.join(done)}; {len(files)} {_state(look_at_all(client, files))}"
+    return f"{', '.join(done)}; {len(files)} {_state(find_all_work(client, files))}"
 
 
 def create_table(client: DynamoDBClient, file: TableFile) -> bool:
-    """Create a table and tell whether it was missing; it is not ACTIVE yet."""
+    """Create a table and return whether it was missing; it is not ACTIVE yet."""
     if fetch_table(client, file.name) is not None:
         return False
     try:
@@ -209,8 +211,8 @@ def _creation(file: TableFile) -> list[str]:
 
 
 def _state(works: Sequence[Work]) -> str:
-    lacking = sorted({what for work in works for what in work.lacking})
-    missing = f"; not on this engine: {', '.join(lacking)}" if lacking else ""
+    unsupported = sorted({what for work in works for what in work.unsupported})
+    missing = f"; not on this engine: {', '.join(unsupported)}" if unsupported else ""
     return f"ACTIVE and as {_source([work.file for work in works])} says{missing}"
 
 
@@ -219,7 +221,7 @@ def _counted(count: int, what: str) -> str:
 
 
 def _source(files: Sequence[TableFile]) -> str:
-    """Name the folder that the files are in, or the only one where that is not the usual folder."""
+    """Return the folder of the files, or the path of a single file outside the usual folder."""
     shown = files[0].shown
     folder = shown.rpartition("/")[0]
     return folder or "." if folder == FOLDER or len(files) > 1 else shown

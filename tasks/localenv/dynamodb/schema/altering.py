@@ -1,4 +1,4 @@
-"""Changes made to a table one after the other, each waited for. Cut short anywhere, the next run goes on."""
+"""Applies changes to a table one at a time and waits for each. An interrupted run is resumed by the next."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 
 Say = Callable[[str], None]
 DEADLINE_S = 3600.0
-"""For one change: filling an index of a big table takes its time."""
+"""For one change: backfilling an index of a big table takes long."""
 SHOWN_WITHIN_S = 60.0
-"""How long an ACTIVE table may still be described as before: AWS is in no hurry to tell."""
+"""How long an ACTIVE table may still be described as before: DescribeTable is eventually consistent."""
 
 
 @dataclass(frozen=True)
 class Observed:
-    """A table that is there, beside its file."""
+    """An existing table, compared with its file."""
 
     table: Table
     extras: Extras
@@ -34,7 +34,7 @@ class Observed:
 
 
 def observe(client: DynamoDBClient, file: TableFile) -> Observed | None:
-    """Look at a table and at those extras that its file says something of; None where there is no table."""
+    """Fetch a table and those extras that its file sets; None if there is no table."""
     table = fetch_table(client, file.name)
     if table is None:
         return None
@@ -43,24 +43,24 @@ def observe(client: DynamoDBClient, file: TableFile) -> Observed | None:
 
 
 def alter(client: DynamoDBClient, file: TableFile, say: Say, deadline_s: float = DEADLINE_S) -> int:
-    """Make an ACTIVE table what its file says and return how many changes that took.
+    """Change an ACTIVE table to match its file and return how many changes that took.
 
-    Looks at the table again after each change, so that it can be cut short at any moment. Raises TimedOut when a
-    change does not come about in time, AwsError where DynamoDB refuses one.
+    Fetches the table again after each change, so it can be interrupted at any moment. Raises TimedOut when a change
+    does not take effect in time, AwsError when DynamoDB refuses one.
     """
-    made = 0
+    applied = 0
     while True:
         seen = observe(client, file)
         if seen is None or not seen.plan.changes:
-            return made
+            return applied
         change = seen.plan.changes[0]
         say(str(change))
-        _make(client, file, seen, change)
+        _apply_change(client, file, seen, change)
         _wait_for_change(client, file, change, say, deadline_s)
-        made += 1
+        applied += 1
 
 
-def _make(client: DynamoDBClient, file: TableFile, seen: Observed, change: Change) -> None:
+def _apply_change(client: DynamoDBClient, file: TableFile, seen: Observed, change: Change) -> None:
     wanted, found = file.extras, seen.extras
     try:
         if change.extra == "time_to_live":
@@ -72,7 +72,7 @@ def _make(client: DynamoDBClient, file: TableFile, seen: Observed, change: Chang
         else:
             client.update_table(TableName=file.name, **change.update)
     except AwsError as error:
-        error.hint = error.hint or "what was changed so far stays; run the same command again to go on"
+        error.hint = error.hint or "the changes made so far stay; run the same command again to continue"
         raise
 
 
@@ -85,6 +85,6 @@ def _wait_for_change(client: DynamoDBClient, file: TableFile, change: Change, sa
     wait_until_active(client, file.name, deadline_s, say)
     if not wait_for(is_done, min(deadline_s, SHOWN_WITHIN_S)):
         raise TimedOut(
-            f"the change was taken, and the ACTIVE table does not show it: {change.text}",
-            hint="run the same command again to go on; leave it out of the file where the engine does not have it",
+            f"the change was accepted, but the ACTIVE table does not show it: {change.text}",
+            hint="run the same command again to continue; remove it from the file if the engine does not support it",
         )

@@ -1,7 +1,7 @@
-"""What must happen to a table so that it is as its file says: decided here, done elsewhere. Nothing connects here.
+"""Decides how to change a table to match its file. Connects to nothing.
 
-Source of the rules: Amazon DynamoDB API Reference, UpdateTable: one index is made or deleted a call, the capacity mode
-takes the capacity of every index with it, and a stream keeps its view type. A key, and a local index, stay for ever.
+Source of the rules: Amazon DynamoDB API Reference, UpdateTable: a call creates or deletes one index, a change of the
+capacity mode sets the capacity of every index, and a stream keeps its view type. Keys and local indexes never change.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ Mark = Literal["+", "~", "-", "±"]
 
 @dataclass(frozen=True)
 class Change:
-    """One thing to do to a table. `text` says what and why, `update` holds parameters of UpdateTable.
+    """One change to a table. `text` says what and why, `update` holds parameters of UpdateTable.
 
-    `extra` names a field of Extras that is to be set instead. `replaces`: only a new table can be like that.
+    `extra` names a field of Extras to set instead. `needs_replacement`: the table must be replaced.
     """
 
     mark: Mark
     text: str
     update: Mapping[str, Any] = field(default_factory=dict)
     extra: str = ""
-    replaces: bool = False
+    needs_replacement: bool = False
 
     def __str__(self) -> str:
         return f"{self.mark} {self.text}"
@@ -44,34 +44,34 @@ class Change:
 
 @dataclass(frozen=True)
 class Plan:
-    """Everything that differs, in the order in which it is done, and what the engine cannot have."""
+    """All changes, in order, and what the engine does not support."""
 
     changes: tuple[Change, ...] = ()
-    lacking: tuple[str, ...] = ()
+    unsupported: tuple[str, ...] = ()
 
     @property
-    def replaces(self) -> bool:
-        return any(change.replaces for change in self.changes)
+    def needs_replacement(self) -> bool:
+        return any(change.needs_replacement for change in self.changes)
 
 
 def plan_changes(file: TableFile, found: TableShape, extras: Extras) -> Plan:
-    """Compare a table with its file. What the file says nothing of stays as it is.
+    """Compare a table with its file. What the file does not mention stays as it is.
 
-    A change in two steps (an index, a view type) is planned as its first one: the second follows when the table is
-    looked at again.
+    Of a change in two steps (an index, a view type) only the first is planned: the second follows when the table is
+    fetched again.
     """
-    lacking = tuple(_lacking(file, found, extras))
-    fixed = tuple(_fixed_changes(file.shape, found))
-    return Plan(fixed or tuple(_changes(file, found, extras)), lacking)
+    unsupported = tuple(_unsupported(file, found, extras))
+    fixed = tuple(_replacing_changes(file.shape, found))
+    return Plan(fixed or tuple(_changes(file, found, extras)), unsupported)
 
 
-def fixed_shape(shape: TableShape) -> tuple[Any, ...]:
-    """Return what stays as long as a table exists: its key and its local indexes."""
+def immutable_shape(shape: TableShape) -> tuple[Any, ...]:
+    """Return what cannot change while a table exists: its key and its local indexes."""
     return shape.key, tuple(index for index in shape.indexes if index.is_local)
 
 
 def encryption_differs(wanted: str | None, found: str | None) -> bool:
-    """Compare encryptions. A key is compared where the file names one by its id or ARN; an alias is anybody's."""
+    """Compare encryptions. Keys are compared only if the file names one by id or ARN: an alias may point to any key."""
     if wanted is None or found is None:
         return False
     kind, _, key = wanted.partition(" ")
@@ -81,8 +81,8 @@ def encryption_differs(wanted: str | None, found: str | None) -> bool:
     return found_key.rpartition("/")[2] != key.rpartition("/")[2]
 
 
-def _lacking(file: TableFile, found: TableShape, extras: Extras) -> Iterator[str]:
-    """Name what the file asks for and the engine does not have. Something that is off anyway is not missed."""
+def _unsupported(file: TableFile, found: TableShape, extras: Extras) -> Iterator[str]:
+    """Name what the file asks for and the engine lacks. Disabled features are ignored."""
     shape, wanted = file.shape, file.extras
     if shape.table_class not in (None, "STANDARD") and found.table_class is None:
         yield "table class"
@@ -99,15 +99,15 @@ def _lacking(file: TableFile, found: TableShape, extras: Extras) -> Iterator[str
         yield "tags"
 
 
-def _fixed_changes(wanted: TableShape, found: TableShape) -> Iterator[Change]:
+def _replacing_changes(wanted: TableShape, found: TableShape) -> Iterator[Change]:
     name = wanted.name
     if wanted.key != found.key:
         text = f"table {name}: key {describe_key(wanted.key)} (was {describe_key(found.key)})"
-        yield Change("±", text, replaces=True)
+        yield Change("±", text, needs_replacement=True)
     for index, (here, there) in _paired(wanted, found).items():
         if here != there and any(one and one.is_local for one in (here, there)):
             text = f"local index {index} of {name}: {_shown(here)} (was {_shown(there)})"
-            yield Change("±", text, replaces=True)
+            yield Change("±", text, needs_replacement=True)
 
 
 def _changes(file: TableFile, found: TableShape, extras: Extras) -> Iterator[Change]:
@@ -115,7 +115,7 @@ def _changes(file: TableFile, found: TableShape, extras: Extras) -> Iterator[Cha
     pairs = _paired(wanted, found)
     yield from _index_deletes(wanted.name, pairs)
     changes_mode = (wanted.throughput is None) != (found.throughput is None)
-    if changes_mode:  # before indexes are made: a new one has to have the capacity mode of its table
+    if changes_mode:  # before indexes are created: a new one must have the capacity mode of its table
         yield _mode_change(wanted, pairs)
     yield from _index_creates(file, found, pairs)
     if not changes_mode:
@@ -145,8 +145,8 @@ def _index_deletes(table: str, pairs: Mapping[str, tuple[Index | None, Index | N
         if here is None:
             yield Change("-", f"index {name} of {table}: {describe_index(there)}", update)
         else:
-            told = f"{describe_index(here)} (was {describe_index(there)})"
-            yield Change("±", f"index {name} of {table}: {told}; absent until it is built anew", update)
+            text = f"{describe_index(here)} (was {describe_index(there)})"
+            yield Change("±", f"index {name} of {table}: {text}; absent until it is rebuilt", update)
 
 
 def _mode_change(wanted: TableShape, pairs: Mapping[str, tuple[Index | None, Index | None]]) -> Change:
@@ -165,12 +165,12 @@ def _throughput_changes(
     wanted: TableShape, found: TableShape, pairs: Mapping[str, tuple[Index | None, Index | None]]
 ) -> Iterator[Change]:
     if wanted.throughput and wanted.throughput != found.throughput:
-        told = f"table {wanted.name}: throughput {wanted.throughput} (was {found.throughput})"
-        yield Change("~", told, {"ProvisionedThroughput": wanted.throughput.parameters})
+        text = f"table {wanted.name}: throughput {wanted.throughput} (was {found.throughput})"
+        yield Change("~", text, {"ProvisionedThroughput": wanted.throughput.parameters})
     for name, (here, there) in pairs.items():
         if here and there and _stays((here, there)) and here.throughput and here.throughput != there.throughput:
-            told = f"index {name} of {wanted.name}: throughput {here.throughput} (was {there.throughput})"
-            yield Change("~", told, {"GlobalSecondaryIndexUpdates": [_units_update(here)]})
+            text = f"index {name} of {wanted.name}: throughput {here.throughput} (was {there.throughput})"
+            yield Change("~", text, {"GlobalSecondaryIndexUpdates": [_units_update(here)]})
 
 
 def _units_update(index: Index) -> dict[str, Any]:
@@ -181,57 +181,57 @@ def _units_update(index: Index) -> dict[str, Any]:
 def _index_creates(
     file: TableFile, found: TableShape, pairs: Mapping[str, tuple[Index | None, Index | None]]
 ) -> Iterator[Change]:
-    """Plan the missing indexes. A call defines the key attributes of all that will be there, and no others."""
+    """Plan the missing indexes. Each call must define exactly the key attributes of the table and indexes it leaves."""
     types = dict(pair for shape in (found, file.shape) for pair in shape.key)
     for pair in pairs.values():
         if pair[0] and _stays(pair):
             types.update(pair[0].key)
-    made = {index["IndexName"]: index for index in file.properties.get("GlobalSecondaryIndexes") or ()}
+    specified = {index["IndexName"]: index for index in file.properties.get("GlobalSecondaryIndexes") or ()}
     for name, (here, there) in pairs.items():
         if here and there is None:
             types.update(here.key)
             defined = [{"AttributeName": one, "AttributeType": kind} for one, kind in types.items()]
-            update = {"AttributeDefinitions": defined, "GlobalSecondaryIndexUpdates": [{"Create": made[name]}]}
+            update = {"AttributeDefinitions": defined, "GlobalSecondaryIndexUpdates": [{"Create": specified[name]}]}
             yield Change("+", f"index {name} of {file.name}: {describe_index(here)}", update)
 
 
 def _setting_changes(file: TableFile, found: TableShape) -> Iterator[Change]:
     wanted, name = file.shape, file.name
     if wanted.table_class and found.table_class and wanted.table_class != found.table_class:
-        told = f"table {name}: class {wanted.table_class} (was {found.table_class})"
-        yield Change("~", told, {"TableClass": wanted.table_class})
+        text = f"table {name}: class {wanted.table_class} (was {found.table_class})"
+        yield Change("~", text, {"TableClass": wanted.table_class})
     if encryption_differs(wanted.encryption, found.encryption):
         update = {"SSESpecification": encryption_parameters(file.properties["SSESpecification"])}
         yield Change("~", f"table {name}: encryption {wanted.encryption} (was {found.encryption})", update)
     if wanted.limits and wanted.limits != (found.limits or NO_LIMITS):
-        told = f"table {name}: limits {wanted.limits} (was {found.limits or NO_LIMITS})"
-        yield Change("~", told, {"OnDemandThroughput": wanted.limits.parameters})
+        text = f"table {name}: limits {wanted.limits} (was {found.limits or NO_LIMITS})"
+        yield Change("~", text, {"OnDemandThroughput": wanted.limits.parameters})
 
 
 def _stream_change(wanted: TableShape, found: TableShape) -> Iterator[Change]:
     if wanted.stream == found.stream:
         return
-    told = f"table {wanted.name}: stream {wanted.stream or 'none'} (was {found.stream or 'none'})"
+    text = f"table {wanted.name}: stream {wanted.stream or 'none'} (was {found.stream or 'none'})"
     if found.stream:
         if wanted.stream:
-            told += "; turned off and on, with a new ARN"
-        yield Change("~", told, {"StreamSpecification": {"StreamEnabled": False}})
+            text += "; turned off and on, with a new ARN"
+        yield Change("~", text, {"StreamSpecification": {"StreamEnabled": False}})
     else:
         specification = {"StreamEnabled": True, "StreamViewType": wanted.stream}
-        yield Change("~", told, {"StreamSpecification": specification})
+        yield Change("~", text, {"StreamSpecification": specification})
 
 
 def _extra_changes(file: TableFile, found: Extras) -> Iterator[Change]:
     wanted, table = file.extras, f"table {file.name}"
-    lives, lived = wanted.time_to_live, found.time_to_live
-    if lives is not None and lived is not None and lives != lived:
-        yield Change("~", f"{table}: time to live {lives or 'off'} (was {lived or 'off'})", extra="time_to_live")
+    ttl, was = wanted.time_to_live, found.time_to_live
+    if ttl is not None and was is not None and ttl != was:
+        yield Change("~", f"{table}: time to live {ttl or 'off'} (was {was or 'off'})", extra="time_to_live")
     if wanted.recovery and found.recovery and _recovery_differs(wanted.recovery, found.recovery):
-        told = f"{table}: point-in-time recovery {wanted.recovery} (was {found.recovery})"
-        yield Change("~", told, extra="recovery")
+        text = f"{table}: point-in-time recovery {wanted.recovery} (was {found.recovery})"
+        yield Change("~", text, extra="recovery")
     if wanted.tags is not None and found.tags is not None and wanted.tags != found.tags:
-        told = f"{table}: tags {describe_tags(wanted.tags)} (was {describe_tags(found.tags)})"
-        yield Change("~", told, extra="tags")
+        text = f"{table}: tags {describe_tags(wanted.tags)} (was {describe_tags(found.tags)})"
+        yield Change("~", text, extra="tags")
 
 
 def _recovery_differs(wanted: Recovery, found: Recovery) -> bool:
@@ -240,15 +240,15 @@ def _recovery_differs(wanted: Recovery, found: Recovery) -> bool:
 
 
 def describe_tags(tags: tuple[tuple[str, str], ...]) -> str:
-    """Write tags: team=chat, stage=test."""
+    """Return tags as text: team=chat, stage=test."""
     return ", ".join(f"{key}={value}" for key, value in tags) or "none"
 
 
 def _protection_change(wanted: TableShape, found: TableShape) -> Iterator[Change]:
     if wanted.deletion_protection is not None and wanted.deletion_protection != found.deletion_protection:
         word, was = ("on", "off") if wanted.deletion_protection else ("off", "on")
-        told = f"table {wanted.name}: deletion protection {word} (was {was})"
-        yield Change("~", told, {"DeletionProtectionEnabled": wanted.deletion_protection})
+        text = f"table {wanted.name}: deletion protection {word} (was {was})"
+        yield Change("~", text, {"DeletionProtectionEnabled": wanted.deletion_protection})
 
 
 def _shown(index: Index | None) -> str:

@@ -1,4 +1,4 @@
-"""What a table holds, in a form that two tables can be compared by, whatever their order of items."""
+"""The contents of tables as digests, which compare equal whatever the order of items."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 Item = dict[str, dict[str, Any]]
-WIDTH = 16
-"""Bytes of a digest: enough that no two items of any table share one."""
+DIGEST_BYTES = 16
+"""Enough that no two items of any table share a digest."""
 
 
 @dataclass
@@ -26,38 +26,38 @@ class Contents:
     count: int = 0
     total: int = 0
 
-    def adding(self, found: Iterable[Item]) -> Iterator[Item]:
-        """Pass items on, and count them in."""
+    def counting(self, found: Iterable[Item]) -> Iterator[Item]:
+        """Yield items on and add each to the count and the sum."""
         for item in found:
             self.count += 1
-            self.total = (self.total + int.from_bytes(_digest(item), "big")) % (1 << (8 * WIDTH))
+            self.total = (self.total + int.from_bytes(_digest(item), "big")) % (1 << (8 * DIGEST_BYTES))
             yield item
 
 
 def read_contents(client: DynamoDBClient, table: str) -> Contents:
-    """Read a table through."""
+    """Read all items of a table."""
     contents = Contents()
-    for _ in contents.adding(scan(client, table, consistent=True)):
+    for _ in contents.counting(scan(client, table, consistent=True)):
         pass
     return contents
 
 
 def read_keys(client: DynamoDBClient, table: str, key: Key) -> set[bytes]:
-    """Return the digest of each item's key, of 16 bytes: a million items take about 80 MB."""
+    """Return the digest of each item's key: a million items take about 80 MB."""
     return {key_digest(item, key) for item in scan(client, table, consistent=True)}
 
 
 def key_digest(item: Item, key: Key) -> bytes:
-    """Return a digest of the attributes of a key; those that the item has not count as such."""
+    """Return a digest of the attributes of a key that the item has."""
     return _digest({name: item[name] for name, _ in key if name in item})
 
 
 def _digest(value: Item) -> bytes:
-    return hashlib.blake2b(repr(_canonical({"M": value})).encode(), digest_size=WIDTH).digest()
+    return hashlib.blake2b(repr(_canonical({"M": value})).encode(), digest_size=DIGEST_BYTES).digest()
 
 
 def _canonical(value: dict[str, Any]) -> Any:
-    """Write an attribute value in one way: numbers by value, sets and maps in order."""
+    """Normalize an attribute value: numbers by value, sets and maps sorted."""
     ((kind, content),) = value.items()
     if kind == "M":
         return kind, [(name, _canonical(content[name])) for name in sorted(content)]

@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
 
 def definition_of(client: DynamoDBClient, name: str) -> dict[str, Any]:
-    """Return a table as CloudFormation properties that `tables.read_table` reads back, written to a file as JSON.
+    """Return a table as CloudFormation properties, which `tables.read_table` reads back from JSON.
 
-    What the engine does not have is left out; what is off is said to be off. Raises TableMissing.
+    What the engine does not support is left out; what is off is written as off. Raises TableMissing.
     """
     found: Any = client.describe_table(TableName=name).get("Table")
     if not found:
@@ -26,19 +26,19 @@ def definition_of(client: DynamoDBClient, name: str) -> dict[str, Any]:
 
 
 def properties_of(description: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what DescribeTable answers as CloudFormation has it. Properties that the engine lacks are left out."""
+    """Return DescribeTable's answer as CloudFormation properties, without those that the engine does not support."""
     mode = (description.get("BillingModeSummary") or {}).get("BillingMode") or "PROVISIONED"
     provisioned = mode == "PROVISIONED"
     found: dict[str, Any] = {
         "TableName": description["TableName"],
-        "AttributeDefinitions": _chosen(description["AttributeDefinitions"], "AttributeName", "AttributeType"),
-        "KeySchema": _chosen(description["KeySchema"], "AttributeName", "KeyType"),
+        "AttributeDefinitions": _pick(description["AttributeDefinitions"], "AttributeName", "AttributeType"),
+        "KeySchema": _pick(description["KeySchema"], "AttributeName", "KeyType"),
         "BillingMode": mode,
     }
     if provisioned:
         found["ProvisionedThroughput"] = _units(description["ProvisionedThroughput"])
     for kind in ("GlobalSecondaryIndexes", "LocalSecondaryIndexes"):
-        # One that is being deleted is as good as gone: DynamoDB Local forgets its key's types at once.
+        # DynamoDB Local drops the key types of an index as soon as its deletion starts.
         indexes = [index for index in description.get(kind) or () if index.get("IndexStatus") != "DELETING"]
         if indexes:
             with_units = provisioned and kind == "GlobalSecondaryIndexes"
@@ -57,7 +57,7 @@ def properties_of(description: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def is_dynamodb_local(description: Mapping[str, Any]) -> bool:
-    """Return whether Amazon's DynamoDB Local holds the table: its ARNs have a region of their own."""
+    """Return whether the table is in Amazon's DynamoDB Local, whose ARNs have a special region."""
     return ":ddblocal:" in description.get("TableArn", "")
 
 
@@ -78,7 +78,7 @@ def _index(index: Mapping[str, Any], *, with_units: bool) -> dict[str, Any]:
     projection = index["Projection"]
     found: dict[str, Any] = {
         "IndexName": index["IndexName"],
-        "KeySchema": _chosen(index["KeySchema"], "AttributeName", "KeyType"),
+        "KeySchema": _pick(index["KeySchema"], "AttributeName", "KeyType"),
         "Projection": {"ProjectionType": projection["ProjectionType"]},
     }
     if projection.get("NonKeyAttributes"):
@@ -92,12 +92,12 @@ def _encryption(description: Mapping[str, Any]) -> dict[str, Any]:
     if description.get("Status") not in ("ENABLED", "ENABLING", "UPDATING"):
         return {"SSEEnabled": False}
     key = description.get("KMSMasterKeyArn", "")
-    if key.endswith("alias/aws/dynamodb"):  # AWS refuses it by name: it is what KMS means without a key
+    if key.endswith("alias/aws/dynamodb"):  # the default for KMS; AWS refuses it by name
         key = ""
     return {"SSEEnabled": True, "SSEType": "KMS", **({"KMSMasterKeyId": key} if key else {})}
 
 
-def _chosen(entries: list[dict[str, str]], *names: str) -> list[dict[str, str]]:
+def _pick(entries: list[dict[str, str]], *names: str) -> list[dict[str, str]]:
     return [{name: entry[name] for name in names} for entry in entries]
 
 

@@ -1,4 +1,4 @@
-"""Tables as an engine has them: looked at, waited for, described and dropped."""
+"""The tables of an engine: fetched, awaited, described and dropped."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 DEADLINE_S = 120.0
-TELL_EVERY_S = 10.0
+REPORT_EVERY_S = 10.0
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table as DescribeTable sees it. AWS counts items and bytes every six hours, a local engine at once."""
+    """A table as DescribeTable returns it. AWS updates its counts every six hours, a local engine at once."""
 
     shape: TableShape
     status: str
@@ -39,17 +39,17 @@ class Table:
 
     @property
     def states(self) -> str:
-        """The state of the table and of each index: table ACTIVE, by-kind CREATING (being filled)."""
+        """The status of the table and of each index: table ACTIVE, by-kind CREATING (backfilling)."""
         indexes = self.description.get("GlobalSecondaryIndexes") or []
         filling = {index["IndexName"] for index in indexes if index.get("Backfilling")}
-        told = [
-            f"{name} {status}{' (being filled)' * (name in filling)}" for name, status in self.index_statuses.items()
+        statuses = [
+            f"{name} {status}{' (backfilling)' * (name in filling)}" for name, status in self.index_statuses.items()
         ]
-        return ", ".join([f"table {self.status}", *told])
+        return ", ".join([f"table {self.status}", *statuses])
 
 
 def fetch_table(client: DynamoDBClient, name: str) -> Table | None:
-    """Describe a table; None where there is none."""
+    """Return a table, or None if there is none."""
     try:
         found: Any = client.describe_table(TableName=name)["Table"]
     except TableMissing:
@@ -65,8 +65,8 @@ def fetch_table(client: DynamoDBClient, name: str) -> Table | None:
     )
 
 
-def need_table(client: DynamoDBClient, name: str) -> Table:
-    """Describe a table. Raises TableMissing where there is none."""
+def require_table(client: DynamoDBClient, name: str) -> Table:
+    """Return a table. Raises TableMissing."""
     found = fetch_table(client, name)
     if found is None:
         raise TableMissing(name)
@@ -74,7 +74,7 @@ def need_table(client: DynamoDBClient, name: str) -> Table:
 
 
 def fetch_names(client: DynamoDBClient) -> list[str]:
-    """List the names of all tables, from all pages, sorted."""
+    """Return the names of all tables, sorted."""
     names: list[str] = []
     answer: Any = client.list_tables()
     names += answer["TableNames"]
@@ -85,7 +85,7 @@ def fetch_names(client: DynamoDBClient) -> list[str]:
 
 
 def fetch_tables(client: DynamoDBClient) -> list[Table]:
-    """Describe every table, in the order of their names."""
+    """Return every table, sorted by name."""
     names = fetch_names(client)
     found = side_by_side([partial(fetch_table, client, name) for name in names], at_once=4)
     return [table for table in found if table is not None]
@@ -94,38 +94,38 @@ def fetch_tables(client: DynamoDBClient) -> list[Table]:
 def wait_until_active(
     client: DynamoDBClient, name: str, deadline_s: float = DEADLINE_S, say: Callable[[str], None] = lambda text: None
 ) -> Table:
-    """Wait until a table and its indexes are ACTIVE; `say` hears the states now and then.
+    """Wait until a table and its indexes are ACTIVE; report their status to `say` now and then.
 
-    Raises TimedOut with the states last seen, TableMissing.
+    Raises TimedOut with the last status, TableMissing.
     """
     seen: list[Table] = []
-    started = told = time.monotonic()
+    started = reported = time.monotonic()
 
     def is_active() -> bool:
-        nonlocal told
-        seen.append(need_table(client, name))
-        if not seen[-1].is_active and time.monotonic() - told > TELL_EVERY_S:
-            told = time.monotonic()
-            say(f"waiting for table {name} since {told - started:.0f} s: {seen[-1].states}")
+        nonlocal reported
+        seen.append(require_table(client, name))
+        if not seen[-1].is_active and time.monotonic() - reported > REPORT_EVERY_S:
+            reported = time.monotonic()
+            say(f"waiting for table {name} for {reported - started:.0f} s: {seen[-1].states}")
         return seen[-1].is_active
 
     if not wait_for(is_active, deadline_s):
         raise TimedOut(
             f"table {name} did not become ACTIVE within {deadline_s:.0f} s: {seen[-1].states}",
-            hint="run the same command again to go on waiting",
+            hint="run the same command again to keep waiting",
         )
     return seen[-1]
 
 
 def refuse_protected(table: Table, endpoint_url: str = "") -> None:
-    """Raise LocalEnvError where a table is protected from deletion, with the one command that lifts that."""
+    """Raise LocalEnvError if a table has deletion protection, with the command that turns it off."""
     name = table.shape.name
     if table.shape.deletion_protection:
-        lift = f"aws dynamodb update-table --table-name {name} --no-deletion-protection-enabled"
+        command = f"aws dynamodb update-table --table-name {name} --no-deletion-protection-enabled"
         where = f" --endpoint-url {endpoint_url}" if endpoint_url else ""
         raise LocalEnvError(
-            f"table {name} is protected from deletion",
-            hint=f"lift that with `{lift}{where}`, then run the same command again",
+            f"table {name} has deletion protection",
+            hint=f"turn it off with `{command}{where}`, then run the same command again",
         )
 
 
@@ -143,12 +143,12 @@ def drop_table(client: DynamoDBClient, table: Table, deadline_s: float = DEADLIN
 
 
 def summary(table: Table) -> str:
-    """Return what a table is in a few words: its name and how much is in it."""
+    """Return a table's name, item count and size."""
     return f"table {table.shape.name}, {table.items:,} items, {table.size_bytes:,} bytes"
 
 
 def describe(table: Table) -> list[tuple[str, str]]:
-    """Return what a table is, as pairs of a word and its value."""
+    """Return the properties of a table, as pairs of a label and its value."""
     shape = table.shape
     return [
         ("table", shape.name),
@@ -164,7 +164,7 @@ def describe(table: Table) -> list[tuple[str, str]]:
 
 
 def wait_for(is_done: Callable[[], bool], deadline_s: float) -> bool:
-    """Ask again and again, after 20 ms at first and 1 s at last; tell whether it was done in time."""
+    """Poll, every 20 ms at first, up to every 1 s; return whether it was done in time."""
     end = time.monotonic() + deadline_s
     pause_s = 0.02
     while not is_done():

@@ -1,7 +1,6 @@
-"""What belongs to a table and is not in DescribeTable: time to live, point-in-time recovery and tags.
+"""What DescribeTable leaves out: time to live, point-in-time recovery and tags.
 
-An engine may lack them: Amazon's DynamoDB Local knows neither recovery nor tags. That is a None here, and never an
-error.
+An extra that the engine does not support is None: Amazon's DynamoDB Local has neither recovery nor tags.
 """
 
 from __future__ import annotations
@@ -17,11 +16,11 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 EVERYTHING = Extras("", Recovery(on=False), ())
-"""As `wanted`, this asks for all there is."""
+"""As `wanted`: fetch all extras."""
 
 
 def fetch_extras(client: DynamoDBClient, description: Mapping[str, Any], wanted: Extras = EVERYTHING) -> Extras:
-    """Ask for those extras of a table that `wanted` says something of. `description` is DescribeTable's."""
+    """Fetch those extras of a table that are not None in `wanted`. `description` is DescribeTable's."""
     name, arn = description["TableName"], description["TableArn"]
     return Extras(
         time_to_live=None if wanted.time_to_live is None else _or_none(lambda: fetch_time_to_live(client, name)),
@@ -31,13 +30,13 @@ def fetch_extras(client: DynamoDBClient, description: Mapping[str, Any], wanted:
 
 
 def fetch_time_to_live(client: DynamoDBClient, name: str) -> str:
-    """Return the attribute by which items expire; empty where they do not."""
+    """Return the time-to-live attribute; empty if it is off."""
     found = client.describe_time_to_live(TableName=name)["TimeToLiveDescription"]
     return found.get("AttributeName", "") if found.get("TimeToLiveStatus") in ("ENABLED", "ENABLING") else ""
 
 
 def fetch_recovery(client: DynamoDBClient, name: str) -> Recovery:
-    """Tell whether a table can be restored to a point in time, and how far back."""
+    """Return whether a table has point-in-time recovery, and for how many days."""
     found: Any = client.describe_continuous_backups(TableName=name)["ContinuousBackupsDescription"]
     recovery = found.get("PointInTimeRecoveryDescription", {})
     if recovery.get("PointInTimeRecoveryStatus") != "ENABLED":
@@ -46,7 +45,7 @@ def fetch_recovery(client: DynamoDBClient, name: str) -> Recovery:
 
 
 def fetch_tags(client: DynamoDBClient, arn: str) -> tuple[tuple[str, str], ...]:
-    """Return the tags of a table, from all pages, without those that AWS sets (aws:…)."""
+    """Return the tags of a table, without those that AWS sets (aws:…)."""
     found: list[tuple[str, str]] = []
     answer: Any = client.list_tags_of_resource(ResourceArn=arn)
     while True:
@@ -57,9 +56,9 @@ def fetch_tags(client: DynamoDBClient, arn: str) -> tuple[tuple[str, str], ...]:
 
 
 def set_time_to_live(client: DynamoDBClient, name: str, wanted: str, found: str) -> None:
-    """Let items expire by an attribute, empty for none. Where it is another one now, this only takes that off.
+    """Set the time-to-live attribute, empty for off. If another one is set now, this only turns that off.
 
-    DynamoDB takes one change of this kind in about an hour, and then says so.
+    DynamoDB allows about one such change an hour, and refuses others with an error that says so.
     """
     specification: Any = {"Enabled": not found, "AttributeName": found or wanted}
     client.update_time_to_live(TableName=name, TimeToLiveSpecification=specification)
@@ -75,7 +74,7 @@ def set_recovery(client: DynamoDBClient, name: str, wanted: Recovery) -> None:
 def set_tags(
     client: DynamoDBClient, arn: str, wanted: tuple[tuple[str, str], ...], found: tuple[tuple[str, str], ...]
 ) -> None:
-    """Give a table these tags and no others."""
+    """Set the tags of a table: add those that are new, remove all others."""
     new = [{"Key": key, "Value": value} for key, value in wanted if (key, value) not in found]
     gone = sorted({key for key, _ in found} - {key for key, _ in wanted})
     if new:

@@ -1,4 +1,4 @@
-"""Whether a table can be replaced by another without losing something: its items, and what is set on it."""
+"""Whether a table can be replaced without losing items or settings."""
 
 from __future__ import annotations
 
@@ -17,43 +17,43 @@ from .extras import fetch_extras
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
-NAMED_AT_MOST = 5
-LONGEST = {"partition": 2048, "sort": 1024}
-"""Bytes of a key attribute. Source: Amazon DynamoDB, "Constraints": partition key and sort key length."""
+SHOWN_ITEMS = 5
+KEY_BYTES = {"partition": 2048, "sort": 1024}
+"""The most bytes of a key attribute. Source: Amazon DynamoDB, "Constraints": partition key and sort key length."""
 
 
 def refuse_losses(client: DynamoDBClient, table: Table, file: TableFile) -> None:
-    """Raise LocalEnvError where something is set on a table of which its file says nothing: it would be gone."""
+    """Raise LocalEnvError if a table has settings that its file does not mention: they would be lost."""
     refuse_protected(table)
     wanted, found = file.extras, fetch_extras(client, table.description)
-    set_there = [
+    settings = [
         ("TimeToLiveSpecification", wanted.time_to_live is None and found.time_to_live),
         ("PointInTimeRecoverySpecification", wanted.recovery is None and found.recovery and found.recovery.on),
         ("Tags", wanted.tags is None and found.tags),
         ("SSESpecification", file.shape.encryption is None and table.shape.encryption not in (None, "default")),
-        ("OnDemandThroughput", _limits_would_go(table.shape, file.shape)),
+        ("OnDemandThroughput", _loses_limits(table.shape, file.shape)),
         ("TableClass", file.shape.table_class is None and table.shape.table_class not in (None, "STANDARD")),
     ]
-    lost = [name for name, would_go in set_there if would_go]
+    lost = [name for name, is_lost in settings if is_lost]
     if lost:
         raise LocalEnvError(
-            f"table {file.name} has {', '.join(lost)}, of which {file.shown} says nothing: a new table would not",
-            hint=f"say in {file.shown} what it should be; {inv('ddb.describe', '--as-file')} writes what it is",
+            f"table {file.name} has {', '.join(lost)}, which {file.shown} does not mention: replacing it loses that",
+            hint=f"set it in {file.shown}; {inv('ddb.describe', '--as-file')} prints the current values",
         )
     if table.description.get("Replicas"):
         raise LocalEnvError(
-            f"table {file.name} has replicas in other regions, which do not follow a new table",
-            hint="remove the replicas first, and add them again afterwards",
+            f"table {file.name} has replicas in other regions, which a new table would not have",
+            hint="remove the replicas first, and add them back afterwards",
         )
 
 
-def _limits_would_go(found: TableShape, wanted: TableShape) -> bool:
-    """Return whether limits are set that a new table would not have; a provisioned one has none."""
+def _loses_limits(found: TableShape, wanted: TableShape) -> bool:
+    """Return whether the table has limits that a new one would not have; provisioned tables have none."""
     return wanted.limits is None and not wanted.throughput and found.limits not in (None, NO_LIMITS)
 
 
 def refuse_unfit_items(client: DynamoDBClient, name: str, key: Key, wanted: TableShape) -> None:
-    """Raise LocalEnvError, naming the first such items, where items could not all be in a table of another shape."""
+    """Raise LocalEnvError, naming the first such items, if items do not fit a table of another shape."""
     unfit: list[str] = []
     count = 0
     seen: set[bytes] = set()
@@ -65,36 +65,36 @@ def refuse_unfit_items(client: DynamoDBClient, name: str, key: Key, wanted: Tabl
         seen.add(digest)
         if reason:
             count += 1
-            if len(unfit) < NAMED_AT_MOST:
-                unfit.append(f"{_shown_key(item, key)}: {reason}")
+            if len(unfit) < SHOWN_ITEMS:
+                unfit.append(f"{_key_text(item, key)}: {reason}")
     if count:
         more = [f"and {count - len(unfit):,} more"] if count > len(unfit) else []
         raise LocalEnvError(
             f"{count:,} items of table {name} do not fit the new one: nothing was changed",
-            hint="give them what the new key needs, or remove them, then run the same command again",
+            hint="add what the new key needs, or remove the items, then run the same command again",
             evidence=[*unfit, *more],
         )
 
 
 def why_unfit(item: Item, shape: TableShape) -> str:
-    """Return why a table of this shape would refuse an item; empty where it takes it."""
+    """Return why a table of this shape would refuse an item; empty if it would not."""
     for name, _ in shape.key:
         if name not in item:
             return f"it has no {name}"
-    longest = longest_keys(shape)
+    longest = key_limits(shape)
     for name, kind in (pair for key in _keys(shape) for pair in key):
-        reason = _why_no_key(name, kind, item[name], longest[name]) if name in item else ""
+        reason = _why_invalid_key(name, kind, item[name], longest[name]) if name in item else ""
         if reason:
             return reason
     return ""
 
 
-def longest_keys(shape: TableShape) -> dict[str, int]:
-    """Return how many bytes each attribute may have that the table or an index is keyed by."""
+def key_limits(shape: TableShape) -> dict[str, int]:
+    """Return the most bytes of each key attribute of the table and its indexes."""
     longest: dict[str, int] = {}
     for key in _keys(shape):
-        for part, (name, _) in zip(LONGEST, key, strict=False):
-            longest[name] = min(longest.get(name, LONGEST[part]), LONGEST[part])
+        for part, (name, _) in zip(KEY_BYTES, key, strict=False):
+            longest[name] = min(longest.get(name, KEY_BYTES[part]), KEY_BYTES[part])
     return longest
 
 
@@ -102,7 +102,7 @@ def _keys(shape: TableShape) -> tuple[Key, ...]:
     return (shape.key, *(index.key for index in shape.indexes))
 
 
-def _why_no_key(name: str, kind: str, value: dict[str, Any], longest: int) -> str:
+def _why_invalid_key(name: str, kind: str, value: dict[str, Any], longest: int) -> str:
     ((found, content),) = value.items()
     if found != kind:
         return f"its {name} is of type {found}, not {kind}"
@@ -115,11 +115,11 @@ def _why_no_key(name: str, kind: str, value: dict[str, Any], longest: int) -> st
 
 
 def _key_bytes(kind: str, content: str | bytes) -> int:
-    """Measure text or binary; the latter is base64 text from a local engine, and bytes from boto3."""
+    """Return the size of text or binary, which is base64 text from a local engine and bytes from boto3."""
     if isinstance(content, str):
         content = base64.b64decode(content) if kind == "B" else content.encode()
     return len(content)
 
 
-def _shown_key(item: Item, key: Key) -> str:
+def _key_text(item: Item, key: Key) -> str:
     return ", ".join(f"{name} {plain(item[name])}" for name, _ in key if name in item)

@@ -1,12 +1,12 @@
-"""A table made anew under its own name, with its items: what DynamoDB cannot change in place.
+"""Recreates a table with its items, for what DynamoDB cannot change in place.
 
 A table cannot be renamed, so the items are copied twice: from T to `T.replacing`, which has the new key, then T is
-dropped, made as its file says, and filled from there. Where that stands is written in the tables alone:
+dropped, created as its file says, and filled from the copy. The tables themselves are the only record of progress:
 
-- `T.replacing` without deletion protection: T is whole and the truth, the copy may be a part of it.
-- `T.replacing` with deletion protection: every item is in it. T is the old table still, gone, or partly filled.
+- `T.replacing` without deletion protection: T has every item, the copy may be incomplete.
+- `T.replacing` with deletion protection: the copy has every item. T is still the old table, gone, or partly filled.
 
-So it may be cut short anywhere, and is gone on with by the same call.
+So it may be interrupted anywhere, and the same call resumes it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from .. import items
 from ..scan import scan
 from ..tables import TableFile
 from .altering import Say
-from .changes import fixed_shape
+from .changes import immutable_shape
 from .contents import Contents, key_digest, read_contents, read_keys
 from .existing import DEADLINE_S, Table, drop_table, fetch_table, wait_for, wait_until_active
 from .fitness import refuse_losses, refuse_unfit_items
@@ -32,17 +32,17 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 SUFFIX = ".replacing"
-LONGEST_NAME = 255
-TELL_EVERY_S = 5.0
+NAME_LENGTH = 255
+REPORT_EVERY_S = 5.0
 
 
 def copy_name(name: str) -> str:
-    """Name the table that holds the items meanwhile."""
+    """Return the name of the table that holds the items meanwhile."""
     return name + SUFFIX
 
 
 def fetch_copy(client: DynamoDBClient, name: str) -> Table | None:
-    """Look for what a replacement left; None where none is under way, or where the credentials may not look."""
+    """Return the copy that a replacement left; None if there is none, or if the credentials may not read it."""
     try:
         return fetch_table(client, copy_name(name))
     except AwsError as error:
@@ -52,18 +52,18 @@ def fetch_copy(client: DynamoDBClient, name: str) -> Table | None:
 
 
 def describe_half(copy: Table, table: Table | None) -> str:
-    """Return how far the replacement of a table came that left this copy."""
+    """Return how far the replacement that left this copy got."""
     aside = copy.shape.name
     name = aside.removesuffix(SUFFIX)
     if is_complete(copy):
         return f"table {name} is half replaced: its {copy.items:,} items are safe in {aside}"
     if table is None:
         return f"table {name} does not exist, but {aside} with {copy.items:,} items does"
-    return f"a replacement of table {name} was cut short: {name} is whole, {aside} is left over"
+    return f"a replacement of table {name} was cut short: {name} is complete, {aside} is left over"
 
 
 def half_replaced(tables: Sequence[Table]) -> list[str]:
-    """Find the replacements among all tables that were begun and not ended."""
+    """Describe the unfinished replacements among all tables."""
     by_name = {table.shape.name: table for table in tables}
     halves = [table for table in tables if table.shape.name.endswith(SUFFIX)]
     return [describe_half(copy, by_name.get(copy.shape.name.removesuffix(SUFFIX))) for copy in halves]
@@ -83,80 +83,80 @@ class Replacement:
     deadline_s: float = DEADLINE_S
 
     def run(self) -> int | None:
-        """Replace the table and return how many items it has; None where there was nothing to replace.
+        """Replace the table and return how many items it has; None if there was nothing to replace.
 
-        Raises LocalEnvError before anything is changed where an item does not fit the new table, where something
-        would get lost, or when the table changes while it is copied.
+        Raises LocalEnvError before anything is changed if an item does not fit the new table, if settings would be
+        lost, or if the table changes while it is copied.
         """
-        table, copy = self._settled(self.file.name), self._settled(copy_name(self.file.name))
+        table, copy = self._fetch_settled(self.file.name), self._fetch_settled(copy_name(self.file.name))
         if copy is not None:
-            copy = self._recognised(table, copy)
+            copy = self._usable_copy(table, copy)
         if copy is None:
-            if table is None or fixed_shape(table.shape) == fixed_shape(self.file.shape):
+            if table is None or immutable_shape(table.shape) == immutable_shape(self.file.shape):
                 return None
             copy = self._copy_out(table)
             drop_table(self.client, table, self.deadline_s)
         return self._copy_back(copy)
 
-    def _recognised(self, table: Table | None, copy: Table) -> Table | None:
-        """Return the copy where it holds the truth; drop it where the table itself is whole."""
+    def _usable_copy(self, table: Table | None, copy: Table) -> Table | None:
+        """Return the copy if the table depends on it; drop it if the table itself has every item."""
         complete = is_complete(copy)
         if table is None and not complete:
             raise LocalEnvError(
                 describe_half(copy, table),
-                hint=Command("ddb.drop", copy.shape.name, first=f"look with {inv('ddb.scan', copy.shape.name)}"),
+                hint=Command("ddb.drop", copy.shape.name, first=f"check it with {inv('ddb.scan', copy.shape.name)}"),
             )
-        if complete and (table is None or fixed_shape(table.shape) == fixed_shape(copy.shape)):
+        if complete and (table is None or immutable_shape(table.shape) == immutable_shape(copy.shape)):
             return copy
         if complete and table is not None:
-            self._require_whole(table, copy)
+            self._require_all_items(table, copy)
         self._drop_copy(copy)
         return None
 
-    def _require_whole(self, table: Table, copy: Table) -> None:
-        """Make sure that the old table, which may have been written to since, has every item of the copy."""
+    def _require_all_items(self, table: Table, copy: Table) -> None:
+        """Raise LocalEnvError if the old table, which may have been written to since, lacks items of the copy."""
         name, key = table.shape.name, copy.shape.key
         missing = read_keys(self.client, copy.shape.name, key) - read_keys(self.client, name, key)
         if missing:
             raise LocalEnvError(
                 f"table {name} lacks {len(missing):,} items of {copy.shape.name}, its complete copy",
-                hint=f"look at both with {inv('ddb.scan', 'TABLE')}, and put into {name} what it should have",
+                hint=f"compare both with {inv('ddb.scan', 'TABLE')}, and add what is missing to {name}",
             )
 
     def _copy_out(self, table: Table) -> Table:
-        """Copy a table's items to one with the new key, and protect that once it has them all."""
+        """Copy a table's items to one with the new key, and protect the copy once it has them all."""
         name, aside = table.shape.name, copy_name(table.shape.name)
-        if len(aside) > LONGEST_NAME:
-            raise LocalEnvError(f"table {name}: with {SUFFIX} its name would be longer than {LONGEST_NAME} characters")
+        if len(aside) > NAME_LENGTH:
+            raise LocalEnvError(f"table {name}: its name with {SUFFIX} is longer than {NAME_LENGTH} characters")
         refuse_losses(self.client, table, self.file)
         refuse_unfit_items(self.client, name, table.shape.key, self.file.shape)
         self.say(f"copying the items of {name} to {aside}")
         self.client.create_table(**self._copy_parameters())
         wait_until_active(self.client, aside, self.deadline_s)
         read = Contents()
-        self._fill(aside, read.adding(scan(self.client, name, consistent=True)))
+        self._fill(aside, read.counting(scan(self.client, name, consistent=True)))
         if not (read == read_contents(self.client, aside) == read_contents(self.client, name)):
             raise LocalEnvError(
                 f"table {name} changed while it was copied: nothing was replaced",
                 hint="stop what writes to it, then run the same command again",
             )
         self.client.update_table(TableName=aside, DeletionProtectionEnabled=True)
-        self.say(f"{read.count:,} items are safe in {aside}; making {name} anew")
+        self.say(f"{read.count:,} items are safe in {aside}; recreating {name}")
         return wait_until_active(self.client, aside, self.deadline_s)
 
     def _copy_back(self, copy: Table) -> int:
-        """Make the table as its file says, fill it from the copy, and drop the copy once every item is there."""
+        """Create the table as its file says, fill it from the copy, and drop the copy once every item is there."""
         name, aside, key = self.file.name, copy.shape.name, copy.shape.key
-        if fixed_shape(copy.shape) != fixed_shape(self.file.shape):
+        if immutable_shape(copy.shape) != immutable_shape(self.file.shape):
             raise LocalEnvError(
-                f"{describe_half(copy, None)}, which has another key or other local indexes than the file",
-                hint=f"give {self.file.shown} back what it said then, and run the same command again",
+                f"{describe_half(copy, None)}, whose key or local indexes differ from the file",
+                hint=f"restore the key and local indexes in {self.file.shown}, then run the same command again",
             )
         present: set[bytes] = set()
-        if self._settled(name) is None:
+        if self._fetch_settled(name) is None:
             self._create()
         else:
-            self.say(f"going on to fill {name} from {aside}")
+            self.say(f"resuming to fill {name} from {aside}")
             present = read_keys(self.client, name, key)
         copied = scan(self.client, aside, consistent=True)
         self._fill(name, (item for item in copied if key_digest(item, key) not in present))
@@ -164,14 +164,14 @@ class Replacement:
         missing = wanted - read_keys(self.client, name, key)
         if missing:
             raise LocalEnvError(
-                f"table {name} lacks {len(missing):,} of {len(wanted):,} items; all of them are in {aside}",
+                f"table {name} lacks {len(missing):,} of {len(wanted):,} items; {aside} has all of them",
                 hint="stop what writes to it, then run the same command again",
             )
         self._drop_copy(copy)
         return len(wanted)
 
     def _create(self) -> None:
-        """Make the table as its file says, without what would see every item as new, or be in the way of a retry."""
+        """Create the table as its file says, without a stream, which would see every item as new, or protection."""
         parameters = dict(self.file.parameters)
         for later in ("StreamSpecification", "DeletionProtectionEnabled"):
             parameters.pop(later, None)
@@ -179,7 +179,7 @@ class Replacement:
         wait_until_active(self.client, self.file.name, self.deadline_s, self.say)
 
     def _copy_parameters(self) -> dict[str, Any]:
-        """Make a table of what stays for ever, as safe as the other: its key, local indexes, encryption and tags."""
+        """Return CreateTable's parameters for the copy: the new key and local indexes, the same encryption and tags."""
         properties, parameters = self.file.properties, self.file.parameters
         local = properties.get("LocalSecondaryIndexes") or []
         used = {entry["AttributeName"] for schema in (properties, *local) for entry in schema["KeySchema"]}
@@ -193,15 +193,15 @@ class Replacement:
         }
 
     def _fill(self, name: str, found: Iterator[dict[str, Any]]) -> None:
-        told = time.monotonic()
+        reported = time.monotonic()
 
-        def tell(count: int) -> None:
-            nonlocal told
-            if time.monotonic() - told > TELL_EVERY_S:
-                told = time.monotonic()
+        def report(count: int) -> None:
+            nonlocal reported
+            if time.monotonic() - reported > REPORT_EVERY_S:
+                reported = time.monotonic()
                 self.say(f"{count:,} items copied to {name}")
 
-        items.write(self.client, name, items.puts(found), on_written=tell)
+        items.write(self.client, name, items.puts(found), on_written=report)
 
     def _drop_copy(self, copy: Table) -> None:
         name = copy.shape.name
@@ -210,8 +210,8 @@ class Replacement:
             copy = wait_until_active(self.client, name, self.deadline_s)
         drop_table(self.client, copy, self.deadline_s)
 
-    def _settled(self, name: str) -> Table | None:
-        """Look at a table once it is neither being made nor being dropped."""
+    def _fetch_settled(self, name: str) -> Table | None:
+        """Return a table once it is neither being created nor deleted."""
         found = fetch_table(self.client, name)
         if found and found.status == "DELETING":
             wait_for(lambda: fetch_table(self.client, name) is None, self.deadline_s)

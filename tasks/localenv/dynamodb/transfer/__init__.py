@@ -1,4 +1,4 @@
-"""A table's items to a file and back: streamed, in batches, and exactly as they were."""
+"""Exports a table's items to a file and imports them again: streamed, in batches, and unchanged."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from ..items import puts, write
 from ..scan import scan
-from ..schema import need_whole_table
-from ..schema.fitness import longest_keys
+from ..schema import require_whole_table
+from ..schema.fitness import key_limits
 from .itemfile import read_items, write_lines
 from .itemline import Keys
 from .typed import Item
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Exported:
-    """A file that holds a table's items: how many, its size, and the SHA-256 of its bytes, in hexadecimal."""
+    """A file with a table's items: their number, its size, and the SHA-256 of its bytes, in hexadecimal."""
 
     items: int
     size_bytes: int
@@ -32,10 +32,10 @@ class Exported:
 def export_items(
     client: DynamoDBClient, table: str, path: Path, *, on_read: Callable[[int], None] = lambda count: None
 ) -> Exported:
-    """Write every item of a table to a file, compressed where its name ends in .gz.
+    """Write every item of a table to a file, compressed if its name ends in .gz.
 
-    The reads are consistent each, which is not one moment for all: what is written meanwhile may be in or not.
-    The file appears when it is whole. `on_read` hears how many items there are so far. Raises TableMissing.
+    Reads are strongly consistent but not a snapshot: concurrent writes may be in it or not. The file appears when it is
+    complete. `on_read` gets the number of items so far. Raises TableMissing.
     """
     written = write_lines(path, _counted(scan(client, table, consistent=True), on_read))
     return Exported(written.items, written.size_bytes, written.sha256)
@@ -50,11 +50,11 @@ def import_items(
     on_written: Callable[[int], None] = lambda count: None,
     at_once: int = 4,
 ) -> int:
-    """Write every item of a file to a table, in batches, and return how many there were. Items of the same key go.
+    """Write every item of a file to a table, in batches, and return how many there were. Replaces items of equal keys.
 
-    Each line is checked as it is read, so that a wrong one, or a key that is there twice in one batch, ends it halfway;
-    running it again with the right file completes it. What an emulator took comes back to it, be it more than DynamoDB
-    would take. Raises TableMissing, UsageError at path:line:column.
+    Checks each line as it is read, so an error, or a duplicate key in a batch, ends it halfway; running it again with a
+    corrected file completes it. Accepts items that an emulator holds but DynamoDB would refuse. Raises TableMissing,
+    UsageError at path:line:column.
     """
     keys = replace(keys_of(client, table), strict=False)
     items = read_items(path, shown or str(path), keys)
@@ -62,24 +62,24 @@ def import_items(
 
 
 def keys_of(client: DynamoDBClient, table: str) -> Keys:
-    """Return what the items of a table must have. Raises TableMissing, and as need_whole_table."""
-    found = need_whole_table(client, table)
+    """Return the keys that the items of a table must have. Raises TableMissing, and as require_whole_table."""
+    found = require_whole_table(client, table)
     types = {each["AttributeName"]: each["AttributeType"] for each in found.description["AttributeDefinitions"]}
-    return Keys(found.shape.key, types, longest_keys(found.shape))
+    return Keys(found.shape.key, types, key_limits(found.shape))
 
 
-def paced(say: Callable[[str], None], text: str, every_s: float = 5.0) -> Callable[[int], None]:
-    """Return a function that says how many so far, every few seconds. `text` holds {count}."""
+def throttled(say: Callable[[str], None], text: str, every_s: float = 5.0) -> Callable[[int], None]:
+    """Return a function that reports the count so far, every few seconds. `text` holds {count}."""
     last = time.monotonic()
 
-    def hear(count: int) -> None:
+    def report(count: int) -> None:
         nonlocal last
         now = time.monotonic()
         if now - last >= every_s:
             last = now
             say(text.format(count=f"{count:,}"))
 
-    return hear
+    return report
 
 
 def _counted(items: Iterator[Item], on_read: Callable[[int], None]) -> Iterator[Item]:

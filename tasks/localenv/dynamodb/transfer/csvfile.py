@@ -1,6 +1,6 @@
-"""CSV as AWS's import from S3 takes it: names in the first line, text in all columns but those of keys.
+"""Reads CSV as AWS's import from S3 does: names in the first line, strings in all columns but those of keys.
 
-Nothing connects here. Source: Amazon DynamoDB Developer Guide, "Amazon S3 import formats for DynamoDB".
+Connects to nothing. Source: Amazon DynamoDB Developer Guide, "Amazon S3 import formats for DynamoDB".
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from typing import IO
 
 from ...errors import UsageError
 from ...machine.reading import lines, require_utf8
-from .itemline import Keys, Line, checked_item, need_keys
+from .itemline import Keys, Line, checked_item, require_keys
 from .typed import Misfit, check_size
 
 ROW_BYTES = 2 << 20
-"""An item has 400 kB at most, of which each byte may be a quote that is doubled."""
+"""An item has at most 400 kB, and each byte may be a doubled quote."""
 
 
 def read_csv(file: IO[bytes], shown: str, keys: Keys) -> Iterator[Line]:
-    """Read the items of a file of CSV, a row in memory. Raises UsageError where reading cannot go on."""
+    """Read the items of a CSV file, a row in memory. Raises UsageError if the file cannot be read on."""
     with closing(_rows(file, shown)) as rows:
         place, names = next(rows, ("", []))
         _check_columns(place, names)
@@ -29,11 +29,11 @@ def read_csv(file: IO[bytes], shown: str, keys: Keys) -> Iterator[Line]:
             if len(row) == len(names):
                 yield _line_of(place, dict(zip(names, row, strict=True)), keys)
             else:
-                yield Line(place, {}, UsageError(f"{place}: {len(row)} columns, and {len(names)} in the first line"))
+                yield Line(place, {}, UsageError(f"{place}: {len(row)} columns, but {len(names)} in the first line"))
 
 
 def _rows(file: IO[bytes], shown: str) -> Generator[tuple[str, list[str]], None, None]:
-    """Yield the rows that are not blank, each with the place where it starts."""
+    """Yield the rows that are not blank, each with the place of its first line."""
     csv.field_size_limit(ROW_BYTES)
     pieces = _Pieces(file, shown)
     reader = csv.reader(pieces, strict=True)
@@ -49,7 +49,7 @@ def _rows(file: IO[bytes], shown: str) -> Generator[tuple[str, list[str]], None,
 
 
 class _Pieces:
-    """The lines of a file as the csv module wants them, as long as a row of them stays within bounds."""
+    """The lines of a file for the csv module. Raises UsageError if a row gets too long."""
 
     def __init__(self, file: IO[bytes], shown: str) -> None:
         self.row_bytes = 0
@@ -66,16 +66,16 @@ class _Pieces:
                 require_utf8(line, self._shown)
             self.row_bytes += len(line)
             if self.row_bytes > ROW_BYTES:
-                raise UsageError(f"{place}: the row is longer than any item is", hint="look for a quote not closed")
+                raise UsageError(f"{place}: the row is longer than any item", hint="look for an unclosed quote")
             try:
                 text = line.decode("utf-8-sig" if number == 1 else "utf-8")
             except UnicodeDecodeError as error:
                 raise UsageError(f"{place}: not UTF-8: {error.reason}") from error
-            yield from io.StringIO(text, newline="")  # a line may end in \r alone
+            yield from io.StringIO(text, newline="")  # a lone \r also ends a line
 
 
 def _check_columns(place: str, names: list[str]) -> None:
-    """Raise UsageError where two columns have one name, or one has none."""
+    """Raise UsageError if a column has no name, or that of another."""
     for number, name in enumerate(names, 1):
         if not name:
             raise UsageError(f"{place}: column {number} has no name", hint="the first line names the attributes")
@@ -84,11 +84,11 @@ def _check_columns(place: str, names: list[str]) -> None:
 
 
 def _line_of(place: str, row: dict[str, str], keys: Keys) -> Line:
-    """Make the item of a row. An empty cell is empty text, but none at all where an index alone is keyed by it."""
+    """Return the item of a row. An empty cell is an empty string; in a key of only an index, it is left out."""
     in_key = {name for name, _ in keys.key}
     left_out = {name for name, value in row.items() if not value and name in keys.types and name not in in_key}
     try:
-        need_keys(row, keys)
+        require_keys(row, keys)
         data = {name: {keys.types.get(name, "S"): value} for name, value in row.items() if name not in left_out}
         item = checked_item(data, keys)
         check_size(item, sum(len(name) + len(value) for name, value in row.items()))

@@ -1,4 +1,4 @@
-"""Items from files into a table: all of them checked before the first is written, and only what differs is written."""
+"""Imports items from files into a table: checks all before writing any, and writes only what differs."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ from typing import IO, TYPE_CHECKING
 from ...errors import UsageError
 from ...machine.disk import no_space, spooled
 from ...machine.reading import is_folder, is_stream, opened, path_of
-from ..items import BATCHES_AT_ONCE, dealt, fetch, puts, write
+from ..items import BATCHES_AT_ONCE, fetch, puts, take_batch, write
 from .itemfile import read_items, read_lines
 from .itemline import Fill, Keys, Line
 from .s3folder import Part, check_part, find_parts
-from .typed import Item, key_text, same_item
+from .typed import Item, comparable_item, key_text
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
-KEYS_A_LOOK = 100
+KEYS_PER_FETCH = 100
 """Source: Amazon DynamoDB API Reference, BatchGetItem: 100 items at most."""
 SHOWN_ERRORS = 10
-GLANCED_LINES = 1000
+PRECHECKED_LINES = 1000
 MOST_ERRORS = 10_000
-"""Where so many lines are wrong the rest is not looked at."""
+"""After this many errors the rest is not checked."""
 
 
 @dataclass
 class Outcome:
-    """What an import does, or did: items by what the table held under their keys before."""
+    """The counts of an import: items by what the table held under their keys before."""
 
     new: int = 0
     replaced: int = 0
@@ -49,9 +49,9 @@ class Outcome:
 
 @contextmanager
 def sources(given: str, stdin: Callable[[], IO[bytes]]) -> Iterator[list[Part]]:
-    """Yield the files that --file names: a file, those of a folder, or what came in by stdin as a temporary file."""
+    """Yield the files that --file names: a file, those of a folder, or stdin as a temporary file."""
     if not given:
-        raise UsageError("ddb.import wants a file", hint="say --file PATH, a folder, or - for stdin")
+        raise UsageError("ddb.import wants a file", hint="pass --file PATH, a folder, or - for stdin")
     path = path_of(given)
     if is_folder(path):
         yield find_parts(path, given.rstrip("/"))
@@ -66,10 +66,10 @@ def sources(given: str, stdin: Callable[[], IO[bytes]]) -> Iterator[list[Part]]:
 
 
 def check(parts: list[Part], keys: Keys, fill: Fill | None = None) -> int:
-    """Read every line, and return how many items there are. `fill` is that of `read_line`.
+    """Check every line and return the number of items. `fill` is that of `read_line`.
 
-    The keys wait in a temporary database, which goes to the disk where it gets large. Raises UsageError with the first
-    ten lines that are wrong, be it in themselves or because their key was there before.
+    Collects the keys in a temporary database, which spills to disk when it gets large. Raises UsageError with the first
+    ten errors, including duplicate keys.
     """
     errors: list[UsageError] = []
     count = bad = 0
@@ -80,30 +80,30 @@ def check(parts: list[Part], keys: Keys, fill: Fill | None = None) -> int:
             before = count
             for line in read_lines(part.path, part.shown, keys, fill):
                 count += 1
-                error = line.error or _doubled(seen, line, keys)
+                error = line.error or _duplicate_error(seen, line, keys)
                 if error:
                     bad += 1
                     errors += [error] if len(errors) < SHOWN_ERRORS else []
                 if bad == MOST_ERRORS:
                     raise _refused(errors, bad)
             if part.items not in (None, count - before):
-                raise UsageError(f"{part.shown}: {count - before} items, and its manifest says {part.items}")
+                raise UsageError(f"{part.shown}: {count - before} items, but its manifest says {part.items}")
     if errors:
         raise _refused(errors, bad)
     return count
 
 
-def glance(parts: list[Part], fill: Fill | None = None) -> None:
-    """Raise the first error of the first lines of each file, as far as it shows without the keys of the table."""
+def precheck(parts: list[Part], fill: Fill | None = None) -> None:
+    """Check the first lines of each file without the keys of the table. Raises the first error."""
     for part in parts:
         lines = read_lines(part.path, part.shown, Keys((), {}, strict=False), fill)
-        for line in itertools.islice(lines, GLANCED_LINES):
+        for line in itertools.islice(lines, PRECHECKED_LINES):
             if line.error:
                 raise line.error
 
 
 def plan(client: DynamoDBClient, table: str, parts: list[Part], keys: Keys, *, only_new: bool) -> Outcome:
-    """Say what `apply` would do. The parts must have passed `check`."""
+    """Return what `apply` would do. The parts must have passed `check`."""
     outcome = Outcome()
     for _ in _changes(client, table, parts, keys, only_new=only_new, outcome=outcome):
         pass
@@ -120,10 +120,10 @@ def apply(
     at_once: int = BATCHES_AT_ONCE,
     on_written: Callable[[int], None] = lambda count: None,
 ) -> Outcome:
-    """Write the items that are not in the table as they are in the files. The parts must have passed `check`.
+    """Write the items that differ from the table's. The parts must have passed `check`.
 
-    Run again after an interruption it completes what is missing. `only_new` leaves items alone whose key the table
-    has; both look first and write then, so that somebody else's write in between is lost.
+    Running it again completes an interrupted import. `only_new` skips items whose key the table has. Reads before it
+    writes: a concurrent write in between is overwritten.
     """
     outcome = Outcome()
     changes = _changes(client, table, parts, keys, only_new=only_new, outcome=outcome)
@@ -139,16 +139,16 @@ def stdin_bytes() -> IO[bytes]:
 def _changes(
     client: DynamoDBClient, table: str, parts: list[Part], keys: Keys, *, only_new: bool, outcome: Outcome
 ) -> Iterator[Item]:
-    """Yield the items to write, and count all. An empty table is not asked for each of them."""
+    """Yield the items to write, and count all. An empty table is not queried for them."""
     is_empty = not client.scan(TableName=table, Limit=1, ConsistentRead=True)["Items"]
     items = itertools.chain.from_iterable(read_items(part.path, part.shown, keys) for part in parts)
-    while batch := dealt(items, KEYS_A_LOOK):
+    while batch := take_batch(items, KEYS_PER_FETCH):
         there = {} if is_empty else _by_key(fetch(client, table, [key_of(item, keys) for item in batch]), keys)
         for item in batch:
             before = there.get(identity(item, keys))
             if before is None:
                 outcome.new += 1
-            elif same_item(before) == same_item(item):
+            elif comparable_item(before) == comparable_item(item):
                 outcome.unchanged += 1
                 continue
             elif only_new:
@@ -169,21 +169,21 @@ def key_of(item: Item, keys: Keys) -> Item:
 
 
 def identity(item: Item, keys: Keys) -> str:
-    """Return the key of an item as a text that no other key has."""
+    """Return the key of an item as text that is unique to it."""
     return json.dumps([key_text(item[name]) for name, _ in keys.key])
 
 
-def _doubled(seen: sqlite3.Connection, line: Line, keys: Keys) -> UsageError | None:
-    """Note the key of a line; tell where it was before."""
+def _duplicate_error(seen: sqlite3.Connection, line: Line, keys: Keys) -> UsageError | None:
+    """Record the key of a line; return an error if another line has it."""
     key = identity(line.item, keys)
     try:
         if seen.execute("INSERT OR IGNORE INTO seen VALUES (?, ?)", (key, line.place)).rowcount:
             return None
-    except sqlite3.Error as error:  # it has gone to the disk, which is full
+    except sqlite3.Error as error:  # it spilled to a full disk
         raise no_space(Path(tempfile.gettempdir()), str(error)) from error
     ((first,),) = seen.execute("SELECT place FROM seen WHERE key = ?", (key,))
     shown = ", ".join(f"{name} {key_text(line.item[name])!r}" for name, _ in keys.key)
-    return UsageError(f"{line.place}: {shown} is on {first} already", hint="remove one of the two")
+    return UsageError(f"{line.place}: {shown} is already on {first}", hint="remove one of the two")
 
 
 def _refused(errors: list[UsageError], bad: int) -> UsageError:

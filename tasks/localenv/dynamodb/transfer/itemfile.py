@@ -1,7 +1,7 @@
-"""Files of items, one a line: written whole or not at all, read line by line with the place of all that is wrong.
+"""Reads and writes files of items, one a line: writes atomically, reads with the place of every error.
 
-Nothing connects here. A line as it is written: {"Item":{"pk":{"S":"a"}}}, names and sets in order, so that the same
-items give the same bytes. AWS's export to S3 writes such lines, and its import from S3 takes them.
+Connects to nothing. Written lines are {"Item":{"pk":{"S":"a"}}} with names and sets sorted, so equal items give equal
+bytes. AWS's export to S3 writes such lines, and its import from S3 takes them.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ from ...machine.reading import lines, opened, plain, require_utf8
 from ...machine.wholefile import written_whole
 from .csvfile import read_csv
 from .itemline import ONE_A_LINE, Fill, Keys, Line, read_line
-from .typed import Item, ordered
+from .typed import Item, as_written
 
 
 def as_line(item: Item) -> str:
-    """Write an item (DynamoDB JSON, from any client) as a line, without its end."""
-    values = {name: ordered(value) for name, value in item.items()}
+    """Return an item (DynamoDB JSON, from any client) as a line, without a line end."""
+    values = {name: as_written(value) for name, value in item.items()}
     line = json.dumps({"Item": values}, ensure_ascii=False, separators=(",", ":"), sort_keys=True)
-    # Half a surrogate pair, which no UTF-8 holds, is written as JSON's escape of it.
+    # Half a surrogate pair, which UTF-8 cannot encode, is written as a JSON escape.
     return line if line.isascii() else line.encode(errors="backslashreplace").decode()
 
 
 @dataclass(frozen=True)
 class Written:
-    """A file of items: how many, its size, and the SHA-256 (hexadecimal) and MD5 of its bytes."""
+    """A file of items: their number, its size, and the SHA-256 (hexadecimal) and MD5 of its bytes."""
 
     items: int
     size_bytes: int
@@ -61,7 +61,7 @@ def _write(raw: IO[bytes], items: Iterable[Item], *, compressed: bool) -> Writte
 
 
 class _Hashing:
-    """Writes through to a file, and knows the size and the hashes of what went by."""
+    """Writes to a file, and keeps the size and the hashes of what was written."""
 
     def __init__(self, raw: IO[bytes]) -> None:
         self._raw = raw
@@ -80,11 +80,11 @@ class _Hashing:
 
 
 def read_lines(path: Path, shown: str, keys: Keys, fill: Fill | None = None) -> Iterator[Line]:
-    """Read the items of a file, a line in memory; compressed ones are known by their first bytes, CSV by its suffix.
+    """Read the items of a file, a line in memory; detects compression by the first bytes, CSV by the suffix.
 
-    A line is an item in DynamoDB JSON, bare or within {"Item": …}, or plain JSON: its key tells which. One that is no
-    item of such a table has an error at path:line:column. `fill` is that of `read_line`. Raises UsageError where
-    reading cannot go on.
+    A line is an item in DynamoDB JSON, bare or within {"Item": …}, or plain JSON: the value of its key tells which. A
+    line that does not fit the table has an error at path:line:column. `fill` is that of `read_line`. Raises UsageError
+    if the file cannot be read on.
     """
     with open_plain(path, shown) as file:
         if path.suffixes[-1:] == [".csv"] or path.suffixes[-2:] == [".csv", ".gz"]:
@@ -95,7 +95,7 @@ def read_lines(path: Path, shown: str, keys: Keys, fill: Fill | None = None) -> 
 
 
 def read_items(path: Path, shown: str, keys: Keys) -> Iterator[Item]:
-    """Read the items of a file. Raises UsageError at path:line:column for the first line that is none."""
+    """Read the items of a file. Raises UsageError at path:line:column for the first line that is not one."""
     for line in read_lines(path, shown, keys):
         if line.error:
             raise line.error
@@ -104,13 +104,13 @@ def read_items(path: Path, shown: str, keys: Keys) -> Iterator[Item]:
 
 @contextmanager
 def open_plain(path: Path, shown: str) -> Iterator[IO[bytes]]:
-    """Open a file, and decompress it as it is read. What cannot be read is a UsageError."""
+    """Open a file, and decompress it as it is read. Raises UsageError if it cannot be read."""
     with opened(path, shown) as raw, plain(raw, shown) as file:
         yield file
 
 
 def raw_lines(path: Path, shown: str) -> Iterator[bytes]:
-    """Yield the lines of a file, without their ends, one in memory. Raises UsageError as read_lines does."""
+    """Yield the lines of a file without line ends, one in memory. Raises UsageError as read_lines does."""
     with open_plain(path, shown) as file:
         for _, line in lines(file, shown, hint=ONE_A_LINE):
             yield line.rstrip(b"\n")

@@ -1,6 +1,6 @@
-"""A line of a file of items: DynamoDB JSON or plain JSON, checked to be an item that a table takes.
+"""Reads a line of a file of items: DynamoDB JSON or plain JSON, checked against the keys of a table.
 
-Nothing connects here. Source of the rules: Amazon DynamoDB Developer Guide, "Constraints".
+Connects to nothing. Source of the rules: Amazon DynamoDB Developer Guide, "Constraints".
 """
 
 from __future__ import annotations
@@ -25,23 +25,23 @@ from .typed import (
     Value,
     check_names,
     check_size,
-    cut,
     from_plain,
     is_typed,
+    quoted,
     read_item,
-    told,
+    shorten,
     value_bytes,
 )
 
-ONE_A_LINE = "write one item a line: `jq -c '.[]'` takes an array apart, `jq -c .` an item of several lines"
+ONE_A_LINE = "write one item a line: `jq -c '.[]'` splits an array, `jq -c .` joins the lines of an item"
 
 
 @dataclass(frozen=True)
 class Keys:
-    """What a line must have: the table's key. `types` are those of all attributes that it or an index is keyed by.
+    """The table's key, which every item must have. `types` are those of all key attributes, of the table and indexes.
 
-    `longest` are the bytes that each of these may have. `strict` is whether names and lengths are looked at that
-    DynamoDB refuses and an emulator may hold.
+    `longest` are the most bytes of each of them. `strict`: check names and lengths that DynamoDB refuses but an
+    emulator may hold.
     """
 
     key: Key
@@ -52,7 +52,7 @@ class Keys:
 
 @dataclass(frozen=True)
 class Line:
-    """An item (binary as bytes) and its place in a file, path:line; or what is wrong with the line there."""
+    """An item (binary as bytes) or the error in its line, with its place in a file, path:line."""
 
     place: str
     item: Item
@@ -60,14 +60,14 @@ class Line:
 
 
 Fill = Callable[[Any, Steps, bool], Any]
-"""Makes what a line holds from what is written there: the data, the steps to it, whether it is plain JSON."""
+"""Replaces placeholders in a line. Takes the data, the steps to it, and whether it is plain JSON."""
 
 
 def read_line(place: str, text: str, keys: Keys, fill: Fill | None = None) -> Line:
-    """Read a line of JSON; what is wrong with it is said with its column. `fill` is called with what it holds."""
+    """Read a line of JSON; an error in it names the column. `fill` replaces placeholders in its data."""
     try:
         if excess := json_excess(text):
-            raise Misfit((), TOO_DEEP if "deeper" in excess else f"{excess}, and no item has as many")
+            raise Misfit((), TOO_DEEP if "deeper" in excess else f"{excess}, more than any item")
         item = _item_of(LOADER.decode(text.strip()), keys, fill)
         check_size(item, len(text))
         return Line(place, item)
@@ -83,17 +83,17 @@ def read_line(place: str, text: str, keys: Keys, fill: Fill | None = None) -> Li
 
 
 def _item_of(data: Any, keys: Keys, fill: Fill | None) -> Item:
-    """Make the item of what a line holds: the key's value is an object where it is typed, else it is plain."""
+    """Return the item of a line's data: DynamoDB JSON if the key's value is an object, else plain JSON."""
     steps: Steps = ()
-    hash_key = keys.key[0][0] if keys.key else ""  # a glance at a file knows no table
+    hash_key = keys.key[0][0] if keys.key else ""  # a precheck has no table
     if isinstance(data, dict) and set(data) == {"Item"} and not (hash_key == "Item" and _is_key_value(data["Item"])):
         data, steps = data["Item"], ("Item",)
     if not isinstance(data, dict):
-        raise Misfit(steps, f"wanted an item, found {told(data)}", hint=ONE_A_LINE if isinstance(data, list) else "")
-    for stranger in ("NewImage", "OldImage"):
-        if stranger in data and keys.key and hash_key not in data:
-            raise Misfit(steps, "a change of an incremental export, and no item", hint="use a full export")
-    need_keys(data, keys, steps)
+        raise Misfit(steps, f"wanted an item, found {quoted(data)}", hint=ONE_A_LINE if isinstance(data, list) else "")
+    for image in ("NewImage", "OldImage"):
+        if image in data and keys.key and hash_key not in data:
+            raise Misfit(steps, "a change of an incremental export, not an item", hint="use a full export")
+    require_keys(data, keys, steps)
     is_typed_item = isinstance(data.get(hash_key), dict) if keys.key else all(map(is_typed, data.values()))
     is_plain = not steps and not is_typed_item
     if fill:
@@ -104,7 +104,7 @@ def _item_of(data: Any, keys: Keys, fill: Fill | None) -> Item:
 
 
 def checked_item(data: Any, keys: Keys, steps: Steps = ()) -> Item:
-    """Take an item in DynamoDB JSON that is one of such a table. Raises Misfit."""
+    """Read an item in DynamoDB JSON and check it against the keys. Raises Misfit."""
     item = read_item(data, steps)
     if keys.strict:
         check_names(item, steps)
@@ -115,27 +115,27 @@ def checked_item(data: Any, keys: Keys, steps: Steps = ()) -> Item:
 
 
 def _is_key_value(value: Any) -> bool:
-    """Return whether this is the value of an attribute called Item, and not an item."""
+    """Return whether this is the value of a key attribute called Item, not the wrapper of an item."""
     return not (isinstance(value, dict) and "Item" in value)
 
 
-def need_keys(data: Collection[str], keys: Keys, steps: Steps = ()) -> None:
-    """Raise Misfit where an attribute of the table's key is lacking."""
+def require_keys(data: Collection[str], keys: Keys, steps: Steps = ()) -> None:
+    """Raise Misfit if an attribute of the table's key is missing."""
     for name, _ in keys.key:
         if name not in data:
             raise Misfit(steps, f"no {name!r}, which is in the table's key")
 
 
 def _check_key(name: str, value: Value, keys: Keys, steps: Steps) -> None:
-    """Raise Misfit where the value of a key, the table's or an index's, is of another type, empty or too long."""
+    """Raise Misfit if the value of a key, the table's or an index's, has another type, is empty or too long."""
     ((kind, content),) = value.items()
     if kind != keys.types[name]:
         raise Misfit((*steps, name), f"{name!r} is a key of type {keys.types[name]}, found {kind}")
     if content in ("", b""):
-        raise Misfit((*steps, name), f"{name!r} is a key, and keys are not empty")
+        raise Misfit((*steps, name), f"{name!r} is a key and must not be empty")
     longest = keys.longest.get(name) if keys.strict and kind != "N" else None
     if longest is not None and (size := value_bytes(value)) > longest:
-        raise Misfit((*steps, name), f"{name!r} is a key and has {size:,} bytes, at most {longest:,} may be")
+        raise Misfit((*steps, name), f"{name!r} is a key and has {size:,} bytes, more than {longest:,}")
 
 
 def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -147,11 +147,11 @@ def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _refuse_constant(word: str) -> NoReturn:
-    raise Misfit((), f"{word} is not JSON, and no number of DynamoDB")
+    raise Misfit((), f"{word} is not JSON, nor a DynamoDB number")
 
 
 def _whole(text: str) -> int | Decimal:
-    """Read a whole number; Python makes no int of more than 4300 digits."""
+    """Parse a whole number; Python refuses to make an int of more than 4300 digits."""
     return int(text) if len(text) <= DIGITS else Decimal(text)
 
 
@@ -159,7 +159,7 @@ def _fraction(text: str) -> Decimal:
     try:
         return Decimal(text)
     except InvalidOperation:
-        raise Misfit((), f"{cut(text)} is beyond the numbers of DynamoDB") from None
+        raise Misfit((), f"{shorten(text)} is out of DynamoDB's range") from None
 
 
 LOADER = json.JSONDecoder(

@@ -1,4 +1,4 @@
-"""Folders of items as AWS's export to S3 leaves them and its import from S3 takes them. Nothing connects here.
+"""Reads and writes folders of items in the format of AWS's export to S3 and import from S3. Connects to nothing.
 
     manifest-summary.json   one object: version, itemCount, outputFormat, exportType …
     manifest-files.json     an object a line: itemCount, md5Checksum, dataFileS3Key of each data file
@@ -35,7 +35,7 @@ SUFFIXES = (".json", ".jsonl", ".ndjson", ".csv")
 
 @dataclass(frozen=True)
 class Part:
-    """A file of items. `items` and `md5` are what a manifest says of it; None and empty where there is none."""
+    """A file of items. `items` and `md5` are those in its manifest; None and empty without one."""
 
     path: Path
     shown: str
@@ -44,15 +44,15 @@ class Part:
 
 
 def find_parts(folder: Path, shown: str) -> list[Part]:
-    """Find the files of items in a folder: those of its manifest, or else all that look like one, by name.
+    """Return the files of items in a folder: those of its manifest, or else those with a known suffix, by name.
 
-    The manifest may lie a level or two below, as AWS puts it: AWSDynamoDB/<export>/. Raises UsageError where there are
-    several, or it is of another kind or does not fit its files.
+    The manifest may be a level or two below, where AWS puts it: AWSDynamoDB/<export>/. Raises UsageError if there are
+    several, or if it is of another kind or does not match its files.
     """
     found = sorted(path for depth in ("", "*/", "AWSDynamoDB/*/") for path in folder.glob(f"{depth}{SUMMARY}"))
     if len(found) > 1:
         names = ", ".join(str(path.parent.relative_to(folder)) for path in found)
-        raise UsageError(f"{shown}: {len(found)} exports are in it: {names}", hint="name one of them")
+        raise UsageError(f"{shown}: {len(found)} exports in this folder: {names}", hint="name one of them")
     if found:
         inner = found[0].parent
         return _parts_of_manifest(inner, str(Path(shown) / inner.relative_to(folder)))
@@ -61,13 +61,13 @@ def find_parts(folder: Path, shown: str) -> list[Part]:
     except OSError as error:
         raise unreadable(shown, error) from error
     if not parts:
-        hint = f"name an export of S3, or a folder with *{', *'.join(SUFFIXES)}, compressed as *.gz or not"
-        raise UsageError(f"{shown}: no files of items in it", hint=hint)
+        hint = f"name an S3 export, or a folder with *{', *'.join(SUFFIXES)}, compressed as *.gz or not"
+        raise UsageError(f"{shown}: no files of items in this folder", hint=hint)
     return parts
 
 
 def check_part(part: Part) -> None:
-    """Raise UsageError where the manifest tells the MD5 of a file, and its bytes have another."""
+    """Raise UsageError if the MD5 of a file is not the one in its manifest."""
     if not part.md5:
         return
     digest = hashlib.md5(usedforsecurity=False)
@@ -77,35 +77,35 @@ def check_part(part: Part) -> None:
     found = base64.b64encode(digest.digest()).decode()
     if found != part.md5:
         raise UsageError(
-            f"{part.shown}: its MD5 is {found}, and {FILES} says {part.md5}", hint="fetch the file from S3 again"
+            f"{part.shown}: its MD5 is {found}, but {FILES} says {part.md5}", hint="fetch the file from S3 again"
         )
 
 
 def write_folder(folder: Path, name: str, items: Iterable[Item], description: dict[str, Any]) -> tuple[int, int]:
-    """Write items as a folder that both AWS's import from S3 and this project's import take; return items and bytes.
+    """Write items as a folder for AWS's import from S3 and for ddb.import; return their number and bytes.
 
-    Beside the manifests lies the request that makes a table called `name` of them, from what DescribeTable tells.
-    A new folder appears when it is whole; in an empty one the summary, by which an export is known, comes last.
-    Raises UsageError where something is there already.
+    Beside the manifests is the request to import them as table `name`, made from DescribeTable's `description`.
+    A new folder appears when it is complete; in an empty one the summary, which marks an export, is written last.
+    Raises UsageError if the folder is not empty.
     """
-    whole = folder.resolve()  # "." has no name, and a link stays one
-    require_folder(whole.parent)
-    is_there = whole.exists()
-    if is_there and not (whole.is_dir() and not any(whole.iterdir())):
-        raise UsageError(f"{folder}: already there, and not empty", hint="name a new folder, or remove this one")
-    part = (whole if is_there else whole.parent) / f".{whole.name}.{os.getpid()}.part"
+    target = folder.resolve()  # "." has no name, and a link must stay one
+    require_folder(target.parent)
+    exists = target.exists()
+    if exists and not (target.is_dir() and not any(target.iterdir())):
+        raise UsageError(f"{folder} already exists and is not empty", hint="name a new folder, or remove this one")
+    part = (target if exists else target.parent) / f".{target.name}.{os.getpid()}.part"
     try:
-        with disk_errors(whole.parent):
+        with disk_errors(target.parent):
             part.mkdir()
             (part / "data").mkdir()
             counts = _write_parts(part, items)
             (part / REQUEST).write_text(_pretty(import_request(name, description)))
-            if is_there:
+            if exists:
                 for entry in ("data", FILES, REQUEST, SUMMARY):
-                    (part / entry).rename(whole / entry)
+                    (part / entry).rename(target / entry)
                 part.rmdir()
             else:
-                part.rename(whole)
+                part.rename(target)
     except BaseException:
         shutil.rmtree(part, ignore_errors=True)
         raise
@@ -113,7 +113,7 @@ def write_folder(folder: Path, name: str, items: Iterable[Item], description: di
 
 
 def import_request(name: str, description: dict[str, Any]) -> dict[str, Any]:
-    """Make the request of ImportTable for a table as DescribeTable tells of it; the bucket is left to be named."""
+    """Return ImportTable's request for a table, from DescribeTable's `description`, with a placeholder bucket."""
     capacity = _capacity(description)
     indexes = [
         {
@@ -122,7 +122,7 @@ def import_request(name: str, description: dict[str, Any]) -> dict[str, Any]:
         }
         for index in description.get("GlobalSecondaryIndexes") or ()
     ]
-    # A local index is not among them, and ImportTable refuses an attribute that nothing is keyed by.
+    # ImportTable takes no local indexes, and refuses attributes that are not in any key.
     keyed = {entry["AttributeName"] for table in (description, *indexes) for entry in table["KeySchema"]}
     wanted = {
         "TableName": name,
@@ -178,11 +178,11 @@ def _parts_of_manifest(folder: Path, shown: str) -> list[Part]:
         found = summary.get("outputFormat", "no outputFormat") if isinstance(summary, dict) else "no object"
         raise UsageError(f"{shown}/{SUMMARY}: {found}, wanted DYNAMODB_JSON", hint="export with that output format")
     if summary.get("exportType", "FULL_EXPORT") != "FULL_EXPORT":
-        raise UsageError(f"{shown}/{SUMMARY}: {summary['exportType']} holds changes, and no items", hint=FULL)
+        raise UsageError(f"{shown}/{SUMMARY}: {summary['exportType']} holds changes, not items", hint=FULL)
     parts = list(_read_manifest(folder, shown))
-    there = sum(part.items or 0 for part in parts)
-    if there != summary.get("itemCount"):
-        raise UsageError(f"{shown}: {there} items in {FILES}, and {summary.get('itemCount')} in {SUMMARY}")
+    count = sum(part.items or 0 for part in parts)
+    if count != summary.get("itemCount"):
+        raise UsageError(f"{shown}: {count} items in {FILES}, but {summary.get('itemCount')} in {SUMMARY}")
     return parts
 
 
@@ -197,7 +197,7 @@ def _read_manifest(folder: Path, shown: str) -> Iterator[Part]:
 
 
 def _part(folder: Path, shown: str, number: int, line: bytes) -> Part:
-    """Read a line of the manifest, which names a file in the folder `data`, wherever it says that it lay."""
+    """Read a line of the manifest. The file is taken from the folder `data`, whatever its key in S3 was."""
     place = f"{shown}/{FILES}:{number}"
     try:
         entry = json_of(line, place)
@@ -205,11 +205,11 @@ def _part(folder: Path, shown: str, number: int, line: bytes) -> Part:
     except (UsageError, ValueError, KeyError, TypeError) as error:
         raise UsageError(f"{place}: wanted itemCount, md5Checksum, dataFileS3Key") from error
     try:
-        is_there = (folder / "data" / name).is_file()
-    except OSError:  # a name that is too long to be one
-        is_there = False
-    if not is_there:
-        raise UsageError(f"{shown}/data/{name[:80]}: not there, and {FILES}:{number} names it", hint="fetch it from S3")
+        exists = (folder / "data" / name).is_file()
+    except OSError:  # the name is too long
+        exists = False
+    if not exists:
+        raise UsageError(f"{shown}/data/{name[:80]}: missing, but {FILES}:{number} names it", hint="fetch it from S3")
     return Part(folder / "data" / name, f"{shown}/data/{name}", count, md5)
 
 
