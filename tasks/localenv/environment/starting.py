@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..engines.docker import composefile
+from ..hints import inv
 from ..machine import wholefile
 from ..machine.folders import TOOL
 from ..settings.addresses import PostgresAddress
@@ -74,7 +75,7 @@ def _tasks(root: Path) -> NewFile | None:
 def _dotenv(root: Path) -> NewFile | None:
     lines = _addresses(root)
     source = composefile.paths(root)[0].name
-    head = f"# Written by `inv init` from {source}. The tool's .env.example has every setting.\n"
+    head = f"# Written by {inv('init')} from {source}. The tool's .env.example has every setting.\n"
     return NewFile(".env", head + "".join(f"{line}\n" for line in lines), source) if lines else None
 
 
