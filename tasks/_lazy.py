@@ -36,3 +36,8 @@ class LazyModule:
 def lazy(name: str) -> LazyModule:
     """Return a module of this package, by its name within it: an app has the package under another name."""
     return LazyModule(f"{__package__}.{name}")
+
+
+def lazy_of_app(name: str) -> LazyModule:
+    """Return a module of the app, by its full name; its folder is on the path once the app's part is loaded."""
+    return LazyModule(name)
