@@ -183,6 +183,17 @@ def test_nothing_heavy_is_imported_at_the_top_of_a_module(name: str) -> None:
 
 
 TASKS = [name for name in MODULES if is_in(name, "tasks") and not is_in(name, LIBRARY)]
+INSIDE = {("tasks._app", "ddb.chat"): "the app's folder is on the path only then, and most apps have no such part"}
+"""What a function of the tasks imports by itself, and why."""
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_tasks_say_at_the_top_what_they_use(name: str) -> None:
+    functions = [node for node in ast.walk(tree(name)) if isinstance(node, ast.FunctionDef | ast.Lambda)]
+    nodes = [node for function in functions for node in ast.walk(function)]
+    inside = {found for node in nodes for found in {*imported(name, node), lazily_named(node)} & MODULES.keys()}
+    inside -= {"tasks"}  # `from . import ns`: the index, which imports all of them
+    assert inside == {module for of, module in INSIDE if of == name}
 
 
 @pytest.mark.parametrize("name", TASKS)
