@@ -6,6 +6,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from .localenv.hints import inv
+from .localenv.settings.parts import ITEMS, LINK, TABLES, has, lacks
 
 if TYPE_CHECKING:
     from ._graph import StepContext
@@ -37,8 +38,6 @@ OF_THE_PART = ("ddb.seed", "ddb.list-conversations", "ddb.get-conversation", "dd
 
 def why_absent(task: str, c: StepContext) -> str:
     """Return what the app lacks of that which a task is about; empty where it has all."""
-    from .localenv.settings.parts import ITEMS, LINK, TABLES, has, lacks
-
     service = SERVICE_OF.get(task.partition(".")[0], "")
     if not service:
         return ""
@@ -56,8 +55,6 @@ def why_absent(task: str, c: StepContext) -> str:
 
 def why_no_seeds(settings: Settings) -> str:
     """Return what the app lacks of a part with seeds of its own; empty where it has them."""
-    from .localenv.settings.parts import lacks
-
     found = part(settings)
     return lacks(settings.root, found.SEEDS if found else SEEDS) or lacks(settings.root, PART)
 

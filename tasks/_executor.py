@@ -13,12 +13,13 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from invoke import Executor, Exit, Local, ParserContext, UnexpectedExit
 
 from . import _app
 from ._graph import Node, StepContext, check_inputs, collect, is_refused
+from ._lazy import lazy
 from ._output import Reporter, envelope, printed, show, stream
 from ._run import Options, Run
 from ._running import running
@@ -26,6 +27,11 @@ from ._scheduler import Scheduler
 from .localenv.checkout.lock import ProjectLock, command_line
 from .localenv.errors import INTERRUPTED, LocalEnvError, UsageError
 from .localenv.machine.waiting import speaking
+
+if TYPE_CHECKING:
+    from .localenv.machine import uncaught
+else:
+    uncaught = lazy("localenv.machine.uncaught")
 
 
 class GraphExecutor(Executor):
@@ -61,12 +67,6 @@ def _lacking(node: Node, c: StepContext) -> str:
     if reason and node.typed and node.shows:
         raise UsageError(reason)
     return reason
-
-
-def _understood(error: BaseException) -> LocalEnvError:
-    from .localenv.machine.uncaught import understood
-
-    return understood(error)
 
 
 class PrefixedLocal(Local):
@@ -211,7 +211,7 @@ class GraphRun:
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # noqa: BLE001 - carried to the main thread, which sorts it out
-            error = error if isinstance(error, LocalEnvError | Exit | UnexpectedExit) else _understood(error)
+            error = error if isinstance(error, LocalEnvError | Exit | UnexpectedExit) else uncaught.understood(error)
             if self._may_see_it_otherwise(run, error):
                 self.outcome[id(node)], self._waits = "waits", run
             else:

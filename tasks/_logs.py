@@ -11,10 +11,15 @@ from typing import TYPE_CHECKING
 
 from . import _output
 from ._graph import Exit, StepContext
+from ._lazy import lazy
+from .localenv.errors import INTERRUPTED
 from .localenv.machine.columns import without_sequences
 
 if TYPE_CHECKING:
+    from .localenv import engines
     from .localenv.engines.service import LogLine
+else:
+    engines = lazy("localenv.engines")
 
 WIDTH = len("dynamodb+cognito")
 """One program serves these two, so their lines have one name."""
@@ -27,9 +32,6 @@ def listed(found: dict[str, str]) -> list[str]:
 
 def follow(c: StepContext, names: Sequence[str], lines: int) -> None:
     """Write lines until Ctrl-C, which is the end that is meant: no complaint, and the exit code of one."""
-    from .localenv import engines
-    from .localenv.errors import INTERRUPTED
-
     write: Callable[[LogLine], _output.Line] = _as_json if c.step.format == "json" else _Prefixed()
     try:
         _output.stream(_flushed(map(write, engines.follow(c.step.settings, names, lines))))

@@ -11,13 +11,24 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from ._advice import Situation, advised, fitting
+from ._lazy import lazy
 from ._output import Lines, Reporter, as_typed, envelope, harmless_line, show
 from .localenv.errors import ConfirmationNeeded, LocalEnvError, UsageError
 from .localenv.hints import Command, words_of
+from .localenv.settings import guard, read_settings
 from .localenv.settings.guard import READS, Effect, Permit
 
 if TYPE_CHECKING:
+    from .localenv import engines
+    from .localenv.checkout import saved
+    from .localenv.postgres import ledger
+    from .localenv.production import caller as callers
     from .localenv.settings import Settings
+else:
+    saved = lazy("localenv.checkout.saved")
+    engines = lazy("localenv.engines")
+    ledger = lazy("localenv.postgres.ledger")
+    callers = lazy("localenv.production.caller")
 
 FORMATS = ("text", "json")
 
@@ -46,8 +57,6 @@ class _Once:
     def get(self, reporter: Reporter) -> Settings:
         with self.lock:
             if self.value is None:
-                from .localenv.settings import read_settings
-
                 self.value = read_settings(target=self.options.target, engine=self.options.engine)
                 for warning in self.value.warnings:
                     reporter.warn("settings", warning)
@@ -101,8 +110,6 @@ class Run:
 
     def reread_settings(self) -> None:
         """Read the settings anew for this step and all that come after it: ports were picked or given back."""
-        from .localenv.settings import read_settings
-
         if self._settings is not None:
             self._settings.value = read_settings(target=self.options.target, engine=self.options.engine)
 
@@ -125,8 +132,6 @@ class Run:
         return Situation(ran, self.options.target, self.options.engine, _not_for_prod, self._do_all_run)
 
     def _do_all_run(self) -> bool:
-        from .localenv import engines
-
         try:
             return self.settings.is_local and bool(engines.look_if_up(self.settings))
         except LocalEnvError:
@@ -153,9 +158,6 @@ class Run:
         `confirm` is the value of --confirm, and `yes` that of a --yes which takes over a database of somebody else's.
         Raises ConfirmationNeeded where neither says what is needed, and nobody is there to ask.
         """
-        from .localenv.postgres import ledger
-        from .localenv.settings import guard
-
         settings, name = self.settings, self.settings.postgres.database
         if "postgres" not in settings.services:
             return self.writable("the stores", confirm)
@@ -176,8 +178,6 @@ class Run:
         For production its account, region and hosts are shown, and the name is asked for; local tables and pools are
         the project's own. Raises ConfirmationNeeded where the name is not given, and nobody is there to ask.
         """
-        from .localenv.settings import guard
-
         if not self.settings.is_local:
             return self._writable_production(name, confirm)
         observed = guard.Observed(name)
@@ -185,29 +185,21 @@ class Run:
 
     def writable_at_aws(self, name: str) -> Settings:
         """Return settings that open AWS for a change to what is called so, in the account that is production's."""
-        from .localenv.production.caller import fetch_caller
-        from .localenv.settings import guard
-
-        observed = guard.Observed(name, account=fetch_caller(self.settings)[0])
+        observed = guard.Observed(name, account=callers.fetch_caller(self.settings)[0])
         return self._opened(guard.decide_at_aws(self.settings, self.effect, observed))
 
     def _opened(self, permit: Permit) -> Settings:
-        from .localenv.settings import guard
-
         self.may_write = True
         return guard.permitted(self.settings, permit)
 
     def _writable_production(self, name: str, confirm: str) -> Settings:
         """Show whose data it is, and ask for its name. A step that runs for another one may not ask."""
-        from .localenv.production.caller import fetch_caller, whereabouts
-        from .localenv.settings import guard
-
         if not self.typed:
             first = Command(self.name, "--target", "prod", "--confirm", name, when="first")
             raise ConfirmationNeeded(f"{self.name} would write to production", hint=first)
-        caller = fetch_caller(self.settings)
+        caller = callers.fetch_caller(self.settings)
         guard.require_account(self.settings, *caller)
-        for line in whereabouts(self.settings, caller):
+        for line in callers.whereabouts(self.settings, caller):
             self.say(line)
         question = f"Type {name} to change this production data: "
         consent = confirm or (self._ask(question) if self.interactive else None)
@@ -225,8 +217,6 @@ class Run:
     def require_saved(self) -> None:
         """Raise where the step wrote something and the emulator cannot save it; before its result is shown."""
         if not self.effect.reads:
-            from .localenv.checkout import saved
-
             saved.require_saved()
 
     def emit(self, data: Any, text: Lines | Callable[[], Lines]) -> None:

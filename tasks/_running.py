@@ -7,13 +7,20 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from invoke import Exit, UnexpectedExit
 from invoke.main import program
 
 from . import _door, _usage
+from ._lazy import lazy
 from ._output import Reporter
 from ._start import INTERRUPTED, end_with, flush_at_exit, leave, on_interrupt, open_streams, require_memory
+
+if TYPE_CHECKING:
+    from .localenv.machine import uncaught
+else:
+    uncaught = lazy("localenv.machine.uncaught")
 
 
 def guard() -> None:
@@ -61,8 +68,6 @@ def running() -> Iterator[None]:
 
 def tell(error: BaseException) -> int:
     """Write what happened to stderr and return the exit code for it."""
-    from .localenv.machine.uncaught import understood
-
-    known = understood(error)
+    known = uncaught.understood(error)
     Reporter(len("inv")).failed("inv", known)
     return known.code

@@ -6,31 +6,36 @@ from typing import TYPE_CHECKING
 
 from . import _output, db, env
 from ._graph import READS, WRITES, StepContext, step
+from ._lazy import lazy
 from .db.building import CONFIRM
+from .localenv.settings.parts import LINK, lacks
+from .localenv.settings.people import read_people
 
 if TYPE_CHECKING:
+    from .localenv.cognito import seed as seeding
+    from .localenv.cognito import sync
+    from .localenv.cognito import users as pool
     from .localenv.cognito.seed import Seeded
     from .localenv.cognito.sync import Comparison, Queries
     from .localenv.cognito.users import PoolUser
     from .localenv.settings.people import Person
+else:
+    seeding = lazy("localenv.cognito.seed")
+    sync = lazy("localenv.cognito.sync")
+    pool = lazy("localenv.cognito.users")
 
 
 def people(c: StepContext) -> list[Person]:
-    from .localenv.settings.people import read_people
-
     return read_people(c.step.settings.root)
 
 
 def queries(c: StepContext) -> Queries | None:
     """Name the app's queries that read and write the link, where it has them and a database."""
-    from .localenv.cognito.sync import Queries
-    from .localenv.settings.parts import LINK, lacks
-
     settings = c.step.settings
     if settings.why_left_out("postgres") or lacks(settings.root, *LINK):
         return None
     read, write = (settings.root / place for place in LINK)
-    return Queries(read, write)
+    return sync.Queries(read, write)
 
 
 def _link(c: StepContext) -> Queries:
@@ -40,8 +45,6 @@ def _link(c: StepContext) -> Queries:
 
 
 def _examine(c: StepContext) -> Seeded:
-    from .localenv.cognito import seed as seeding
-
     return seeding.examine(c.step.settings, people(c))
 
 
@@ -62,8 +65,6 @@ def _plan_seed(c: StepContext) -> list[str]:
 @step(effect=WRITES, pre=[env.up], check=_is_seeded, plan=_plan_seed)
 def seed(c: StepContext) -> str:
     """Put the people of the seeds into the emulated user pool."""
-    from .localenv.cognito import seed as seeding
-
     reason = None if c.step.settings.cognito_is_emulated else _is_seeded(c)
     return reason or seeding.apply(c.step.writable("the user pool"), people(c))
 
@@ -71,10 +72,8 @@ def seed(c: StepContext) -> str:
 @step(effect=READS, pre=[seed], help={"format": "text or json"})
 def list_users(c: StepContext, format: str = "text") -> None:
     """List every user of the pool, with and without a handle."""
-    from .localenv.cognito.users import list_users
-
     users = sorted(
-        list_users(c.step.settings), key=lambda user: (user.handle is None, user.handle or "", user.username)
+        pool.list_users(c.step.settings), key=lambda user: (user.handle is None, user.handle or "", user.username)
     )
     c.step.emit(
         [vars(user) for user in users],
@@ -91,8 +90,6 @@ def _row(user: PoolUser) -> tuple[str, ...]:
 
 
 def _compare(c: StepContext) -> Comparison:
-    from .localenv.cognito import sync
-
     return sync.compare(c.step.settings, _link(c))
 
 
@@ -111,8 +108,6 @@ def _is_synced(c: StepContext) -> str | None:
 )
 def sync_ids(c: StepContext, confirm: str = "") -> str:
     """Give each user in the database the id (sub) of their pool user."""
-    from .localenv.cognito import sync
-
     comparison = _compare(c)
     for line in comparison.lines() if c.step.typed else comparison.unmatched():
         c.step.say(line)

@@ -10,11 +10,17 @@ import shlex
 import shutil
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from invoke import Context, Exit, task
 
+from ._lazy import lazy
 from .localenv.machine.folders import TOOL
+
+if TYPE_CHECKING:
+    from .localenv.machine import shell
+else:
+    shell = lazy("localenv.machine.shell")
 
 PREFLIGHT = 6
 
@@ -28,8 +34,6 @@ LINTERS = (
 @task(name="test", auto_shortflags=False, help={"only": "tests whose name matches this, as for pytest -k"})
 def run_tests(c: Context, only: str = "") -> None:
     """Run the tests; pytest's own options follow --."""
-    from .localenv.machine import shell
-
     _require("pytest")
     words = shlex.split(c.remainder or "")
     command = [sys.executable, "-m", "pytest", "-rs", *_workers(words), *(["-k", only] if only else []), *words]
@@ -41,8 +45,6 @@ def run_tests(c: Context, only: str = "") -> None:
 @task(auto_shortflags=False)
 def lint(c: Context) -> None:
     """Check style, format and types, and the shell scripts."""
-    from .localenv.machine import shell
-
     _require("ruff", "mypy")
     commands: list[list[str]] = [[sys.executable, "-m", *words] for words in LINTERS]
     shellcheck = _program("shellcheck")

@@ -9,12 +9,25 @@ from typing import TYPE_CHECKING
 
 from . import _app, _logs, _output
 from ._graph import DESTROYS, READS, WRITES, Exit, StepContext, step
+from ._lazy import lazy
 from ._words import word_step
+from .localenv.errors import UsageError
 from .localenv.hints import Command, inv
+from .localenv.settings.kept import kept_project
+from .localenv.settings.variables import checked, choice
 
 if TYPE_CHECKING:
+    from .localenv import engines
     from .localenv.engines.service import ServiceName, ServiceState
+    from .localenv.environment import adoption, exports, neighbours
     from .localenv.environment.neighbours import Neighbour
+    from .localenv.machine import ages
+else:
+    engines = lazy("localenv.engines")
+    adoption = lazy("localenv.environment.adoption")
+    exports = lazy("localenv.environment.exports")
+    neighbours = lazy("localenv.environment.neighbours")
+    ages = lazy("localenv.machine.ages")
 
 NOTHING_LOCAL = "target prod: nothing to start here"
 NOT_ALL_RUN = 4
@@ -24,8 +37,6 @@ SERVICES: tuple[ServiceName, ...] = ("postgres", "dynamodb", "cognito")
 def _is_up(c: StepContext) -> str | None:
     if not c.step.settings.is_local:
         return NOTHING_LOCAL
-    from .localenv import engines
-
     states = engines.look_if_up(c.step.settings)
     if not states or _has_foreign_data(c):
         return None
@@ -39,9 +50,6 @@ def _is_up(c: StepContext) -> str | None:
 
 def _has_foreign_data(c: StepContext) -> bool:
     """Return whether a moved or copied folder brought data of another project, which are not taken over yet."""
-    from .localenv import engines
-    from .localenv.settings.kept import kept_project
-
     project = c.step.settings.project_id
     return (
         kept_project(c.step.settings.state_dir) not in ("", project)
@@ -50,8 +58,6 @@ def _has_foreign_data(c: StepContext) -> bool:
 
 
 def _is_down(c: StepContext) -> str | None:
-    from .localenv import engines
-
     return _is_elsewhere(c) or ("not running" if engines.is_down(c.step.settings) else None)
 
 
@@ -60,8 +66,6 @@ def _is_elsewhere(c: StepContext) -> str | None:
 
 
 def _plan_up(c: StepContext) -> list[str]:
-    from .localenv import engines
-
     choice, moves = engines.choose(c.step.settings), engines.moves(c.step.settings)
     settings = c.step.settings.with_ports({move.service: move.new for move in moves})
     looked = [*engines.look(settings), *engines.look_at_others(settings)]
@@ -75,8 +79,6 @@ def _plan_up(c: StepContext) -> list[str]:
 
 def _claim_ports(c: StepContext) -> None:
     """Settle the ports before a start, and let the rest of the run know them."""
-    from .localenv import engines
-
     for move in engines.claim(c.step.settings):
         c.step.say(f"{move}; kept until {inv('env.destroy')}")
     c.step.reread_settings()
@@ -84,8 +86,6 @@ def _claim_ports(c: StepContext) -> None:
 
 def _adopt(c: StepContext) -> None:
     """Take over the data that came here with a moved or copied folder."""
-    from .localenv.environment import adoption
-
     told = adoption.adopt(c.step.writable("what came here with the folder"))
     if told:
         c.step.say(told)
@@ -94,8 +94,6 @@ def _adopt(c: StepContext) -> None:
 @step(effect=WRITES, check=_is_up, plan=_plan_up)
 def up(c: StepContext) -> str:
     """Start Postgres, DynamoDB and Cognito, and wait until they are ready."""
-    from .localenv import engines
-
     if not c.step.settings.is_local:
         return NOTHING_LOCAL
     _claim_ports(c)
@@ -111,8 +109,6 @@ def up(c: StepContext) -> str:
 
 def _left_out(c: StepContext) -> list[str]:
     """Return in one line which services of the compose file the engine does not have."""
-    from .localenv import engines
-
     names = engines.left_out(c.step.settings)
     them = "it" if len(names) == 1 else "them"
     return [f"left out: {', '.join(names)} (docker has {them}: --engine docker)"] if names else []
@@ -123,8 +119,6 @@ LOSE = "stop also where that loses what could not be saved, as on a full disk"
 
 def _require_yes_to_lose(c: StepContext, yes: bool) -> bool:
     """Ask before what cannot be saved is lost. Returns whether there is any."""
-    from .localenv import engines
-
     lost = engines.unsaved(c.step.settings)
     if lost:
         c.step.require_yes(lost, yes=yes)
@@ -134,8 +128,6 @@ def _require_yes_to_lose(c: StepContext, yes: bool) -> bool:
 @step(effect=WRITES, check=_is_down, help={"yes": LOSE})
 def down(c: StepContext, yes: bool = False) -> str:
     """Stop the services and keep their data."""
-    from .localenv import engines
-
     if not c.step.settings.is_local:
         return NOTHING_LOCAL
     lose = _require_yes_to_lose(c, yes)
@@ -146,8 +138,6 @@ def down(c: StepContext, yes: bool = False) -> str:
 @step(effect=WRITES, check=_is_elsewhere, help={"yes": LOSE})
 def restart(c: StepContext, yes: bool = False) -> str:
     """Stop the services and start them again, with their data."""
-    from .localenv import engines
-
     if not c.step.settings.is_local:
         return NOTHING_LOCAL
     lose = _require_yes_to_lose(c, yes)
@@ -160,8 +150,6 @@ def restart(c: StepContext, yes: bool = False) -> str:
 @step(effect=READS, help={"format": "text or json"})
 def status(c: StepContext, format: str = "text") -> None:
     """Show each service, its address and its version; exit 4 when one is down."""
-    from .localenv import engines
-
     if not c.step.settings.is_local:
         c.step.emit([], NOTHING_LOCAL)
         return
@@ -188,8 +176,6 @@ def status(c: StepContext, format: str = "text") -> None:
 )
 def logs(c: StepContext, service: str = "", follow: bool = False, lines: int = 20, format: str = "text") -> None:
     """Show the last lines that the services wrote: env.logs postgres -f."""
-    from .localenv import engines
-
     if not c.step.settings.is_local:
         c.step.emit({}, NOTHING_LOCAL)
         return
@@ -203,22 +189,14 @@ def logs(c: StepContext, service: str = "", follow: bool = False, lines: int = 2
 
 def _named(c: StepContext) -> Sequence[str]:
     """Return the services that were typed. Raises UsageError for another word, and for less than no lines."""
-    from .localenv.errors import UsageError
-    from .localenv.settings.variables import checked, choice
-
     service, lines = c.step.arguments["service"], c.step.arguments["lines"]
     if lines < 0:
         raise UsageError(f"--lines {lines} is less than 0")
-    from .localenv import engines
-
     others = [state.service for state in engines.look_at_others(c.step.settings)]
     return [checked("--service", service, choice(*SERVICES, *others))] if service else [*_app.services(c), *others]
 
 
 def _way_to_write(c: StepContext) -> str:
-    from .localenv.environment import exports
-    from .localenv.settings.variables import checked, choice
-
     return str(checked("--format", c.step.arguments["format"], choice(*exports.FORMATS)))
 
 
@@ -233,9 +211,6 @@ def _way_to_write(c: StepContext) -> str:
 )
 def export(c: StepContext, format: str = "shell", legacy: bool = False) -> None:
     """Print the variables that the app needs, passwords included."""
-    from .localenv import engines
-    from .localenv.environment import exports
-
     _way_to_write(c)
     settings = c.step.settings
     if not engines.look_if_up(settings):
@@ -259,8 +234,6 @@ def export(c: StepContext, format: str = "shell", legacy: bool = False) -> None:
 @step(name="list", effect=READS, help={"format": "text or json"})
 def list_checkouts(c: StepContext, format: str = "text") -> None:
     """List every checkout's environment on this machine, and what is left."""
-    from .localenv.environment import neighbours
-
     found = neighbours.list_neighbours(c.step.settings)
     c.step.emit([one.as_dict() for one in found], lambda: _listing(found) or "no environment on this machine")
 
@@ -274,25 +247,19 @@ CHECKOUT_HEADINGS = ("CHECKOUT", "ENGINE", "STATE", "PORTS", "DATA", "CREATED", 
 
 
 def _checkout_row(one: Neighbour) -> tuple[str, ...]:
-    from .localenv.machine.ages import ago
-
-    created, used = (ago(time.time() - when) if when else "" for when in (one.created, one.used))
+    created, used = (ages.ago(time.time() - when) if when else "" for when in (one.created, one.used))
     ports, size = " ".join(map(str, one.ports.values())), f"{one.size_bytes / 1024**2:.0f} MB"
     path = one.path if one.exists else f"{one.path or one.project_id} (gone)"
     return path, one.engine, one.state, ports, size, created, used
 
 
 def _plan_destroy(c: StepContext) -> list[str]:
-    from .localenv import engines
-
     return [f"remove {thing}" for thing in engines.owned_resources(c.step.settings)]
 
 
 @step(effect=DESTROYS, local_only=True, plan=_plan_destroy, help={"yes": "do not ask"})
 def destroy(c: StepContext, yes: bool = False) -> str:
     """Stop the services and remove all their data, after a question."""
-    from .localenv import engines
-
     settings = c.step.settings
     things = engines.owned_resources(settings)
     if things:

@@ -9,22 +9,27 @@ from typing import TYPE_CHECKING
 
 from . import _output
 from ._graph import READS, WRITES, Exit, StepContext, step
+from ._lazy import lazy
 
 if TYPE_CHECKING:
+    from .localenv.production.rds import address as addresses
+    from .localenv.production.rds import instances, rule
     from .localenv.production.rds.instances import Report
     from .localenv.production.rds.rule import Change
+else:
+    addresses = lazy("localenv.production.rds.address")
+    instances = lazy("localenv.production.rds.instances")
+    rule = lazy("localenv.production.rds.rule")
 
 FORMAT = "text or json"
 NOT_IN_SERVICE = 4
 
 
 def _change(c: StepContext) -> Change:
-    from .localenv.production.rds import address, rule
-
     settings, arguments = c.step.settings, c.step.arguments
     description = rule.check_description(arguments["description"])
     rule.require_ids(settings)
-    return rule.plan_change(settings, address.find_address(settings, arguments["address"]), description)
+    return rule.plan_change(settings, addresses.find_address(settings, arguments["address"]), description)
 
 
 def _is_open(c: StepContext) -> str | None:
@@ -56,8 +61,6 @@ def _where(c: StepContext, change: Change) -> str:
 )
 def update_sg_rule(c: StepContext, address: str = "", description: str = "GITPOD", format: str = "text") -> str:
     """Let this workspace's address through to the production database."""
-    from .localenv.production.rds import rule
-
     change = _change(c)
     c.step.say(_where(c, change))
     is_due = change.is_needed or c.step.force
@@ -74,8 +77,6 @@ def update_sg_rule(c: StepContext, address: str = "", description: str = "GITPOD
 )
 def status(c: StepContext, instance: str = "", format: str = "text") -> None:
     """Show the production database at AWS; exit 4 when it is not up."""
-    from .localenv.production.rds import instances
-
     found = instances.examine(c.step.settings, instance)
     c.step.emit(found.as_dict(), lambda: _shown(found))
     if found.is_down:
@@ -83,9 +84,7 @@ def status(c: StepContext, instance: str = "", format: str = "text") -> None:
 
 
 def _shown(found: Report) -> list[str]:
-    from .localenv.production.rds.instances import describe
-
-    parts = [_output.table(describe(instance)) for instance in found.instances]
+    parts = [_output.table(instances.describe(instance)) for instance in found.instances]
     parts = parts or [[f"no DB instance in {found.region}; AWS_DEFAULT_REGION names the region"]]
     if found.rule:
         mine = f"{found.address.ip} ({found.address.source})" if found.address else "not known"

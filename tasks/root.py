@@ -8,14 +8,32 @@ from typing import TYPE_CHECKING, Any
 
 from . import _app, _output, cognito, db, ddb, env
 from ._graph import DESTROYS, READS, Exit, StepContext, step
+from ._lazy import lazy
 from .db.building import CONFIRM
+from .localenv.errors import LocalEnvError
 from .localenv.hints import Command, either, inv
 
 if TYPE_CHECKING:
+    from . import _hook
+    from .localenv.checkout import saved
     from .localenv.engines.service import ServiceState
+    from .localenv.environment import check as checking
+    from .localenv.environment import doctor as diagnosis
+    from .localenv.environment import starting, stores
+    from .localenv.environment import status as overview
+    from .localenv.environment import why as explaining
     from .localenv.environment.check import Finding, Report
     from .localenv.environment.status import Status
     from .localenv.settings import Settings
+else:
+    _hook = lazy("_hook")
+    saved = lazy("localenv.checkout.saved")
+    checking = lazy("localenv.environment.check")
+    diagnosis = lazy("localenv.environment.doctor")
+    overview = lazy("localenv.environment.status")
+    starting = lazy("localenv.environment.starting")
+    stores = lazy("localenv.environment.stores")
+    explaining = lazy("localenv.environment.why")
 
 FORMAT = "text or json"
 FINDINGS = 1
@@ -25,9 +43,7 @@ PREFLIGHT = 6
 
 def _has_nothing(c: StepContext) -> str | None:
     """Say that there is nothing to hold against each other; whoever types it is told by the body."""
-    from .localenv.environment.check import NOTHING_TO_COMPARE
-
-    return None if c.step.typed or cognito.queries(c) or _app.part(c.step.settings) else NOTHING_TO_COMPARE
+    return None if c.step.typed or cognito.queries(c) or _app.part(c.step.settings) else checking.NOTHING_TO_COMPARE
 
 
 @step(
@@ -39,8 +55,6 @@ def _has_nothing(c: StepContext) -> str | None:
 )
 def check(c: StepContext, limit: int = 20, format: str = "text") -> str | None:
     """Prove that users, user pool and items belong together."""
-    from .localenv.checkout import saved
-
     found = examine(c, limit)
     report = replace(found, findings=tuple(_fitting(c, found.findings)))
     saved.require_saved()
@@ -56,15 +70,11 @@ def check(c: StepContext, limit: int = 20, format: str = "text") -> str | None:
 
 
 def examine(c: StepContext, limit: int, settings: Settings | None = None) -> Report:
-    from .localenv.environment import check
-
     settings = settings or c.step.settings
-    return check.examine(settings, _app.part(settings), cognito.queries(c), at_most=limit)
+    return checking.examine(settings, _app.part(settings), cognito.queries(c), at_most=limit)
 
 
 def failure(report: Report) -> Any:
-    from .localenv.errors import LocalEnvError
-
     return LocalEnvError(
         f"{_counted(report.total)}: users, user pool and items do not belong together",
         hint="run the command below each finding",
@@ -84,10 +94,8 @@ def _counted(findings: int) -> str:
 @step(effect=READS, help={"format": FORMAT})
 def status(c: StepContext, format: str = "text") -> None:
     """Show services, data and freshness; exit 4 when a service is down."""
-    from .localenv.environment import status
-
     settings = c.step.settings
-    seen = status.examine(settings, _app.part(settings), lambda: _uuids(c), lambda: ddb.tables.files_of(c))
+    seen = overview.examine(settings, _app.part(settings), lambda: _uuids(c), lambda: ddb.tables.files_of(c))
     problems = (replace(one, hint=_output.as_typed(c.step.fitting(one.hint))) for one in seen.problems)
     found = replace(seen, problems=tuple(problems))
     c.step.emit({"target": c.step.settings.target, **found.as_dict()}, lambda: _shown(c, found))
@@ -131,12 +139,8 @@ def _shown(c: StepContext, found: Status) -> list[str]:
 def initial_setup(c: StepContext, hook: bool = False) -> str | None:
     """Bring everything up: services, database, tables, users, data."""
     if hook:
-        from . import _hook
-
         _hook.run(c)
         return None
-    from .localenv.environment import stores
-
     _output.show(_output.table(stores.addresses(c.step.settings)))
     ways = {"postgres": "db.connect", "cognito": "cognito.list-users"}
     shown = ["status", *(way for service, way in ways.items() if service in c.step.settings.services)]
@@ -144,8 +148,6 @@ def initial_setup(c: StepContext, hook: bool = False) -> str | None:
 
 
 def _plan_reset(c: StepContext) -> list[str]:
-    from .localenv.environment import stores
-
     c.step.require_database()
     return [
         f"remove {thing}"
@@ -162,8 +164,6 @@ def _plan_reset(c: StepContext) -> list[str]:
 )
 def reset(c: StepContext, yes: bool = False, confirm: str = "") -> str:
     """Put the data of all stores back to the seeds, after a question."""
-    from .localenv.environment import stores
-
     settings = c.step.writable_database(confirm)
     c.step.require_yes(_plan_reset(c), yes=yes)
     return stores.reset(
@@ -180,27 +180,22 @@ def reset(c: StepContext, yes: bool = False, confirm: str = "") -> str:
 @step(effect=READS, help={"format": FORMAT})
 def doctor(c: StepContext, format: str = "text") -> None:
     """Test what this machine has and lacks, and name each remedy."""
-    from .localenv.environment import doctor
-    from .localenv.errors import LocalEnvError
-
     try:
-        findings = doctor.examine(c.step.settings)
+        findings = diagnosis.examine(c.step.settings)
     except LocalEnvError as error:
-        findings = doctor.examine_without_settings(error)
+        findings = diagnosis.examine_without_settings(error)
     findings = [replace(one, hint=_output.as_typed(c.step.fitting(one.hint))) for one in findings]
     rows: list[_output.Row] = []
     for f in findings:
         rows.append((f.level, f.subject, _output.as_typed(f.text)))
         rows += [f"{'':<16}hint: {f.hint}"] if f.hint else []
     c.step.emit([finding.as_dict() for finding in findings], lambda: _output.table(rows))
-    if doctor.has_failure(findings):
+    if diagnosis.has_failure(findings):
         raise Exit(code=PREFLIGHT)
 
 
 def _id_to_explain(c: StepContext) -> str:
-    from .localenv.environment import why
-
-    return why.require_id(c.step.arguments["name"] or "")
+    return explaining.require_id(c.step.arguments["name"] or "")
 
 
 @step(
@@ -212,9 +207,9 @@ def _id_to_explain(c: StepContext) -> str:
 )
 def why(c: StepContext, name: str | None = None, format: str = "text") -> None:
     """Explain an id across the stores, and whether they agree on it."""
-    from .localenv.environment import why
-
-    found = why.explain(c.step.settings, _app.part(c.step.settings), cognito.queries(c), cognito.people(c), name or "")
+    found = explaining.explain(
+        c.step.settings, _app.part(c.step.settings), cognito.queries(c), cognito.people(c), name or ""
+    )
     facts = _output.table((fact.store, fact.what, fact.text) for fact in found.facts)
     found.findings = _fitting(c, found.findings)
     verdict = [line for finding in found.findings for line in finding.lines()]
@@ -222,16 +217,12 @@ def why(c: StepContext, name: str | None = None, format: str = "text") -> None:
 
 
 def _plan_init(c: StepContext) -> list[str]:
-    from .localenv.environment import starting
-
     return [f"write {file.path}, from {file.source}" for file in starting.find_files(c.step.settings.root)]
 
 
 @step(effect=READS, shows=False, local_only=True, plan=_plan_init)
 def init(c: StepContext) -> str:
     """Write what this tool reads from what an app has: compose file, schema, seeds. Never over a file."""
-    from .localenv.environment import starting
-
     root = c.step.settings.root
     files = starting.find_files(root)
     starting.write(root, files)

@@ -5,16 +5,31 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from . import _output, env
+from . import _output, env, root
 from ._graph import DESTROYS, READS, REPLACES, WRITES, StepContext, step
+from ._lazy import lazy
 from ._words import word_step
+from .localenv.errors import LocalEnvError, UsageError
 from .localenv.hints import inv
 
 if TYPE_CHECKING:
     from .localenv.environment.check import Report
+    from .localenv.machine import ages
     from .localenv.settings import Settings
+    from .localenv.snapshot import listing, manifest, portable
+    from .localenv.snapshot import restore as restoring
+    from .localenv.snapshot import save as saving
+    from .localenv.snapshot import shelf as shelves
     from .localenv.snapshot.listing import Listed
     from .localenv.snapshot.manifest import Manifest
+else:
+    ages = lazy("localenv.machine.ages")
+    listing = lazy("localenv.snapshot.listing")
+    manifest = lazy("localenv.snapshot.manifest")
+    portable = lazy("localenv.snapshot.portable")
+    restoring = lazy("localenv.snapshot.restore")
+    saving = lazy("localenv.snapshot.save")
+    shelves = lazy("localenv.snapshot.shelf")
 
 NAME = "letters, digits, - and _"
 FILE = "a file instead, for other machines and engines: .tar.gz, .tgz or .tar"
@@ -24,10 +39,6 @@ CONFIRM = "name of the database, where it is another project's"
 
 def _name(c: StepContext) -> str:
     """Return the name that was typed, or that of the file to restore. Raises UsageError."""
-    from .localenv.errors import UsageError
-    from .localenv.snapshot import portable
-    from .localenv.snapshot.manifest import checked_name
-
     name, file = str(c.step.arguments["name"] or ""), _file(c)
     if not name and file and c.step.name == "snapshot.restore":
         return portable.read(file).name
@@ -35,7 +46,7 @@ def _name(c: StepContext) -> str:
         there = f"{inv('snapshot.list')} shows those that there are"
         hint = f"put it after the command: {inv(c.step.name, 'seeded')}; {there}"
         raise UsageError(f"{c.step.name} needs the name of a snapshot", hint=hint)
-    return checked_name(name)
+    return manifest.checked_name(name)
 
 
 def _file(c: StepContext) -> Path | None:
@@ -44,9 +55,7 @@ def _file(c: StepContext) -> Path | None:
 
 
 def _plan_save(c: StepContext) -> list[str]:
-    from .localenv.snapshot import save
-
-    save.require_possible(c.step.settings, "" if _file(c) else _name(c))
+    saving.require_possible(c.step.settings, "" if _file(c) else _name(c))
     c.step.require_database()
     file, database = _file(c), c.step.settings.postgres.database
     if file:
@@ -56,13 +65,9 @@ def _plan_save(c: StepContext) -> list[str]:
 
 def _replaced(c: StepContext) -> list[str]:
     """Return what a save would replace. Raises UsageError for a name or a file that is not to be had."""
-    from .localenv.errors import UsageError
-    from .localenv.snapshot import portable
-    from .localenv.snapshot.manifest import BEFORE
-
     name, file = _name(c), _file(c)
-    if name == BEFORE:
-        raise UsageError(f"{BEFORE} is the name of what a restore replaces", hint="choose another name")
+    if name == manifest.BEFORE:
+        raise UsageError(f"{manifest.BEFORE} is the name of what a restore replaces", hint="choose another name")
     if file is None:
         return _replaced_snapshot(c, name)
     portable.check_path(file)
@@ -70,15 +75,11 @@ def _replaced(c: StepContext) -> list[str]:
 
 
 def _replaced_snapshot(c: StepContext, name: str) -> list[str]:
-    from .localenv.errors import UsageError
-    from .localenv.machine.ages import ago
-    from .localenv.snapshot.shelf import Shelf
-
-    shelf = Shelf(c.step.settings)
+    shelf = shelves.Shelf(c.step.settings)
     twin = shelf.twin(name)
     if twin:
         raise UsageError(f"there is a snapshot {twin!r} already: not every disk tells it from {name!r}")
-    return [f"replace snapshot {name}, made {ago(shelf.read(name).age_s)}"] if name in shelf.names() else []
+    return [f"replace snapshot {name}, made {ages.ago(shelf.read(name).age_s)}"] if name in shelf.names() else []
 
 
 @word_step(
@@ -93,8 +94,6 @@ def _replaced_snapshot(c: StepContext, name: str) -> list[str]:
 )
 def save(c: StepContext, name: str = "", file: str = "", yes: bool = False, confirm: str = "") -> str:
     """Keep the state of all stores under a name, or with --file in a file."""
-    from .localenv.snapshot import save as saving
-
     path = _file(c)
     replaced = _replaced(c)
     settings = c.step.writable_database(confirm)
@@ -106,16 +105,12 @@ def save(c: StepContext, name: str = "", file: str = "", yes: bool = False, conf
 
 
 def _manifest(c: StepContext) -> Manifest | None:
-    from .localenv.snapshot import restore
-
-    return restore.read(c.step.settings, _name(c), _file(c))
+    return restoring.read(c.step.settings, _name(c), _file(c))
 
 
 def _plan_restore(c: StepContext) -> list[str]:
-    from .localenv.snapshot import restore
-
     c.step.require_database()
-    return restore.plan(c.step.settings, _name(c), _file(c))
+    return restoring.plan(c.step.settings, _name(c), _file(c))
 
 
 @word_step(
@@ -130,10 +125,6 @@ def _plan_restore(c: StepContext) -> list[str]:
 )
 def restore(c: StepContext, name: str = "", file: str = "", yes: bool = False, confirm: str = "") -> str:
     """Bring all stores back to a snapshot; a failure leaves all as they are."""
-    from . import root
-    from .localenv.errors import LocalEnvError
-    from .localenv.snapshot import restore as restoring
-
     settings = c.step.writable_database(confirm)
     c.step.require_yes(_plan_restore(c), yes=yes)
     proofs: list[Report | LocalEnvError] = []
@@ -161,8 +152,6 @@ HEADINGS = ("NAME", "MADE", "ENGINE", "COMMIT", "ROWS", "ITEMS", "USERS", "SIZE"
 @step(effect=READS, local_only=True, name="list", help={"format": "text or json"})
 def list_snapshots(c: StepContext, format: str = "text") -> None:
     """List this project's snapshots, and clones that lost theirs."""
-    from .localenv.snapshot import listing
-
     found = listing.find(c.step.settings)
     c.step.emit(
         [each.as_dict() for each in found],
@@ -171,8 +160,6 @@ def list_snapshots(c: StepContext, format: str = "text") -> None:
 
 
 def _plan_delete(c: StepContext) -> list[str]:
-    from .localenv.snapshot import listing
-
     return listing.require_deletable(c.step.settings, _name(c))
 
 
@@ -188,8 +175,6 @@ def _plan_delete(c: StepContext) -> list[str]:
 )
 def delete(c: StepContext, name: str = "", yes: bool = False) -> str:
     """Remove a snapshot, after a question."""
-    from .localenv.snapshot import listing
-
     c.step.require_yes(_plan_delete(c), yes=yes)
     return listing.delete(c.step.writable(f"snapshot {_name(c)}"), _name(c), c.step.say)
 

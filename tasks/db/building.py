@@ -6,9 +6,16 @@ from typing import TYPE_CHECKING
 
 from .. import _app, env
 from .._graph import DESTROYS, REPLACES, WRITES, StepContext, step
+from .._lazy import lazy
 
 if TYPE_CHECKING:
+    from ..localenv.postgres import load, scripts
+    from ..localenv.postgres import setup as building
     from ..localenv.postgres.scripts import Script
+else:
+    load = lazy("localenv.postgres.load")
+    scripts = lazy("localenv.postgres.scripts")
+    building = lazy("localenv.postgres.setup")
 
 CONFIRM = "name of the database to change, where it is production's or another project's"
 YES = "use a database that this project did not make"
@@ -16,8 +23,6 @@ FILE = "another SQL file than the project's own"
 
 
 def _is_created(c: StepContext) -> str | None:
-    from ..localenv.postgres import load
-
     return load.check_created(c.step.settings)
 
 
@@ -28,26 +33,18 @@ def _plan_create(c: StepContext) -> list[str]:
 @step(effect=WRITES, pre=[env.up], check=_is_created, plan=_plan_create, help={"confirm": CONFIRM})
 def create(c: StepContext, confirm: str = "") -> str:
     """Create the database, empty."""
-    from ..localenv.postgres import load
-
     return load.create(c.step.writable_database(confirm))
 
 
 def _is_shaped(c: StepContext) -> str | None:
-    from ..localenv.postgres import load
-
     return load.check_schema(c.step.settings, c.step.arguments["file"], typed=c.step.typed)
 
 
 def _read_schema(c: StepContext) -> list[Script]:
-    from ..localenv.postgres import scripts
-
     return scripts.read_schema(c.step.settings, c.step.arguments["file"])
 
 
 def _plan_schema(c: StepContext) -> list[str]:
-    from ..localenv.postgres import load
-
     return load.plan_schema(c.step.settings, _read_schema(c), again=c.step.force, yes=c.step.arguments["yes"])
 
 
@@ -61,27 +58,19 @@ def _plan_schema(c: StepContext) -> list[str]:
 )
 def schema_load(c: StepContext, file: str = "", yes: bool = False, confirm: str = "") -> str:
     """Apply sql/schema.sql and sql/schema/*.sql to the database as it is."""
-    from ..localenv.postgres import load
-
     settings = c.step.writable_database(confirm, yes=yes)
     return load.apply_schema(settings, file, c.step.say, again=c.step.force, yes=yes or bool(confirm))
 
 
 def _is_seeded(c: StepContext) -> str | None:
-    from ..localenv.postgres import load
-
     return load.check_seeds(c.step.settings, c.step.arguments["file"])
 
 
 def _read_seeds(c: StepContext) -> list[Script]:
-    from ..localenv.postgres import scripts
-
     return scripts.read_seeds(c.step.settings, c.step.arguments["file"])
 
 
 def _plan_seed(c: StepContext) -> list[str]:
-    from ..localenv.postgres import load
-
     return load.plan_seeds(c.step.settings, _read_seeds(c), again=c.step.force, yes=c.step.arguments["yes"])
 
 
@@ -95,16 +84,12 @@ def _plan_seed(c: StepContext) -> list[str]:
 )
 def seed(c: StepContext, file: str = "", yes: bool = False, confirm: str = "") -> str:
     """Apply seeds/sql/*.sql to the database as it is, once."""
-    from ..localenv.postgres import load
-
     settings = c.step.writable_database(confirm, yes=yes)
     return load.apply_seeds(settings, file, c.step.say, again=c.step.force, yes=yes or bool(confirm))
 
 
 def _is_set_up(c: StepContext) -> str | None:
-    from ..localenv.postgres import setup
-
-    decision = setup.read_decision(c.step.settings, typed=_may_replace(c))
+    decision = building.read_decision(c.step.settings, typed=_may_replace(c))
     if c.step.requested:  # typed, or a part of initial-setup, which must not call a database ready that is not
         decision.require_agreement(c.step.settings.postgres.database)
     return decision.reason if decision.action == "keep" else None
@@ -115,15 +100,11 @@ def _may_replace(c: StepContext) -> bool:
 
 
 def _plan_setup(c: StepContext) -> list[str]:
-    from ..localenv.postgres import setup
-
     yes = bool(c.step.arguments["yes"])
-    return setup.plan(c.step.settings, typed=_may_replace(c), force=c.step.force, yes=yes)
+    return building.plan(c.step.settings, typed=_may_replace(c), force=c.step.force, yes=yes)
 
 
 def _read_scripts(c: StepContext) -> list[Script]:
-    from ..localenv.postgres import scripts
-
     return scripts.read_scripts(c.step.settings)
 
 
@@ -138,31 +119,23 @@ def _read_scripts(c: StepContext) -> list[Script]:
 )
 def setup(c: StepContext, yes: bool = False) -> str:
     """Build database, schema and seeds beside the old one, then swap."""
-    from ..localenv.postgres import setup as building
-
     settings = c.step.writable_database(yes=yes)
     done = building.setup(settings, c.step.say, typed=_may_replace(c), force=c.step.force, yes=yes)
     return done + _app.what_next(c)
 
 
 def _plan_undo(c: StepContext) -> list[str]:
-    from ..localenv.postgres import setup
-
     c.step.require_database()
-    return setup.plan_undo(c.step.settings)
+    return building.plan_undo(c.step.settings)
 
 
 @step(effect=REPLACES, pre=[env.up], local_only=True, plan=_plan_undo, help={"confirm": CONFIRM})
 def undo(c: StepContext, confirm: str = "") -> str:
     """Bring back the database that the last db.setup replaced."""
-    from ..localenv.postgres import setup
-
-    return setup.undo(c.step.writable_database(confirm))
+    return building.undo(c.step.writable_database(confirm))
 
 
 def _plan_reset(c: StepContext) -> list[str]:
-    from ..localenv.postgres import load
-
     return load.plan_reset(c.step.settings, yes=c.step.arguments["yes"])
 
 
@@ -176,8 +149,6 @@ def _plan_reset(c: StepContext) -> list[str]:
 )
 def reset(c: StepContext, yes: bool = False) -> str:
     """Put the contents back to schema and seeds, in place."""
-    from ..localenv.postgres import load
-
     return load.reset(c.step.writable_database(yes=yes), c.step.say, yes=yes) + _app.what_next(c)
 
 
@@ -186,10 +157,8 @@ def _is_gone(c: StepContext) -> str | None:
 
 
 def _plan_drop(c: StepContext) -> list[str]:
-    from ..localenv.postgres import setup
-
     c.step.require_database()
-    sessions = [f"end the session of {session}" for session in setup.read_sessions(c.step.settings)]
+    sessions = [f"end the session of {session}" for session in building.read_sessions(c.step.settings)]
     return [*sessions, f"drop {c.step.settings.postgres.database}"]
 
 
@@ -203,8 +172,6 @@ def _plan_drop(c: StepContext) -> list[str]:
 )
 def drop(c: StepContext, yes: bool = False, confirm: str = "") -> str:
     """Drop the database and end the sessions in it, after a question."""
-    from ..localenv.postgres import setup
-
     settings = c.step.writable_database(confirm)
     c.step.require_yes(_plan_drop(c), yes=yes)
-    return setup.drop(settings)
+    return building.drop(settings)

@@ -7,16 +7,34 @@ from typing import TYPE_CHECKING
 
 from .. import _output, env
 from .._graph import READS, WRITES, StepContext, step
+from .._lazy import lazy
 from .._words import word_step
+from ..localenv.errors import ConfirmationNeeded, LocalEnvError, PreflightFailed, UsageError
 from ..localenv.hints import Command
+from ..localenv.machine.reading import path_of
 from .building import CONFIRM, setup
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from ..localenv.engines import pg_dump
+    from ..localenv.engines.embedded import home as postgres_home
+    from ..localenv.machine import wholefile
+    from ..localenv.postgres import dump as dumping
+    from ..localenv.postgres import prompt
+    from ..localenv.postgres import query as queries
+    from ..localenv.postgres import setup as building
     from ..localenv.postgres.databases import Session
     from ..localenv.postgres.sqlfile import SqlFile
     from ..localenv.settings.addresses import PostgresAddress
+else:
+    postgres_home = lazy("localenv.engines.embedded.home")
+    pg_dump = lazy("localenv.engines.pg_dump")
+    wholefile = lazy("localenv.machine.wholefile")
+    dumping = lazy("localenv.postgres.dump")
+    prompt = lazy("localenv.postgres.prompt")
+    queries = lazy("localenv.postgres.query")
+    building = lazy("localenv.postgres.setup")
 
 FORMAT = "text or json"
 
@@ -30,10 +48,8 @@ FORMAT = "text or json"
 )
 def sessions(c: StepContext, kill: bool = False, format: str = "text", confirm: str = "") -> None:
     """List the sessions in the database; --kill ends them."""
-    from ..localenv.postgres import setup
-
     settings = c.step.writable_database(confirm) if kill else c.step.settings
-    found = setup.read_sessions(settings, kill=kill)
+    found = building.read_sessions(settings, kill=kill)
     nobody = "nobody else is connected"
     c.step.emit([vars(session) for session in found], lambda: _output.table(map(_row, found), HEADINGS) or nobody)
     if kill and found:
@@ -66,9 +82,6 @@ def _row(session: Session) -> tuple[object, ...]:
 )
 def connect(c: StepContext, write: bool = False, confirm: str = "") -> None:
     """Open psql, pgcli, or a small prompt on the database."""
-    from ..localenv.errors import LocalEnvError
-    from ..localenv.postgres import prompt
-
     address = _address_for_session(c, confirm, write=write)
     client = prompt.find_client(_shipped_psql(), address.database)
     if client is None:
@@ -81,8 +94,6 @@ def connect(c: StepContext, write: bool = False, confirm: str = "") -> None:
 
 def _address_for_session(c: StepContext, confirm: str, *, write: bool) -> PostgresAddress:
     """Return where the session goes: with a permit where it may change data, else as who cannot, where that is set."""
-    from ..localenv.errors import ConfirmationNeeded
-
     settings = c.step.settings
     if write or (settings.is_local and confirm):
         return c.step.writable_database(confirm).postgres
@@ -98,9 +109,6 @@ def _address_for_session(c: StepContext, confirm: str, *, write: bool) -> Postgr
 
 
 def _shipped_psql() -> Path | None:
-    from ..localenv.engines.embedded import home as postgres_home
-    from ..localenv.errors import PreflightFailed
-
     try:
         return postgres_home.installed_programs() / "bin" / "psql"
     except PreflightFailed:
@@ -108,9 +116,6 @@ def _shipped_psql() -> Path | None:
 
 
 def _statement(c: StepContext) -> tuple[SqlFile, Mapping[str, str]]:
-    from ..localenv.errors import UsageError
-    from ..localenv.postgres import query as queries
-
     settings, arguments = c.step.settings, c.step.arguments
     if arguments["write"] and not settings.is_local:
         raise UsageError(
@@ -149,8 +154,6 @@ def query(
     confirm: str = "",
 ) -> None:
     """Run one statement, read-only unless --write, and print its rows."""
-    from ..localenv.postgres import query as queries
-
     settings = c.step.settings
     statement, parameters = _statement(c)
     as_json = c.step.format == "json"
@@ -162,15 +165,11 @@ def query(
 
 def _what_to_dump(c: StepContext) -> tuple[list[str], Path | None]:
     """Return the options of pg_dump, and the file; None is stdout."""
-    from ..localenv.errors import UsageError
-    from ..localenv.machine.reading import path_of
-    from ..localenv.machine.wholefile import require_folder
-
     file, schema_only, data_only = (c.step.arguments[name] for name in ("file", "schema_only", "data_only"))
     if schema_only and data_only:
         raise UsageError("--schema-only and --data-only leave nothing to write", hint="give one of the two")
     if file:
-        require_folder(path_of(file).absolute().parent)
+        wholefile.require_folder(path_of(file).absolute().parent)
     return ["--schema-only"] * schema_only + ["--data-only"] * data_only, path_of(file) if file else None
 
 
@@ -188,10 +187,7 @@ def _what_to_dump(c: StepContext) -> tuple[list[str], Path | None]:
 )
 def dump(c: StepContext, file: str = "", schema_only: bool = False, data_only: bool = False) -> str | None:
     """Write the database as SQL, by the pg_dump of the server's own release."""
-    from ..localenv.engines.pg_dump import dump_command
-    from ..localenv.postgres.dump import write_sql
-
     settings = c.step.settings
     wanted, path = _what_to_dump(c)
-    size = write_sql([*dump_command(settings), *wanted], settings.postgres, path)
+    size = dumping.write_sql([*pg_dump.dump_command(settings), *wanted], settings.postgres, path)
     return f"{size:,} bytes in {file}" if file else None

@@ -6,10 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 from .. import _output
 from .._graph import READS, Exit, StepContext, step
+from .._lazy import lazy
+from ..localenv.errors import LocalEnvError
 from .tables import FORMAT, TABLE, named
 
 if TYPE_CHECKING:
+    from ..localenv.production.audit import report
     from ..localenv.production.audit.report import Report
+else:
+    report = lazy("localenv.production.audit.report")
 
 FINDINGS = 1
 STREAM_POLICY = ("ddb", "streams", "policy.json")
@@ -18,8 +23,6 @@ STREAM_POLICY = ("ddb", "streams", "policy.json")
 @step(effect=READS, help={"table": TABLE, "format": FORMAT})
 def audit(c: StepContext, table: str = "", format: str = "text") -> None:
     """Examine the table at AWS: protection, recovery, access, capacity."""
-    from ..localenv.production.audit import report
-
     settings = c.step.settings
     shipped = "/".join(STREAM_POLICY), settings.root.joinpath(*STREAM_POLICY)
     found = report.examine(settings, named(c), pattern=shipped)
@@ -44,8 +47,5 @@ def _shown(found: Report) -> list[str]:
 
 
 def _failure(found: Report) -> Any:
-    from ..localenv.errors import LocalEnvError
-    from ..localenv.production.audit.report import counted
-
-    problems = counted(found.problems, "problem")
+    problems = report.counted(found.problems, "problem")
     return LocalEnvError(f"table {found.table}: {problems}", hint="run the command below each problem")

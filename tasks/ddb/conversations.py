@@ -5,14 +5,19 @@ from __future__ import annotations
 import functools
 import re
 import shlex
+import shutil
 import sys
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 from .. import _output, db, env
 from .._graph import READS, WRITES, StepContext, step
+from .._lazy import lazy, lazy_of_app
 from .._words import word_step
+from ..localenv.errors import TimedOut, UsageError
 from ..localenv.hints import Command, inv
+from ..localenv.machine.columns import aligned, cut
+from ..localenv.machine.reading import NOTE_BYTES, read_stream
 from . import tables
 from .seeds import lookup
 from .tables import CONFIRM, FORMAT
@@ -20,9 +25,22 @@ from .tables import CONFIRM, FORMAT
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
+    from ddb import messages
     from ddb.messages import Page
+    from ddb.streams import transactions
 
+    from ..localenv.dynamodb import client as dynamodb
+    from ..localenv.dynamodb import schema
+    from ..localenv.machine import waiting as waits
+    from ..localenv.postgres import handles
     from ..localenv.postgres.handles import User
+else:
+    messages = lazy_of_app("ddb.messages")
+    transactions = lazy_of_app("ddb.streams.transactions")
+    dynamodb = lazy("localenv.dynamodb.client")
+    schema = lazy("localenv.dynamodb.schema")
+    waits = lazy("localenv.machine.waiting")
+    handles = lazy("localenv.postgres.handles")
 
 UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 WHO = "handle of the user who looks"
@@ -60,10 +78,6 @@ def _check_message(c: StepContext) -> None:
 )
 def list_conversations(c: StepContext, as_: str = "", limit: int = 20, before: str = "", format: str = "text") -> None:
     """List a user's conversations, the newest first."""
-    from ddb import messages
-
-    from ..localenv.machine.columns import cut
-
     older_than = _time(before)
     _check_limit(limit)
     (user,) = _users(c, {"--as": as_})
@@ -97,8 +111,6 @@ def get_conversation(
     format: str = "text",
 ) -> None:
     """Show the newest messages of a conversation, the newest at the end."""
-    from ddb import messages
-
     older_than = _time(before)
     _check_limit(limit)
     _check_way(with_, group, "--with")
@@ -115,16 +127,12 @@ def get_conversation(
 
 
 def _plan_send(c: StepContext) -> list[str]:
-    from ddb import messages
-
-    from ..localenv.dynamodb.client import connect
-
     as_, to, group = (c.step.arguments[name] for name in ("as_", "to", "group"))
     _check_way(to, group, "--to")
     sender, *others = _users(c, {"--as": as_, **({"--to": to} if to else {})})
     if others and others[0].uuid == sender.uuid:
         raise _not_sent(messages.NotSent(f"{sender.handle} cannot write to themselves"), sender, group)
-    client, table = connect(c.step.settings), c.step.settings.message_table
+    client, table = dynamodb.connect(c.step.settings), c.step.settings.message_table
     found = group.lower() or messages.find_group(client, table, sender.uuid, others[0].uuid)
     if group and not messages.is_member(client, table, found, sender.uuid):
         raise _no_conversation(sender, to, group)
@@ -158,21 +166,14 @@ def send_message(
     format: str = "text",
 ) -> str:
     """Send a message to somebody, or into a group."""
-    from ddb import messages
-    from ddb.streams import transactions
-
-    from ..localenv.dynamodb.client import connect
-    from ..localenv.errors import TimedOut
-    from ..localenv.machine.waiting import waiting
-
     _check_way(to, group, "--to")
     c.step.format  # noqa: B018 - a wrong one is said before anything is sent
     said = _text(text)
     sender, *others = _users(c, {"--as": as_, **({"--to": to} if to else {})})
     settings = c.step.writable(c.step.settings.message_table, confirm)
-    client, table = connect(settings), settings.message_table
+    client, table = dynamodb.connect(settings), settings.message_table
     try:
-        with waiting(f"table {table} to take the message", transactions.PATIENCE_S):
+        with waits.waiting(f"table {table} to take the message", transactions.PATIENCE_S):
             if others:
                 sent = messages.create_message_group(client, table, sender, others[0], said)
             else:
@@ -188,42 +189,29 @@ def send_message(
 
 def _whole_table(c: StepContext) -> tuple[DynamoDBClient, str]:
     """Return client and table to read from. Raises ConfirmationNeeded where the table is half replaced."""
-    from ..localenv.dynamodb import schema
-    from ..localenv.dynamodb.client import connect
-
-    client, table = connect(c.step.settings), c.step.settings.message_table
+    client, table = dynamodb.connect(c.step.settings), c.step.settings.message_table
     schema.refuse_half_replaced(client, table)
     return client, table
 
 
 def _users(c: StepContext, given: dict[str, str]) -> list[User]:
-    from ..localenv.postgres.handles import find_users
-
     for option, handle in given.items():
         _require_handle(option, handle)
-    return find_users(c.step.settings, lookup(c), given, c.step.say)
+    return handles.find_users(c.step.settings, lookup(c), given, c.step.say)
 
 
 def _require_handle(option: str, handle: str) -> None:
-    from ..localenv.errors import UsageError
-
     if not handle:
         raise UsageError(f"{option} is missing", hint=f"say who: {option} andrewbrown")
 
 
 def _check_limit(limit: int) -> None:
-    from ..localenv.errors import UsageError
-
     if limit < 1:
         raise UsageError(f"--limit {limit} shows nothing", hint="give 1 or more")
 
 
 def _time(given: str) -> str:
     """Read --before as a sort key. A time without an offset is one of the clock that the output shows."""
-    from ddb import messages
-
-    from ..localenv.errors import UsageError
-
     if not given:
         return ""
     begun = "-01" * (2 - given.count("-")) if re.fullmatch(r"\d{4}(-\d\d)?", given) else ""
@@ -236,8 +224,6 @@ def _time(given: str) -> str:
 
 
 def _check_way(other: str, group: str, option: str) -> None:
-    from ..localenv.errors import UsageError
-
     if bool(other) == bool(group):
         raise UsageError(
             f"{option} and --group: one of them is needed, and only one",
@@ -249,8 +235,6 @@ def _check_way(other: str, group: str, option: str) -> None:
 
 def _text(given: str) -> str:
     """Return the text of --text, or of stdin without its last line end."""
-    from ..localenv.errors import UsageError
-
     if not given:
         raise UsageError("the message is missing", hint="add --text 'Hello', or --text - to read it from stdin")
     if given != "-":
@@ -264,14 +248,10 @@ def _text(given: str) -> str:
 @functools.cache
 def _stdin() -> bytes:
     """Read stdin, once for the check of the arguments and for the body. Raises UsageError for more than fits a note."""
-    from ..localenv.machine.reading import NOTE_BYTES, read_stream
-
     return read_stream(sys.stdin.buffer, "stdin", at_most=NOTE_BYTES)
 
 
 def _no_conversation(user: User, other: str, group: str) -> Exception:
-    from ..localenv.errors import UsageError
-
     if group:
         return UsageError(
             f"{user.handle} is not in group {group}",
@@ -284,8 +264,6 @@ def _no_conversation(user: User, other: str, group: str) -> Exception:
 
 
 def _not_sent(error: Exception, sender: User, group: str) -> Exception:
-    from ..localenv.errors import UsageError
-
     return UsageError(f"nothing was sent: {error}", hint=_way_to_send(sender.handle, group))
 
 
@@ -306,8 +284,6 @@ def _show(
     older: list[str],
 ) -> None:
     """Print a page: a line an item, or more for a long text; then what it cost. The next page's command goes beside."""
-    from ..localenv.machine.columns import aligned
-
     limit = c.step.arguments["limit"]
     target = [] if c.step.settings.is_local else ["--target", "prod"]
     words = [_output.typed_command(), c.step.name, *older, "--limit", str(limit), "--before", page.cursor, *target]
@@ -322,15 +298,11 @@ def _show(
 
 def _columns() -> int:
     """Return the width to wrap at; 0 where a program reads."""
-    import shutil
-
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
 
 
 def _local(sort_key: str) -> str:
     """Write a time as the clock on the wall has it."""
-    from ddb import messages
-
     try:
         return f"{messages.parse_time(sort_key).astimezone():%Y-%m-%d %H:%M:%S}"
     except ValueError:

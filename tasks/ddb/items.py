@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,16 +10,33 @@ from typing import TYPE_CHECKING
 
 from .. import _output, env
 from .._graph import READS, WRITES, StepContext
+from .._lazy import lazy
 from .._words import word_step
+from ..localenv.errors import UsageError
 from . import tables
 from .tables import CONFIRM, TABLE
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
+    from ..localenv.dynamodb import client as dynamodb
+    from ..localenv.dynamodb import partiql, schema, transfer
+    from ..localenv.dynamodb import scan as scanning
     from ..localenv.dynamodb.statement import Statement
+    from ..localenv.dynamodb.transfer import importing, itemfile, s3folder
     from ..localenv.dynamodb.transfer.itemline import Keys
     from ..localenv.dynamodb.transfer.s3folder import Part
+    from ..localenv.machine import wholefile
+else:
+    dynamodb = lazy("localenv.dynamodb.client")
+    partiql = lazy("localenv.dynamodb.partiql")
+    scanning = lazy("localenv.dynamodb.scan")
+    schema = lazy("localenv.dynamodb.schema")
+    transfer = lazy("localenv.dynamodb.transfer")
+    importing = lazy("localenv.dynamodb.transfer.importing")
+    itemfile = lazy("localenv.dynamodb.transfer.itemfile")
+    s3folder = lazy("localenv.dynamodb.transfer.s3folder")
+    wholefile = lazy("localenv.machine.wholefile")
 
 LOCAL_BATCHES, AWS_BATCHES = 4, 8
 """Batches in flight: more of them do not help a local engine, and do help over a distance."""
@@ -33,12 +51,8 @@ LOCAL_BATCHES, AWS_BATCHES = 4, 8
 )
 def scan(c: StepContext, table: str = "", limit: int = 0, format: str = "text") -> str | None:
     """Print every item of a table as it comes, page after page."""
-    from ..localenv.dynamodb import scan as scanning
-    from ..localenv.dynamodb import schema
-    from ..localenv.dynamodb.client import connect
-
     as_json, limit = c.step.format == "json", _positive(limit)
-    client, name = connect(c.step.settings), tables.named(c)
+    client, name = dynamodb.connect(c.step.settings), tables.named(c)
     key = tuple(attribute for attribute, _ in schema.require_whole_table(client, name).shape.key)
     items = scanning.scan(client, name, limit=limit)
     count = _output.stream(scanning.as_json_line(item) if as_json else scanning.as_text(item, key) for item in items)
@@ -46,8 +60,6 @@ def scan(c: StepContext, table: str = "", limit: int = 0, format: str = "text") 
 
 
 def _statement(c: StepContext) -> Statement:
-    from ..localenv.dynamodb import partiql
-
     statement = partiql.read_query(c.step.arguments["sql"], c.step.arguments["file"])
     if not c.step.arguments["write"]:
         partiql.require_read(statement)
@@ -89,17 +101,12 @@ def query(
     confirm: str = "",
 ) -> str | None:
     """Run one PartiQL statement, read-only unless --write."""
-    from ..localenv.dynamodb import partiql
-    from ..localenv.dynamodb import scan as scanning
-    from ..localenv.dynamodb.client import connect
-    from ..localenv.dynamodb.transfer import keys_of
-
     as_json, limit = c.step.format == "json", _positive(limit)
-    statement, client = _statement(c), connect(c.step.settings)
+    statement, client = _statement(c), dynamodb.connect(c.step.settings)
     parameters = partiql.parse_parameters(param or (), statement)
-    key = tuple(name for name, _ in keys_of(client, statement.table).key)
+    key = tuple(name for name, _ in transfer.keys_of(client, statement.table).key)
     if not statement.is_read:
-        client = connect(c.step.writable(statement.table, confirm))
+        client = dynamodb.connect(c.step.writable(statement.table, confirm))
     if whole := partiql.full_scan_warning(client, statement):
         c.step.reporter.warn(c.step.name, whole)
     consumed, count = partiql.Consumed(), partiql.Count()
@@ -116,8 +123,6 @@ def _counted(items: int) -> str:
 
 
 def _positive(limit: int) -> int:
-    from ..localenv.errors import UsageError
-
     if limit < 0:
         raise UsageError(f"--limit {limit} is less than nothing", hint="leave it out to see every item")
     return limit
@@ -137,22 +142,19 @@ def _positive(limit: int) -> int:
 )
 def export(c: StepContext, table: str = "", file: str = "-", s3: str = "") -> str | None:
     """Write every item of a table as a line of DynamoDB JSON."""
-    from ..localenv.dynamodb import transfer
-    from ..localenv.dynamodb.client import connect
-    from ..localenv.dynamodb.scan import scan as scanning
-    from ..localenv.dynamodb.schema import require_whole_table
-    from ..localenv.dynamodb.transfer import s3folder
-    from ..localenv.dynamodb.transfer.itemfile import as_line
-
     destination, name = _destination(c), tables.named(c)
-    client = connect(c.step.settings)
-    description = require_whole_table(client, name).description
+    client = dynamodb.connect(c.step.settings)
+    description = schema.require_whole_table(client, name).description
     if s3:
         folder = Path(s3).expanduser()
-        items, size_bytes = s3folder.write_folder(folder, name, scanning(client, name, consistent=True), description)
+        items, size_bytes = s3folder.write_folder(
+            folder, name, scanning.scan(client, name, consistent=True), description
+        )
         return f"{_counted(items)} of {name} in {destination} ({size_bytes:,} bytes); next: {_upload(folder, name)}"
     if file == "-":
-        count = _output.stream(_output.Data(as_line(item)) for item in scanning(client, name, consistent=True))
+        count = _output.stream(
+            _output.Data(itemfile.as_line(item)) for item in scanning.scan(client, name, consistent=True)
+        )
         return None if count is None else f"{_counted(count)} of {name}"
     progress = transfer.throttled(c.step.say, "{count} items read")
     done = transfer.export_items(client, name, Path(file).expanduser(), on_read=progress)
@@ -160,29 +162,21 @@ def export(c: StepContext, table: str = "", file: str = "-", s3: str = "") -> st
 
 
 def _plan_export(c: StepContext) -> list[str]:
-    from ..localenv.dynamodb.client import connect
-    from ..localenv.dynamodb.schema import require_whole_table
-
-    require_whole_table(connect(c.step.settings), tables.named(c))
+    schema.require_whole_table(dynamodb.connect(c.step.settings), tables.named(c))
     return [f"write the items of {tables.named(c)} to {_destination(c)}"]
 
 
 def _destination(c: StepContext) -> str:
-    from ..localenv.errors import UsageError
-    from ..localenv.machine.wholefile import require_folder
-
     file, s3 = c.step.arguments["file"], c.step.arguments["s3"]
     if s3 and file != "-":
         raise UsageError(f"ddb.export writes to {file} or to --s3 {s3}, not to both", hint="run it once for each")
     if s3 or file != "-":
-        require_folder(Path(s3 or file).expanduser().parent)
+        wholefile.require_folder(Path(s3 or file).expanduser().parent)
     return str(s3 or file)
 
 
 def _upload(folder: Path, table: str) -> str:
     """Return how an exported folder gets to AWS."""
-    import shlex
-
     sync = f"aws s3 sync {shlex.quote(str(folder / 'data'))} s3://YOUR-BUCKET/{table}/data"
     request = shlex.quote(f"file://{folder / 'import-table.json'}")
     return f"`{sync}`, then `aws dynamodb import-table --cli-input-json {request}`"
@@ -191,26 +185,19 @@ def _upload(folder: Path, table: str) -> str:
 @contextmanager
 def _checked(c: StepContext) -> Iterator[tuple[DynamoDBClient, list[Part], Keys, int]]:
     """Yield the client, the files, what the table wants of items, and how many there are, all of them checked."""
-    from ..localenv.dynamodb.client import connect
-    from ..localenv.dynamodb.transfer import importing, keys_of
-
-    client = connect(c.step.settings)
-    keys = keys_of(client, tables.named(c))
+    client = dynamodb.connect(c.step.settings)
+    keys = transfer.keys_of(client, tables.named(c))
     with importing.sources(c.step.arguments["file"], importing.stdin_bytes) as parts:
         yield client, parts, keys, importing.check(parts, keys)
 
 
 def _glance(c: StepContext) -> None:
     """Raise what is wrong with the first lines of the files; a table is not asked for its keys."""
-    from ..localenv.dynamodb.transfer import importing
-
     with importing.sources(c.step.arguments["file"], importing.stdin_bytes) as parts:
         importing.precheck(parts)
 
 
 def _plan_import(c: StepContext) -> list[str]:
-    from ..localenv.dynamodb.transfer import importing
-
     with _checked(c) as (client, parts, keys, count):
         outcome = importing.plan(client, tables.named(c), parts, keys, only_new=c.step.arguments["only_new"])
     return [f"write to {tables.named(c)}, of {_counted(count)}: {outcome}"]
@@ -232,14 +219,10 @@ def _plan_import(c: StepContext) -> list[str]:
 )
 def import_items(c: StepContext, table: str = "", file: str = "", only_new: bool = False, confirm: str = "") -> str:
     """Write the items of a file to a table, those of the same key over."""
-    from ..localenv.dynamodb import transfer
-    from ..localenv.dynamodb.client import connect
-    from ..localenv.dynamodb.transfer import importing
-
     name = tables.named(c)
     with _checked(c) as (_, parts, keys, count):
         outcome = importing.apply(
-            connect(c.step.writable(name, confirm)),
+            dynamodb.connect(c.step.writable(name, confirm)),
             name,
             parts,
             keys,

@@ -10,6 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from .. import _app, db
 from .._graph import WRITES, StepContext, step
+from .._lazy import lazy
+from ..localenv.errors import TimedOut, UsageError
+from ..localenv.machine.reading import is_folder, path_of, read_bytes, require_utf8
+from ..localenv.settings.parts import ITEMS, has
+from ..localenv.settings.people import find_person, read_people
 from . import tables
 from .tables import CONFIRM
 
@@ -18,17 +23,28 @@ if TYPE_CHECKING:
 
     import psycopg
 
+    from ..localenv.dynamodb import client as dynamodb
+    from ..localenv.dynamodb import items as item_writer
+    from ..localenv.dynamodb import tables as table_files
+    from ..localenv.dynamodb import tableseeds
     from ..localenv.dynamodb.tableseeds import TableSeeds
     from ..localenv.environment.app import App, Say, SeedFile, Seeding
+    from ..localenv.machine import ages
+    from ..localenv.postgres import handles
     from ..localenv.postgres.handles import Lookup
     from ..localenv.settings import Settings
+else:
+    dynamodb = lazy("localenv.dynamodb.client")
+    item_writer = lazy("localenv.dynamodb.items")
+    table_files = lazy("localenv.dynamodb.tables")
+    tableseeds = lazy("localenv.dynamodb.tableseeds")
+    ages = lazy("localenv.machine.ages")
+    handles = lazy("localenv.postgres.handles")
 
 
 def lookup(c: StepContext) -> Lookup:
-    from ..localenv.postgres.handles import Lookup
-
     queries = c.step.settings.root / "sql" / "users"
-    return Lookup(by_handles=queries / "by_handles.sql", handles=queries / "handles.sql")
+    return handles.Lookup(by_handles=queries / "by_handles.sql", handles=queries / "handles.sql")
 
 
 @dataclass(frozen=True)
@@ -48,8 +64,6 @@ class TableItems:
 
     @property
     def _prepared(self) -> TableSeeds:
-        from ..localenv.dynamodb import tableseeds
-
         return tableseeds.prepare(self.settings)
 
 
@@ -89,37 +103,27 @@ def _has_part(c: StepContext) -> bool:
 
 
 def _has_items(c: StepContext) -> bool:
-    from ..localenv.settings.parts import ITEMS, has
-
     return not c.step.arguments.get("file") and has(c.step.settings.root, ITEMS)
 
 
 def _tables(c: StepContext) -> str:
     """Name the tables that are written to, as --confirm wants them."""
-    from ..localenv.dynamodb import tableseeds
-
     own = [c.step.settings.message_table] if _has_part(c) else []
     others = [file.table for file in tableseeds.find_files(c.step.settings)] if _has_items(c) else []
     return ",".join(dict.fromkeys([*own, *others]))
 
 
 def _of_part(c: StepContext, settings: Settings, inside: psycopg.Connection[Any] | None) -> Seeding:
-    from ..localenv.dynamodb.client import connect
-    from ..localenv.dynamodb.items import write
-    from ..localenv.machine.ages import ago
-    from ..localenv.postgres.handles import fetch_users
-    from ..localenv.settings.people import find_person, read_people
-
     part = _part(c)
     with _mistakes(part):
         return part.prepare(
-            connect(settings),
+            dynamodb.connect(settings),
             settings.message_table,
             _files(c, part),
             find_person=partial(find_person, read_people(settings.root)),
-            find_users=lambda wanted: fetch_users(settings, lookup(c), wanted, c.step.say, inside=inside),
-            write=write,
-            ago=ago,
+            find_users=lambda wanted: handles.fetch_users(settings, lookup(c), wanted, c.step.say, inside=inside),
+            write=item_writer.write,
+            ago=ages.ago,
             anew=c.step.force,
         )
 
@@ -137,17 +141,13 @@ def _part(c: StepContext) -> App:
 
 def _files(c: StepContext, part: App) -> Iterator[SeedFile]:
     """Read the file, or the folder of files, that was given, or that of the part. Raises UsageError."""
-    from ..localenv.dynamodb.tables import shown
-    from ..localenv.errors import UsageError
-    from ..localenv.machine.reading import is_folder, path_of, read_bytes, require_utf8
-
     root, given = c.step.settings.root, c.step.arguments.get("file", "")
     start = path_of(given) if given else root / part.SEEDS
     paths: Sequence[Path] = sorted(start.glob(part.PATTERN)) if is_folder(start) else [start]
     if not paths:
         raise UsageError(f"{given or part.SEEDS}: no {part.PATTERN} in it", hint="put a seed file there")
     for path in paths:
-        name = shown(path, root)
+        name = table_files.shown(path, root)
         data = read_bytes(path, name)
         require_utf8(data, name)
         yield name, data
@@ -156,8 +156,6 @@ def _files(c: StepContext, part: App) -> Iterator[SeedFile]:
 @contextmanager
 def _mistakes(part: App) -> Iterator[None]:
     """Turn what the part finds wrong in a seed file into the error that users know."""
-    from ..localenv.errors import UsageError
-
     try:
         yield
     except part.Mistake as error:
@@ -173,9 +171,6 @@ def _plan_seed(c: StepContext) -> Iterable[str]:
 
 
 def _read(c: StepContext) -> None:
-    from ..localenv.dynamodb import tableseeds
-    from ..localenv.settings.people import find_person, read_people
-
     if _has_part(c):
         part = _part(c)
         with _mistakes(part):
@@ -194,8 +189,6 @@ def _read(c: StepContext) -> None:
 )
 def seed(c: StepContext, file: str = "", confirm: str = "") -> str:
     """Write the items of the seeds, the newest one now."""
-    from ..localenv.errors import TimedOut
-
     seeding_of(c)  # a mistake in them is said before anybody is asked
     seeding = seeding_of(c, c.step.writable(_tables(c), confirm))
     part = _app.part(c.step.settings)

@@ -10,15 +10,32 @@ from typing import TYPE_CHECKING
 
 from .. import _output
 from .._graph import WRITES, StepContext, step
+from .._lazy import lazy, lazy_of_app
+from ..localenv.errors import LocalEnvError
 from ..localenv.hints import Command, inv
 from . import tables
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
+    from ddb import consistency, messages, repairs
+    from ddb.streams import group_rows
     from ddb.streams.group_rows import Handled
 
+    from ..localenv.dynamodb import client as dynamodb
+    from ..localenv.dynamodb import scan as scanning
+    from ..localenv.dynamodb import stream as streaming
+    from ..localenv.postgres import handles
     from ..localenv.postgres.handles import User
+else:
+    consistency = lazy_of_app("ddb.consistency")
+    messages = lazy_of_app("ddb.messages")
+    repairs = lazy_of_app("ddb.repairs")
+    group_rows = lazy_of_app("ddb.streams.group_rows")
+    dynamodb = lazy("localenv.dynamodb.client")
+    scanning = lazy("localenv.dynamodb.scan")
+    streaming = lazy("localenv.dynamodb.stream")
+    handles = lazy("localenv.postgres.handles")
 
 REASONS_SHOWN = 10
 
@@ -54,17 +71,11 @@ def stream(c: StepContext, once: bool = False) -> str:
 
 def _repair(c: StepContext, counted: Counted) -> None:
     """Look at the whole table first: the stream may have lost records, a local one all of them in a restart."""
-    from ddb.consistency import Survey
-    from ddb.repairs import repair
-
-    from ..localenv.dynamodb.client import connect
-    from ..localenv.dynamodb.scan import scan
-
     settings = c.step.writable(c.step.settings.message_table)
-    client, table, survey = connect(settings), settings.message_table, Survey()
-    for item in scan(client, table):
+    client, table, survey = dynamodb.connect(settings), settings.message_table, consistency.Survey()
+    for item in scanning.scan(client, table):
         survey.add(item)
-    for one in repair(client, table, survey, _everybody(c) if survey.groups else []):
+    for one in repairs.repair(client, table, survey, _everybody(c) if survey.groups else []):
         counted.repaired += not one.error and one.moved > 0
         counted.moved += one.moved
         counted.note(one.group, one.error)
@@ -74,24 +85,16 @@ def _repair(c: StepContext, counted: Counted) -> None:
 
 def _everybody(c: StepContext) -> list[User]:
     """Read the users from the database; without it their names are those in the items."""
-    from ..localenv.errors import LocalEnvError
-    from ..localenv.postgres.handles import fetch_everybody
-
     try:
-        return fetch_everybody(c.step.settings, c.step.settings.root / "sql" / "users" / "names.sql")
+        return handles.fetch_everybody(c.step.settings, c.step.settings.root / "sql" / "users" / "names.sql")
     except LocalEnvError as error:
         c.step.say(f"names as the messages have them: {error}")
         return []
 
 
 def _lines(c: StepContext, counted: Counted, *, once: bool) -> Iterator[str]:
-    from ddb.streams import group_rows
-
-    from ..localenv.dynamodb import stream
-    from ..localenv.dynamodb.client import connect
-
     settings = c.step.writable(c.step.settings.message_table)
-    client, table = connect(settings), settings.message_table
+    client, table = dynamodb.connect(settings), settings.message_table
     states: dict[str, str] = {}
 
     def state_of(group: str) -> str:
@@ -99,21 +102,18 @@ def _lines(c: StepContext, counted: Counted, *, once: bool) -> Iterator[str]:
             states[group] = _state(client, table, group)
         return states[group]
 
-    def handle(records: list[stream.Record]) -> Iterable[Handled]:
+    def handle(records: list[streaming.Record]) -> Iterable[Handled]:
         states.clear()
         return group_rows.handle(client, table, records)
 
-    batches = stream.batches(settings, table, once=once)
-    return counted.lines(stream.outcomes(batches, handle), state_of)
+    batches = streaming.batches(settings, table, once=once)
+    return counted.lines(streaming.outcomes(batches, handle), state_of)
 
 
 def _state(client: DynamoDBClient, table: str, group: str) -> str:
     """Say of a group whose rows needed no change how it is: of two people, each needs a row."""
-    from ddb.messages import each_row_in_group
-    from ddb.streams.group_rows import newest_message
-
-    rows = sum(1 for _ in each_row_in_group(client, table, group))
-    if rows < 2 and newest_message(client, table, group):
+    rows = sum(1 for _ in messages.each_row_in_group(client, table, group))
+    if rows < 2 and group_rows.newest_message(client, table, group):
         return f"it has {'one row only' if rows else 'no rows'}: {inv('check')} says more"
     return "its rows are right"
 
@@ -162,8 +162,6 @@ def _counted(count: int, what: str) -> str:
 
 
 def _given_up(reasons: dict[str, str], said: str) -> Exception:
-    from ..localenv.errors import LocalEnvError
-
     return LocalEnvError(
         f"the rows of {_counted(len(reasons), 'group')} are not right: {said}",
         hint=Command("ddb.stream", "--once", first="remove the reason"),

@@ -3,20 +3,35 @@
 from __future__ import annotations
 
 import functools
+import json
+import shlex
 from typing import TYPE_CHECKING
 
 from .. import _app, _output, env
 from .._graph import DESTROYS, READS, WRITES, StepContext, step
+from .._lazy import lazy
 from .._words import word_step
+from ..localenv.errors import UsageError
 from ..localenv.hints import Command
+from ..localenv.machine.reading import is_stream, path_of
+from ..localenv.settings.parts import TABLES, lacks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from .._output import Reporter
-    from ..localenv.dynamodb.schema import Table, Work
+    from ..localenv.dynamodb import client as dynamodb
+    from ..localenv.dynamodb import schema, tableshape
+    from ..localenv.dynamodb import tables as table_files
+    from ..localenv.dynamodb.schema import Table, Work, definition
     from ..localenv.dynamodb.tables import Reading, TableFile
     from ..localenv.settings import Settings
+else:
+    dynamodb = lazy("localenv.dynamodb.client")
+    schema = lazy("localenv.dynamodb.schema")
+    definition = lazy("localenv.dynamodb.schema.definition")
+    table_files = lazy("localenv.dynamodb.tables")
+    tableshape = lazy("localenv.dynamodb.tableshape")
 
 CONFIRM = "name of the table to write to, for --target prod"
 FORMAT = "text or json"
@@ -25,8 +40,6 @@ TABLE = "name of the table (default: the one of DDB_MESSAGE_TABLE, or the app's 
 
 def named(c: StepContext) -> str:
     """Return the table that was typed, or the app's own: that of its part, or its only one. Raises UsageError."""
-    from ..localenv.errors import UsageError
-
     given, settings = c.step.arguments["table"], c.step.settings
     if given or _app.part(settings):
         return str(given or settings.message_table)
@@ -55,39 +68,27 @@ def _tell_once(reporter: Reporter, name: str, note: str) -> None:
 
 
 def _reading_of(c: StepContext) -> Reading:
-    from ..localenv.dynamodb.tables import Reading, read_all
-    from ..localenv.machine.reading import is_stream, path_of
-    from ..localenv.settings.parts import TABLES, lacks
-
     given = c.step.arguments.get("file", "")
     if not given and ("dynamodb" not in c.step.settings.services or lacks(c.step.settings.root, TABLES)):
-        return Reading([], [])
+        return table_files.Reading([], [])
     path = path_of("/dev/stdin" if given == "-" else given)
     if given == "-" or (given and is_stream(path)):
         return _read_once(c.step.settings, str(path))
-    return read_all(c.step.settings, given)
+    return table_files.read_all(c.step.settings, given)
 
 
 @functools.cache
 def _read_once(settings: Settings, pipe: str) -> Reading:
     """Read a pipe, such as <(…), for the check and for what follows it."""
-    from ..localenv.dynamodb.tables import read_all
-
-    return read_all(settings, pipe)
+    return table_files.read_all(settings, pipe)
 
 
 def _is_loaded(c: StepContext) -> str | None:
-    from ..localenv.dynamodb import schema
-    from ..localenv.dynamodb.client import connect
-
-    return schema.check_tables(connect(c.step.settings), _told_files(c))
+    return schema.check_tables(dynamodb.connect(c.step.settings), _told_files(c))
 
 
 def _plan_tables(c: StepContext) -> Iterator[str]:
-    from ..localenv.dynamodb import schema
-    from ..localenv.dynamodb.client import connect
-
-    client, files, replace = connect(c.step.settings), _told_files(c), c.step.arguments["replace"]
+    client, files, replace = dynamodb.connect(c.step.settings), _told_files(c), c.step.arguments["replace"]
     yield from schema.plan_tables(client, files, replace=replace)
     if not replace:
         schema.refuse_replacements(schema.find_all_work(client, files), _command(c, c.step.arguments["file"]))
@@ -109,10 +110,7 @@ def _plan_tables(c: StepContext) -> Iterator[str]:
 )
 def schema_load(c: StepContext, file: str = "", replace: bool = False, yes: bool = False, confirm: str = "") -> str:
     """Create the tables of ddb/tables, and change those that differ."""
-    from ..localenv.dynamodb import schema
-    from ..localenv.dynamodb.client import connect
-
-    client, files, command = connect(c.step.settings), _told_files(c), _command(c, file)
+    client, files, command = dynamodb.connect(c.step.settings), _told_files(c), _command(c, file)
     found = schema.find_all_work(client, files)
     works = [work for work in found if not work.is_done]
     if replace:
@@ -121,20 +119,16 @@ def schema_load(c: StepContext, file: str = "", replace: bool = False, yes: bool
         schema.refuse_replacements(works, command)
     if not works:
         return schema.describe_state(found)
-    client = connect(_allow_changes(c, works, confirm))
+    client = dynamodb.connect(_allow_changes(c, works, confirm))
     return schema.apply_tables(client, files, say=c.step.say, replace=replace, command=command)
 
 
 def _command(c: StepContext, file: str) -> str:
-    import shlex
-
     words = f" --file {shlex.quote(file)}" if file else ""
     return f"inv ddb.schema-load{words}{'' if c.step.settings.is_local else ' --target prod'}"
 
 
 def _ask_to_replace(c: StepContext, works: list[Work], *, yes: bool) -> None:
-    from ..localenv.dynamodb import schema
-
     settings = c.step.settings
     lines = schema.replacement_lines(works)
     for work in works:
@@ -155,10 +149,7 @@ def _allow_changes(c: StepContext, works: list[Work], confirm: str) -> Settings:
 @step(effect=READS, pre=[env.up], help={"format": FORMAT})
 def list_tables(c: StepContext, format: str = "text") -> None:
     """List the tables with their state, keys, indexes and item counts."""
-    from ..localenv.dynamodb import schema
-    from ..localenv.dynamodb.client import connect
-
-    tables = schema.fetch_tables(connect(c.step.settings))
+    tables = schema.fetch_tables(dynamodb.connect(c.step.settings))
     data = [dict(zip(COLUMNS, _row(table), strict=True)) for table in tables]
     headings = [column.upper() for column in COLUMNS]
     c.step.emit(data, lambda: _output.table(map(_row, tables), headings) or f"no tables; {Command('ddb.schema-load')}")
@@ -172,13 +163,7 @@ def list_tables(c: StepContext, format: str = "text") -> None:
 )
 def describe(c: StepContext, table: str = "", as_file: bool = False, format: str = "text") -> None:
     """Describe a table: keys, indexes, throughput, stream, items."""
-    import json
-
-    from ..localenv.dynamodb import schema
-    from ..localenv.dynamodb.client import connect
-    from ..localenv.dynamodb.schema import definition
-
-    client, name = connect(c.step.settings), named(c)
+    client, name = dynamodb.connect(c.step.settings), named(c)
     if as_file:
         properties = definition.definition_of(client, name)
         c.step.emit(properties, lambda: json.dumps(properties, indent=2, ensure_ascii=False).split("\n"))
@@ -188,20 +173,14 @@ def describe(c: StepContext, table: str = "", as_file: bool = False, format: str
 
 
 def _is_gone(c: StepContext) -> str | None:
-    from ..localenv.dynamodb import schema
-    from ..localenv.dynamodb.client import connect
-
-    client, name = connect(c.step.settings), named(c)
+    client, name = dynamodb.connect(c.step.settings), named(c)
     schema.refuse_half_replaced(client, name)
     return None if schema.fetch_table(client, name) else f"there is no table {name}"
 
 
 def _plan_drop(c: StepContext) -> list[str]:
-    from ..localenv.dynamodb import schema
-    from ..localenv.dynamodb.client import connect
-
     name = named(c)
-    return [f"- {schema.summary(schema.require_whole_table(connect(c.step.settings), name))}"]
+    return [f"- {schema.summary(schema.require_whole_table(dynamodb.connect(c.step.settings), name))}"]
 
 
 @word_step(
@@ -214,11 +193,8 @@ def _plan_drop(c: StepContext) -> list[str]:
 )
 def drop(c: StepContext, table: str = "", yes: bool = False, confirm: str = "") -> str:
     """Drop a table with its items, after a question."""
-    from ..localenv.dynamodb import schema
-    from ..localenv.dynamodb.client import connect
-
     settings = c.step.settings
-    client = connect(settings)
+    client = dynamodb.connect(settings)
     found = schema.require_whole_table(client, named(c))
     endpoint_url = settings.dynamodb.url if settings.dynamodb else ""
     schema.refuse_protected(found, endpoint_url)
@@ -226,16 +202,14 @@ def drop(c: StepContext, table: str = "", yes: bool = False, confirm: str = "") 
         c.step.require_yes([f"drop {schema.summary(found)}"], yes=yes)
     else:
         c.step.say(f"will drop {schema.summary(found)}")
-    return schema.drop_table(connect(c.step.writable(found.shape.name, confirm)), found)
+    return schema.drop_table(dynamodb.connect(c.step.writable(found.shape.name, confirm)), found)
 
 
 COLUMNS = ("table", "status", "items", "key", "indexes", "throughput", "stream")
 
 
 def _row(table: Table) -> tuple[str, str, int, str, str, str, str]:
-    from ..localenv.dynamodb.tableshape import describe_key
-
     shape = table.shape
     indexes = ", ".join(index.name for index in shape.indexes)
     units = str(shape.throughput or "on demand")
-    return shape.name, table.status, table.items, describe_key(shape.key), indexes, units, shape.stream
+    return shape.name, table.status, table.items, tableshape.describe_key(shape.key), indexes, units, shape.stream

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
+
+from tests.project.test_layers import MODULES, lazily_named, tree
 
 ROOT = Path(__file__).resolve().parents[2]
 HEAVY = {
@@ -25,11 +30,20 @@ HEAVY = {
 Not yaml: Invoke's own copy of it loads the C part of an installed one."""
 
 
-def loaded_after(code: str) -> set[str]:
-    """Run a line of Python at the root in a process of its own; name the top packages that it has loaded."""
+LIST = "from invoke.main import program; program.run('inv --list', exit=False)"
+LATE = {module for name in MODULES for node in ast.walk(tree(name)) if (module := lazily_named(node))}
+"""The modules that the tasks load when they use them."""
+
+
+def loaded_after(code: str, at: Path = ROOT) -> set[str]:
+    """Run a line of Python in a process of its own, and name the top packages that it has loaded."""
+    return {name.partition(".")[0] for name in modules_after(code, at)}
+
+
+def modules_after(code: str, at: Path = ROOT) -> set[str]:
     done = subprocess.run(
-        [sys.executable, "-c", f"{code}\nimport sys; print(' '.join({{m.partition('.')[0] for m in sys.modules}}))"],
-        cwd=ROOT,
+        [sys.executable, "-c", f"{code}\nimport sys; print(*sys.modules)"],
+        cwd=at,
         env={"PATH": os.environ["PATH"]},
         capture_output=True,
         text=True,
@@ -45,9 +59,31 @@ def test_loading_the_tasks_loads_nothing_heavy() -> None:
 
 
 def test_listing_the_commands_loads_nothing_heavy() -> None:
-    loaded = loaded_after("from invoke.main import program; program.run('inv --list', exit=False)")
+    loaded = loaded_after(LIST)
     assert "tasks" in loaded
     assert loaded & HEAVY == set()
+
+
+@pytest.mark.parametrize("code", ["import tasks", LIST])
+def test_nothing_is_loaded_early_that_is_to_be_loaded_late(code: str) -> None:
+    assert modules_after(code) & LATE == set()
+
+
+@pytest.mark.parametrize("package", ["localenv.tasks", "localenv"])
+def test_a_late_module_is_of_the_package_that_named_it_whatever_its_name(package: str, tmp_path: Path) -> None:
+    """As in an app's tasks.py, or installed."""
+    place = tmp_path.joinpath(*package.split("."))
+    place.parent.mkdir(exist_ok=True)
+    place.symlink_to(ROOT / "tasks")
+    loaded = modules_after(f"import {package} as tasks; assert tasks.env.ages.ago(0)", tmp_path)
+    assert f"{package}.localenv.machine.ages" in loaded
+    assert "tasks" not in loaded
+
+
+def test_what_looks_at_a_late_module_does_not_load_it() -> None:
+    looks = "import inspect; isinstance(x, inspect.Signature); callable(x); inspect.unwrap(x); repr(x); hash(x)"
+    loaded = modules_after(f"from tasks import env; x = env.ages; {looks}; assert not hasattr(x, '__file__')")
+    assert "tasks.localenv.machine.ages" not in loaded
 
 
 def test_reading_the_settings_loads_no_sdk() -> None:

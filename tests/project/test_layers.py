@@ -68,29 +68,56 @@ def tree(name: str) -> ast.Module:
 
 @cache
 def imports(name: str, *, at_start: bool = False) -> frozenset[str]:
-    """Name what a module imports, in dotted names of modules; `at_start`: only what is imported when it is."""
-    path = MODULES[name]
-    package = name if path.name == "__init__.py" else name.rpartition(".")[0]
-    found: set[str] = set()
-    for node in _statements(tree(name), at_start=at_start):
-        if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            above = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
-            source = ".".join([*above, *([node.module] if node.module else [])])
-            deeper = {f"{source}.{alias.name}" for alias in node.names}
-            found |= {inner for inner in deeper if inner in MODULES} or {source}
-    return frozenset(found)
+    """Name what a module imports, in dotted names of modules; `at_start`: only what is imported when it is.
+
+    `lazy("…")` imports too, but later.
+    """
+    nodes = list(_statements(tree(name), at_start=at_start))
+    late = {lazily_named(node) for node in nodes if not at_start} - {""}
+    return frozenset(late.union(*(imported(name, node) for node in nodes)))
+
+
+def imported(name: str, node: ast.AST) -> set[str]:
+    """Name the modules that a statement in module `name` imports."""
+    if isinstance(node, ast.Import):
+        return {alias.name for alias in node.names}
+    if isinstance(node, ast.ImportFrom):
+        deeper = set(bound(name, node).values()) & MODULES.keys()
+        return deeper or {_source(name, node)}
+    return set()
+
+
+def bound(name: str, node: ast.ImportFrom) -> dict[str, str]:
+    """Name what `from … import …` binds, and the dotted name of each."""
+    return {alias.asname or alias.name: f"{_source(name, node)}.{alias.name}" for alias in node.names}
+
+
+def _source(name: str, node: ast.ImportFrom) -> str:
+    parts = name.split(".") if MODULES[name].name == "__init__.py" else name.split(".")[:-1]
+    above = parts[: len(parts) - node.level + 1] if node.level else []
+    return ".".join([*above, *([node.module] if node.module else [])])
+
+
+def lazily_named(node: ast.AST) -> str:
+    """Return the module that `lazy("…")` or `lazy_of_app("…")` stands for; empty for anything else."""
+    if isinstance(node, ast.Call) and ast.unparse(node.func) in ("lazy", "lazy_of_app"):
+        within = "tasks." if ast.unparse(node.func) == "lazy" else ""
+        return within + str(ast.literal_eval(node.args[0]))
+    return ""
 
 
 def _statements(node: ast.AST, *, at_start: bool) -> Iterator[ast.AST]:
     for child in ast.iter_child_nodes(node):
         if at_start and isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef):
             continue
-        if at_start and isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test):
-            continue
+        if at_start and isinstance(child, ast.If) and _is_for_types(child):
+            child = ast.Module(child.orelse, [])
         yield child
         yield from _statements(child, at_start=at_start)
+
+
+def _is_for_types(node: ast.If) -> bool:
+    return "TYPE_CHECKING" in ast.unparse(node.test)
 
 
 def calls(name: str) -> list[tuple[int, str]]:
@@ -153,6 +180,35 @@ def test_the_apps_own_modules_know_nothing_of_this_tool(name: str) -> None:
 @pytest.mark.parametrize("name", MODULES)
 def test_nothing_heavy_is_imported_at_the_top_of_a_module(name: str) -> None:
     assert sorted(found for found in imports(name, at_start=True) if is_in(found, *HEAVY)) == []
+
+
+TASKS = [name for name in MODULES if is_in(name, "tasks") and not is_in(name, LIBRARY)]
+INSIDE = {("tasks._app", "ddb.chat"): "the app's folder is on the path only then, and most apps have no such part"}
+"""What a function of the tasks imports by itself, and why."""
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_tasks_say_at_the_top_what_they_use(name: str) -> None:
+    functions = [node for node in ast.walk(tree(name)) if isinstance(node, ast.FunctionDef | ast.Lambda)]
+    nodes = [node for function in functions for node in ast.walk(function)]
+    inside = {found for node in nodes for found in {*imported(name, node), lazily_named(node)} & MODULES.keys()}
+    inside -= {"tasks"}  # `from . import ns`: the index, which imports all of them
+    assert inside == {module for of, module in INSIDE if of == name}
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_what_is_loaded_late_is_what_the_types_are_of(name: str) -> None:
+    """mypy sees the import alone, and Python `lazy("…")` alone."""
+    late = {
+        ast.unparse(node.targets[0]): module
+        for node in ast.walk(tree(name))
+        if isinstance(node, ast.Assign) and (module := lazily_named(node.value))
+    }
+    for_types = [node for node in tree(name).body if isinstance(node, ast.If) and _is_for_types(node)]
+    froms = [node for part in for_types for node in part.body if isinstance(node, ast.ImportFrom)]
+    typed = {as_: module for node in froms for as_, module in bound(name, node).items() if module in MODULES}
+    assert late == typed
+    assert len(late) == sum(called in ("lazy", "lazy_of_app") for _, called in calls(name)), "elsewhere than in `else:`"
 
 
 @pytest.mark.parametrize("name", [name for name in MODULES if is_in(name, LIBRARY)])
