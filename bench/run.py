@@ -77,7 +77,7 @@ class Bench:
 
     def contents(self) -> Contents:
         """Count users, users with an id of the pool, activities and items: what both ways must leave behind."""
-        from tasks.localenv.aws.client import client
+        from tasks.localenv.aws.boto import client
 
         settings = read_settings(environ=self.environ)
         counts = "SELECT count(*), count(*) FILTER (WHERE cognito_user_id <> 'MOCK') FROM public.users"

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     import psycopg
 
     from ..localenv.dynamodb import client as dynamodb
-    from ..localenv.dynamodb import items as item_writer
-    from ..localenv.dynamodb import tables as table_files
+    from ..localenv.dynamodb import itemwriter as item_writer
+    from ..localenv.dynamodb import tablefiles as table_files
     from ..localenv.dynamodb import tableseeds
     from ..localenv.dynamodb.tableseeds import TableSeeds
     from ..localenv.environment.app import App, Say, SeedFile, Seeding
@@ -35,8 +35,8 @@ if TYPE_CHECKING:
     from ..localenv.settings import Settings
 else:
     dynamodb = lazy("localenv.dynamodb.client")
-    item_writer = lazy("localenv.dynamodb.items")
-    table_files = lazy("localenv.dynamodb.tables")
+    item_writer = lazy("localenv.dynamodb.itemwriter")
+    table_files = lazy("localenv.dynamodb.tablefiles")
     tableseeds = lazy("localenv.dynamodb.tableseeds")
     ages = lazy("localenv.machine.ages")
     handles = lazy("localenv.postgres.handles")

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from ..localenv.dynamodb import client as dynamodb
     from ..localenv.dynamodb import scan as scanning
-    from ..localenv.dynamodb import stream as streaming
+    from ..localenv.dynamodb import streamreader as streaming
     from ..localenv.postgres import handles
     from ..localenv.postgres.handles import User
 else:
@@ -34,7 +34,7 @@ else:
     group_rows = lazy_of_app("ddb.streams.group_rows")
     dynamodb = lazy("localenv.dynamodb.client")
     scanning = lazy("localenv.dynamodb.scan")
-    streaming = lazy("localenv.dynamodb.stream")
+    streaming = lazy("localenv.dynamodb.streamreader")
     handles = lazy("localenv.postgres.handles")
 
 REASONS_SHOWN = 10

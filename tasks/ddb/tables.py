@@ -22,15 +22,15 @@ if TYPE_CHECKING:
     from .._output import Reporter
     from ..localenv.dynamodb import client as dynamodb
     from ..localenv.dynamodb import schema, tableshape
-    from ..localenv.dynamodb import tables as table_files
+    from ..localenv.dynamodb import tablefiles as table_files
     from ..localenv.dynamodb.schema import Table, Work, definition
-    from ..localenv.dynamodb.tables import Reading, TableFile
+    from ..localenv.dynamodb.tablefiles import Reading, TableFile
     from ..localenv.settings import Settings
 else:
     dynamodb = lazy("localenv.dynamodb.client")
     schema = lazy("localenv.dynamodb.schema")
     definition = lazy("localenv.dynamodb.schema.definition")
-    table_files = lazy("localenv.dynamodb.tables")
+    table_files = lazy("localenv.dynamodb.tablefiles")
     tableshape = lazy("localenv.dynamodb.tableshape")
 
 CONFIRM = "name of the table to write to, for --target prod"

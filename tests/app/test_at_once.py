@@ -14,11 +14,11 @@ import pytest
 from ddb import consistency, messages
 from ddb.consistency import Survey
 from ddb.streams import group_rows
-from tasks.localenv.dynamodb import stream
+from tasks.localenv.dynamodb import streamreader
 from tasks.localenv.dynamodb.client import connect
 from tasks.localenv.dynamodb.scan import scan
 from tasks.localenv.dynamodb.schema import apply_tables
-from tasks.localenv.dynamodb.tables import read_tables
+from tasks.localenv.dynamodb.tablefiles import read_tables
 from tasks.localenv.machine.parallel import side_by_side
 from tasks.localenv.settings import Settings
 from tests.support.chats import ANDREW, BAYKO, GROUP, LONDO, dump, make_seed, plant, send
@@ -91,8 +91,8 @@ def prove_that_nothing_is_lost(table: Settings) -> None:
     def follow() -> None:
         client = connect(table)
         while busy:
-            for one in stream.outcomes(
-                stream.batches(table, name, once=True), lambda records: group_rows.handle(client, name, records)
+            for one in streamreader.outcomes(
+                streamreader.batches(table, name, once=True), lambda records: group_rows.handle(client, name, records)
             ):
                 assert one.error == ""
             rounds["follow"] += 1
@@ -118,8 +118,8 @@ def prove_that_nothing_is_lost(table: Settings) -> None:
             seed,
         ]
     )
-    for _ in stream.outcomes(
-        stream.batches(table, name, once=True), lambda records: group_rows.handle(connect(table), name, records)
+    for _ in streamreader.outcomes(
+        streamreader.batches(table, name, once=True), lambda records: group_rows.handle(connect(table), name, records)
     ):
         pass
     found = Counter(item["message"] for item in dump(table) if item["pk"].startswith("MSG#"))

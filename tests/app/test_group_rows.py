@@ -24,8 +24,8 @@ from ddb.streams.transactions import Busy
 from tasks.localenv.aws.wire import AwsError
 from tasks.localenv.dynamodb.client import connect
 from tasks.localenv.dynamodb.schema import apply_tables
-from tasks.localenv.dynamodb.stream import batches
-from tasks.localenv.dynamodb.tables import read_tables
+from tasks.localenv.dynamodb.streamreader import batches
+from tasks.localenv.dynamodb.tablefiles import read_tables
 from tasks.localenv.machine.folders import TOOL
 from tasks.localenv.machine.parallel import side_by_side
 from tasks.localenv.settings import Settings

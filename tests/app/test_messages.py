@@ -11,7 +11,7 @@ import pytest
 from ddb import messages
 from tasks.localenv.dynamodb.client import connect
 from tasks.localenv.dynamodb.schema import apply_tables
-from tasks.localenv.dynamodb.tables import read_tables
+from tasks.localenv.dynamodb.tablefiles import read_tables
 from tasks.localenv.settings import Settings
 from tests.support.boto import local_client
 from tests.support.chats import ANDREW, BAYKO, GROUP, LONDO, NOW, ago, make_seed, plant, send

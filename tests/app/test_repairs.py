@@ -12,7 +12,7 @@ from ddb.repairs import Repaired, repair
 from tasks.localenv.dynamodb.client import connect
 from tasks.localenv.dynamodb.scan import scan
 from tasks.localenv.dynamodb.schema import apply_tables
-from tasks.localenv.dynamodb.tables import read_tables
+from tasks.localenv.dynamodb.tablefiles import read_tables
 from tasks.localenv.postgres.handles import User
 from tasks.localenv.settings import Settings
 from tests.support.chats import (

@@ -14,10 +14,10 @@ from ddb.seeding import check_sizes
 from ddb.seeding.conversation import Mistake
 from ddb.seeding.stored import message_id
 from ddb.streams import group_rows, transactions
-from tasks.localenv.dynamodb import items
+from tasks.localenv.dynamodb import itemwriter
 from tasks.localenv.dynamodb.client import TableMissing, connect
 from tasks.localenv.dynamodb.schema import apply_tables
-from tasks.localenv.dynamodb.tables import read_tables
+from tasks.localenv.dynamodb.tablefiles import read_tables
 from tasks.localenv.settings import Settings
 from tests.support import chats
 from tests.support.chats import (
@@ -289,7 +289,7 @@ def test_a_run_cut_short_anywhere_is_repaired_by_the_next(
 
         return counted
 
-    monkeypatch.setattr(items, "_send", cut(items._send))
+    monkeypatch.setattr(itemwriter, "_send", cut(itemwriter._send))
     monkeypatch.setattr(group_rows, "commit", cut(transactions.commit))
     with pytest.raises(CutShort):
         plant(table, changed, now=ago(minutes=30))
@@ -322,7 +322,7 @@ def test_a_message_sent_while_a_seed_runs_stays_the_last_one(
 
         return then
 
-    monkeypatch.setattr(chats, "write", sending(items.write))
+    monkeypatch.setattr(chats, "write", sending(itemwriter.write))
     monkeypatch.setattr(group_rows, "newest_message", sending(group_rows.newest_message))
     monkeypatch.setattr(group_rows, "find_rows", sending(group_rows.find_rows))
     plant(table, make_seed(["ONE", "TWO"]))

@@ -20,7 +20,7 @@ from tasks.localenv.aws.wire import AwsError
 from tasks.localenv.dynamodb.client import connect
 from tasks.localenv.dynamodb.scan import scan
 from tasks.localenv.dynamodb.schema import apply_tables
-from tasks.localenv.dynamodb.tables import read_tables
+from tasks.localenv.dynamodb.tablefiles import read_tables
 from tasks.localenv.machine.parallel import side_by_side
 from tasks.localenv.settings import Settings
 from tests.support.boto import local_client

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from moto import mock_aws
 
-from tasks.localenv.aws.client import client
+from tasks.localenv.aws.boto import client
 from tasks.localenv.aws.wire import AwsApi, AwsError, LocalApi, api, require_permit
 from tasks.localenv.cognito.users import Pool
 from tasks.localenv.errors import ServiceFailed, UsageError

@@ -17,7 +17,7 @@ import pytest
 
 from tasks.localenv import engines
 from tasks.localenv.checkout import checkouts
-from tasks.localenv.engines import claims
+from tasks.localenv.engines import portclaims
 from tasks.localenv.environment.neighbours import list_neighbours
 from tasks.localenv.machine.folders import TOOL
 from tasks.localenv.machine.ports import Holder
@@ -54,25 +54,25 @@ def unset(tmp_path: Path) -> Unset:
 
 def test_alone_a_checkout_has_the_default_ports(unset: Unset) -> None:
     one = unset("one")
-    assert claims.claim(one, ALL) == []
+    assert portclaims.claim(one, ALL) == []
     assert kept_ports(one.state_dir, one.project_id) == {}
     assert [(known.root, known.ports) for known in checkouts.read_all()] == [(one.root, one.ports)]
 
 
 def test_ports_of_another_checkout_are_left_to_it_while_it_is_down_too(unset: Unset) -> None:
     one, two = unset("one"), unset("two")
-    claims.claim(one, ALL)
-    assert claims.plan(two, ALL) == claims.claim(two, ALL) != []
+    portclaims.claim(one, ALL)
+    assert portclaims.plan(two, ALL) == portclaims.claim(two, ALL) != []
     picked = kept_ports(two.state_dir, two.project_id)
     assert picked.keys() == set(ALL) and not set(picked.values()) & set(one.ports.values())
-    assert claims.claim(two.with_ports(picked), ALL) == []
-    assert claims.claim(one, ALL) == []
+    assert portclaims.claim(two.with_ports(picked), ALL) == []
+    assert portclaims.claim(one, ALL) == []
 
 
 def test_a_port_that_is_set_and_one_that_is_in_use_stay(unset: Unset) -> None:
     one, two = unset("one"), unset("two")
-    claims.claim(one, ALL)
-    moves = claims.plan(replace(two, movable=("dynamodb", "cognito")), ("postgres", "dynamodb"))
+    portclaims.claim(one, ALL)
+    moves = portclaims.plan(replace(two, movable=("dynamodb", "cognito")), ("postgres", "dynamodb"))
     assert [(move.service, move.old, move.owner) for move in moves] == [
         ("dynamodb", one.ports["dynamodb"], f"the checkout in {one.root}")
     ]
@@ -80,21 +80,21 @@ def test_a_port_that_is_set_and_one_that_is_in_use_stay(unset: Unset) -> None:
 
 def test_a_checkout_that_is_gone_or_destroyed_claims_nothing(unset: Unset) -> None:
     one, two = unset("one"), unset("two")
-    claims.claim(one, ALL)
+    portclaims.claim(one, ALL)
     one.root.rename(one.root.with_name("moved"))
-    assert claims.plan(two, ALL) == []
+    assert portclaims.plan(two, ALL) == []
     one.root.with_name("moved").rename(one.root)
-    assert claims.plan(two, ALL) != []
-    claims.release(one)
-    assert (claims.plan(two, ALL), checkouts.read_all()) == ([], [])
+    assert portclaims.plan(two, ALL) != []
+    portclaims.release(one)
+    assert (portclaims.plan(two, ALL), checkouts.read_all()) == ([], [])
 
 
 def test_another_program_keeps_a_default_port_and_moves_a_picked_one(unset: Unset) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         one = unset("one", postgres=server.getsockname()[1])
-        assert claims.plan(one, ALL) == []
+        assert portclaims.plan(one, ALL) == []
         keep_ports(one.state_dir, one.project_id, {"postgres": one.ports["postgres"]})
-        (move,) = claims.plan(one, ALL)
+        (move,) = portclaims.plan(one, ALL)
         assert (move.service, move.owner.startswith(f"pid {os.getpid()}")) == ("postgres", True)
 
 
@@ -102,11 +102,11 @@ def test_containers_and_programs_of_other_checkouts_are_known_by_their_names(liv
     one = unset("one")
     pids: dict[str, int] = {state.service: int(state.holder.split()[1]) for state in engines.look(live)}
     for service, mark in (("postgres", live.project_id), ("dynamodb", f"{live.state_dir}/emulator")):
-        assert claims.neighbour(one, Holder(pid=pids[service])) == f"the environment {mark} (pid {pids[service]})"
-        assert claims.neighbour(live, Holder(pid=pids[service])) == ""
+        assert portclaims.neighbour(one, Holder(pid=pids[service])) == f"the environment {mark} (pid {pids[service]})"
+        assert portclaims.neighbour(live, Holder(pid=pids[service])) == ""
     other, foreign = Holder(container="a-db-1", project="a-0123ab"), Holder(container="a-db-1", project="a")
-    assert claims.neighbour(one, other) == "container a-db-1 of Compose project a-0123ab"
-    assert (claims.neighbour(one, foreign), claims.neighbour(one, Holder(pid=os.getpid()))) == ("", "")
+    assert portclaims.neighbour(one, other) == "container a-db-1 of Compose project a-0123ab"
+    assert (portclaims.neighbour(one, foreign), portclaims.neighbour(one, Holder(pid=os.getpid()))) == ("", "")
 
 
 @pytest.mark.parametrize("home", ["", "relative", "/proc/nowhere"])
@@ -114,12 +114,12 @@ def test_without_a_place_for_the_index_nothing_fails(unset: Unset, monkeypatch: 
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", home)
     one = unset("one")
-    assert (claims.claim(one, ALL), checkouts.read_all()) == ([], [])
-    claims.release(one)
+    assert (portclaims.claim(one, ALL), checkouts.read_all()) == ([], [])
+    portclaims.release(one)
 
 
 def test_what_cannot_be_read_in_the_index_is_left_out(unset: Unset, index: Path) -> None:
-    claims.claim(unset("one"), ALL)
+    portclaims.claim(unset("one"), ALL)
     for number, text in enumerate(("", "{}", "[]", '{"root": 1}', "\0")):
         (index / f"broken{number}.json").write_text(text)
     assert [known.root.name for known in checkouts.read_all()] == ["one"]
@@ -128,14 +128,14 @@ def test_what_cannot_be_read_in_the_index_is_left_out(unset: Unset, index: Path)
 CLAIM = """
 import sys
 from pathlib import Path
-from tasks.localenv.engines import claims
+from tasks.localenv.engines import portclaims
 from tasks.localenv.settings.kept import kept_ports
 from tasks.localenv.settings import read_settings
 root, *ports = sys.argv[1:]
 services = ("postgres", "dynamodb", "cognito")
 settings = read_settings(root=Path(root), environ={"LOCALENV_SERVICES": ",".join(services)})
 settings = settings.with_ports(dict(zip(services, map(int, ports))))
-claims.claim(settings, services)
+portclaims.claim(settings, services)
 print({**settings.ports, **kept_ports(settings.state_dir, settings.project_id)})
 """
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from tasks.localenv.dynamodb.client import connect
-from tasks.localenv.dynamodb.items import puts, write
+from tasks.localenv.dynamodb.itemwriter import puts, write
 from tasks.localenv.dynamodb.schema import apply_tables
-from tasks.localenv.dynamodb.tables import read_tables
+from tasks.localenv.dynamodb.tablefiles import read_tables
 from tasks.localenv.settings import Settings
 from tests.support.chats import dump
 from tests.support.environments import Finished, inv

@@ -18,10 +18,10 @@ from ddb.messages import each_row_in_group, key_of
 from ddb.streams.group_rows import Handled
 from tasks.ddb.stream import Counted
 from tasks.localenv.aws.wire import AwsError
-from tasks.localenv.dynamodb import stream
+from tasks.localenv.dynamodb import streamreader
 from tasks.localenv.dynamodb.client import connect
 from tasks.localenv.dynamodb.schema import apply_tables
-from tasks.localenv.dynamodb.tables import read_tables
+from tasks.localenv.dynamodb.tablefiles import read_tables
 from tasks.localenv.errors import LocalEnvError
 from tasks.localenv.machine.folders import TOOL
 from tasks.localenv.settings import Settings
@@ -136,7 +136,7 @@ def test_a_table_without_a_stream_is_said(table: Settings) -> None:
     off: Any = {"StreamEnabled": False}
     connect(table).update_table(TableName=table.message_table, StreamSpecification=off)
     with pytest.raises(LocalEnvError) as caught:
-        list(stream.batches(table, table.message_table, once=True))
+        list(streamreader.batches(table, table.message_table, once=True))
     assert (caught.value.message, caught.value.hint) == (
         f"table {table.message_table} has no stream",
         "add a StreamSpecification to its file in ddb/tables, then run `inv ddb.schema-load`",
@@ -188,10 +188,10 @@ FAMILY = {"child": ("parent", [4, 5]), "parent": ("gone", [1, 2, 3]), "grandchil
 
 
 def read_all(monkeypatch: pytest.MonkeyPatch, shards: Shards) -> list[int]:
-    monkeypatch.setattr(stream, "api", lambda settings, service: shards)
-    monkeypatch.setattr(stream, "_arn", lambda settings, table: "arn:stream")
+    monkeypatch.setattr(streamreader, "api", lambda settings, service: shards)
+    monkeypatch.setattr(streamreader, "_arn", lambda settings, table: "arn:stream")
     settings: Any = None
-    found = [record for batch in stream.batches(settings, "t", once=True) for record in batch]
+    found = [record for batch in streamreader.batches(settings, "t", once=True) for record in batch]
     assert {record["eventSourceARN"] for record in found} == {"arn:stream"}
     return [int(record["dynamodb"]["SequenceNumber"]) for record in found]
 
@@ -222,11 +222,11 @@ def test_a_stream_that_is_gone_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_table_that_was_made_anew_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     """The old one's stream is still there to be read, and nothing comes any more."""
     shards, arns = Shards({"only": ("", [1])}, set()), ["arn:old", "arn:old", "arn:new"]
-    monkeypatch.setattr(stream, "api", lambda settings, service: shards)
-    monkeypatch.setattr(stream, "_arn", lambda settings, table: arns.pop(0))
-    monkeypatch.setattr(stream, "REFRESH_S", -1)
+    monkeypatch.setattr(streamreader, "api", lambda settings, service: shards)
+    monkeypatch.setattr(streamreader, "_arn", lambda settings, table: arns.pop(0))
+    monkeypatch.setattr(streamreader, "REFRESH_S", -1)
     settings: Any = None
-    read = stream.batches(settings, "t", sleep=lambda seconds: None)
+    read = streamreader.batches(settings, "t", sleep=lambda seconds: None)
     assert next(read)[0]["eventSourceARN"] == "arn:old"
     with pytest.raises(LocalEnvError, match="the stream of table t is gone"):
         next(read)
@@ -234,8 +234,8 @@ def test_a_table_that_was_made_anew_is_said(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_a_table_that_was_dropped_is_said(table: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stream, "REFRESH_S", -1)
-    read = stream.batches(table, table.message_table)
+    monkeypatch.setattr(streamreader, "REFRESH_S", -1)
+    read = streamreader.batches(table, table.message_table)
     assert next(read)
     connect(table).delete_table(TableName=table.message_table)
     with pytest.raises(LocalEnvError, match=r"the stream of table .* is gone"):
@@ -259,7 +259,7 @@ def test_a_batch_is_tried_again_from_the_first_that_failed_and_in_the_end_withou
         return [Done(n, "bad" if n == "3" or (n == "5" and once) else "") for n in numbers if n != "2"]
 
     records = [{"dynamodb": {"SequenceNumber": number}} for number in "12345"]
-    found = list(stream.outcomes([records, records[:1]], handle, sleep=pauses.append))
+    found = list(streamreader.outcomes([records, records[:1]], handle, sleep=pauses.append))
     assert [(one.sequence_number, one.error) for one in found] == [
         ("1", ""),
         ("3", "bad"),
@@ -281,9 +281,9 @@ def test_a_reader_that_waits_asks_again(table: Settings) -> None:
 
     found = []
     deadline = time.monotonic() + PATIENCE_S
-    for batch in stream.batches(table, table.message_table, sleep=sleep):
+    for batch in streamreader.batches(table, table.message_table, sleep=sleep):
         found += batch
         if any(record["dynamodb"]["NewImage"].get("message", {}).get("S") == "late" for record in batch):
             break
         assert time.monotonic() < deadline
-    assert pauses == [stream.IDLE_S] * 2
+    assert pauses == [streamreader.IDLE_S] * 2

@@ -32,8 +32,8 @@ from tasks.localenv.dynamodb import schema
 from tasks.localenv.dynamodb.client import connect as connect_dynamodb
 from tasks.localenv.dynamodb.scan import scan
 from tasks.localenv.engines import emulator
-from tasks.localenv.engines.docker import messages as docker_messages
-from tasks.localenv.engines.docker import postgres as docker_postgres
+from tasks.localenv.engines.docker import composemessages as docker_messages
+from tasks.localenv.engines.docker import databaseserver as docker_postgres
 from tasks.localenv.engines.embedded import postgres as embedded_postgres
 from tasks.localenv.errors import LocalEnvError, ServiceFailed, UsageError
 from tasks.localenv.hints import RESTART, START, Command, commands_of, either
@@ -278,15 +278,15 @@ SHOWN: dict[str, Callable[[], str] | str] = {
     "tasks/localenv/engines/embedded/postgres:HINT: env.destroy": lambda: embedded_postgres.HINT,
     "tasks/localenv/engines/emulator:HINT: env.destroy": lambda: emulator.HINT,
     "tasks/localenv/engines/__init__:LOST: initial-setup": lambda: engines.LOST,
-    "tasks/localenv/engines/docker/postgres:FORMER_LOGIN: env.destroy": lambda: docker_postgres.FORMER_LOGIN,
+    "tasks/localenv/engines/docker/databaseserver:FORMER_LOGIN: env.destroy": lambda: docker_postgres.FORMER_LOGIN,
     "tasks/ddb/stream:_given_up: ddb.stream --once": lambda: made(given_up({"g": "no row"}, "one")),
     "tasks/localenv/cognito/sync:_require_pairs: db.seed --force": lambda: no_users(),
     "tasks/localenv/production/rds/instances:UPDATE: rds.update-sg-rule": lambda: instances.UPDATE,
     "tasks/localenv/machine/uncaught:_of_library: status": lambda: made(uncaught.understood(ConnectionResetError())),
-    "tasks/localenv/engines/docker/messages:RULES: env.up": lambda: made(
+    "tasks/localenv/engines/docker/composemessages:RULES: env.up": lambda: made(
         docker_messages.explain(["Cannot connect to the Docker daemon"])
     ),
-    "tasks/localenv/engines/docker/messages:ended: env.up": lambda: made(
+    "tasks/localenv/engines/docker/composemessages:ended: env.up": lambda: made(
         docker_messages.ended("x", docker_messages.Ending(oom_killed=True))
     ),
     "tasks/localenv/snapshot/note:hint: …": "tests/snapshot/test_snapshot.py",
@@ -297,9 +297,9 @@ SHOWN: dict[str, Callable[[], str] | str] = {
     "tasks/localenv/production/rds/rule:require_ids: rds.status": "tests/production/test_rds.py",
     "tasks/localenv/production/audit/report:_describe: ddb.list-tables --target prod": "tests/production/test_audit.py",
     "tasks/_run:_writable_production: … --target prod --confirm …": "tests/commands/test_ddb_prod.py",
-    "tasks/localenv/dynamodb/stream:_arn: ddb.schema-load": "tests/commands/test_ddb_stream.py",
+    "tasks/localenv/dynamodb/streamreader:_arn: ddb.schema-load": "tests/commands/test_ddb_stream.py",
     "tasks/localenv/engines/docker/start:_name_holder: env.up": "tests/engines/docker/test_failures.py",
-    "tasks/localenv/engines/docker/engine:_in_use: env.destroy": "tests/engines/docker/test_failures.py",
+    "tasks/localenv/engines/docker/containers:_in_use: env.destroy": "tests/engines/docker/test_failures.py",
 }
 """Hints of what cannot fail here, by the function that makes them or the tests that provoke them."""
 

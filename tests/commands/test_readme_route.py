@@ -11,7 +11,7 @@ import pytest
 from ddb import messages
 from tasks.localenv.dynamodb.client import connect
 from tasks.localenv.dynamodb.schema import apply_tables
-from tasks.localenv.dynamodb.tables import read_tables
+from tasks.localenv.dynamodb.tablefiles import read_tables
 from tasks.localenv.machine.folders import TOOL
 from tasks.localenv.settings import Settings
 from tests.support.boto import local_client

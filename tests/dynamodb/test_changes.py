@@ -15,7 +15,7 @@ from tasks.localenv.dynamodb import schema
 from tasks.localenv.dynamodb.client import connect
 from tasks.localenv.dynamodb.schema.changes import encryption_differs, plan_changes
 from tasks.localenv.dynamodb.schema.definition import definition_of, properties_of
-from tasks.localenv.dynamodb.tables import TableFile, read_table
+from tasks.localenv.dynamodb.tablefiles import TableFile, read_table
 from tasks.localenv.dynamodb.tableshape import Extras, extras_of, shape_of
 from tasks.localenv.errors import ConfirmationNeeded
 from tasks.localenv.settings import Settings, read_settings

@@ -9,7 +9,7 @@ from typing import Any
 from tasks.localenv.dynamodb import schema
 from tasks.localenv.dynamodb.client import connect
 from tasks.localenv.dynamodb.schema.definition import definition_of, properties_of
-from tasks.localenv.dynamodb.tables import TableFile, read_table
+from tasks.localenv.dynamodb.tablefiles import TableFile, read_table
 from tasks.localenv.dynamodb.tableshape import TableShape, Throughput, shape_of
 from tasks.localenv.settings import Settings
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tasks.localenv import engines
-from tasks.localenv.dynamodb import items, schema
+from tasks.localenv.dynamodb import itemwriter, schema
 from tasks.localenv.dynamodb.client import connect
 from tasks.localenv.dynamodb.schema.contents import read_contents
 from tasks.localenv.settings import Settings, read_settings
@@ -48,7 +48,7 @@ def test_every_change_is_made_and_what_is_lacking_is_told(client: Any, tmp_path:
 
 def test_a_replaced_table_keeps_its_items(client: Any, tmp_path: Path) -> None:
     schema.apply_tables(client, read(tmp_path, table("moving")))
-    items.write(client, "moving", items.puts(some_items()))
+    itemwriter.write(client, "moving", itemwriter.puts(some_items()))
     held = read_contents(client, "moving")
     done = schema.apply_tables(client, read(tmp_path, rekeyed("moving")), replace=True)
     assert (done.partition(";")[0], read_contents(client, "moving")) == (

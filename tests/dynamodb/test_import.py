@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 
 from tasks.localenv.dynamodb.client import connect
-from tasks.localenv.dynamodb.items import fetch, puts, write
+from tasks.localenv.dynamodb.itemwriter import fetch, puts, write
 from tasks.localenv.dynamodb.scan import scan
 from tasks.localenv.dynamodb.schema import apply_tables, require_table
-from tasks.localenv.dynamodb.tables import read_tables
+from tasks.localenv.dynamodb.tablefiles import read_tables
 from tasks.localenv.dynamodb.transfer import importing, keys_of, s3folder
 from tasks.localenv.dynamodb.transfer.importing import Outcome
 from tasks.localenv.dynamodb.transfer.itemfile import as_line

@@ -13,11 +13,11 @@ from typing import Any
 
 import pytest
 
-from tasks.localenv.dynamodb import items
+from tasks.localenv.dynamodb import itemwriter
 from tasks.localenv.dynamodb.client import connect
 from tasks.localenv.dynamodb.scan import scan
 from tasks.localenv.dynamodb.schema import apply_tables
-from tasks.localenv.dynamodb.tables import read_tables
+from tasks.localenv.dynamodb.tablefiles import read_tables
 from tasks.localenv.errors import LocalEnvError, TimedOut
 from tasks.localenv.settings import Settings
 from tasks.localenv.settings.addresses import Endpoint
@@ -91,7 +91,7 @@ def write(
     def run(engine: Engine, count: int, **options: Any) -> tuple[int, list[float]]:
         client = connect(replace(live, dynamodb=serve(engine.take)))
         pauses: list[float] = []
-        written = items.write(client, "things", items.puts(numbered(count)), sleep=pauses.append, **options)
+        written = itemwriter.write(client, "things", itemwriter.puts(numbered(count)), sleep=pauses.append, **options)
         return written, pauses
 
     return run
@@ -124,7 +124,7 @@ def test_pauses_grow_while_nothing_is_taken_and_are_never_longer_than_allowed(wr
     refusals = iter(range(12))
     engine = Engine(lambda batch: unprocessed([] if next(refusals, None) is None else batch))
     written, pauses = write(engine, 1)
-    bounds = [min(items.FIRST_PAUSE_S * 2**attempt, items.LONGEST_PAUSE_S) for attempt in range(12)]
+    bounds = [min(itemwriter.FIRST_PAUSE_S * 2**attempt, itemwriter.LONGEST_PAUSE_S) for attempt in range(12)]
     assert (written, len(pauses)) == (1, 12)
     assert [pause for pause, bound in zip(pauses, bounds, strict=True) if not 0 <= pause <= bound] == []
 
@@ -143,7 +143,7 @@ def test_after_a_failure_no_further_batch_is_sent(write: Write) -> None:
     engine = Engine(lambda batch: (400, {"__type": "x#ValidationException", "message": "no"}))
     with pytest.raises(LocalEnvError, match="ValidationException: no"):
         write(engine, 25 * 100)
-    assert len(engine.batches) <= items.BATCHES_AT_ONCE
+    assert len(engine.batches) <= itemwriter.BATCHES_AT_ONCE
 
 
 def test_a_source_that_fails_ends_the_writing_with_its_error(fresh: Settings) -> None:
@@ -154,7 +154,7 @@ def test_a_source_that_fails_ends_the_writing_with_its_error(fresh: Settings) ->
     client = connect(fresh)
     apply_tables(client, read_tables(fresh))
     with pytest.raises(LocalEnvError, match="the source is broken"):
-        items.write(client, fresh.message_table, items.puts(source()))
+        itemwriter.write(client, fresh.message_table, itemwriter.puts(source()))
 
 
 def test_progress_counts_up_to_all_of_it(write: Write) -> None:
@@ -189,10 +189,10 @@ def test_everything_arrives_in_a_real_table_behind_a_busy_door(
 
     client = connect(replace(fresh, dynamodb=serve(take)))
     apply_tables(client, read_tables(fresh))
-    items.write(client, fresh.message_table, items.puts(numbered(333)), sleep=lambda pause_s: None)
+    itemwriter.write(client, fresh.message_table, itemwriter.puts(numbered(333)), sleep=lambda pause_s: None)
     assert sorted(item["pk"]["S"] for item in scan(client, fresh.message_table)) == [
         item["pk"]["S"] for item in numbered(333)
     ]
     keys = ({"pk": item["pk"], "sk": item["sk"]} for item in numbered(333))
-    assert items.write(client, fresh.message_table, items.deletes(keys), sleep=lambda pause_s: None) == 333
+    assert itemwriter.write(client, fresh.message_table, itemwriter.deletes(keys), sleep=lambda pause_s: None) == 333
     assert list(scan(client, fresh.message_table)) == []

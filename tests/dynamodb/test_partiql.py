@@ -9,12 +9,12 @@ import pytest
 from tasks.localenv.aws.wire import AwsError
 from tasks.localenv.dynamodb import partiql
 from tasks.localenv.dynamodb.client import TableMissing, connect
-from tasks.localenv.dynamodb.items import puts, write
+from tasks.localenv.dynamodb.itemwriter import puts, write
 from tasks.localenv.dynamodb.partiql import Consumed
 from tasks.localenv.dynamodb.scan import as_table
 from tasks.localenv.dynamodb.schema import apply_tables
 from tasks.localenv.dynamodb.statement import read_statement
-from tasks.localenv.dynamodb.tables import read_tables
+from tasks.localenv.dynamodb.tablefiles import read_tables
 from tasks.localenv.errors import LocalEnvError, UsageError
 from tasks.localenv.settings import Settings
 

@@ -17,12 +17,12 @@ from typing import Any
 
 import pytest
 
-from tasks.localenv.dynamodb import items, schema
+from tasks.localenv.dynamodb import itemwriter, schema
 from tasks.localenv.dynamodb.client import connect
 from tasks.localenv.dynamodb.schema.contents import Contents, key_digest, read_contents
 from tasks.localenv.dynamodb.schema.fitness import why_unfit
 from tasks.localenv.dynamodb.schema.replacement import Replacement, copy_name
-from tasks.localenv.dynamodb.tables import TableFile, read_table
+from tasks.localenv.dynamodb.tablefiles import TableFile, read_table
 from tasks.localenv.dynamodb.tableshape import Index, TableShape
 from tasks.localenv.errors import ConfirmationNeeded, LocalEnvError
 from tasks.localenv.machine.folders import TOOL
@@ -71,7 +71,7 @@ def filled(fresh: Settings, tmp_path: Path) -> Any:
     """A client; the message table is there with items, and has the key id."""
     client = connect(fresh)
     schema.apply_tables(client, [written(tmp_path, table(fresh.message_table))])
-    items.write(client, fresh.message_table, items.puts(some_items()))
+    itemwriter.write(client, fresh.message_table, itemwriter.puts(some_items()))
     yield client
     aside = schema.fetch_table(client, copy_name(fresh.message_table))
     if aside:

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from tasks.localenv.dynamodb.client import TableMissing, connect
-from tasks.localenv.dynamodb.items import puts, write
+from tasks.localenv.dynamodb.itemwriter import puts, write
 from tasks.localenv.dynamodb.scan import as_json_line, as_text, plain, scan
 from tasks.localenv.dynamodb.schema import apply_tables
-from tasks.localenv.dynamodb.tables import read_tables
+from tasks.localenv.dynamodb.tablefiles import read_tables
 from tasks.localenv.settings import Settings
 
 

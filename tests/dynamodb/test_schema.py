@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from moto import mock_aws
 
-from tasks.localenv.aws import client as aws
+from tasks.localenv.aws import boto as aws
 from tasks.localenv.dynamodb import schema
 from tasks.localenv.dynamodb.client import TableMissing, connect
-from tasks.localenv.dynamodb.tables import TableFile, read_tables
+from tasks.localenv.dynamodb.tablefiles import TableFile, read_tables
 from tasks.localenv.errors import LocalEnvError, ServiceFailed, TimedOut
 from tasks.localenv.machine.parallel import side_by_side
 from tasks.localenv.settings import Settings, read_settings

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tasks.localenv.dynamodb.tables import TableFile, read_file, read_tables
+from tasks.localenv.dynamodb.tablefiles import TableFile, read_file, read_tables
 from tasks.localenv.dynamodb.tableshape import Index, Recovery, TableShape, Throughput
 from tasks.localenv.errors import UsageError
 from tasks.localenv.machine.folders import TOOL

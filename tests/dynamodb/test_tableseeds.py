@@ -19,7 +19,7 @@ from tasks.localenv.dynamodb.client import connect
 from tasks.localenv.dynamodb.placeholders import Filler
 from tasks.localenv.dynamodb.scan import scan
 from tasks.localenv.dynamodb.schema import apply_tables, wait_until_active
-from tasks.localenv.dynamodb.tables import read_tables
+from tasks.localenv.dynamodb.tablefiles import read_tables
 from tasks.localenv.dynamodb.tableseeds import TableSeeds
 from tasks.localenv.dynamodb.transfer.itemline import Keys, read_line
 from tasks.localenv.dynamodb.transfer.typed import Misfit

@@ -11,7 +11,7 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tasks.localenv.dynamodb.tables import TableFile, read_all, read_file
+from tasks.localenv.dynamodb.tablefiles import TableFile, read_all, read_file
 from tasks.localenv.errors import UsageError
 from tasks.localenv.settings import read_settings
 

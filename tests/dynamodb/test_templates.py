@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tasks.localenv.dynamodb.tables import Reading, read_all
+from tasks.localenv.dynamodb.tablefiles import Reading, read_all
 from tasks.localenv.dynamodb.tableshape import TableShape, Throughput
 from tasks.localenv.errors import UsageError
 from tasks.localenv.settings import Settings, read_settings

@@ -12,10 +12,10 @@ import pytest
 
 from tasks.localenv.dynamodb import transfer
 from tasks.localenv.dynamodb.client import TableMissing, connect
-from tasks.localenv.dynamodb.items import puts, write
+from tasks.localenv.dynamodb.itemwriter import puts, write
 from tasks.localenv.dynamodb.scan import scan
 from tasks.localenv.dynamodb.schema import apply_tables
-from tasks.localenv.dynamodb.tables import read_tables
+from tasks.localenv.dynamodb.tablefiles import read_tables
 from tasks.localenv.dynamodb.transfer.itemfile import as_line, write_lines
 from tasks.localenv.dynamodb.transfer.typed import comparable_item
 from tasks.localenv.errors import UsageError

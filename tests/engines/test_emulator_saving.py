@@ -21,7 +21,7 @@ import pytest
 from tasks.localenv import engines
 from tasks.localenv.aws.wire import api
 from tasks.localenv.checkout import saved
-from tasks.localenv.engines.embedded import engine
+from tasks.localenv.engines.embedded import programs
 from tasks.localenv.engines.emulator import Emulator, address, find_unsaved, unclean_end
 from tasks.localenv.engines.emulator_server.saving import write_whole
 from tasks.localenv.engines.service import Deadline
@@ -171,7 +171,7 @@ def test_nothing_that_ends_it_loses_what_cannot_be_saved(own: Settings) -> None:
         lambda: engines.down(own, print),
         lambda: engines.restart(own, print),
         lambda: engines.up(elsewhere, print),
-        lambda: engine.stop_outdated(without, [], print),
+        lambda: programs.stop_outdated(without, [], print),
     ):
         with pytest.raises(
             ConfirmationNeeded, match=r"would lose 2 changes of dynamodb since .*: File too large$"

@@ -15,7 +15,7 @@ import pytest
 from ddb import chat, messages
 from tasks.localenv.cognito.users import find_pool
 from tasks.localenv.dynamodb.client import connect as dynamodb
-from tasks.localenv.dynamodb.tables import read_tables
+from tasks.localenv.dynamodb.tablefiles import read_tables
 from tasks.localenv.environment import status
 from tasks.localenv.environment.status import Line, Problem, Status
 from tasks.localenv.postgres.connection import connect

@@ -9,7 +9,7 @@ import pytest
 
 from tasks.localenv.dynamodb.client import connect as dynamodb
 from tasks.localenv.dynamodb.scan import scan
-from tasks.localenv.dynamodb.tables import read_tables
+from tasks.localenv.dynamodb.tablefiles import read_tables
 from tasks.localenv.environment import stores
 from tasks.localenv.errors import LocalEnvError
 from tasks.localenv.postgres.connection import connect

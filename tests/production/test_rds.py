@@ -15,7 +15,7 @@ import pytest
 from botocore.stub import Stubber
 from moto import mock_aws
 
-from tasks.localenv.aws.client import EXPIRED_HINT
+from tasks.localenv.aws.boto import EXPIRED_HINT
 from tasks.localenv.checkout.lock import ProjectLock
 from tasks.localenv.errors import LocalEnvError, ServiceFailed, TimedOut, UsageError
 from tasks.localenv.production.rds import address

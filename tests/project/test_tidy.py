@@ -107,28 +107,13 @@ def test_no_text_has_to_be_read_twice(name: str) -> None:
     assert found == {}
 
 
-SAME_NAME = {
-    "stream": "the task and what it does",
-    "tables": "the tasks and the table files",
-    "items": "the tasks, the writer of items, and the app's items",
-    "engine": "the two engines",
-    "postgres": "the server of either engine",
-    "client": "of AWS, and of DynamoDB's tables",
-    "claims": "of ports, and of a conversation's start",
-    "messages": "of Docker, and of the app",
-}
-"""Modules that share a name today, and what they are: no more of them."""
-
-
 def test_a_name_stands_for_one_module() -> None:
     """Whoever searches for a file by its name finds one."""
     found: dict[str, list[str]] = defaultdict(list)
     for name, path in MODULES.items():
         if path.name != "__init__.py":
             found[path.stem].append(name)
-    twice = {stem for stem, names in found.items() if len(names) > 1}
-    assert twice - SAME_NAME.keys() == set()
-    assert SAME_NAME.keys() - twice == set(), "one name a module by now: take them out of the ratchet"
+    assert {stem: names for stem, names in found.items() if len(names) > 1} == {}
 
 
 def test_the_notes_of_these_rules_are_of_what_is_there() -> None:

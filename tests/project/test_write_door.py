@@ -38,7 +38,7 @@ def test_only_the_guard_makes_permits_and_only_a_run_asks_it() -> None:
     [
         ("connection_class().connect", {"tasks.localenv.postgres.connection"}),
         ("LocalApi", {"tasks.localenv.aws.wire"}),
-        ("session.create_client", {"tasks.localenv.aws.client"}),
+        ("session.create_client", {"tasks.localenv.aws.boto"}),
     ],
 )
 def test_stores_are_opened_at_their_doors_alone(call: str, doors: set[str]) -> None:

@@ -12,7 +12,7 @@ from moto import mock_aws
 
 from tasks._output import Reporter
 from tasks._run import Options, Run, _Once
-from tasks.localenv.aws import client as aws
+from tasks.localenv.aws import boto as aws
 from tasks.localenv.errors import ConfirmationNeeded, LocalEnvError, UsageError
 from tasks.localenv.production import caller as production
 from tasks.localenv.settings import Settings, guard, read_settings

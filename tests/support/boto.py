@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING, Any, Literal, overload
 
-from tasks.localenv.aws import client as aws
+from tasks.localenv.aws import boto as aws
 from tasks.localenv.aws.wire import AwsApi
 from tasks.localenv.settings import Settings
 

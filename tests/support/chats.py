@@ -12,7 +12,7 @@ from ddb.seeding import Seeding
 from ddb.seeding.conversation import Conversation, Line
 from ddb.seeding.stored import Seed
 from tasks.localenv.dynamodb.client import connect
-from tasks.localenv.dynamodb.items import puts, write
+from tasks.localenv.dynamodb.itemwriter import puts, write
 from tasks.localenv.dynamodb.scan import plain_item, scan
 from tasks.localenv.machine.ages import ago as short_age
 from tasks.localenv.postgres.handles import User

@@ -14,7 +14,7 @@ from invoke import Config, Exit
 
 from tasks import ns
 from tasks._executor import GraphExecutor
-from tasks.localenv.aws import client as aws
+from tasks.localenv.aws import boto as aws
 from tests.support.boto import forget_clients
 
 SECRET = "hush-hush"

@@ -15,7 +15,7 @@ from ddb import chat
 from ddb.seeding import Seeding
 from tasks.localenv.cognito import seed, sync
 from tasks.localenv.cognito.sync import Queries
-from tasks.localenv.dynamodb import items, schema, tables
+from tasks.localenv.dynamodb import itemwriter, schema, tablefiles
 from tasks.localenv.dynamodb.client import connect
 from tasks.localenv.machine.ages import ago
 from tasks.localenv.machine.folders import TOOL
@@ -44,7 +44,7 @@ def fill(settings: Settings) -> None:
     setup.setup(settings, quiet, typed=True)
     seed.apply(settings, PEOPLE)
     sync.apply(settings, QUERIES, sync.compare(settings, QUERIES))
-    schema.apply_tables(connect(settings), tables.read_tables(settings))
+    schema.apply_tables(connect(settings), tablefiles.read_tables(settings))
     seeding_of(settings).seed(quiet)
 
 
@@ -57,7 +57,7 @@ def seeding_of(settings: Settings, inside: Any = None) -> Seeding:
         [(str(path.relative_to(TOOL)), path.read_bytes()) for path in paths],
         find_person=partial(find_person, PEOPLE),
         find_users=lambda wanted: fetch_users(settings, LOOKUP, wanted, quiet, inside=inside),
-        write=items.write,
+        write=itemwriter.write,
         ago=ago,
     )
 

@@ -17,7 +17,7 @@ import pytest
 
 from tasks.localenv.dynamodb.client import connect
 from tasks.localenv.dynamodb.schema import apply_tables
-from tasks.localenv.dynamodb.tables import read_tables
+from tasks.localenv.dynamodb.tablefiles import read_tables
 from tasks.localenv.errors import UsageError
 from tasks.localenv.settings import Settings
 from tasks.localenv.settings.people import read_people

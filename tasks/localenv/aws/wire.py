@@ -247,7 +247,7 @@ class AwsApi:
     """The API of any service of AWS itself, through a boto3 client. `service` is boto3's name for it."""
 
     def __init__(self, settings: Settings, service: str) -> None:
-        from .client import client
+        from .boto import client
 
         # The overloads need a literal; here the service is a value.
         make: Any = client
@@ -272,7 +272,7 @@ class AwsApi:
         from botocore import xform_name
         from botocore.exceptions import ClientError
 
-        from .client import CREDENTIAL_CODES, aws_errors, error_code, error_text, hint_for
+        from .boto import CREDENTIAL_CODES, aws_errors, error_code, error_text, hint_for
 
         with aws_errors(subject):
             try:

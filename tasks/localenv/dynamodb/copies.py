@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 from ..errors import LocalEnvError, UsageError
 from ..machine import private
 from . import schema
-from .items import Request, deletes, puts, write
+from .itemwriter import Request, deletes, puts, write
 from .scan import scan
 from .schema.definition import definition_of
-from .tables import TableFile, read_table
+from .tablefiles import TableFile, read_table
 from .transfer import export_items, import_items
 from .transfer.itemfile import as_line, raw_lines, read_items
 from .transfer.itemline import Keys

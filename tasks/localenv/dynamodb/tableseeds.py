@@ -18,12 +18,12 @@ from ..errors import UsageError
 from ..machine.reading import unreadable
 from ..settings.people import Person, read_people
 from .client import TableMissing, connect
-from .items import fetch, puts, take_batch, write
+from .itemwriter import fetch, puts, take_batch, write
 from .placeholders import Filler
 from .scan import scan
 from .schema import fetch_names
 from .seedmatch import SHIFT, Seed, Stored, is_same, time_shifts
-from .tables import MESSAGE_TABLE, shown
+from .tablefiles import MESSAGE_TABLE, shown
 from .transfer import importing, keys_of, throttled
 from .transfer.importing import KEYS_PER_FETCH, Outcome, identity, key_of
 from .transfer.itemfile import read_lines

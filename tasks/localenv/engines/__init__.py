@@ -16,15 +16,15 @@ from ..machine.parallel import side_by_side
 from ..machine.ports import PortsTaken
 from ..settings import Settings
 from ..settings.variables import SERVICES
-from . import claims, emulator, following
-from .claims import Move
-from .embedded.engine import stop_outdated
+from . import emulator, following, portclaims
 from .embedded.home import find_home
+from .embedded.programs import stop_outdated
+from .portclaims import Move
 from .service import Component, Deadline, LogLine, Say, ServiceState
 from .state import Choice, EngineName, forget_choice, keep_choice, read_choice
 
 if TYPE_CHECKING:
-    from .docker.engine import ComposeServices
+    from .docker.containers import ComposeServices
     from .docker.preflight import Preflight
 
 ENGINES: tuple[EngineName, ...] = ("docker", "embedded")
@@ -80,7 +80,7 @@ def up(settings: Settings, say: Say, *, timeout_s: float = 120) -> list[ServiceS
 
 def moves(settings: Settings) -> list[Move]:
     """Return which services `claim` would move to other ports. Changes nothing."""
-    return claims.plan(settings, _stopped(settings))
+    return portclaims.plan(settings, _stopped(settings))
 
 
 def claim(settings: Settings) -> list[Move]:
@@ -90,7 +90,7 @@ def claim(settings: Settings) -> list[Move]:
     """
     with disk_errors(settings.state_dir):
         ownership.require_usable(settings.state_dir)
-        return claims.claim(settings, _stopped(settings))
+        return portclaims.claim(settings, _stopped(settings))
 
 
 def look(settings: Settings) -> list[ServiceState]:
@@ -189,7 +189,7 @@ def destroy(settings: Settings, say: Say) -> None:
         for place in ownership.foreign(settings.state_dir):
             say(f"kept {place}: this tool did not make it")
         forget_choice(settings.state_dir)
-        claims.release(settings)
+        portclaims.release(settings)
 
 
 def with_room(settings: Settings, drop: Callable[[], None]) -> None:
@@ -229,7 +229,7 @@ def _stop(settings: Settings, say: Say, *, lose: bool) -> None:
 
 def _containers(settings: Settings) -> ComposeServices:
     """Return the containers of the compose file, to ask for those that are not ours."""
-    from .docker.engine import ComposeServices
+    from .docker.containers import ComposeServices
 
     return ComposeServices(settings, ())
 
@@ -249,9 +249,9 @@ def _stopped(settings: Settings) -> list[str]:
 
 def _components(engine: EngineName, settings: Settings) -> list[Component]:
     if engine == "docker":
-        from .docker.engine import components
+        from .docker.containers import components
     else:
-        from .embedded.engine import components
+        from .embedded.programs import components
     return list(components(settings))
 
 

@@ -297,7 +297,7 @@ def _aws(settings: Settings) -> Iterator[Finding]:
     if settings.is_local and settings.cognito:
         yield Finding("aws", "ok", "no credentials are needed: every service is local")
         return
-    from ..aws.client import NETWORK_HINT
+    from ..aws.boto import NETWORK_HINT
     from ..production.caller import describe
 
     with looking(AWAY_LOOK_S):

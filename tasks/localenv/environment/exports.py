@@ -8,7 +8,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import replace
 
-from ..aws.client import LOCAL_KEY
+from ..aws.boto import LOCAL_KEY
 from ..cognito.seed import find_client
 from ..cognito.users import look_for_pool, noted_pools
 from ..engines.docker.api import DockerApi

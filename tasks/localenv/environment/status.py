@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import psycopg
 
     from ..cognito.users import Pool
-    from ..dynamodb.tables import TableFile
+    from ..dynamodb.tablefiles import TableFile
     from ..engines.service import ServiceState
     from ..settings import Settings
     from .app import App

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import psycopg
 
     from ..dynamodb.schema import Table
-    from ..dynamodb.tables import TableFile
+    from ..dynamodb.tablefiles import TableFile
     from ..settings import Settings
 
 Prepare = Callable[["psycopg.Connection[Any] | None"], "Seeding | None"]

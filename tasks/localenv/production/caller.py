@@ -15,7 +15,7 @@ Caller = tuple[str, str]
 
 def fetch_caller(settings: Settings) -> Caller:
     """Fetch the account and ARN of the credentials from STS. Raises UsageError if they are missing or expired."""
-    from ..aws.client import aws_errors, client
+    from ..aws.boto import aws_errors, client
     from ..machine.waiting import waiting
 
     sts = client(settings, "sts")

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tasks.localenv.engines.docker.engine import ComposeServices
+from tasks.localenv.engines.docker.containers import ComposeServices
 from tasks.localenv.engines.service import Deadline, ServiceState
 from tasks.localenv.machine.folders import TOOL
 from tasks.localenv.settings import Settings, read_settings

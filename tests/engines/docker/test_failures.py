@@ -30,7 +30,7 @@ pytestmark = [pytest.mark.docker, pytest.mark.reliability("faults")]
 STARTING = """
 import sys
 from pathlib import Path
-from tasks.localenv.engines.docker.engine import ComposeServices
+from tasks.localenv.engines.docker.containers import ComposeServices
 from tasks.localenv.engines.service import Deadline
 from tasks.localenv.machine.parallel import side_by_side
 from tasks.localenv.settings import read_settings

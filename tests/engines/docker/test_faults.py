@@ -13,8 +13,8 @@ import pytest
 
 from tasks.localenv import engines
 from tasks.localenv.engines.docker.api import DockerApi
+from tasks.localenv.engines.docker.containers import ComposeServices
 from tasks.localenv.engines.docker.endpoint import DockerEndpoint, parse_endpoint
-from tasks.localenv.engines.docker.engine import ComposeServices
 from tasks.localenv.engines.docker.preflight import preflight
 from tasks.localenv.errors import LocalEnvError, PreflightFailed, ServiceFailed
 from tasks.localenv.settings import Settings, read_settings

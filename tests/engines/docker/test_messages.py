@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 
 from tasks.localenv.engines.docker.api import Container, away, epoch_s, read_container
-from tasks.localenv.engines.docker.endpoint import DockerEndpoint, find_endpoint, parse_endpoint
-from tasks.localenv.engines.docker.messages import (
+from tasks.localenv.engines.docker.composemessages import (
     Conflict,
     Ending,
     MissingImage,
@@ -25,6 +24,7 @@ from tasks.localenv.engines.docker.messages import (
     parse_version,
     progress,
 )
+from tasks.localenv.engines.docker.endpoint import DockerEndpoint, find_endpoint, parse_endpoint
 from tasks.localenv.engines.docker.preflight import find_compose, preflight
 from tasks.localenv.errors import LocalEnvError, PreflightFailed, ServiceFailed, TimedOut, UsageError
 from tasks.localenv.settings import Settings, read_settings

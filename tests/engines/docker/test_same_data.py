@@ -12,7 +12,7 @@ import pytest
 from tasks.localenv import engines
 from tasks.localenv.dynamodb import schema
 from tasks.localenv.dynamodb.client import connect as connect_dynamodb
-from tasks.localenv.dynamodb.tables import read_tables
+from tasks.localenv.dynamodb.tablefiles import read_tables
 from tasks.localenv.dynamodb.tableshape import TableShape
 from tasks.localenv.postgres import setup
 from tasks.localenv.postgres.connection import connect as connect_postgres

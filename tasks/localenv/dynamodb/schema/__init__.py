@@ -11,7 +11,7 @@ from ...aws.wire import AwsError
 from ...errors import ConfirmationNeeded
 from ...hints import Command
 from ...machine.parallel import side_by_side
-from ..tables import FOLDER, TableFile
+from ..tablefiles import FOLDER, TableFile
 from ..tableshape import describe_index, describe_key
 from . import replacement
 from .altering import DEADLINE_S as CHANGE_DEADLINE_S

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from ...aws.wire import AwsError
 from ...errors import TimedOut
-from ..tables import TableFile
+from ..tablefiles import TableFile
 from ..tableshape import Extras
 from .changes import Change, Plan, plan_changes
 from .existing import Table, fetch_table, wait_for, wait_until_active

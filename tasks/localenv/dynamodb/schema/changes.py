@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from ..tables import TableFile
+from ..tablefiles import TableFile
 from ..tableshape import (
     NO_LIMITS,
     Extras,

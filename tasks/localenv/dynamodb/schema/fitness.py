@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ...errors import LocalEnvError
 from ...hints import inv
 from ..scan import plain, scan
-from ..tables import TableFile
+from ..tablefiles import TableFile
 from ..tableshape import NO_LIMITS, Key, TableShape
 from .contents import Item, key_digest
 from .existing import Table, refuse_protected

@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, Any
 from ...aws.wire import AwsError
 from ...errors import LocalEnvError
 from ...hints import Command, inv
-from .. import items
+from .. import itemwriter
 from ..scan import scan
-from ..tables import TableFile
+from ..tablefiles import TableFile
 from .altering import Say
 from .changes import immutable_shape
 from .contents import Contents, key_digest, read_contents, read_keys
@@ -201,7 +201,7 @@ class Replacement:
                 reported = time.monotonic()
                 self.say(f"{count:,} items copied to {name}")
 
-        items.write(self.client, name, items.puts(found), on_written=report)
+        itemwriter.write(self.client, name, itemwriter.puts(found), on_written=report)
 
     def _drop_copy(self, copy: Table) -> None:
         name = copy.shape.name

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..items import puts, write
+from ..itemwriter import puts, write
 from ..scan import scan
 from ..schema import require_whole_table
 from ..schema.fitness import key_limits

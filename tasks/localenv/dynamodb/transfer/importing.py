@@ -16,7 +16,7 @@ from typing import IO, TYPE_CHECKING
 from ...errors import UsageError
 from ...machine.disk import no_space, spooled
 from ...machine.reading import is_folder, is_stream, opened, path_of
-from ..items import BATCHES_AT_ONCE, fetch, puts, take_batch, write
+from ..itemwriter import BATCHES_AT_ONCE, fetch, puts, take_batch, write
 from .itemfile import read_items, read_lines
 from .itemline import Fill, Keys, Line
 from .s3folder import Part, check_part, find_parts

@@ -20,7 +20,7 @@ from ...settings import Settings
 from ..embedded.dynamodb_jar import origins
 from ..service import Deadline
 from . import composefile
-from .messages import clean, explain
+from .composemessages import clean, explain
 from .preflight import DockerTools, find_docker
 
 NOT_OURS = ("COMPOSE_FILE", "COMPOSE_PATH_SEPARATOR", "COMPOSE_PROJECT_NAME", "DOCKER_CONTEXT")

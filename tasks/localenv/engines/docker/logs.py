@@ -14,7 +14,7 @@ from http.client import HTTPResponse
 from ...errors import LocalEnvError
 from ..service import LogLine
 from .api import Container, DockerApi, epoch_s
-from .messages import clean
+from .composemessages import clean
 
 ATTACH_EVERY_S = 0.5
 CHUNK = 1 << 16

@@ -9,8 +9,8 @@ from ...errors import LocalEnvError, PreflightFailed
 from ...machine import shell
 from ...settings import Settings
 from .api import DockerApi, EngineAway
+from .composemessages import OLDEST_COMPOSE, parse_version
 from .endpoint import OTHER_ENGINE, DockerEndpoint, find_endpoint
-from .messages import OLDEST_COMPOSE, parse_version
 
 PUBLISHED = "127.0.0.1"
 INSTALL = f"install Docker with Compose 2.20 or later (https://docs.docker.com/engine/install/), {OTHER_ENGINE}"

@@ -10,8 +10,8 @@ from ...errors import LocalEnvError, ServiceFailed
 from ...hints import DOCTOR, START
 from ...machine.waiting import waiting
 from .api import LABEL, NOT_DOCKER, away, epoch_s
+from .composemessages import Ending, clean
 from .endpoint import DockerEndpoint
-from .messages import Ending, clean
 
 if TYPE_CHECKING:
     from docker import DockerClient

@@ -19,7 +19,7 @@ from . import sdk
 from .api import Container, DockerApi
 from .compose import Compose
 from .composefile import OURS, read_names, read_others
-from .messages import (
+from .composemessages import (
     LINES,
     NAME_IN_USE,
     Conflict,

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...aws.client import DENIED_CODES
+from ...aws.boto import DENIED_CODES
 from ...aws.wire import AwsApi, AwsError
 from ...errors import LocalEnvError
 from ...hints import Command, either

@@ -20,9 +20,9 @@ from . import sdk
 from .api import WORK_S, Container, DockerApi, EngineAway
 from .compose import Compose, wanted_hashes
 from .composefile import OURS, read_names
+from .databaseserver import DatabaseServer
 from .endpoint import find_endpoint
 from .logs import ContainerSource
-from .postgres import DatabaseServer
 from .preflight import find_docker, require_docker
 from .start import Start, answers_now, current, port_of, wanted_services
 
