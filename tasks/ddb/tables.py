@@ -102,7 +102,7 @@ def _plan_tables(c: StepContext) -> Iterator[str]:
     plan=_plan_tables,
     help={
         "file": "another table file, or folder of them, than ddb/tables; - is stdin",
-        "replace": "make a table anew where DynamoDB cannot change it, its items copied",
+        "replace": "recreate a table where DynamoDB cannot change it, and copy its items",
         "yes": "do not ask",
         "confirm": CONFIRM,
     },

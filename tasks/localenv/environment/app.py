@@ -130,7 +130,7 @@ class App(Protocol):
         ago: Callable[[float], str],
         anew: bool,
     ) -> Seeding:
-        """Read and check everything that seeding needs. `write` is that of dynamodb/items.py. Raises Mistake."""
+        """Read and check everything that seeding needs. `write` is that of dynamodb/itemwriter.py. Raises Mistake."""
         ...
 
     def references(self, item: Item) -> Iterable[Reference]:
