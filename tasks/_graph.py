@@ -53,7 +53,8 @@ class Step(Task[Any]):
     one with `lock` False: it writes, but is safe beside any other run. `aggregate` marks a task that stands for its
     `pre`: --force means them too. `alone` names a flag with which the body needs none of its `pre`. `local_only`
     refuses --target prod, and is skipped there as the `pre` of others. `after` names steps that it waits for where they
-    are part of the run, without needing them.
+    are part of the run, without needing them. With `own_formats` the body
+    checks --format, which takes other words than text and json.
     """
 
     def __init__(
@@ -70,6 +71,7 @@ class Step(Task[Any]):
         aggregate: bool = False,
         alone: str = "",
         local_only: bool = False,
+        own_formats: bool = False,
         after: Sequence[Task[Any]] = (),
         **kwargs: Any,
     ) -> None:
@@ -85,6 +87,7 @@ class Step(Task[Any]):
         self.aggregate = aggregate
         self.alone = alone
         self.local_only = local_only
+        self.own_formats = own_formats
         self.after = tuple(after)
 
     def effect_of(self, arguments: Mapping[str, Any]) -> Effect:
@@ -236,7 +239,7 @@ def is_refused(node: Node, options: Options) -> bool:
 
 def check_inputs(node: Node, c: StepContext) -> None:
     """Raise what is wrong with the arguments of a call and the files that they name. A pipe is left to the body."""
-    if bind(node.task, {}).get("format") in FORMATS:
+    if bind(node.task, {}).get("format") in FORMATS and not getattr(node.task, "own_formats", False):
         c.step.format  # noqa: B018 - checked as it is read
     inputs = getattr(node.task, "inputs", None)
     if inputs and not any(map(_is_pipe, node.arguments.values())):

@@ -7,13 +7,17 @@ from typing import TYPE_CHECKING
 from . import _output, db, env
 from ._graph import READS, WRITES, StepContext, step
 from ._lazy import lazy
+from ._words import word_step
 from .db.building import CONFIRM
+from .localenv.errors import UsageError
+from .localenv.hints import inv
 from .localenv.settings.parts import LINK, lacks
 from .localenv.settings.people import read_people
+from .localenv.settings.variables import checked, choice
 
 if TYPE_CHECKING:
     from .localenv.cognito import seed as seeding
-    from .localenv.cognito import sync
+    from .localenv.cognito import sync, tokens
     from .localenv.cognito import users as pool
     from .localenv.cognito.seed import Seeded
     from .localenv.cognito.sync import Comparison, Queries
@@ -22,6 +26,7 @@ if TYPE_CHECKING:
 else:
     seeding = lazy("localenv.cognito.seed")
     sync = lazy("localenv.cognito.sync")
+    tokens = lazy("localenv.cognito.tokens")
     pool = lazy("localenv.cognito.users")
 
 
@@ -114,3 +119,58 @@ def sync_ids(c: StepContext, confirm: str = "") -> str:
     settings = c.step.writable_database(confirm) if comparison.match.changes else c.step.settings
     changed = sync.apply(settings, _link(c), comparison)
     return f"{len(comparison.match.pairs)} of {comparison.users} users have their sub, {changed} changed"
+
+
+WHO = "their handle, username or e-mail address"
+TOKEN_FORMATS = ("text", "json", "header")
+
+
+def _whose_token(c: StepContext) -> str:
+    checked("--format", c.step.arguments["format"], choice(*TOKEN_FORMATS))
+    return _whose(c)
+
+
+def _whose(c: StepContext) -> str:
+    if not c.step.arguments["handle"]:
+        raise UsageError(f"{c.step.name} wants a handle", hint=f"{inv(c.step.name, 'andrewbrown')}")
+    tokens.require_emulated(c.step.settings)
+    return str(c.step.arguments["handle"])
+
+
+@word_step(
+    effect=READS,
+    pre=[seed],
+    word="handle",
+    needed=True,
+    inputs=_whose_token,
+    own_formats=True,
+    help={
+        "handle": WHO,
+        "password": "theirs (default: that of the seeds)",
+        "format": "text, json, or header: Authorization: Bearer …",
+    },
+)
+def token(c: StepContext, handle: str = "", password: str = "", format: str = "text") -> None:
+    """Sign a user of the emulated pool in, and print the tokens."""
+    found = tokens.sign_in(c.step.settings, _whose_token(c), password)
+    if format == "header":
+        _output.show_exactly(f"Authorization: Bearer {found.access_token}")
+    elif format == "json":
+        _output.show_exactly("\n".join(_output.envelope(c.step.name, vars(found))))
+    else:
+        rows = [f"{name}  {getattr(found, f'{name}_token')}" for name in ("access", "id", "refresh")]
+        _output.show_exactly("\n".join(rows))
+
+
+@word_step(
+    effect=WRITES,
+    pre=[seed],
+    local_only=True,
+    word="handle",
+    needed=True,
+    inputs=_whose,
+    help={"handle": WHO, "password": "the new one (default: that of the seeds)"},
+)
+def set_password(c: StepContext, handle: str = "", password: str = "") -> str:
+    """Set the password of a user of the emulated pool."""
+    return tokens.set_password(c.step.writable("the user pool"), _whose(c), password)

@@ -220,6 +220,8 @@ ROWS: dict[str, list[Row] | str] = {
     "cognito.sync-ids": [
         row(worlds.nothing, worlds.set_up, worlds.unlinked, worlds.user_missing, worlds.foreign_database)
     ],
+    "cognito.token": [row(worlds.set_up, worlds.nothing, handle="bayko"), row(worlds.set_up)],
+    "cognito.set-password": [row(worlds.set_up, worlds.nothing, handle="bayko"), row(worlds.set_up)],
     "cognito.list-users": [row(worlds.set_up, worlds.nothing)],
     "rds.update-sg-rule": AWS,
     "rds.status": AWS,

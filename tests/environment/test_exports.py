@@ -137,6 +137,8 @@ def test_a_stopped_environment_gives_its_addresses_and_the_pool_that_was_noted(t
     assert exports.variables(settings, legacy=True) == {
         **expected,
         "AWS_COGNITO_USER_POOL_ID": "us-east-1_newest",
+        "AWS_COGNITO_ISSUER": "https://cognito-idp.us-east-1.amazonaws.com/us-east-1_newest",
+        "AWS_COGNITO_JWKS_URL": f"{settings.cognito.url}/us-east-1_newest/.well-known/jwks.json",
         "AWS_ENDPOINT_URL": settings.dynamodb.url,
     }
 
@@ -147,6 +149,7 @@ def test_a_real_pool_comes_with_the_keys_for_it(tmp_path: Path) -> None:
     found = exports.variables(read_settings(environ={**environment(tmp_path), **keys, **pool}))
     assert {name: found.get(name) for name in (*keys, *pool)} == {**keys, **pool}
     assert "AWS_ENDPOINT_URL_COGNITO_IDENTITY_PROVIDER" not in found
+    assert found["AWS_COGNITO_JWKS_URL"] == f"{found['AWS_COGNITO_ISSUER']}/.well-known/jwks.json"
 
 
 def test_the_exported_variables_are_read_as_the_same_settings(live: Settings, cli: Cli) -> None:

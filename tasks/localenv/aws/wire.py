@@ -37,7 +37,7 @@ TARGETS = {
 JSON_VERSIONS = {"dynamodb": "1.0", "dynamodbstreams": "1.0", "cognito-idp": "1.1"}
 CALL_S = 30.0
 """How long a local engine may take for one call: a page of 1 MB at most, never a whole table."""
-READING = re.compile(r"(Admin|Batch|Transact)?(Describe|Get|List|Lookup|Query|Scan|Simulate)")
+READING = re.compile(r"(Admin|Batch|Transact)?(Describe|Get|List|Lookup|Query|Scan|Simulate)|InitiateAuth$")
 """Prefixes of the operations that change nothing, in every service called from here."""
 SELECT = re.compile(r"(\s|--[^\n]*\n|/\*.*?\*/)*SELECT\b", re.IGNORECASE | re.DOTALL)
 

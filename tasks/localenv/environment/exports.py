@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from ..aws.boto import LOCAL_KEY
 from ..cognito.seed import find_client
+from ..cognito.tokens import issuer, jwks_url
 from ..cognito.users import look_for_pool, noted_pools
 from ..engines.docker.api import DockerApi
 from ..engines.docker.endpoint import find_endpoint
@@ -44,6 +45,8 @@ def variables(settings: Settings, *, legacy: bool = False) -> dict[str, str]:
         "AWS_SESSION_TOKEN": "" if settings.cognito else settings.session_token,
         "AWS_COGNITO_USER_POOL_ID": pool,
         "AWS_COGNITO_USER_POOL_CLIENT_ID": client or settings.user_pool_client_id,
+        "AWS_COGNITO_ISSUER": issuer(settings, pool) if pool else "",
+        "AWS_COGNITO_JWKS_URL": jwks_url(settings, pool) if pool else "",
         "DDB_MESSAGE_TABLE": settings.message_table,
     }
     absent = {PORT_VARIABLES[service] for service, _ in settings.left_out}

@@ -45,6 +45,7 @@ def settings(state: Path, apis: str, port: str) -> dict[str, str]:
     return {
         "SERVICES": apis,
         "GATEWAY_PORT": port,  # a part of the issuer in Cognito's tokens
+        "STATE_DIR": str(state),  # where it keeps the keys that sign tokens
         "PERSIST_STATE": "0",
         "S3_PERSIST": "1",
         "S3_DATA_DIR": str(state / "s3"),
