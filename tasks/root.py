@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import shlex
+import sys
 from collections.abc import Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -10,7 +13,7 @@ from . import _app, _output, cognito, db, ddb, env
 from ._graph import DESTROYS, READS, Exit, StepContext, step
 from ._lazy import lazy
 from .db.building import CONFIRM
-from .localenv.errors import LocalEnvError
+from .localenv.errors import LocalEnvError, UsageError
 from .localenv.hints import Command, either, inv
 
 if TYPE_CHECKING:
@@ -19,11 +22,12 @@ if TYPE_CHECKING:
     from .localenv.engines.service import ServiceState
     from .localenv.environment import check as checking
     from .localenv.environment import doctor as diagnosis
-    from .localenv.environment import starting, stores
+    from .localenv.environment import exports, starting, stores
     from .localenv.environment import status as overview
     from .localenv.environment import why as explaining
     from .localenv.environment.check import Finding, Report
     from .localenv.environment.status import Status
+    from .localenv.machine import shell
     from .localenv.settings import Settings
 else:
     _hook = lazy("_hook")
@@ -31,9 +35,11 @@ else:
     checking = lazy("localenv.environment.check")
     diagnosis = lazy("localenv.environment.doctor")
     overview = lazy("localenv.environment.status")
+    exports = lazy("localenv.environment.exports")
     starting = lazy("localenv.environment.starting")
     stores = lazy("localenv.environment.stores")
     explaining = lazy("localenv.environment.why")
+    shell = lazy("localenv.machine.shell")
 
 FORMAT = "text or json"
 FINDINGS = 1
@@ -232,3 +238,29 @@ def init(c: StepContext) -> str:
         c.step.say(f".env lacks {line}")
     after = f"look through {'it' if len(files) == 1 else 'them'}, then {inv('doctor')} and {inv('initial-setup')}"
     return f"{len(files)} files written; {after}" if files else "nothing to write: each file is there, or has no source"
+
+
+def _command(c: StepContext) -> list[str]:
+    """Return the words behind --. Invoke joins them, and with that loses where each ends."""
+    words = sys.argv[sys.argv.index("--") + 1 :] if "--" in sys.argv else shlex.split(c.remainder or "")
+    if not words:
+        raise UsageError("exec wants a command", hint=f"it stands behind --: {inv('exec', '--', 'pytest', '-x')}")
+    return words
+
+
+@step(
+    name="exec",
+    effect=READS,
+    local_only=True,
+    inputs=_command,
+    pre=[env.up, db.setup, cognito.seed, ddb.schema_load, cognito.sync_ids, ddb.seed],
+    help={"destroy": "remove the services and all their data afterwards, for CI"},
+)
+def exec_command(c: StepContext, destroy: bool = False) -> None:
+    """Run a command with the app's variables, everything up: exec -- pytest -x."""
+    try:
+        code = shell.attach(_command(c), env={**os.environ, **exports.variables(c.step.settings)})
+    finally:
+        removed = shell.attach(shell.inv_command("env.destroy", "--yes")) if destroy else 0
+    # A command that a signal has ended has its number, as in a shell.
+    raise Exit(code=128 - code if code < 0 else code or removed)

@@ -88,6 +88,7 @@ ROWS: dict[str, list[Row] | str] = {
     "check": [row(worlds.set_up, worlds.unlinked, result_codes=(1,)), row(worlds.down, format="xml")],
     "doctor": [row(worlds.set_up, result_codes=(6,))],
     "init": [row(worlds.set_up)],
+    "exec": "runs a program of the user's",
     "why": [row(worlds.set_up, name="andrewbrown"), row(worlds.set_up, worlds.down)],
     "reset": [
         row(worlds.set_up, worlds.nothing, worlds.schema_changed, worlds.table_missing, worlds.down, **YES),

@@ -11,7 +11,6 @@ import os
 import re
 import shutil
 import signal
-import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -27,7 +26,6 @@ from ..errors import INTERRUPTED, LocalEnvError, TimedOut
 from ..machine import private, shell
 from ..machine.columns import harmless
 from ..machine.disk import disk_errors
-from ..machine.folders import SEARCH_ROOT, TOOL
 from ..machine.masking import masked
 from ..settings import Settings, read_settings
 
@@ -223,9 +221,7 @@ def _follow(words: list[str], settings: Settings, started: float, on_line: Say) 
         if time.monotonic() - started > settings.hook_timeout_s:
             raise TimedOut(f"not ready after {settings.hook_timeout_s:.0f} s")
 
-    start = ["-I", "-S", str(TOOL / "tasks" / "_start.py")] if sys.flags.isolated else ["-m", "invoke"]
-    command = [sys.executable, *start, "--search-root", str(SEARCH_ROOT), *words]
-    return shell.follow(command, on_line=on_line, on_tick=check_time)
+    return shell.follow(shell.inv_command(*words), on_line=on_line, on_tick=check_time)
 
 
 def _ready(engine: str, took_s: float, absent: str) -> Verdict:

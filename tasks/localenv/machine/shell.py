@@ -10,6 +10,7 @@ import os
 import queue
 import signal
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,6 +20,7 @@ from typing import IO
 
 from ..errors import PreflightFailed, TimedOut
 from . import private
+from .folders import SEARCH_ROOT, TOOL
 
 TICK_S = 0.2
 INTERRUPT_S = 5.0
@@ -202,6 +204,12 @@ def _interrupt(process: subprocess.Popen[str]) -> None:
             os.killpg(process.pid, number)
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(INTERRUPT_S)
+
+
+def inv_command(*words: str) -> list[str]:
+    """Return the command that runs these tasks as this process was started: by ./inv, or by Invoke itself."""
+    start = ["-I", "-S", str(TOOL / "tasks" / "_start.py")] if sys.flags.isolated else ["-m", "invoke"]
+    return [sys.executable, *start, "--search-root", str(SEARCH_ROOT), *words]
 
 
 def attach(command: Sequence[str | Path], *, env: Mapping[str, str] | None = None, cwd: Path | None = None) -> int:
