@@ -164,13 +164,15 @@ def query(
 
 
 def _what_to_dump(c: StepContext) -> tuple[list[str], Path | None]:
-    """Return the options of pg_dump, and the file; None is stdout."""
+    """Return the options of pg_dump, and the file; None is stdout, which gets every byte as it is."""
     file, schema_only, data_only = (c.step.arguments[name] for name in ("file", "schema_only", "data_only"))
     if schema_only and data_only:
         raise UsageError("--schema-only and --data-only leave nothing to write", hint="give one of the two")
-    if file:
+    if not file:
+        raise UsageError("db.dump wants a file", hint=Command("db.dump", "--file", "dump.sql", when="(- is stdout)"))
+    if file != "-":
         wholefile.require_folder(path_of(file).absolute().parent)
-    return ["--schema-only"] * schema_only + ["--data-only"] * data_only, path_of(file) if file else None
+    return ["--schema-only"] * schema_only + ["--data-only"] * data_only, None if file == "-" else path_of(file)
 
 
 @step(
@@ -180,7 +182,7 @@ def _what_to_dump(c: StepContext) -> tuple[list[str], Path | None]:
     pre=[setup],
     inputs=_what_to_dump,
     help={
-        "file": "where to write it (default: stdout)",
+        "file": "where to write it, or - for stdout",
         "schema_only": "without the rows",
         "data_only": "the rows alone",
     },
@@ -190,4 +192,4 @@ def dump(c: StepContext, file: str = "", schema_only: bool = False, data_only: b
     settings = c.step.settings
     wanted, path = _what_to_dump(c)
     size = dumping.write_sql([*pg_dump.dump_command(settings), *wanted], settings.postgres, path)
-    return f"{size:,} bytes in {file}" if file else None
+    return f"{size:,} bytes in {file}" if path else None

@@ -309,9 +309,11 @@ def test_a_dump_is_sql_that_makes_the_same_database(db: Db, built: Settings, tmp
     assert db("db.dump", "--file", str(file)).code == 0
     whole = file.read_text()
     assert "localenv" not in whole and file.stat().st_mode & 0o077 == 0
-    assert re.sub(r"(?m)^\\(un)?restrict .*", "", db("db.dump").stdout) == re.sub(r"(?m)^\\(un)?restrict .*", "", whole)
-    assert "COPY" not in db("db.dump", "--schema-only").stdout
-    assert "CREATE TABLE" not in db("db.dump", "--data-only").stdout
+    assert re.sub(r"(?m)^\\(un)?restrict .*", "", db("db.dump", "--file", "-").stdout) == re.sub(
+        r"(?m)^\\(un)?restrict .*", "", whole
+    )
+    assert "COPY" not in db("db.dump", "--file", "-", "--schema-only").stdout
+    assert "CREATE TABLE" not in db("db.dump", "--file", "-", "--data-only").stdout
     users = count(built, "users")
     assert db("db.drop", "--yes").code == 0
     assert db("db.schema-load", "--file", str(file)).code == 0
@@ -319,6 +321,8 @@ def test_a_dump_is_sql_that_makes_the_same_database(db: Db, built: Settings, tmp
 
 
 def test_a_dump_that_cannot_be_written_leaves_what_was_there(db: Db, built: Settings, tmp_path: Path) -> None:
+    refused = db("db.dump")
+    assert (refused.code, "db.dump wants a file" in refused.stderr) == (2, True)
     refused = db("db.dump", "--schema-only", "--data-only")
     assert (refused.code, "--schema-only and --data-only leave nothing" in refused.stderr) == (2, True)
     refused = db("db.dump", "--file", str(tmp_path / "none" / "dump.sql"))

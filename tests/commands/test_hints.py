@@ -25,7 +25,7 @@ from tasks import ns
 from tasks._advice import Situation, advised, fitting
 from tasks.ddb.stream import _given_up as given_up
 from tasks.localenv import engines
-from tasks.localenv.cognito import sync
+from tasks.localenv.cognito import sync, tokens
 from tasks.localenv.cognito.matching import Match
 from tasks.localenv.cognito.users import Pool, find_pool
 from tasks.localenv.dynamodb import schema
@@ -87,6 +87,11 @@ def no_pool(settings: Settings) -> None:
     worlds.set_up(settings)
     pool = find_pool(settings)
     pool.call("DeleteUserPool", UserPoolId=pool.id)
+
+
+def other_password(settings: Settings) -> None:
+    worlds.set_up(settings)
+    tokens.set_password(settings, "bayko", "Another-1-pass")
 
 
 def group_row_missing(settings: Settings) -> None:
@@ -245,6 +250,12 @@ ROWS = [
     row("tasks/localenv/engines/__init__:choose: env.down --engine …", worlds.set_up, "doctor --engine docker",
         "run under the engine embedded", "env.down --engine embedded"),
     row("tasks/localenv/hints:START: env.up", paused, "doctor", "is paused", "env.up"),
+    row("tasks/localenv/cognito/tokens:sign_in: cognito.set-password …", other_password, "cognito.token bayko",
+        "the pool refuses bayko", "cognito.set-password bayko"),
+    row("tasks/localenv/cognito/tokens:_find_user: cognito.list-users", worlds.set_up, "cognito.token zzz",
+        "nobody in the pool", "cognito.list-users", "londo"),
+    row("tasks/db/looking:_what_to_dump: db.dump --file dump.sql", worlds.set_up, "db.dump", "wants a file",
+        "db.dump --file dump.sql"),
     row("tasks/localenv/postgres/handles:find_users: db.seed", GONE,
         "ddb.list-conversations --as londo", "it has no users", "db.seed"),
     row("tasks/localenv/postgres/handles:_way_out: db.seed --force", LONDO_GONE, "ddb.seed --force", UNKNOWN,

@@ -131,7 +131,8 @@ ROWS: dict[str, list[Row] | str] = {
     "db.dump": [
         row(worlds.set_up, worlds.down, worlds.nothing, file="dump.sql"),
         row(worlds.set_up, file="no such folder/dump.sql"),
-        row(worlds.set_up, schema_only=True, data_only=True),
+        row(worlds.set_up, file="dump.sql", schema_only=True, data_only=True),
+        row(worlds.set_up),
     ],
     "db.sessions": [row(worlds.set_up), row(worlds.set_up, kill=True)],
     "db.query": [

@@ -152,10 +152,13 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "check": (),
     "cognito.list-users": (),
     "cognito.seed": (),
+    "cognito.set-password": ("bayko",),
     "cognito.sync-ids": (),
+    "cognito.token": ("bayko",),
     "db.connect": (),
     "db.create": (),
     "db.drop": ("--yes",),
+    "db.dump": ("--file", "-"),
     "db.query": ("select 1",),
     "db.reset": (),
     "db.schema-load": (),
@@ -169,6 +172,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "ddb.send-message": ("--as", "andrewbrown", "--to", "bayko", "hello"),
     "ddb.stream": ("--once",),
     "doctor": (),
+    "exec": ("--", "true"),
     "initial-setup": (),
     "reset": ("--yes",),
     "snapshot.delete": ("one", "--yes"),
@@ -183,7 +187,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
 ELSEWHERE = {
     "ddb.audit", "ddb.describe", "ddb.drop", "ddb.export", "ddb.import", "ddb.list-tables", "ddb.query", "ddb.scan",
     "ddb.schema-load", "env.destroy", "env.down", "env.export", "env.list", "env.logs", "env.restart", "env.status",
-    "env.up", "rds.status", "rds.update-sg-rule",
+    "env.up", "init", "rds.status", "rds.update-sg-rule",
 }  # fmt: skip
 """Every command that does not, or no more than env.up does when it starts the server."""
 

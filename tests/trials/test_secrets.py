@@ -42,6 +42,10 @@ PLANTED = {
     "AWS_EC2_METADATA_DISABLED": "true",
 }
 WORDS = {
+    "cognito.set-password": ["bayko"],
+    "cognito.token": ["bayko"],
+    "db.dump": ["--file", "/dev/null"],
+    "exec": ["--", "true"],
     "db.query": ["select 1 / 0"],
     "ddb.query": ["SELECT * FROM nowhere"],
     "why": ["andrewbrown"],
