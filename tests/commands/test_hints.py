@@ -255,7 +255,7 @@ ROWS = [
     row("tasks/localenv/cognito/tokens:_find_user: cognito.list-users", worlds.set_up, "cognito.token zzz",
         "nobody in the pool", "cognito.list-users", "londo"),
     row("tasks/db/looking:_what_to_dump: db.dump --file dump.sql", worlds.set_up, "db.dump", "wants a file",
-        "db.dump --file dump.sql"),
+        "db.dump --file dump.sql", "bytes in dump.sql"),
     row("tasks/localenv/postgres/handles:find_users: db.seed", GONE,
         "ddb.list-conversations --as londo", "it has no users", "db.seed"),
     row("tasks/localenv/postgres/handles:_way_out: db.seed --force", LONDO_GONE, "ddb.seed --force", UNKNOWN,
