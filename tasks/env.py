@@ -158,7 +158,7 @@ def status(c: StepContext, format: str = "text") -> None:
         [vars(one) for one in states],
         lambda: [*_output.table(map(_row, states), HEADINGS), *_app.left_out(c), *_left_out(c)],
     )
-    if any(state.status not in ("running", "ended") for state in states):
+    if any(state.is_down for state in states):
         raise Exit(code=NOT_ALL_RUN)
 
 

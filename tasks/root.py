@@ -126,7 +126,7 @@ def _shown(c: StepContext, found: Status) -> list[str]:
         _output.table((vars(line).values() for line in found.lines), ("STORE", "WHAT", "HOLDS", "STATE")),
         *([f"{problem.store}: {problem.text}", f"  hint: {problem.hint}"] for problem in found.problems),
     ]
-    if any(state.status != "running" for state in found.services):
+    if any(state.is_down for state in found.services):
         way = either(Command("env.up", when="to start what is down"), Command("initial-setup", when="for all of it"))
         parts.append([_output.as_typed(c.step.fitting(way))])
     if not found.services and not found.lines:

@@ -274,6 +274,7 @@ def test_other_services_of_the_compose_file_are_started_listed_and_logged(make: 
     assert f"cache 127.0.0.1:{port} (postgres:17-alpine" in told[-1], told
     ours = {"postgres": "running", "dynamodb": "running"}
     wait_until(lambda: states(inv) == {**ours, "cache": "running", "job": "ended", "web": "running"})
+    assert any(line.startswith(f"cache running 127.0.0.1:{port}") for line in done(inv("status")))
     assert done(inv("env.logs", "cache")) == ["--- cache", "the cache is warm"]
     assert done(inv("env.logs", "job"))[:2] == ["--- job", "the bucket is there"]
     assert [line for line in done(inv("env.logs", "--lines", "1")) if line.startswith("---")] == [

@@ -35,6 +35,11 @@ class ServiceState:
     holder: str = ""
     since: float = 0
 
+    @property
+    def is_down(self) -> bool:
+        """Return whether it should run, and does not."""
+        return self.status not in ("running", "ended")
+
 
 @dataclass
 class Deadline:

@@ -64,8 +64,7 @@ class Status:
     @property
     def is_down(self) -> bool:
         """Return whether something does not answer."""
-        stopped = any(state.status != "running" for state in self.services)
-        return stopped or any(problem.is_down for problem in self.problems)
+        return any(state.is_down for state in self.services) or any(problem.is_down for problem in self.problems)
 
     def as_dict(self) -> dict[str, Any]:
         found: dict[str, Any] = {
@@ -118,7 +117,7 @@ def _guarded(store: str, part: Callable[[], Seen]) -> Callable[[], Seen]:
 def _services(settings: Settings) -> Seen:
     from .. import engines
 
-    return engines.look(settings), [], []
+    return [*engines.look(settings), *engines.look_at_others(settings)], [], []
 
 
 def _postgres(settings: Settings) -> Seen:
