@@ -104,6 +104,23 @@ def test_one_line_brings_the_namespaces_into_the_tasks_of_an_app(app: Path) -> N
     assert sorted(path.name for path in (app / ".local").iterdir()) == [".gitignore", "lock"]
 
 
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("1 / 0", "tasks.py:3: ZeroDivisionError: division by zero"),
+        ("from localenv.tasks import nothing", "tasks.py:3: ImportError: cannot import name 'nothing'"),
+        ("@task\ndef prices(c):\n    {}['a']\nns.add_task(prices)", "tasks.py:5: KeyError: 'a'"),
+    ],
+)
+def test_a_fault_of_the_apps_own_tasks_is_told_as_theirs(app: Path, line: str, told: str) -> None:
+    put_beside(app)
+    (app / "tasks.py").write_text(f"from localenv.tasks import ns\nfrom invoke import task\n{line}\n")
+    done = run(app, "prices")
+    assert done.code == 1, done
+    assert told in done.stderr and "this is in the app's own tasks" in done.stderr, done
+    assert "a fault of inv itself" not in done.stderr
+
+
 def test_a_setting_of_the_tool_names_the_folder_of_the_app(app: Path) -> None:
     tool = put_beside(app)
     (tool / ".env").write_text("CONNECTION_URL=postgresql://nobody@127.0.0.1:1/wrong\nLOCALENV_APP=..\n")

@@ -15,8 +15,8 @@ from types import FrameType
 
 from ..errors import UsageError
 
-_PACKAGE = Path(__file__).resolve().parents[2]
-TOOL = _PACKAGE if (_PACKAGE / "docker-compose.yml").is_file() else _PACKAGE.parent
+PACKAGE = Path(__file__).resolve().parents[2]
+TOOL = PACKAGE if (PACKAGE / "docker-compose.yml").is_file() else PACKAGE.parent
 """The folder of tasks/; the package itself where it is installed: a wheel has the other files within."""
 VARIABLE = "LOCALENV_APP"
 IS_IMPORTED = __package__ != "tasks.localenv.machine"
@@ -50,7 +50,7 @@ def _in_file(dotenv: Path) -> str:
 
 def _importer() -> Path | None:
     """Return the folder of the app's tasks.py, or of its package tasks/: what imports us and is not ours."""
-    passed_over = tuple(map(str, (_PACKAGE, Path(__file__).parents[2], Path(os.__file__).parent, "<")))
+    passed_over = tuple(map(str, (PACKAGE, Path(__file__).parents[2], Path(os.__file__).parent, "<")))
     frame: FrameType | None = sys._getframe()
     while frame and frame.f_code.co_filename.startswith(passed_over):
         frame = frame.f_back

@@ -10,6 +10,7 @@ from pathlib import Path
 from ..errors import LocalEnvError, PreflightFailed, ServiceFailed
 from ..hints import DOCTOR, Command, either, inv
 from .disk import disk_errors, lost_output
+from .folders import APP, IS_IMPORTED, PACKAGE
 
 LIBRARIES = ("psycopg", "botocore", "boto3", "docker", "requests", "urllib3", "ssl", "http", "socket")
 OURS = ("tasks", "ddb")
@@ -37,12 +38,32 @@ def understood(error: BaseException) -> LocalEnvError:
         return error
     if isinstance(error, OSError) and error.filename == "<stdout>":
         return lost_output(error)
-    known = _of_library(error) or _of_limits(error) or _of_system(error) or _of_import(error)
+    known = _of_app(error) or _of_library(error) or _of_limits(error) or _of_system(error) or _of_import(error)
     if known is None:
         return _fault(error)
     if "INVOKE_DEBUG" in os.environ or {"-d", "--debug"} & set(sys.argv):
         known.evidence = _traceback(error)
     return known
+
+
+def _of_app(error: BaseException) -> LocalEnvError | None:
+    """Return the error of an app's own tasks, beside which this tool is: raised in its code, or by what that called."""
+    if not IS_IMPORTED:
+        return None
+    place = ""
+    trace = error.__traceback__
+    while trace:
+        file = Path(trace.tb_frame.f_code.co_filename)
+        if file.is_relative_to(PACKAGE):
+            place = ""
+        elif file.is_relative_to(APP) and not {"site-packages", ".venv", "venv"} & set(file.parts):
+            place = f"{file.relative_to(APP)}:{trace.tb_lineno}"
+        trace = trace.tb_next
+    if not place:
+        return None
+    found = LocalEnvError(f"{place}: {type(error).__name__}: {_line(error)}", hint="this is in the app's own tasks")
+    found.evidence = _traceback(error)
+    return found
 
 
 def _of_library(error: BaseException) -> LocalEnvError | None:
