@@ -243,6 +243,16 @@ def test_the_compose_file_of_an_app_is_used_whatever_it_calls_its_services(app: 
     assert "database system is ready" in inv("env.logs", "postgres", "--lines", "50").stdout
     assert "running" in inv("env.list").stdout
     assert inv("env.down").code == 0
+    there = (app / ".env").read_text()
+    (app / ".env").write_text(there.replace(f":{postgres}/", f":{find_free()}/"))
+    other = inv("env.up")
+    assert (other.code, f"publishes port {postgres} for database, and CONNECTION_URL has " in other.stderr) == (
+        2,
+        True,
+    ), other
+    (app / ".env").write_text(there)
+    assert inv("env.up").code == 0
+    assert inv("env.down").code == 0
     (app / "docker-compose.yml").write_text("services: {web: {image: 'postgres-exporter:1'}}\n")
     lacking = inv("env.up")
     assert (lacking.code, "docker-compose.yml has no postgres" in lacking.stderr) == (2, True), lacking

@@ -239,6 +239,7 @@ class Start:
             self.deadline.check("Compose")
 
     def _require_alive(self, now: Mapping[ServiceName, Container]) -> None:
+        """Raise where a container does not run, or is not to be reached at the port of the settings."""
         for service, name in self.wanted.items():
             if service not in now:
                 raise ServiceFailed(
@@ -246,6 +247,13 @@ class Start:
                 )
             if not now[service].is_running:
                 raise self._death(now[service])
+            port, published = port_of(self.settings, service), now[service].ports
+            if published and port not in published:
+                there = " and ".join(map(str, sorted(published)))
+                raise UsageError(
+                    f"the compose file publishes port {there} for {name}, and {PORT_VARIABLES[service]} has {port}",
+                    hint="give both the same port",
+                )
 
     def _death(self, container: Container) -> LocalEnvError:
         if container.state == "paused":
