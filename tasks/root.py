@@ -15,6 +15,7 @@ from ._lazy import lazy
 from .db.building import CONFIRM
 from .localenv.errors import LocalEnvError, UsageError
 from .localenv.hints import Command, either, inv
+from .localenv.machine.folders import APP
 
 if TYPE_CHECKING:
     from . import _hook
@@ -223,18 +224,17 @@ def why(c: StepContext, name: str | None = None, format: str = "text") -> None:
 
 
 def _plan_init(c: StepContext) -> list[str]:
-    return [f"write {file.path}, from {file.source}" for file in starting.find_files(c.step.settings.root)]
+    return [f"write {file.path}, from {file.source}" for file in starting.find_files(APP)]
 
 
 @step(effect=READS, shows=False, local_only=True, plan=_plan_init)
 def init(c: StepContext) -> str:
     """Write what this tool reads from what an app has: compose file, schema, seeds. Never over a file."""
-    root = c.step.settings.root
-    files = starting.find_files(root)
-    starting.write(root, files)
+    files = starting.find_files(APP)  # no settings are read: .env may be what has to be written
+    starting.write(APP, files)
     for file in files:
         c.step.say(f"{file.path} written from {file.source}")
-    for line in starting.missing_lines(root):
+    for line in starting.missing_lines(APP):
         c.step.say(f".env lacks {line}")
     after = f"look through {'it' if len(files) == 1 else 'them'}, then {inv('doctor')} and {inv('initial-setup')}"
     return f"{len(files)} files written; {after}" if files else "nothing to write: each file is there, or has no source"

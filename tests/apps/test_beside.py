@@ -212,6 +212,10 @@ def test_what_is_missing_is_written_from_what_an_app_has(app: Path) -> None:
     assert (app / "sql" / "schema.sql").read_text().endswith("\\ir '../backend/db/schema.sql'\n")
     before = {path: path.read_bytes() for path in app.glob("*/*.sql")}
     assert "nothing to write" in inv("init").stderr
+    there = (app / ".env").read_text()
+    (app / ".env").write_text("CONNECTION_URL=postgresql://u:p@db.abc.rds.amazonaws.com/x\n")
+    assert (inv("init").code, inv("env.up").code) == (0, 8)  # it reads no settings
+    (app / ".env").write_text(there)
     assert before == {path: path.read_bytes() for path in app.glob("*/*.sql")}
     assert inv("initial-setup").code == 0
     assert products(inv) == [{"sku": "mug"}, {"sku": "tea"}]

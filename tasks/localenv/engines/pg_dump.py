@@ -32,7 +32,7 @@ def dump_command(settings: Settings) -> list[str | Path]:
 def _in_container(settings: Settings) -> list[str | Path]:
     from .docker.api import DockerApi
     from .docker.endpoint import find_endpoint
-    from .docker.start import current
+    from .docker.ours import current
 
     docker = shutil.which("docker")
     if docker is None:

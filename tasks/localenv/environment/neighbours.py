@@ -20,7 +20,7 @@ from ..engines import emulator
 from ..engines.daemon import may_signal
 from ..engines.docker.api import LABEL, Container, DockerApi
 from ..engines.docker.endpoint import find_endpoint
-from ..engines.docker.start import current
+from ..engines.docker.ours import current
 from ..engines.embedded import dynamodb_jar
 from ..engines.embedded import postgres as embedded_postgres
 from ..engines.embedded.home import OUTSIDE, find_server_folders, kind_of

@@ -23,8 +23,9 @@ from .composefile import OURS, read_names
 from .databaseserver import DatabaseServer
 from .endpoint import find_endpoint
 from .logs import ContainerSource
+from .ours import answers_now, current, port_of, wanted_services
 from .preflight import find_docker, require_docker
-from .start import Start, answers_now, current, port_of, wanted_services
+from .start import Start
 
 STOPPED = (0, 130, 143)
 """Exit codes of programs that were told to stop."""

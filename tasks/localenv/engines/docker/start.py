@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 from ...errors import LocalEnvError, PreflightFailed, ServiceFailed, TimedOut, UsageError
 from ...hints import Command
@@ -13,7 +12,6 @@ from ...machine.ports import PortsTaken, Taken, find_holder, find_taken, is_free
 from ...machine.waiting import waiting
 from ...settings import Settings
 from ...settings.variables import PORT_VARIABLES
-from .. import probes
 from ..service import Deadline, Say, ServiceName
 from . import sdk
 from .api import Container, DockerApi
@@ -33,13 +31,12 @@ from .composemessages import (
     is_pull,
     progress,
 )
+from .ours import answers_now, current, port_of, wanted_services
 
 TRIES = 3
 LOOK_EVERY_S = 0.2
 SETTLE_S = 5.0
 PROBE_EVERY_S = 0.02
-PROBE_S = 3.0
-"""Long, because the first request to a JVM on a busy machine is slow; a port without a listener refuses at once."""
 PULL_S = 1800.0
 
 
@@ -326,33 +323,3 @@ class Start:
             hint=again(container.name),
             evidence=sdk.read_log(self.api.endpoint, container.id, LINES),
         )
-
-
-def current(containers: Iterable[Container], root: Path) -> dict[ServiceName, Container]:
-    """Return the newest container of each of our services; `containers` come oldest first.
-
-    The compose file is asked what they are called where the containers do not show it.
-    """
-    by_name = {container.service: container for container in containers}
-    ours = set(OURS.values())
-    names = OURS if ours <= by_name.keys() or by_name.keys() <= ours else {**OURS, **read_names(root)}
-    return {service: by_name[name] for service, name in names.items() if name in by_name}
-
-
-def wanted_services(settings: Settings) -> list[ServiceName]:
-    """Return the services that the app needs in containers."""
-    return [service for service in OURS if service in settings.services]
-
-
-def port_of(settings: Settings, service: ServiceName) -> int:
-    """Return the service's port on this machine."""
-    assert settings.dynamodb
-    return settings.postgres.port if service == "postgres" else settings.dynamodb.port
-
-
-def answers_now(settings: Settings, service: ServiceName) -> bool:
-    """Return whether a server speaks the service's protocol on its port."""
-    if service == "postgres":
-        return probes.postgres_accepts(settings.postgres, timeout_s=PROBE_S)
-    assert settings.dynamodb
-    return probes.dynamodb_answers(settings.dynamodb, settings.region, timeout_s=PROBE_S)
