@@ -127,7 +127,8 @@ def test_no_part_of_a_password_is_shown_where_the_settings_cannot_be_read(name: 
     done = inv(*words_of(name), environ=environ)
     assert leaks(done.stdout + done.stderr) == []
     assert "Traceback" not in done.stderr
-    assert name == "doctor" or (done.code, "CONNECTION_URL in the environment" in done.stderr) == (2, True)
+    reads_none = name in ("doctor", "init")  # they work where .env is what is wrong
+    assert reads_none or (done.code, "CONNECTION_URL in the environment" in done.stderr) == (2, True)
 
 
 @pytest.mark.parametrize("name", [name for name in TASKS if not TASKS[name].local_only])
