@@ -149,7 +149,10 @@ def _plan_reset(c: StepContext) -> list[str]:
 )
 def reset(c: StepContext, yes: bool = False) -> str:
     """Put the contents back to schema and seeds, in place."""
-    return load.reset(c.step.writable_database(yes=yes), c.step.say, yes=yes) + _app.what_next(c)
+    settings = c.step.writable_database(yes=yes)
+    done = load.reset(settings, c.step.say, yes=yes)
+    load.run_outside(settings, c.step.say)
+    return done + _app.what_next(c)
 
 
 def _is_gone(c: StepContext) -> str | None:

@@ -585,6 +585,8 @@ def test_a_file_that_cannot_run_in_a_transaction_runs_last_each_statement_by_its
     assert drift(project) == []
     assert load.plan_reset(project, yes=False)[-1] == f"apply {last}"
     load.reset(project, silent)
+    assert drift(project) == ["sql/schema/10_index.sql is not applied"]
+    load.run_outside(project, silent)
     assert drift(project) == []
     load.apply_schema(project, "sql/schema/10_index.sql", silent)
 

@@ -6,6 +6,7 @@ word for word.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -15,15 +16,16 @@ from .following import file_source
 from .service import Say, ServiceName, Source
 
 
-class DaemonComponent:
+class DaemonComponent(ABC):
     """A component that is one daemon. `folder` holds its data."""
 
     services: tuple[ServiceName, ...]
     daemon: Daemon
     folder: Path
 
+    @abstractmethod
     def stop(self, say: Say) -> None:
-        raise NotImplementedError
+        """Stop it and keep its data."""
 
     def owned_folders(self) -> Mapping[Path, ownership.Made]:
         """Return the existing folders that hold its data, each with its kind."""

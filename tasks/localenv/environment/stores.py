@@ -88,7 +88,10 @@ def reset(
     if tables:
         schema.apply_tables(connect(settings), tables)
     (seeding,) = seedings
-    return "all stores are reset to the seeds" + (f"; {seeding.seed(say)}" if seeding else "")
+    done = f"; {seeding.seed(say)}" if seeding else ""
+    if "postgres" in settings.services:
+        load.run_outside(settings, say)
+    return f"all stores are reset to the seeds{done}"
 
 
 def _fetch_tables(settings: Settings, tables: Sequence[TableFile]) -> list[Table]:

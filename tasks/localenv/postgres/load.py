@@ -103,14 +103,25 @@ def plan_reset(settings: Settings, *, yes: bool) -> list[str]:
 def reset(settings: Settings, say: Say, *, yes: bool = False, prove: Prove = lambda conn: None) -> str:
     """Reset the contents to schema and seeds, in place and in one transaction: all of it or nothing.
 
-    `prove` looks at them before the commit; what it raises undoes all.
+    `prove` looks at them before the commit; what it raises undoes all. The files that cannot run in a transaction are
+    left to `run_outside`, for after everything that belongs to the reset.
     """
-    scripts = read_scripts(settings)
+    scripts, _ = _sorted_out(read_scripts(settings))
     with _in_place(settings, yes=yes) as conn:
         with server_errors("reset"):
             session.drop_schemas(conn)
         ledger.clear(conn)
         return f"{settings.postgres.database} is back to {apply(conn, scripts, say, was_empty=True, prove=prove)}"
+
+
+def run_outside(settings: Settings, say: Say) -> None:
+    """Run the files that cannot run in a transaction. Raises SqlError with the place."""
+    _, alone = _sorted_out(read_scripts(settings))
+    if alone:
+        name = f"database {settings.postgres.database}"
+        with server_errors(name), connect(settings.postgres, autocommit=True) as conn:
+            session.reset(conn)
+            _apply_alone(conn, alone, say)
 
 
 @contextmanager
@@ -160,13 +171,7 @@ def apply(
     if alone:
         conn.commit()
         conn.autocommit = True
-    for script in alone:
-        say(_outside(script))
-        try:
-            done.append(_apply_one(conn, script, say, was_empty=was_empty))
-        except SqlError as error:
-            error.kept = "kept: what was done before this statement; the file runs from its beginning again"
-            raise
+        done += _apply_alone(conn, alone, say)
     statements, rows = sum(outcome.statements for outcome in done), sum(outcome.rows for outcome in done)
     names = ", ".join(script.file.name for script in scripts[:3]) + (", …" if len(scripts) > 3 else "")
     return f"{names} ({statements} statement{'s' if statements != 1 else ''}, {rows} row{'s' if rows != 1 else ''})"
@@ -175,6 +180,19 @@ def apply(
 def _sorted_out(scripts: Sequence[Script]) -> tuple[list[Script], list[Script]]:
     """Return the files that run in one transaction, and those that cannot."""
     return [script for script in scripts if not script.alone], [script for script in scripts if script.alone]
+
+
+def _apply_alone(conn: psycopg.Connection[Any], scripts: Sequence[Script], say: Say) -> list[Outcome]:
+    """Run files over a connection with autocommit, each of their statements by itself."""
+    done = []
+    for script in scripts:
+        say(_outside(script))
+        try:
+            done.append(_apply_one(conn, script, say, was_empty=False))
+        except SqlError as error:
+            error.kept = "kept: what was done before this statement; the file runs from its beginning again"
+            raise
+    return done
 
 
 def _outside(script: Script) -> str:

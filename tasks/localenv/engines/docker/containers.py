@@ -160,8 +160,9 @@ class ComposeServices:
 
     def logs(self, service: str, lines: int = 20) -> str:
         api = DockerApi(find_endpoint())
-        others = {container.service: container for container in self._ours(api)}
-        container = others.get(service) if service not in SERVICES else dict(self._current(api)).get(service)  # type: ignore[call-overload]
+        named = {container.service: container for container in self._ours(api)}
+        named |= {str(ours): container for ours, container in self._current(api).items()}
+        container = named.get(service)
         return sdk.read_log(api.endpoint, container.id, lines) if container else ""
 
     def sources(self, services: Sequence[str], lines: int) -> list[Source]:

@@ -16,7 +16,7 @@ from ..service import Deadline, Say, ServiceName
 from . import sdk
 from .api import Container, DockerApi
 from .compose import Compose
-from .composefile import OURS, read_names, read_others
+from .composefile import OURS, paths, read_names, read_others
 from .composemessages import (
     LINES,
     NAME_IN_USE,
@@ -67,8 +67,9 @@ class Start:
         for service in wanted_services(self.settings):
             if service not in self.names:
                 self.compose.hashes()
+                file = paths(self.settings.root)[0].name
                 raise UsageError(
-                    f"docker-compose.yml has no {service}: no service is called {OURS[service]} or has its image",
+                    f"{file} has no {service}: no service is called {OURS[service]} or has its image",
                     hint="add one, as this tool's own docker-compose.yml has it, or use --engine embedded",
                 )
 
