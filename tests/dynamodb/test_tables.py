@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tasks.localenv.dynamodb.files.jsonfile import read_json
+from tasks.localenv.aws.templates.jsonfile import read_json
 from tasks.localenv.dynamodb.tablefiles import read_table, read_tables
 from tasks.localenv.dynamodb.tableshape import Index, TableShape, Throughput
 from tasks.localenv.errors import UsageError

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from ..aws.templates.document import Steps
 from ..settings.people import PEOPLE, Person, nearest
-from .files.document import Steps
 from .transfer.typed import Misfit, shorten
 
 BRACES = re.compile(r"\{\{(?:(\{\{)|([^{}]*)\}\})?")

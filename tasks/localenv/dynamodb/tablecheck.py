@@ -7,8 +7,8 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-from .files.document import Document, Steps
-from .files.functions import text_of
+from ..aws.templates.document import Document, Steps
+from ..aws.templates.functions import text_of
 
 REQUIRED = ("TableName", "AttributeDefinitions", "KeySchema")
 OPTIONAL = (

@@ -10,15 +10,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from ..aws.templates.document import Document
+from ..aws.templates.functions import STAND_INS
+from ..aws.templates.jsonfile import read_json
+from ..aws.templates.yamlfile import read_yaml
 from ..errors import UsageError
 from ..machine.reading import is_folder, path_of, unreadable
 from ..settings import Settings
 from ..settings.variables import VARIABLES
-from .files.document import Document
-from .files.functions import STAND_INS
-from .files.jsonfile import read_json
 from .files.template import Contents, Found, tables_in
-from .files.yamlfile import read_yaml
 from .tablecheck import check_properties
 from .tableshape import Extras, TableShape, encryption_parameters, extras_of, shape_of
 

@@ -1,1 +1,1 @@
-"""Reads table definitions, every value with its place: JSON, YAML, CloudFormation, NoSQL Workbench models."""
+"""Reads table definitions in any form: templates, the API's parameters, NoSQL Workbench models."""

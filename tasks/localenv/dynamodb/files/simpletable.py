@@ -9,8 +9,8 @@ from __future__ import annotations
 import difflib
 from typing import Any
 
-from .document import Document, Steps
-from .functions import text_of
+from ...aws.templates.document import Document, Steps
+from ...aws.templates.functions import text_of
 
 SIMPLE_TABLE = "AWS::Serverless::SimpleTable"
 TYPES = {"String": "S", "Number": "N", "Binary": "B"}

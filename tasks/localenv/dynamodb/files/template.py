@@ -11,10 +11,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from .document import Document, Steps
-from .functions import STAND_INS, Resolver
-from .interpolation import Variables
-from .serverless import is_serverless, template_in
+from ...aws.templates.document import Document, Steps
+from ...aws.templates.functions import STAND_INS, Resolver
+from ...aws.templates.interpolation import Variables
+from ...aws.templates.serverless import is_serverless, template_in
 from .simpletable import SIMPLE_TABLE, table_of
 from .workbench import tables_of_model
 

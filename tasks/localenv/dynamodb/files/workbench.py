@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .document import Document, Steps
+from ...aws.templates.document import Document, Steps
 
 PARTS = (("PartitionKey", "HASH"), ("SortKey", "RANGE"))
 

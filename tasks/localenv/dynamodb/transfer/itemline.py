@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 from typing import Any, NoReturn
 
+from ...aws.templates.document import Steps
+from ...aws.templates.jsonfile import document_of
 from ...errors import UsageError
 from ...machine.reading import LINE_BYTES as LINE_BYTES
 from ...machine.reading import json_excess
-from ..files.document import Steps
-from ..files.jsonfile import document_of
 from ..numbers import DIGITS
 from ..tableshape import Key
 from .typed import (

@@ -20,11 +20,11 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from ...aws.templates.jsonfile import read_json
 from ...errors import UsageError
 from ...machine.disk import disk_errors
 from ...machine.reading import json_of, lines, opened, unreadable
 from ...machine.wholefile import require_folder
-from ..files.jsonfile import read_json
 from .itemfile import write_lines
 from .typed import Item
 

@@ -14,8 +14,8 @@ from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
+from ...aws.templates.document import Steps
 from ...errors import UsageError
-from ..files.document import Steps
 from ..numbers import DIGITS, number_text
 
 Value = dict[str, Any]

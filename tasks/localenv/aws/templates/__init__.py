@@ -1,0 +1,1 @@
+"""Reads JSON, YAML and CloudFormation templates, every value with its place."""
