@@ -5,19 +5,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from . import _output, db, env
-from ._graph import READS, WRITES, StepContext, step
+from ._graph import DESTROYS, READS, WRITES, StepContext, step
 from ._lazy import lazy
 from ._words import word_step
 from .db.building import CONFIRM
 from .localenv.errors import UsageError
 from .localenv.hints import inv
-from .localenv.settings.parts import LINK, lacks
+from .localenv.settings.parts import LINK, SIGN_UP, lacks
 from .localenv.settings.people import read_people
 from .localenv.settings.variables import checked, choice
 
 if TYPE_CHECKING:
     from .localenv.cognito import seed as seeding
-    from .localenv.cognito import sync, tokens
+    from .localenv.cognito import shape, sync, tokens
     from .localenv.cognito import users as pool
     from .localenv.cognito.seed import Seeded
     from .localenv.cognito.sync import Comparison, Queries
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from .localenv.settings.people import Person
 else:
     seeding = lazy("localenv.cognito.seed")
+    shape = lazy("localenv.cognito.shape")
     sync = lazy("localenv.cognito.sync")
     tokens = lazy("localenv.cognito.tokens")
     pool = lazy("localenv.cognito.users")
@@ -39,8 +40,8 @@ def queries(c: StepContext) -> Queries | None:
     settings = c.step.settings
     if settings.why_left_out("postgres") or lacks(settings.root, *LINK):
         return None
-    read, write = (settings.root / place for place in LINK)
-    return sync.Queries(read, write)
+    read, write, create = (settings.root / place for place in (*LINK, SIGN_UP))
+    return sync.Queries(read, write, create if create.is_file() else None)
 
 
 def _link(c: StepContext) -> Queries:
@@ -64,14 +65,29 @@ def _is_seeded(c: StepContext) -> str | None:
 
 
 def _plan_seed(c: StepContext) -> list[str]:
-    return _examine(c).plan() if c.step.settings.cognito_is_emulated else []
+    if not c.step.settings.cognito_is_emulated:
+        return []
+    found = _examine(c)
+    if c.step.force and found.reshaped == "cannot" and not c.step.arguments["yes"]:
+        found.require_yes()
+    return found.plan(anew=c.step.force)
 
 
-@step(effect=WRITES, pre=[env.up], check=_is_seeded, plan=_plan_seed)
-def seed(c: StepContext) -> str:
+@step(
+    effect=WRITES,
+    effects={"yes": DESTROYS},
+    pre=[env.up],
+    check=_is_seeded,
+    plan=_plan_seed,
+    help={"yes": "with --force: replace a pool of another shape, also where users signed up in it"},
+    inputs=lambda c: shape.read_shape(c.step.settings),
+)
+def seed(c: StepContext, yes: bool = False) -> str:
     """Put the people of the seeds into the emulated user pool."""
     reason = None if c.step.settings.cognito_is_emulated else _is_seeded(c)
-    return reason or seeding.apply(c.step.writable("the user pool"), people(c))
+    if reason:
+        return reason
+    return seeding.apply(c.step.writable("the user pool"), people(c), anew=c.step.force, yes=yes)
 
 
 @step(effect=READS, pre=[seed], help={"format": "text or json"})
@@ -98,27 +114,51 @@ def _compare(c: StepContext) -> Comparison:
     return sync.compare(c.step.settings, _link(c))
 
 
+def _adds_rows(c: StepContext, found: Comparison) -> bool:
+    """Return whether users who signed up get their row. Of a real pool one asks for it: it copies e-mail addresses."""
+    may = c.step.settings.cognito_is_emulated or c.step.arguments["create"]
+    return bool(may and found.lacking and _link(c).create)
+
+
 def _is_synced(c: StepContext) -> str | None:
     found = _compare(c)
-    left = found.match.users and c.step.typed  # whoever asks is told why
-    return found.sentence if found.match.pairs and not found.match.changes and not left else None
+    left = c.step.typed and (found.match.users or any(user.handle for user in found.match.pool_users))  # say why
+    is_done = found.match.pairs and not found.match.changes and not left
+    return found.sentence if is_done and not _adds_rows(c, found) else None
+
+
+def _plan_sync(c: StepContext) -> list[str]:
+    found = _compare(c)
+    added = [f"add a row for pool user {user}, handle {user.handle}" for user in found.lacking]
+    return [*(added if _adds_rows(c, found) else []), *found.lines()]
 
 
 @step(
     effect=WRITES,
     pre=[db.setup, seed],
     check=_is_synced,
-    plan=lambda c: _compare(c).lines(),
-    help={"confirm": CONFIRM},
+    plan=_plan_sync,
+    help={
+        "create": "add the rows of confirmed pool users of a real pool too: copies e-mail addresses",
+        "confirm": CONFIRM,
+    },
 )
-def sync_ids(c: StepContext, confirm: str = "") -> str:
-    """Give each user in the database the id (sub) of their pool user."""
-    comparison = _compare(c)
+def sync_ids(c: StepContext, create: bool = False, confirm: str = "") -> str:
+    """Give each user in the database the id (sub) of their pool user, and each who signed up a row."""
+    comparison, settings, added = _compare(c), c.step.settings, 0
+    if _adds_rows(c, comparison):
+        settings = c.step.writable_database(confirm)
+        for line in sync.add_rows(settings, _link(c), comparison):
+            c.step.say(line)
+        added = len(comparison.lacking)
+        comparison = _compare(c)
     for line in comparison.lines() if c.step.typed else comparison.unmatched():
         c.step.say(line)
-    settings = c.step.writable_database(confirm) if comparison.match.changes else c.step.settings
+    if comparison.match.changes:
+        settings = c.step.writable_database(confirm)
     changed = sync.apply(settings, _link(c), comparison)
-    return f"{len(comparison.match.pairs)} of {comparison.users} users have their sub, {changed} changed"
+    done = f"{len(comparison.match.pairs)} of {comparison.users} users have their sub, {changed} changed"
+    return done + (f", {added} added" if added else "")
 
 
 WHO = "their handle, username or e-mail address"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from tasks.localenv.cognito.matching import DatabaseUser, Match, Unmatched, match
 from tasks.localenv.cognito.users import PoolUser
 
@@ -91,8 +93,31 @@ def test_a_disabled_pool_user_gives_way_to_an_enabled_one() -> None:
     found = matched([row("ann")], [pool_user("ann", "s1", enabled=False), pool_user("ann", "s2")])
     assert pairs(found) == [("ann", "s2", False)]
     assert found.pool_users == (
-        Unmatched("ann", "u-s1, disabled", "shares preferred_username 'ann' with another pool user or several rows"),
+        Unmatched("ann", "u-s1, disabled", "the handle 'ann' is another pool user's", is_normal=True),
     )
+
+
+def test_whoever_takes_a_handle_later_does_not_get_its_row() -> None:
+    first, second = pool_user("ann", "s1"), pool_user("ann", "s2")
+    found = matched([row("ann", sub="s1")], [second, first])
+    assert pairs(found) == [("ann", "s1", True)]
+    assert [(user.who, user.is_normal) for user in found.pool_users] == [("u-s2", True)]
+
+
+def test_only_a_confirmed_user_with_a_free_handle_can_get_a_row() -> None:
+    confirmed = pool_user("ann", "s1", email="ann@example.com")
+    others = [
+        replace(confirmed, sub="s2", handle="bob", status="UNCONFIRMED"),
+        replace(confirmed, sub="s3", handle="eve", enabled=False),
+        replace(confirmed, sub="s4", handle="joe", email=None),
+        replace(confirmed, sub="s5", handle="twin"),
+        replace(confirmed, sub="s6", handle="twin"),
+        replace(confirmed, sub="s7", handle="LONDO"),
+        replace(confirmed, sub="s8", handle=None),
+    ]
+    found = matched([row("londo")], [confirmed, *others])
+    assert [user.lacks_row for user in found.pool_users if user.lacks_row] == [confirmed]
+    assert [user.handle for user in found.pool_users if user.is_normal] == ["bob"]
 
 
 def test_a_disabled_pool_user_alone_still_matches() -> None:

@@ -71,14 +71,15 @@ def ids(settings: Settings) -> dict[str, str]:
 
 
 def facts(user: PoolUser) -> tuple[Any, ...]:
-    return (user.username, user.handle, user.name, user.email, user.email_verified, user.status, user.enabled)
+    return (user.person, user.handle, user.name, user.email, user.email_verified, user.status, user.enabled)
 
 
 def add_pool_users(settings: Settings, *attributes: dict[str, str]) -> None:
     call, pool = api(settings, "cognito-idp"), find_pool(settings).id
     for given in attributes:
         listed = [{"Name": name, "Value": value} for name, value in given.items()]
-        call("AdminCreateUser", UserPoolId=pool, Username=f"u{uuid.uuid4().hex}", UserAttributes=listed)
+        name = given.get("email") or f"u{uuid.uuid4().hex}@example.com"
+        call("AdminCreateUser", UserPoolId=pool, Username=name, UserAttributes=listed)
 
 
 def test_everybody_gets_a_confirmed_user_who_can_sign_in(own: Settings) -> None:
@@ -109,21 +110,21 @@ def test_a_second_seed_changes_nothing(own: Settings) -> None:
 
 def test_a_changed_person_keeps_their_sub(own: Settings) -> None:
     seed.apply(own, [ANN, BOB])
-    before = {user.username: user.sub for user in find_pool(own).users()}
+    before = {user.person: user.sub for user in find_pool(own).users()}
     renamed = replace(ANN, handle="annie", email="annie@example.com")
     assert seed.examine(own, [renamed, BOB]).plan() == [
         "update user ann: email 'annie@example.com', preferred_username 'annie', email_verified 'true'"
     ]
     assert seed.apply(own, [renamed, BOB]) == f"2 users in pool {find_pool(own).id}, 1 changed"
-    after = {user.username: user for user in find_pool(own).users()}
-    assert {user.username: user.sub for user in after.values()} == before
+    after = {user.person: user for user in find_pool(own).users()}
+    assert {user.person: user.sub for user in after.values()} == before
     assert facts(after["ann"]) == ("ann", "annie", "Ann Ash", "annie@example.com", True, "CONFIRMED", True)
 
 
 def test_an_interrupted_seed_is_completed(own: Settings) -> None:
     seed.apply(own, [BOB])
     call, pool = api(own, "cognito-idp"), find_pool(own)
-    call("AdminCreateUser", UserPoolId=pool.id, Username="ann")
+    call("AdminCreateUser", UserPoolId=pool.id, Username=ANN.email)
     emulated_pool_file(own.state_dir).unlink()
     found = seed.examine(own, [ANN, BOB])
     assert (found.is_complete, found.noted, len(found.changes)) == (False, False, 1)
@@ -138,9 +139,9 @@ def test_an_interrupted_seed_is_completed(own: Settings) -> None:
 def test_other_users_are_left_alone(own: Settings) -> None:
     seed.apply(own, [ANN])
     add_pool_users(own, {"email": "eve@example.com"}, {})
-    strangers = [user for user in find_pool(own).users() if user.username != "ann"]
+    strangers = seed.unseeded_users(own, [ANN])
     assert seed.apply(own, [replace(ANN, handle="annie")]) == f"3 users in pool {find_pool(own).id}, 1 changed"
-    assert [user for user in find_pool(own).users() if user.username != "ann"] == strangers
+    assert seed.unseeded_users(own, [ANN]) == strangers
     assert [user.handle for user in strangers] == [None, None]
 
 
@@ -256,7 +257,7 @@ def test_the_fix_is_a_command_that_works_as_it_stands(with_users: Settings) -> N
     add_pool_users(with_users, {"email": "ANN@example.com"})
     add_rows(with_users, "ann", "bob")
     (left,) = sync.compare(with_users, QUERIES).match.users
-    stranger = next(user for user in find_pool(with_users).users() if user.username != "bob")
+    stranger = next(user for user in find_pool(with_users).users() if user.person != "bob")
     assert left.fix == (
         f"run `aws cognito-idp admin-update-user-attributes --endpoint-url http://{with_users.cognito} "
         f"--region us-east-1 --user-pool-id {find_pool(with_users).id} --username {stranger.username} "

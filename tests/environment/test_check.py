@@ -15,6 +15,7 @@ import pytest
 from ddb import messages
 from ddb.claims import STALE_S
 from ddb.consistency import PAUSES_S, Survey, confirmed
+from tasks.localenv.cognito import seed
 from tasks.localenv.cognito.matching import DatabaseUser, Match, Pair, Unmatched
 from tasks.localenv.cognito.users import PoolUser, find_pool
 from tasks.localenv.dynamodb.client import connect as dynamodb
@@ -97,10 +98,13 @@ def test_an_id_that_was_never_synced_is_found(whole: Settings) -> None:
 def test_users_of_one_side_are_found(whole: Settings) -> None:
     pool = find_pool(whole)
     sub = sub_of(whole, "londo")
-    pool.call("AdminDeleteUser", UserPoolId=pool.id, Username="londo")
-    eve = [{"Name": "preferred_username", "Value": "eve"}]
-    pool.call("AdminCreateUser", UserPoolId=pool.id, Username="e", UserAttributes=eve)
-    pool.call("AdminCreateUser", UserPoolId=pool.id, Username="nobody")
+    pool.call("AdminDeleteUser", UserPoolId=pool.id, Username="londo@example.com")
+    for name in ("eve", "not-confirmed-yet", ""):
+        attributes = [{"Name": "preferred_username", "Value": name}] if name else []
+        user = {"UserPoolId": pool.id, "Username": f"{name or 'nobody'}@example.com"}
+        pool.call("AdminCreateUser", **user, UserAttributes=attributes)
+        if name != "not-confirmed-yet":
+            pool.call("AdminSetUserPassword", **user, Password=seed.PASSWORD, Permanent=True)
     assert examine(whole).findings == (
         Finding(
             f"user londo (id in the database: {sub})",
@@ -108,9 +112,9 @@ def test_users_of_one_side_are_found(whole: Settings) -> None:
             "run `inv cognito.seed`, or add the pool user",
         ),
         Finding(
-            "pool user e",
+            "pool user eve (eve@example.com)",
             "no user in the database has the handle 'eve'",
-            "run `inv db.seed --force`, or remove the pool user",
+            "run `inv cognito.sync-ids`",
         ),
     )
 
@@ -128,7 +132,7 @@ def test_items_of_users_that_the_database_does_not_know_are_found(whole: Setting
 def test_a_handle_that_group_rows_still_have_is_found(whole: Settings) -> None:
     pool = find_pool(whole)
     renamed = [{"Name": "preferred_username", "Value": "andy"}]
-    pool.call("AdminUpdateUserAttributes", UserPoolId=pool.id, Username="andrewbrown", UserAttributes=renamed)
+    pool.call("AdminUpdateUserAttributes", UserPoolId=pool.id, Username="andrew@example.com", UserAttributes=renamed)
     execute(whole, b"UPDATE users SET handle = 'andy' WHERE handle = 'andrewbrown'")
     (finding,) = examine(whole).findings
     assert finding.subject.endswith("(andrewbrown)")

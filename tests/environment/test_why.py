@@ -60,7 +60,7 @@ def test_a_user_is_found_by_every_name_and_explained_the_same(settings: Settings
         Fact(
             "cognito",
             "pool user",
-            f"sub {sub}, handle andrewbrown, e-mail andrew@example.com, username andrewbrown, CONFIRMED",
+            f"sub {sub}, handle andrewbrown, e-mail andrew@example.com, username {sub}, CONFIRMED",
         ),
         Fact(
             "seeds",

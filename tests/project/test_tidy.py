@@ -36,6 +36,7 @@ NAMED_ELSEWHERE = {
 """Functions and classes that no other line of the program names, and who does."""
 
 PROGRAMS = {
+    "tasks.localenv.engines.emulator_server.run_handler": "started by trigger.py",
     "tasks": "tasks.py hands over to it",
     "tasks._start": "./inv runs it",
     "tasks._executor": "tasks/_running.py names it, as text",

@@ -1,15 +1,16 @@
 """Decides which pool user belongs to which row of the database, and why the others have no match. Connects to nothing.
 
 Users match if preferred_username = handle, case-sensitively. An equal e-mail address only leads to a hint: anybody can
-claim an address, and the app looks users up by handle. Several rows or enabled pool users with one handle are reported,
-not matched; a disabled pool user yields to an enabled one, since nobody can sign in with it.
+claim an address, and the app looks users up by handle. Of several pool users with one handle it is the one whose sub
+the row has; else they are reported, not matched, as several rows are. A disabled pool user yields to an enabled one,
+since nobody can sign in with it.
 """
 
 from __future__ import annotations
 
 import difflib
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -45,13 +46,16 @@ class Pair:
 class Unmatched:
     """A user without a counterpart: who, why, and what to do about it (empty: unknown).
 
-    `handle` is empty for a pool user without one.
+    `handle` is empty for a pool user without one. `lacks_row` is the pool user who is confirmed, and whose handle is
+    free: a row can be added. `is_normal`: they have not confirmed their sign-up yet, or were refused the handle then.
     """
 
     handle: str
     who: str
     reason: str
     fix: str = ""
+    lacks_row: PoolUser | None = None
+    is_normal: bool = False
 
     def __str__(self) -> str:
         return f"{self.who}: {self.reason}" + (f"; {self.fix}" if self.fix else "")
@@ -71,19 +75,26 @@ class Match:
 
 
 def match(
-    users: Iterable[DatabaseUser], pool_users: Iterable[PoolUser], *, set_handle: Callable[[PoolUser, str], str]
+    users: Iterable[DatabaseUser],
+    pool_users: Iterable[PoolUser],
+    *,
+    set_handle: Callable[[PoolUser, str], str],
+    seeded: Collection[str] = (),
 ) -> Match:
-    """Match rows with pool users. `set_handle` returns the command that sets a pool user's preferred_username."""
+    """Match rows with pool users. `set_handle` returns the command that sets a pool user's preferred_username.
+
+    `seeded` are the people of the seeds, whose rows those bring back with the id that everything else names.
+    """
     rows = group(users, lambda user: user.handle)
     pool = group(pool_users, lambda user: user.handle or "")
     pairs = {}
     for handle, here in rows.items():
-        there = _candidates(pool.get(handle, []))
+        there = _linked(here, pool.get(handle, [])) or _candidates(pool.get(handle, []))
         if handle and len(here) == len(there) == 1:
             pairs[handle] = Pair(here[0], there[0])
     matched = {pair.pool_user.sub for pair in pairs.values()}
     free = [user for there in pool.values() for user in there if user.sub not in matched]
-    hints = _Hints(rows, pool, free, set_handle)
+    hints = _Hints(rows, pool, free, set(pairs), seeded, set_handle)
     return Match(
         tuple(pairs.values()),
         tuple(hints.about_row(handle, here) for handle, here in rows.items() if handle not in pairs),
@@ -99,6 +110,11 @@ def group(values: Iterable[T], key: Callable[[T], str]) -> dict[str, list[T]]:
     return dict(found)
 
 
+def _linked(rows: list[DatabaseUser], users: list[PoolUser]) -> list[PoolUser]:
+    """Return the pool user whose sub the row has: somebody else may take the same handle later."""
+    return [user for user in users if [user.sub] == [row.sub for row in rows]]
+
+
 def _candidates(users: list[PoolUser]) -> list[PoolUser]:
     return [user for user in users if user.enabled] or users
 
@@ -111,10 +127,14 @@ class _Hints:
         rows: Mapping[str, list[DatabaseUser]],
         pool: Mapping[str, list[PoolUser]],
         free: list[PoolUser],
+        linked: set[str],
+        seeded: Collection[str],
         set_handle: Callable[[PoolUser, str], str],
     ) -> None:
         self._rows = rows
         self._pool = pool
+        self._linked = linked
+        self._seeded = seeded
         self._set_handle = set_handle
         self._free_handles = [user.handle for user in free if user.handle and user.handle not in rows]
         self._by_email = group(free, lambda user: (user.email or "").lower())
@@ -159,20 +179,22 @@ class _Hints:
             row = self._rows_by_email.get(user.email.lower()) if user.email else None
             also = f", but the e-mail address of {row.handle}" if row else ""
             return Unmatched(
-                user.handle or "",
+                "",
                 who,
                 f"no preferred_username{also}",
                 self._set_handle(user, row.handle) if row else "",
             )
         if user.handle in self._rows:
-            return Unmatched(
-                user.handle or "",
-                who,
-                f"shares preferred_username {user.handle!r} with another pool user or several rows",
-            )
+            is_linked = user.handle in self._linked
+            reason = f"shares preferred_username {user.handle!r} with another pool user or several rows"
+            reason = f"the handle {user.handle!r} is another pool user's" if is_linked else reason
+            return Unmatched(user.handle, who, reason, is_normal=is_linked)
         differing = self._rows_by_folded.get(user.handle.casefold())
         if differing:
-            return Unmatched(
-                user.handle or "", who, f"preferred_username {user.handle!r} differs in case from {differing!r}"
-            )
-        return Unmatched(user.handle or "", who, f"no user in the database has the handle {user.handle!r}")
+            return Unmatched(user.handle, who, f"preferred_username {user.handle!r} differs in case from {differing!r}")
+        reason = f"no user in the database has the handle {user.handle!r}"
+        if user.status != "CONFIRMED":
+            return Unmatched(user.handle, who, f"{reason}; status {user.status}", is_normal=True)
+        is_alone = user.enabled and user.email and len(_candidates(self._pool[user.handle])) == 1
+        can_be_added = is_alone and user.person not in self._seeded
+        return Unmatched(user.handle, who, reason, lacks_row=user if can_be_added else None)

@@ -1,7 +1,7 @@
 """Seeds the emulated user pool with the people of the seeds: decides what differs, then applies it.
 
-A person's user has the person's name in the seeds as its Username, which never changes; handle, display name and e-mail
-are attributes, so changing them keeps the `sub`. Other users are left alone.
+A person's user has the person's name in the seeds as an attribute of our own, or as its Username; it never changes.
+Handle, display name and e-mail are other attributes, so changing them keeps the `sub`. Other users are left alone.
 """
 
 from __future__ import annotations
@@ -11,11 +11,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..aws.wire import Api, AwsError, api
+from ..checkout import function
+from ..errors import ConfirmationNeeded, UsageError
+from ..hints import Command
 from ..machine import private
 from ..machine.disk import disk_errors
 from ..machine.parallel import side_by_side
 from ..settings import emulated_pool_file
 from ..settings.people import Person
+from .shape import FIXED, MARK, SHAPE_TAG, Shape, read_shape
 from .users import Pool, PoolUser, find_pool, look_for_pool, noted_pools, pages
 
 if TYPE_CHECKING:
@@ -23,14 +27,16 @@ if TYPE_CHECKING:
 
 PASSWORD = "Local-pass-1"
 """Every seeded user's password. It satisfies a pool's default policy."""
+ANEW = Command("cognito.seed", "--force", when="to make another pool, without the users that signed up")
 
 CLIENT = "app"
 
 
 @dataclass(frozen=True)
 class Change:
-    """A change to one user: creation, attributes to set, a permanent password."""
+    """A change to one user: creation, attributes to set, a permanent password. `username` is as the API wants it."""
 
+    person: str
     username: str
     create: bool
     attributes: tuple[tuple[str, str], ...]
@@ -38,76 +44,140 @@ class Change:
 
     def __str__(self) -> str:
         if self.create:
-            return f"create user {self.username}: not in the pool"
+            return f"create user {self.person}: not in the pool"
         named = [f"{name} {value!r}" for name, value in self.attributes]
-        return f"update user {self.username}: {', '.join([*named, *(['permanent password'] if self.password else [])])}"
+        return f"update user {self.person}: {', '.join([*named, *(['permanent password'] if self.password else [])])}"
 
 
 @dataclass(frozen=True)
 class Seeded:
-    """The state of the pool against the seeds. `pool` is None before it is created."""
+    """The state of the pool against the seeds. `pool` is None before it is created.
 
+    `noted`: its id is; `told`: its function knows the database. `reshaped` is empty where it has the wanted shape, else
+    "can" or "cannot" be changed to it. `strangers` are the users who are not in the seeds.
+    """
+
+    shape: Shape
     pool: Pool | None
     client_id: str
     noted: bool
-    users: int
+    told: bool
+    users: tuple[PoolUser, ...]
     changes: tuple[Change, ...]
+    reshaped: str = ""
+    strangers: tuple[PoolUser, ...] = ()
 
     @property
     def is_complete(self) -> bool:
-        return bool(self.pool and self.client_id and self.noted) and not self.changes
+        return (
+            bool(self.pool and self.client_id and self.noted and self.told)
+            and not self.changes
+            and self.reshaped != "can"
+        )
 
     @property
     def sentence(self) -> str:
-        return f"{self.users} users in pool {self.pool.id if self.pool else 'not created yet'}, unchanged"
+        sentence = f"{len(self.users)} users in pool {self.pool.id if self.pool else 'not created yet'}, unchanged"
+        return sentence + (f"; {self.unlike}: {ANEW}" if self.reshaped == "cannot" else "")
 
-    def plan(self) -> list[str]:
-        """Return what seeding would do, a line each."""
+    @property
+    def unlike(self) -> str:
+        return f"the pool was made before {self.shape.shown or 'its present default'} said what it is"
+
+    def plan(self, *, anew: bool = False) -> list[str]:
+        """Return what seeding would do, a line each; `anew`: with --force, which replaces a pool of another shape."""
+        if anew and self.reshaped == "cannot":
+            return [f"replace pool {self.pool.id if self.pool else ''}: {self.unlike}", *self._lost()]
         lines = [] if self.pool else ["create user pool: there is none with this project's name"]
         lines += [] if self.client_id else ["create app client: the pool has none"]
+        lines += [f"update user pool: {self.shape.shown} changed"] if self.reshaped == "can" else []
+        lines += [] if self.told else ["tell the pool's function where the database is"]
         return lines + [str(change) for change in self.changes]
+
+    def _lost(self) -> list[str]:
+        return [f"remove pool user {user}" for user in self.strangers]
+
+    def require_yes(self) -> None:
+        """Raise ConfirmationNeeded where another pool would lose users who are not in the seeds."""
+        if lost := self._lost():
+            raise ConfirmationNeeded(
+                f"another pool loses {len(lost)} users who signed up",
+                hint=Command("cognito.seed", "--force", "--yes", when="to lose them"),
+                evidence=lost[:10],
+            )
 
 
 def examine(settings: Settings, people: Iterable[Person]) -> Seeded:
-    """Compare the emulated pool with the people. Changes nothing."""
-    people = list(people)
-    pool = look_for_pool(settings)
+    """Compare the emulated pool with its file and the people. Changes nothing. Raises UsageError for a bad file."""
+    people, shape, pool = list(people), read_shape(settings), look_for_pool(settings)
     if pool is None:
-        return Seeded(None, "", False, 0, plan_changes(people, []))
-    users = list(pool.users())
-    changes = plan_changes(people, users)
-    return Seeded(pool, find_client(pool), noted_pools(settings)[:1] == [pool.id], len(users), changes)
+        shape.checked()
+        return Seeded(shape, None, "", False, False, (), plan_changes(people, [], shape))
+    users = tuple(pool.users())
+    changes, reshaped = plan_changes(people, users, shape), _reshaped(pool, shape)
+    if reshaped:
+        shape.checked()
+    noted, told = noted_pools(settings)[:1] == [pool.id], function.is_told(settings)
+    return Seeded(shape, pool, find_client(pool), noted, told, users, changes, reshaped, _strangers(users, people))
 
 
-def apply(settings: Settings, people: Iterable[Person]) -> str:
+def _reshaped(pool: Pool, shape: Shape) -> str:
+    """Return whether a pool "can" or "cannot" be changed to a shape; empty where it has it.
+
+    One that an earlier version made has no tag: where the app says nothing, it is kept as it is.
+    """
+    found = pool.call("DescribeUserPool", UserPoolId=pool.id)["UserPool"].get("UserPoolTags", {}).get(SHAPE_TAG, "")
+    if found == shape.fingerprint or not (found or shape.shown):
+        return ""
+    return "can" if found.partition("-")[0] == shape.fixed_fingerprint else "cannot"
+
+
+def apply(settings: Settings, people: Iterable[Person], *, anew: bool = False, yes: bool = False) -> str:
     """Create or update the pool, its app client and its users; return a sentence.
 
+    `anew` replaces a pool of another shape; `yes` also one with users of its own. Raises ConfirmationNeeded.
     Side effect: notes the pool's id in the state folder. A second call changes nothing.
     """
-    found = examine(settings, people)
-    pool = found.pool or _create_pool(settings)
+    people, found = list(people), examine(settings, people)
+    if anew and found.reshaped == "cannot" and found.pool:
+        if not yes:
+            found.require_yes()
+        found.pool.call("DeleteUserPool", UserPoolId=found.pool.id)
+        found = examine(settings, people)
+    pool = found.pool or _create_pool(settings, found.shape)
     note_pool(settings, pool.id)
+    function.tell(settings)
+    if found.reshaped == "can":
+        _update_pool(pool, found.shape)
     if not found.client_id:
-        _create_client(pool)
-    side_by_side([lambda change=change: _apply(pool, change) for change in found.changes])  # type: ignore[misc]
+        _create_client(pool, found.shape)
+    side_by_side([lambda change=change: _apply(pool, change, found.shape) for change in found.changes])  # type: ignore[misc]
     created = sum(change.create for change in found.changes)
     changed = len(found.changes) - created
     done = [f"{created} created" if created else "", f"{changed} changed" if changed else ""]
-    return f"{found.users + created} users in pool {pool.id}, {', '.join(filter(None, done)) or 'unchanged'}"
+    return f"{len(found.users) + created} users in pool {pool.id}, {', '.join(filter(None, done)) or 'unchanged'}"
 
 
-def plan_changes(people: Iterable[Person], users: Iterable[PoolUser]) -> tuple[Change, ...]:
+def plan_changes(people: Iterable[Person], users: Iterable[PoolUser], shape: Shape) -> tuple[Change, ...]:
     """Return the changes after which every person has a confirmed user with the right attributes."""
-    by_username = {user.username: user for user in users}
-    found = (_change(person, by_username.get(person.person)) for person in people)
+    by_person = {user.person: user for user in users}
+    same_email = {user.email: user for user in by_person.values() if user.person == user.username}
+    found = []
+    for person in people:
+        signed_up = same_email.get(person.email) if shape.signs_in_by_email else None
+        found.append(_change(person, by_person.get(person.person) or signed_up, shape))
     return tuple(change for change in found if change)
 
 
 def unseeded_users(settings: Settings, people: Iterable[Person]) -> list[PoolUser]:
     """Return the users of the emulated pool who are not in the seeds."""
     pool = look_for_pool(settings)
+    return list(_strangers(pool.users(), people)) if pool else []
+
+
+def _strangers(users: Iterable[PoolUser], people: Iterable[Person]) -> tuple[PoolUser, ...]:
     ours = {person.person for person in people}
-    return [user for user in pool.users() if user.username not in ours] if pool else []
+    return tuple(user for user in users if user.person not in ours)
 
 
 def remove(settings: Settings, users: Iterable[PoolUser]) -> None:
@@ -125,7 +195,7 @@ def find_client(pool: Pool) -> str:
     return ""
 
 
-def _change(person: Person, user: PoolUser | None) -> Change | None:
+def _change(person: Person, user: PoolUser | None, shape: Shape) -> Change | None:
     wanted = {
         "email": person.email,
         "email_verified": "true",
@@ -133,7 +203,8 @@ def _change(person: Person, user: PoolUser | None) -> Change | None:
         "name": person.display_name,
     }
     if user is None:
-        return Change(person.person, True, tuple(wanted.items()), password=True)
+        name = person.email if shape.signs_in_by_email else person.person
+        return Change(person.person, name, True, (*wanted.items(), *_mark(person, shape)), password=True)
     found = {
         "email": user.email,
         "email_verified": "true" if user.email_verified else "false",
@@ -143,24 +214,41 @@ def _change(person: Person, user: PoolUser | None) -> Change | None:
     different = {name: value for name, value in wanted.items() if found[name] != value}
     if "email" in different:
         different["email_verified"] = "true"  # Cognito unverifies a changed address unless told otherwise
+    if user.person != person.person:
+        different.update(_mark(person, shape))
     password = user.status != "CONFIRMED"
-    return Change(person.person, False, tuple(different.items()), password) if different or password else None
+    if not different and not password:
+        return None
+    return Change(person.person, user.username, False, tuple(different.items()), password)
 
 
-def _apply(pool: Pool, change: Change) -> None:
+def _mark(person: Person, shape: Shape) -> list[tuple[str, str]]:
+    return [(f"custom:{MARK}", person.person)] if shape.signs_in_by_email else []
+
+
+def _apply(pool: Pool, change: Change, shape: Shape) -> None:
     attributes = [{"Name": name, "Value": value} for name, value in change.attributes]
     who = {"UserPoolId": pool.id, "Username": change.username}
-    if change.create:
-        _create_user(pool.call, who, attributes)
-    elif attributes:
-        pool.call("AdminUpdateUserAttributes", **who, UserAttributes=attributes)
-    if change.password:
-        pool.call("AdminSetUserPassword", **who, Password=PASSWORD, Permanent=True)
+    try:
+        if change.create:
+            _create_user(pool.call, who, attributes)
+        elif attributes:
+            pool.call("AdminUpdateUserAttributes", **who, UserAttributes=attributes)
+        if change.password:
+            pool.call("AdminSetUserPassword", **who, Password=PASSWORD, Permanent=True)
+    except AwsError as error:
+        if error.aws_code != "InvalidPasswordException":
+            raise
+        raise UsageError(
+            f"{shape.shown or 'the pool'}: its PasswordPolicy refuses the password of the seeds, {PASSWORD}: "
+            f"{error.response['Error']['Message']}",
+            hint="relax the policy in this file: it is that of the emulated pool alone",
+        ) from error
 
 
 def _create_user(call: Api, who: dict[str, str], attributes: list[dict[str, str]]) -> None:
     try:
-        call("AdminCreateUser", **who, UserAttributes=attributes, MessageAction="SUPPRESS")
+        call("AdminCreateUser", **who, UserAttributes=attributes, TemporaryPassword=PASSWORD, MessageAction="SUPPRESS")
     except AwsError as error:
         if error.aws_code != "UsernameExistsException":  # created by a call whose response was lost
             raise
@@ -174,25 +262,25 @@ def _delete_user(pool: Pool, user: PoolUser) -> None:
             raise
 
 
-def _create_pool(settings: Settings) -> Pool:
-    call = api(settings, "cognito-idp")
-    answer = call(
-        "CreateUserPool",
-        PoolName=settings.project_id,
-        AliasAttributes=["email", "preferred_username"],
-        AutoVerifiedAttributes=["email"],
-    )
+def _create_pool(settings: Settings, shape: Shape) -> Pool:
+    call, (wanted, _) = api(settings, "cognito-idp"), shape.checked()
+    answer = call("CreateUserPool", PoolName=settings.project_id, UserPoolTags=_tags(shape), **wanted)
     return Pool(answer["UserPool"]["Id"], call)
 
 
-def _create_client(pool: Pool) -> None:
-    pool.call(
-        "CreateUserPoolClient",
-        UserPoolId=pool.id,
-        ClientName=CLIENT,
-        GenerateSecret=False,
-        ExplicitAuthFlows=["ALLOW_USER_PASSWORD_AUTH", "ALLOW_USER_SRP_AUTH", "ALLOW_REFRESH_TOKEN_AUTH"],
-    )
+def _update_pool(pool: Pool, shape: Shape) -> None:
+    wanted, _ = shape.checked()
+    changed = {name: value for name, value in wanted.items() if name not in FIXED}
+    pool.call("UpdateUserPool", UserPoolId=pool.id, UserPoolTags=_tags(shape), **changed)
+
+
+def _tags(shape: Shape) -> dict[str, str]:
+    return {SHAPE_TAG: shape.fingerprint}
+
+
+def _create_client(pool: Pool, shape: Shape) -> None:
+    _, wanted = shape.checked()
+    pool.call("CreateUserPoolClient", UserPoolId=pool.id, ClientName=CLIENT, **wanted)
 
 
 def note_pool(settings: Settings, pool_id: str) -> None:

@@ -1,6 +1,6 @@
 """Writes the subs of the pool's users to the database: reads both sides, lets matching decide, updates once.
 
-Uses two of the app's query files, so no table or column is named here.
+It is also the repair where a sign-up left no row. Uses the app's query files, so no table or column is named here.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from ..errors import LocalEnvError
 from ..hints import Command
 from ..machine.parallel import side_by_side
 from ..postgres.connection import connect, server_errors
+from ..settings.people import read_people
 from .matching import DatabaseUser, Match, match
 from .users import Pool, PoolUser, find_pool
 
@@ -24,17 +25,21 @@ if TYPE_CHECKING:
     from ..settings import Settings
     from ..settings.people import Person
 
+ONE_AT_A_TIME = "SELECT pg_advisory_xact_lock(hashtext('sign-up'))"
+"""The lock that the app's own function takes before it adds a row (sql/sign_up/post_confirmation.py)."""
+
 
 @dataclass(frozen=True)
 class Queries:
-    """The app's two query files.
+    """The app's query files.
 
     `read` returns uuid, handle, e-mail and sub of every user, in that order. `write` takes the arrays `handles` and
-    `subs` and updates the users with those handles.
+    `subs` and updates the users with those handles. `create` adds the row of a pool user, where the app has it.
     """
 
     read: Path
     write: Path
+    create: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -55,6 +60,11 @@ class Comparison:
         """Return how many of the database's users have their sub: "5 of 5 users have their sub"."""
         done = sum(pair.is_set for pair in self.match.pairs)
         return f"{done} of {self.users} users have their sub"
+
+    @property
+    def lacking(self) -> list[PoolUser]:
+        """Return the confirmed pool users whose row can be added."""
+        return [each.lacks_row for each in self.match.pool_users if each.lacks_row]
 
     def lines(self) -> list[str]:
         """Return who is linked, and who is not and why, for --plan and for the command itself."""
@@ -78,7 +88,8 @@ def compare(settings: Settings, queries: Queries) -> Comparison:
     """Read the database and the whole pool concurrently and match them. Changes nothing."""
     both: list[Any] = side_by_side([lambda: _pool_and_users(settings), lambda: fetch_users(settings, queries)])
     (pool, pool_users), users = both
-    matched = match(users, pool_users, set_handle=handle_command(settings, pool))
+    seeded = {person.person for person in read_people(settings.root)}
+    matched = match(users, pool_users, set_handle=handle_command(settings, pool), seeded=seeded)
     return Comparison(pool, {user.uuid: user.handle for user in users}, len(pool_users), matched)
 
 
@@ -105,6 +116,29 @@ def apply(settings: Settings, queries: Queries, comparison: Comparison) -> int:
     return len(changes)
 
 
+def add_rows(settings: Settings, queries: Queries, comparison: Comparison) -> list[str]:
+    """Add the rows of confirmed pool users who have none, all or none; return who they are, a line each.
+
+    The app's query returns no row for a handle or a sub that is taken meanwhile: that is said.
+    """
+    file, lines = queries.create, []
+    if file is None or not comparison.lacking:
+        return []
+    with connect(settings.postgres) as connection, server_errors(_shown(settings, file)):
+        connection.execute(ONE_AT_A_TIME)
+        for user in comparison.lacking:
+            values = {
+                "display_name": user.name or user.handle,
+                "handle": user.handle,
+                "email": user.email,
+                "cognito_user_id": user.sub,
+            }
+            created = _execute(connection, file, values).fetchone()
+            done = "added a row for pool user" if created else "taken meanwhile, no row added for pool user"
+            lines.append(f"{done} {user}, handle {user.handle}")
+    return lines
+
+
 def fetch_users(settings: Settings, queries: Queries) -> list[DatabaseUser]:
     """Return every user of the target's database."""
     with connect(settings.postgres) as connection:
@@ -129,7 +163,7 @@ def require_match(
 
 def _pool_user(person: Person) -> PoolUser:
     name, email = person.display_name, person.email
-    return PoolUser("", person.person, person.handle, name, email, True, "CONFIRMED", True)
+    return PoolUser("", person.person, person.handle, name, email, True, "CONFIRMED", True, person.person)
 
 
 def _read_users(settings: Settings, queries: Queries, connection: psycopg.Connection[Any]) -> list[DatabaseUser]:

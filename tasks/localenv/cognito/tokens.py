@@ -82,7 +82,7 @@ def set_password(settings: Settings, name: str, password: str = "") -> str:
         raise UsageError(
             f"--password: {error.response['Error']['Message']}", hint=f"one that is accepted: {PASSWORD}"
         ) from error
-    return f"{user.username} signs in with {'the password given' if password else PASSWORD}"
+    return f"{user.name_shown} signs in with {'the password given' if password else PASSWORD}"
 
 
 def _find_user(pool: Pool, name: str) -> PoolUser:

@@ -10,6 +10,7 @@ from ..aws.wire import Api, AwsError, api
 from ..errors import LocalEnvError, ServiceFailed, UsageError
 from ..hints import RESTART, Command
 from ..settings import emulated_pool_file
+from .shape import MARK
 
 if TYPE_CHECKING:
     from ..settings import Settings
@@ -20,7 +21,10 @@ PAGE = 60
 
 @dataclass(frozen=True)
 class PoolUser:
-    """A user of the pool. `handle` is preferred_username; only `sub` is always set."""
+    """A user of the pool. `handle` is preferred_username; only `sub` is always set.
+
+    `person` is the name in the seeds of a user who comes from there; else the Username, which may be that name.
+    """
 
     sub: str
     username: str
@@ -30,9 +34,16 @@ class PoolUser:
     email_verified: bool
     status: str
     enabled: bool
+    person: str = ""
+
+    @property
+    def name_shown(self) -> str:
+        """Return what people call them: where Username is only the sub, the handle or the e-mail address."""
+        return self.username if self.username != self.sub else self.handle or self.email or self.sub
 
     def __str__(self) -> str:
-        return self.username if self.email is None else f"{self.username} ({self.email})"
+        name = self.name_shown
+        return name if self.email in (None, name) else f"{name} ({self.email})"
 
 
 @dataclass(frozen=True)
@@ -139,4 +150,5 @@ def _pool_user(user: Mapping[str, Any]) -> PoolUser:
         email_verified=attributes.get("email_verified") == "true",
         status=user.get("UserStatus", "UNKNOWN"),
         enabled=user.get("Enabled", True),
+        person=attributes.get(f"custom:{MARK}") or username,
     )

@@ -11,13 +11,14 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..checkout import ownership, saved
+from ..checkout import function, ownership, saved
 from ..errors import ConfirmationNeeded, LocalEnvError
 from ..hints import START, Command, either
 from ..machine import private
 from ..machine.ports import PortsTaken, Taken, command_of, find_taken
 from ..settings import Settings
 from ..settings.addresses import COMPOSE_HOSTS, Endpoint, parse_endpoint
+from ..settings.parts import CONFIRMED
 from ..settings.variables import PORT_VARIABLES
 from . import probes
 from .daemon import LOST, OUTDATED, Daemon, Wait, end_lost
@@ -73,6 +74,8 @@ class Emulator(DaemonComponent):
     def start(self, deadline: Deadline, say: Say) -> list[ServiceState]:
         self.stop_outdated(say)
         self.daemon.resume(say)
+        private.make_folder(ownership.folder(self.settings, self.folder.name))
+        function.tell(self.settings)
         process = None if self.daemon.is_alive else self._launch(say)
         self.daemon.wait_ready(process, lambda: all(map(self._answers, self.services)), Wait(deadline, HINT))
         if not self.daemon.version:
@@ -139,10 +142,12 @@ class Emulator(DaemonComponent):
 
     def _command(self) -> list[str | Path]:
         apis = ",".join(["sts", *(APIS[service] for service in self.services)])
-        places = dict.fromkeys(str(self._endpoint(service)) for service in self.services)
-        binds = [part for place in places for part in ("--bind", place)]
+        addresses = dict.fromkeys(str(self._endpoint(service)) for service in self.services)
+        binds = [part for address in addresses for part in ("--bind", address)]
         names = ["--hosts", ",".join(HOSTS), "--origins", ",".join(self.settings.cors_origins)]
-        return [sys.executable, PROGRAM, "--state", self.folder, "--apis", apis, *names, *binds]
+        function = str(self.settings.root / CONFIRMED)
+        options: list[str | Path] = ["--state", self.folder, "--apis", apis, *names, "--confirmed", function]
+        return [sys.executable, PROGRAM, *options, *binds]
 
     def _environment(self) -> dict[str, str]:
         """Return the variables that Python needs; no other may change how the emulator behaves."""

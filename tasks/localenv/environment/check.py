@@ -112,19 +112,23 @@ def examine(settings: Settings, app: App | None, queries: Queries | None, *, at_
 
 
 def link_findings(match: Match) -> Iterator[Finding]:
-    """Yield a finding for each user and pool user without a match. Ignores pool users without a handle."""
+    """Yield a finding for each user and pool user without a match.
+
+    Pool users without a handle, and those who have not confirmed their sign-up, are no finding.
+    """
     for pair in match.changes:
         text = f"id {pair.user.sub} in the database, sub {pair.pool_user.sub} in the pool"
         yield Finding(f"user {pair.user.handle}", text, Command("cognito.sync-ids"))
     for row in match.users:
         yield Finding(f"user {row.who}", row.reason, row.fix or either(Command("cognito.seed"), "add the pool user"))
     for user in match.pool_users:
-        if user.handle:
-            yield Finding(
-                f"pool user {user.who}",
-                user.reason,
-                user.fix or either(Command("db.seed", "--force"), "remove the pool user"),
+        if user.handle and not user.is_normal:
+            fix = (
+                Command("cognito.sync-ids")
+                if user.lacks_row
+                else either(Command("db.seed", "--force"), "remove the pool user")
             )
+            yield Finding(f"pool user {user.who}", user.reason, user.fix or fix)
 
 
 def reference_findings(

@@ -224,7 +224,9 @@ def _findings(
     if queries is None:
         return
     if pool:
-        yield from link_findings(match(found.rows, found.pool_users, set_handle=sync.handle_command(settings, pool)))
+        seeded = {person.person for person in found.people}
+        set_handle = sync.handle_command(settings, pool)
+        yield from link_findings(match(found.rows, found.pool_users, set_handle=set_handle, seeded=seeded))
     elif found.rows and "cognito" in settings.services:
         yield Finding("user pool", "does not exist", Command("cognito.seed"))
     uuids_there = {row.uuid for row in found.rows}

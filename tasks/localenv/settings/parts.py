@@ -14,6 +14,10 @@ TABLES = "ddb/tables"
 ITEMS = "seeds/ddb"
 LINK = ("sql/users/cognito_ids.sql", "sql/users/set_cognito_user_ids.sql")
 """The queries that read and write the link between users and pool."""
+SIGN_UP = "sql/sign_up/create_user.sql"
+"""The query that adds the row of a pool user who has none."""
+CONFIRMED = "sql/sign_up/post_confirmation.py"
+"""The function that Cognito runs once a user is confirmed: it adds that row."""
 
 
 def has(root: Path, *places: str) -> bool:

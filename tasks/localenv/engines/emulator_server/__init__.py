@@ -5,6 +5,7 @@ It is its own process, and imports nothing of this project but this folder.
     server    the ASGI application: gate, ministack, our own endpoints
     gate      which hosts and origins are allowed
     saving    what is on disk, and what could not be saved
+    trigger   the app's function for a user who is confirmed, run by run_handler as its own program
     inside    everything specific to ministack: names, formats, functions; the file to change for a new release
 """
 
@@ -14,3 +15,5 @@ RUNNING = "running"
 """A file that exists while the server runs; one found at the start means that the last stop was unclean."""
 UNSAVED = "unsaved"
 """A file that exists while changes cannot be saved; its mtime is that of the first failure."""
+VARIABLES = "cognito-function.variables"
+"""A file with the variables of the app's function, CONNECTION_URL above all: an object of texts."""

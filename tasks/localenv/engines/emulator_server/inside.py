@@ -17,11 +17,13 @@ import copy
 import functools
 import importlib
 import json
-from collections.abc import MutableMapping
+from collections.abc import Callable, MutableMapping
 from pathlib import Path
 from typing import Any, cast
 
 Scope = MutableMapping[str, Any]
+Confirmed = Callable[[dict[str, Any]], str]
+"""Called with the event of a user who is confirmed now; returns the error of whoever was called, or nothing."""
 
 PACKAGE = "ministack"
 FORMAT, PAYLOAD = "__ministack_format__", "payload"
@@ -36,6 +38,12 @@ STATES = {
 READING = ("Get", "List", "Describe", "Query", "Scan", "BatchGet", "TransactGet")
 SIGN_IN = ("/oauth2/", "/login", "/logout", "/signup", "/confirm", "/forgot", "/reset")
 """Paths of Cognito's sign-in pages, which have no target."""
+CONFIRMING = {
+    "ConfirmSignUp": "PostConfirmation_ConfirmSignUp",
+    "AdminConfirmSignUp": "PostConfirmation_ConfirmSignUp",
+    "ConfirmForgotPassword": "PostConfirmation_ConfirmForgotPassword",
+}
+"""The calls after which AWS runs the post confirmation function, and how its event names them."""
 OWN_PATHS = "/_"
 """Prefix of its administration paths, through which any local program could wipe everything."""
 
@@ -77,6 +85,85 @@ def parse_once() -> None:
     dynamodb = _module("dynamodb")
     for name in ("_tokenize", "_condition_syntax_error"):  # text in, tokens out, which are never modified
         setattr(dynamodb, name, functools.lru_cache(maxsize=1024)(getattr(dynamodb, name)))
+
+
+def as_aws(confirmed: Confirmed) -> None:
+    """Refuse what AWS refuses and ministack lets pass, and call `confirmed` where AWS runs the function of that name.
+
+    ministack's own checks of secrets, tokens and codes are off: its switch for them wants signed requests too.
+    Source: Amazon Cognito API reference, and Developer Guide, "Post confirmation Lambda trigger".
+    """
+    cognito = _module("cognito")
+
+    def run(handler: Callable[[Any], Any], action: str, data: dict[str, Any]) -> Any:
+        if action in cognito._UNSIGNED_IDP_ACTIONS:
+            cognito._pin_unsigned_idp_scope(data)
+        refused = (
+            cognito._validate_client_secret_hash(action, data)
+            or cognito._auth_flow_error(action, data)
+            or cognito._access_token_error(data)
+            or cognito._confirmation_code_error(action, data)
+            or _why_refused(cognito, action, data)
+        )
+        answer = refused or handler(data)
+        if answer[0] == 200 and action in CONFIRMING:
+            error = confirmed(_confirmation(cognito, action, data))
+            if error:  # the user stays confirmed, at AWS too
+                return cognito.error_response_json("UserLambdaValidationException", error, 400)
+        return answer
+
+    cognito._run_idp_handler = run
+
+
+def _why_refused(cognito: Any, action: str, data: dict[str, Any]) -> Any:
+    """Return the answer that refuses attributes or a second confirmation, or None."""
+    given = cognito._attr_list_to_dict(data.get("UserAttributes") or [])
+    if action in ("SignUp", "UpdateUserAttributes") and {"email_verified", "phone_number_verified"} & given.keys():
+        said = "A client attempted to write unauthorized attribute"
+        return cognito.error_response_json("NotAuthorizedException", said, 400)
+    if action == "AdminConfirmSignUp":
+        user = _user(cognito, action, data)[1]
+        if user and user.get("UserStatus") != "UNCONFIRMED":
+            said = f"User cannot be confirmed. Current status is {user.get('UserStatus')}"
+            return cognito.error_response_json("NotAuthorizedException", said, 400)
+    if action == "SignUp" and (pool := cognito._pool_for_client(data.get("ClientId"))[0]):
+        given.setdefault(cognito._username_alias_attribute(pool, data.get("Username") or "") or "", "given")
+        wanted = [each["Name"] for each in pool.get("SchemaAttributes", ()) if each.get("Required")]
+        lacks = [name for name in wanted if name != "sub" and not given.get(name)]
+        if lacks:
+            said = "".join(f"{name}: The attribute {name} is required\n" for name in lacks)
+            said = f"Attributes did not conform to the schema: {said}"
+            return cognito.error_response_json("InvalidParameterException", said, 400)
+    return None
+
+
+def _user(cognito: Any, action: str, data: dict[str, Any]) -> tuple[Any, Any]:
+    """Return the pool that a call is about, and the user; None for what does not exist."""
+    if action.startswith("Admin"):
+        pool = cognito._resolve_pool(data.get("UserPoolId"))[0]
+    else:
+        pool = cognito._pool_for_client(data.get("ClientId"))[0]
+    return pool, cognito._resolve_user(pool, data.get("Username"))[0] if pool else None
+
+
+def _confirmation(cognito: Any, action: str, data: dict[str, Any]) -> dict[str, Any]:
+    """Return the event for a user who is confirmed now. A code that came by e-mail proves the address."""
+    pool, user = _user(cognito, action, data)
+    attributes = cognito._attr_list_to_dict(user.get("Attributes", []))
+    if not action.startswith("Admin") and "email" in pool.get("AutoVerifiedAttributes", ()) and "email" in attributes:
+        attributes["email_verified"] = "true"
+        user["Attributes"] = cognito._dict_to_attr_list(attributes)
+    metadata = {"clientMetadata": data["ClientMetadata"]} if data.get("ClientMetadata") else {}
+    return {
+        "version": "1",
+        "triggerSource": CONFIRMING[action],
+        "region": cognito._pool_region(pool["Id"]),
+        "userPoolId": pool["Id"],
+        "userName": user["Username"],
+        "callerContext": {"awsSdkVersion": "aws-sdk-unknown-unknown", "clientId": data.get("ClientId", "")},
+        "request": {"userAttributes": {**attributes, "cognito:user_status": user["UserStatus"]}, **metadata},
+        "response": {},
+    }
 
 
 def dump(name: str) -> bytes:

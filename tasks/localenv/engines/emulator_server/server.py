@@ -17,6 +17,7 @@ from typing import Any
 from . import TOKEN, inside
 from .gate import Gate, Headers, Scope, is_from_browser
 from .saving import Store, close_to_others
+from .trigger import Trigger
 
 COGNITO = "/_localenv/cognito"
 """The endpoint to fetch (GET) and replace (PUT) all of Cognito's state: no Cognito API sets a user's sub."""
@@ -46,6 +47,8 @@ def main() -> None:
     app = inside.application()
     if "dynamodb" in given.apis.split(","):
         inside.parse_once()
+    if "cognito-idp" in given.apis.split(","):
+        inside.as_aws(Trigger(given.confirmed, given.state))
     config = Config()
     config.bind = given.bind
     config.keep_alive_timeout = 75
@@ -64,6 +67,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--apis", required=True, help="as ministack names them, with commas")
     parser.add_argument("--hosts", required=True, help="names of this machine besides loopback ones, with commas")
     parser.add_argument("--origins", required=True, help="origins whose pages may ask, with commas; loopback: all here")
+    parser.add_argument("--confirmed", type=Path, required=True, help="the file of the post confirmation function")
     parser.add_argument("--bind", action="append", required=True, help="host:port")
     return parser.parse_args()
 
