@@ -161,7 +161,7 @@ def test_what_cannot_be_changed_needs_another_pool_and_nobody_is_lost_unasked(ow
     seed.apply(own, [ANN])
     assert find_pool(own).id == first.id
     assert seed.examine(own, [ANN]).plan(anew=True)[1:] == ["remove pool user eve (eve@example.com)"]
-    with pytest.raises(ConfirmationNeeded, match="another pool loses 1 users who signed up"):
+    with pytest.raises(ConfirmationNeeded, match="another pool loses 1 user who signed up"):
         seed.apply(own, [ANN], anew=True)
     assert find_pool(own).id == first.id
     seed.apply(own, [ANN], anew=True, yes=True)

@@ -25,8 +25,10 @@ from tasks import ns
 from tasks._advice import Situation, advised, fitting
 from tasks.ddb.stream import _given_up as given_up
 from tasks.localenv import engines
-from tasks.localenv.cognito import sync, tokens
+from tasks.localenv.aws.wire import api
+from tasks.localenv.cognito import seed, sync, tokens
 from tasks.localenv.cognito.matching import Match
+from tasks.localenv.cognito.shape import SHAPE_TAG
 from tasks.localenv.cognito.users import Pool, find_pool
 from tasks.localenv.dynamodb import schema
 from tasks.localenv.dynamodb.client import connect as connect_dynamodb
@@ -43,6 +45,7 @@ from tasks.localenv.postgres import connection, databases, faults
 from tasks.localenv.postgres.connection import connect
 from tasks.localenv.production.rds import instances
 from tasks.localenv.settings import Settings, read_settings
+from tasks.localenv.settings.people import read_people
 from tests.support import worlds
 from tests.support.environments import KEPT, Finished, environment, permitted, reachable
 from tests.support.seeded import quiet
@@ -105,6 +108,23 @@ def stray_item(settings: Settings) -> None:
     worlds.set_up(settings)
     item = {"pk": {"S": "it's"}, "sk": {"S": "1"}}
     connect_dynamodb(settings).put_item(TableName=settings.message_table, Item=item)
+
+
+def other_shape(settings: Settings) -> None:
+    """The pool was made when its file said something else, and somebody has signed up in it."""
+    worlds.set_up(settings)
+    call, found = api(settings, "cognito-idp"), find_pool(settings)
+    call("DeleteUserPool", UserPoolId=found.id)
+    pool = call("CreateUserPool", PoolName=settings.project_id, UserPoolTags={SHAPE_TAG: "of-before"})["UserPool"]["Id"]
+    seed.note_pool(settings, pool)
+    call("AdminCreateUser", UserPoolId=pool, Username="stranger")
+
+
+def other_shape_alone(settings: Settings) -> None:
+    other_shape(settings)
+    call = api(settings, "cognito-idp")
+    call("AdminDeleteUser", UserPoolId=find_pool(settings).id, Username="stranger")
+    seed.apply(settings, read_people(TOOL))
 
 
 def from_the_future(settings: Settings) -> None:
@@ -185,6 +205,10 @@ ROWS = [
         "cognito.seed"),
     row("tasks/localenv/environment/check:link_findings: db.seed --force", LONDO_GONE, "check", "pool user .*londo",
         "db.seed --force"),
+    row("tasks/localenv/cognito/seed:ANEW: cognito.seed --force", other_shape_alone, "cognito.seed",
+        "the pool was made before", "cognito.seed --force"),
+    row("tasks/localenv/cognito/seed:require_yes: cognito.seed --force --yes", other_shape, "cognito.seed --force",
+        "another pool loses 1 user who signed up", "cognito.seed --force --yes"),
     row("tasks/localenv/environment/check:SEED_AGAIN: db.seed --force", LONDO_GONE, "check", "but not in the database",
         "db.seed --force"),
     row("tasks/localenv/environment/check:FOLLOW: ddb.stream --once", group_row_missing, "check", "no group row",

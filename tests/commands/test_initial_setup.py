@@ -219,12 +219,12 @@ def test_reset_puts_everything_back_and_asks_first(run: Callable[..., Finished],
     with connect(shared.postgres) as connection:
         connection.execute("DELETE FROM activities")
     pool, table = find_pool(shared), dynamodb(shared)
-    pool.call("AdminCreateUser", UserPoolId=pool.id, Username="stranger")
+    pool.call("AdminCreateUser", UserPoolId=pool.id, Username="stranger@example.com")
     table.put_item(TableName=shared.message_table, Item={"pk": {"S": "x"}, "sk": {"S": "y"}})
     changed = contents(shared)
     refused = run("reset")
     assert (refused.code, contents(shared)) == (3, changed)
-    assert "will remove pool user stranger" in refused.stderr
+    assert "will remove pool user stranger@example.com" in refused.stderr
     done = run("reset", "--yes")
     assert done.code == 0, done.stderr
     after = contents(shared)

@@ -58,7 +58,7 @@ def change(settings: Settings) -> State:
         DeletionProtectionEnabled=True,
     )
     pool = find_pool(settings)
-    pool.call("AdminDeleteUser", UserPoolId=pool.id, Username="imani")
+    pool.call("AdminDeleteUser", UserPoolId=pool.id, Username="imani@example.com")
     return look(settings)
 
 

@@ -208,7 +208,7 @@ def items_missing(settings: Settings) -> None:
 def user_missing(settings: Settings) -> None:
     set_up(settings)
     pool = find_pool(settings)
-    pool.call("AdminDeleteUser", UserPoolId=pool.id, Username=read_people(TOOL)[0].person)
+    pool.call("AdminDeleteUser", UserPoolId=pool.id, Username=read_people(TOOL)[0].email)
 
 
 def snapshot_there(settings: Settings) -> None:

@@ -101,7 +101,7 @@ class Seeded:
         """Raise ConfirmationNeeded where another pool would lose users who are not in the seeds."""
         if lost := self._lost():
             raise ConfirmationNeeded(
-                f"another pool loses {len(lost)} users who signed up",
+                f"another pool loses {len(lost)} {'user' if len(lost) == 1 else 'users'} who signed up",
                 hint=Command("cognito.seed", "--force", "--yes", when="to lose them"),
                 evidence=lost[:10],
             )
