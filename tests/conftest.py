@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 
 from tasks.localenv import engines
+from tasks.localenv.engines.docker.preflight import find_docker
 from tasks.localenv.errors import LocalEnvError
 from tasks.localenv.settings import Settings, read_settings
 from tests.support import durations, environments, reliability
@@ -57,6 +58,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     reliability.mark(items)
     items.sort(key=lambda item: "test_orders" not in item.nodeid)  # a minute in one piece: not at the end, alone
     reasons = {
+        "docker": _why_no_docker() if any(item.get_closest_marker("docker") for item in items) else "",
+        "npm": "" if shutil.which("npm") else "npm is not installed",
         "jar": "" if JAR else "DYNAMODB_LOCAL_JAR does not name Amazon's DynamoDBLocal.jar",
         "browser": "" if find_browser() else "no Chromium is installed",
         "tmpfs": "" if sys.platform == "linux" and os.geteuid() == 0 else "only root on Linux mounts a file system",
@@ -65,6 +68,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for marker, reason in reasons.items():
             if reason and item.get_closest_marker(marker):
                 item.add_marker(pytest.mark.skip(reason=reason))
+
+
+def _why_no_docker() -> str:
+    try:
+        find_docker()
+    except LocalEnvError as error:
+        return f"needs Docker: {error.message}"
+    return ""
 
 
 @pytest.hookimpl(wrapper=True)

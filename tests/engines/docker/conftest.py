@@ -8,25 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.localenv.engines.docker.preflight import find_docker
-from tasks.localenv.errors import LocalEnvError
 from tests.engines.docker.shop import MakeShop, Shop, docker, make_shop
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    ours = [item for item in items if item.get_closest_marker("docker")]
-    reason = _why_not() if ours else ""
-    for item in ours:
-        if reason:
-            item.add_marker(pytest.mark.skip(reason=f"needs Docker: {reason}"))
-
-
-def _why_not() -> str:
-    try:
-        find_docker()
-    except LocalEnvError as error:
-        return error.message
-    return ""
 
 
 @pytest.fixture
