@@ -33,6 +33,7 @@ from tests.support.seeded import quiet
 
 pytestmark = pytest.mark.docker
 
+IMAGE = "postgres:17-alpine"
 _numbers = itertools.count()
 
 
@@ -184,6 +185,24 @@ def test_a_takeover_that_was_cut_short_goes_on(shop: Shop, plain: Plain, after: 
         adopt(shop)
     shop.up()
     assert read_data(shop) == DATA
+
+
+@pytest.mark.parametrize("way", ["adopt", "destroy"])
+def test_a_copy_that_a_killed_command_left_running_is_in_nobodys_way(shop: Shop, plain: Plain, way: str) -> None:
+    plain.up("db")
+    ours, project = f"{shop.settings.project_id}_db", shop.settings.project_id
+    given = (f"project={project}", "service=takeover", "oneoff=False", "config-hash=takeover")
+    labels = [f"com.docker.compose.{label}" for label in given]
+    volume = ["volume", "create", "--label", labels[0], "--label", "com.docker.compose.volume=db", ours]
+    docker(*volume)
+    words = [word for label in labels for word in ("--label", label)]
+    docker("run", "--detach", "--name", f"{project}-takeover", "-v", f"{ours}:/to", *words, IMAGE, "sleep", "600")
+    note_takeover(shop.settings, Takeover(plain.name, {f"{plain.name}_db": ours}))
+    if way == "adopt":
+        shop.up()
+        assert shop.statuses()["postgres"] == "running"
+    shop.services.destroy(print)
+    assert (shop.left(), plain.volumes()[0]) == ([], f"{plain.name}_db")
 
 
 def test_a_begun_takeover_whose_source_is_gone_says_so(shop: Shop) -> None:

@@ -119,10 +119,12 @@ def run_once(
 
 
 def make_volume(endpoint: DockerEndpoint, name: str, labels: Mapping[str, str]) -> None:
-    """Make an empty volume, in place of one of the same name."""
+    """Make an empty volume, in place of one of the same name and of the containers that a killed command left on it."""
     import docker
 
     with open_sdk(endpoint) as client:
+        for container in client.containers.list(all=True, filters={"volume": name}):
+            container.remove(force=True)
         with suppress(docker.errors.NotFound):
             client.volumes.get(name).remove()
         client.volumes.create(name=name, labels=dict(labels))

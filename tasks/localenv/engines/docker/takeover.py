@@ -189,7 +189,9 @@ class Engine:
 
     def _run(self, script: str, volumes: Mapping[str, str], image: str) -> str:
         project = self.settings.project_id
-        labels = {f"{LABEL}project": project, f"{LABEL}service": "takeover", f"{LABEL}oneoff": "True"}
+        # What Compose needs to see that it is of the project, so that env.destroy removes one that a kill has left.
+        labels = {"project": project, "service": "takeover", "oneoff": "False", "config-hash": "takeover"}
+        labels = {f"{LABEL}{label}": value for label, value in labels.items()}
         name = f"{project}-takeover"
         code, output = sdk.run_once(self.tools.endpoint, image, script, volumes, name, labels)
         if code:
