@@ -71,7 +71,7 @@ def test_picked_ports_are_said_on_each_start_and_look(environ: dict[str, str], t
     ports = read_settings(environ=environ).ports
     listed = ", ".join(f"{service} {port}" for service, port in ports.items())
     line = (
-        f"ports: {listed}, picked by an earlier start (standard: 5432, 8000, 9229): run `inv env.up --ports standard` "
+        f"ports: {listed}, picked in place of the standard 5432, 8000, 9229: run `inv env.up --ports standard` "
         "to take the standard ones"
     )
     for words in (["env.up", "--plan"], ["env.up"], ["env.up"], ["env.status"]):

@@ -29,7 +29,7 @@ def notices(settings: Settings) -> list[Notice]:
     if picked:
         ports = ", ".join(f"{service} {port}" for service, port in picked.items())
         usual = ", ".join(str(STANDARD_PORTS[service]) for service in picked)
-        found.append(Notice("ports", f"{ports}, picked by an earlier start (standard: {usual})", portclaims.STANDARD))
+        found.append(Notice("ports", f"{ports}, picked in place of the standard {usual}", portclaims.STANDARD))
     plain = plaincompose.find_plain(settings)
     if plain:
         found.append(Notice("compose", str(plain), plain.hint(settings)))
