@@ -46,7 +46,8 @@ def plan(c: StepContext) -> list[str]:
     """Return what `settle` would do, a line each. Raises as it does."""
     settings, adopt = c.step.settings, bool(c.step.arguments["adopt"])
     lines: list[str] = []
-    if adopt:
+    begun = takeovernote.read_takeover(settings)
+    if adopt or (begun and begun.stage == "copying" and engines.choose(settings).engine == "docker"):
         _require_docker(c)
         lines = takeover.plan_takeover(settings)
     if ports(c) == STANDARD:

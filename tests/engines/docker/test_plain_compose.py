@@ -90,12 +90,19 @@ def seen(shop: Shop) -> str:
     return re.sub(r"plain\d+x\d+", "PLAIN", f"{found}; {found.hint(shop.settings)}") if found else ""
 
 
-def test_it_is_named_whether_it_runs_is_stopped_or_left_its_volumes(shop: Shop, plain: Plain) -> None:
+def test_it_is_named_whether_it_runs_is_stopped_or_left_its_volumes(
+    shop: Shop, plain: Plain, monkeypatch: pytest.MonkeyPatch
+) -> None:
     start = "plain `docker compose` has an environment of its own here: project PLAIN"
     hint = "run `inv env.up --adopt` to take its data over"
     assert seen(shop) == ""
     plain.up("db")
     assert seen(shop) == f"{start} runs at port {plain.postgres}; {hint}"
+    embedded = Shop(replace(shop.settings, engine="embedded"))
+    assert seen(embedded).endswith("run `inv env.up --adopt --engine docker` to take its data over")
+    with monkeypatch.context() as away:
+        away.setenv("DOCKER_HOST", "unix:///nowhere/docker.sock")
+        assert seen(embedded) == ""
     plain.run("stop")
     assert seen(shop) == f"{start} is stopped; {hint}"
     plain.run("down")

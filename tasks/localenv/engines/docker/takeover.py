@@ -49,7 +49,7 @@ class Plan:
         ]
 
 
-class Engine:
+class Adopter:
     """The engine and this checkout's compose file, as a takeover needs them."""
 
     def __init__(self, settings: Settings) -> None:
@@ -210,15 +210,15 @@ def plan_takeover(settings: Settings) -> list[str]:
         return []
     if begun:
         return [f"copy volume {one} to {ours}; {one} is kept" for one, ours in begun.volumes.items()]
-    return Engine(settings).plan().lines()
+    return Adopter(settings).plan().lines()
 
 
 def take_over(settings: Settings, say: Say) -> None:
-    """Take over what plain Compose keeps for this folder. What was begun is left to `finish`. Raises as Engine.plan."""
+    """Take over what plain Compose keeps for this folder. Goes on with what was begun. Raises as Adopter.plan."""
     with disk_errors(settings.state_dir):
         require_usable(settings.state_dir)
         if read_takeover(settings) is None:
-            note_takeover(settings, Engine(settings).plan().takeover)
+            note_takeover(settings, Adopter(settings).plan().takeover)
         finish(settings, say)
 
 
@@ -226,5 +226,5 @@ def finish(settings: Settings, say: Say) -> None:
     """Finish a takeover that was begun, before a start: until then our volumes are incomplete."""
     begun = read_takeover(settings)
     if begun and begun.stage == "copying":
-        Engine(settings).copy(begun, say)
+        Adopter(settings).copy(begun, say)
         note_stage(settings, "copied")
