@@ -94,7 +94,7 @@ def run_once(
 
     with open_sdk(endpoint) as client:
         with suppress(docker.errors.NotFound):
-            client.containers.get(name).remove(force=True)
+            client.containers.get(name).remove(force=True, v=True)
         container = client.containers.create(
             image,
             ["-c", script],
@@ -114,7 +114,7 @@ def run_once(
                 container.reload()
             code, output = container.attrs["State"]["ExitCode"], container.logs()
         finally:
-            container.remove(force=True)
+            container.remove(force=True, v=True)
     return code, output.decode(errors="replace").strip()
 
 
@@ -124,7 +124,7 @@ def make_volume(endpoint: DockerEndpoint, name: str, labels: Mapping[str, str]) 
 
     with open_sdk(endpoint) as client:
         for container in client.containers.list(all=True, filters={"volume": name}):
-            container.remove(force=True)
+            container.remove(force=True, v=True)
         with suppress(docker.errors.NotFound):
             client.volumes.get(name).remove()
         client.volumes.create(name=name, labels=dict(labels))
