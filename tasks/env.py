@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from . import _app, _logs, _output
+from . import _app, _logs, _output, _wishes
 from ._graph import DESTROYS, READS, WRITES, Exit, StepContext, step
 from ._lazy import lazy
 from ._words import word_step
@@ -37,7 +37,7 @@ SERVICES: tuple[ServiceName, ...] = ("postgres", "dynamodb", "cognito")
 def _is_up(c: StepContext) -> str | None:
     if not c.step.settings.is_local:
         return NOTHING_LOCAL
-    states = engines.look_if_up(c.step.settings)
+    states = [] if _wishes.are_open(c) else engines.look_if_up(c.step.settings)
     if not states or _has_foreign_data(c):
         return None
     if c.step.typed:  # another step needs ours alone
@@ -45,6 +45,8 @@ def _is_up(c: StepContext) -> str | None:
         if any(state.status != "running" for state in others):
             return None
         states += others
+    if c.step.requested:
+        _wishes.tell_notices(c)
     return f"{_listed(states)}, already running ({engines.choose(c.step.settings).engine})"
 
 
@@ -66,37 +68,42 @@ def _is_elsewhere(c: StepContext) -> str | None:
 
 
 def _plan_up(c: StepContext) -> list[str]:
-    choice, moves = engines.choose(c.step.settings), engines.moves(c.step.settings)
-    settings = c.step.settings.with_ports({move.service: move.new for move in moves})
+    _wishes.tell_notices(c)
+    choice, wishes = engines.choose(c.step.settings), _wishes.plan(c)
+    settings = c.step.settings.with_ports(_wishes.planned_ports(c))
     looked = [*engines.look(settings), *engines.look_at_others(settings)]
     stopped = [state for state in looked if state.status != "running"]
     return [
         f"engine {choice.engine}: {choice.reason}",
-        *map(str, moves),
+        *wishes,
         *(f"start {s.service} at {s.address}" if s.address else f"start {s.service}" for s in stopped),
     ]
 
 
-def _claim_ports(c: StepContext) -> None:
-    """Settle the ports before a start, and let the rest of the run know them."""
-    for move in engines.claim(c.step.settings):
-        c.step.say(f"{move}; kept until {inv('env.destroy')}")
-    c.step.reread_settings()
-
-
 def _adopt(c: StepContext) -> None:
-    """Take over the data that came here with a moved or copied folder."""
-    told = adoption.adopt(c.step.writable("what came here with the folder"))
-    if told:
-        c.step.say(told)
+    """Take over the data that came here with a moved or copied folder, or with volumes of plain Compose."""
+    settings = c.step.writable("what came here with the folder")
+    for told in (adoption.adopt(settings), adoption.adopt_taken_over(settings)):
+        if told:
+            c.step.say(told)
 
 
-@step(effect=WRITES, check=_is_up, plan=_plan_up)
-def up(c: StepContext) -> str:
+@step(
+    effect=WRITES,
+    check=_is_up,
+    plan=_plan_up,
+    inputs=_wishes.ports,
+    help={
+        "ports": "standard: 5432, 8000 and 9229, or the name of who has them; free: others again where those are taken",
+        "adopt": "take over the data that plain `docker compose up` has for this folder",
+    },
+)
+def up(c: StepContext, ports: str = "", adopt: bool = False) -> str:
     """Start Postgres, DynamoDB and Cognito, and wait until they are ready."""
     if not c.step.settings.is_local:
         return NOTHING_LOCAL
-    _claim_ports(c)
+    _wishes.settle(c)
+    _wishes.tell_notices(c)
     states = engines.up(c.step.settings, c.step.say)
     _adopt(c)
     for line in _left_out(c):
@@ -141,7 +148,8 @@ def restart(c: StepContext, yes: bool = False) -> str:
     if not c.step.settings.is_local:
         return NOTHING_LOCAL
     lose = _require_yes_to_lose(c, yes)
-    _claim_ports(c)
+    _wishes.settle(c)
+    _wishes.tell_notices(c)
     states = engines.restart(c.step.settings, c.step.say, lose=lose)
     _adopt(c)
     return _listed(states)
@@ -158,6 +166,7 @@ def status(c: StepContext, format: str = "text") -> None:
         [vars(one) for one in states],
         lambda: [*_output.table(map(_row, states), HEADINGS), *_app.left_out(c), *_left_out(c)],
     )
+    _wishes.tell_notices(c)
     if any(state.is_down for state in states):
         raise Exit(code=NOT_ALL_RUN)
 

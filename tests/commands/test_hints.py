@@ -335,6 +335,20 @@ SHOWN: dict[str, Callable[[], str] | str] = {
     "tasks/localenv/dynamodb/streamreader:_arn: ddb.schema-load": "tests/commands/test_ddb_stream.py",
     "tasks/localenv/engines/docker/start:_name_holder: env.up": "tests/engines/docker/test_failures.py",
     "tasks/localenv/engines/docker/containers:_in_use: env.destroy": "tests/engines/docker/test_failures.py",
+    **dict.fromkeys(
+        (
+            "tasks/_wishes:_require_docker: env.up --adopt --engine docker",
+            "tasks/localenv/engines/docker/plaincompose:adopt_hint: env.up --adopt …",
+            "tasks/localenv/engines/docker/plaincompose:hint: env.up --adopt",
+            "tasks/localenv/engines/docker/takeover:_require_one_folder: env.up --adopt",
+            "tasks/localenv/engines/docker/takeover:_require_room: env.destroy",
+            "tasks/localenv/engines/docker/takeover:copy: env.destroy",
+            "tasks/localenv/engines/docker/takeover:copy: env.up --adopt",
+        ),
+        "tests/engines/docker/test_plain_compose.py",
+    ),
+    "tasks/localenv/engines/portclaims:FREE: env.up --ports free": "tests/commands/test_ports.py",
+    "tasks/localenv/engines/portclaims:STANDARD: env.up --ports standard": "tests/commands/test_ports.py",
 }
 """Hints of what cannot fail here, by the function that makes them or the tests that provoke them."""
 

@@ -61,7 +61,13 @@ AWS = "at AWS, which moto plays: tests/production/test_rds.py and tests/producti
 ENDLESS = "runs until Ctrl-C without --once"
 
 ROWS: dict[str, list[Row] | str] = {
-    "env.up": [row(worlds.destroyed, worlds.down, worlds.set_up)],
+    "env.up": [
+        row(worlds.destroyed, worlds.down, worlds.set_up),
+        row(worlds.down, worlds.set_up, adopt=True),
+        row(worlds.down, worlds.set_up, ports="standard"),
+        row(worlds.set_up, ports="free"),
+        row(worlds.set_up, ports="nope"),
+    ],
     "env.down": [row(worlds.down, worlds.set_up)],
     "env.restart": [row(worlds.down, worlds.set_up)],
     "env.destroy": [row(worlds.set_up, worlds.destroyed, **YES), row(worlds.set_up)],

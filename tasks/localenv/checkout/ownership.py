@@ -96,6 +96,7 @@ FILES = {
     "user_pool": rb"[\w-]+_[0-9A-Za-z]+\n",
     "compose.json": rb'\{"fingerprint"',
     "postgres.new": rb"$",
+    "adopted.json": rb'\{"project"',
 }
 """The notes beside the folders, and the start of each; an empty one is ours too."""
 
@@ -339,11 +340,7 @@ def _is_our_note(place: Path, *, is_used: bool) -> bool:
     """Return whether a note may be overwritten; in a folder of ours, also one that a crash left unreadable."""
     if not os.path.lexists(place):
         return True
-    return stat.S_ISREG(place.lstat().st_mode) and (is_used or not _size(place) or _starts_like_ours(place))
-
-
-def _size(place: Path) -> int:
-    return place.lstat().st_size
+    return stat.S_ISREG(place.lstat().st_mode) and (is_used or not place.lstat().st_size or _starts_like_ours(place))
 
 
 def _starts_like_ours(place: Path) -> bool:

@@ -74,7 +74,9 @@ def up(settings: Settings, say: Say, *, timeout_s: float = 120) -> list[ServiceS
         started = side_by_side([partial(_start, part, deadline, say) for part in parts])
         taken = [one for found in started if isinstance(found, PortsTaken) for one in found.taken]
         if taken:
-            raise PortsTaken(*taken)
+            from .docker import plaincompose
+
+            raise plaincompose.explained(PortsTaken(*taken), settings)
         return _flat([found for found in started if not isinstance(found, PortsTaken)])
 
 
@@ -91,6 +93,24 @@ def claim(settings: Settings) -> list[Move]:
     with disk_errors(settings.state_dir):
         ownership.require_usable(settings.state_dir)
         return portclaims.claim(settings, _stopped(settings))
+
+
+def plan_standard_ports(settings: Settings, *, adopt: bool) -> list[str]:
+    """Return what `claim_standard_ports` would change, a line each. Raises as it does. `adopt`: after `take_over`."""
+    from .docker import plaincompose
+
+    plain = plaincompose.find_plain(settings) if adopt else None
+    return portclaims.plan_standard(settings, _stopped(settings), freed=plain.ports if plain else ())
+
+
+def claim_standard_ports(settings: Settings) -> list[str]:
+    """Keep the standard ports for this checkout; the next start moves what runs at others. Returns a line each.
+
+    Raises UsageError for another port that is set, PortsTaken for a port that another program holds.
+    """
+    with disk_errors(settings.state_dir):
+        ownership.require_usable(settings.state_dir)
+        return portclaims.claim_standard(settings, _stopped(settings))
 
 
 def look(settings: Settings) -> list[ServiceState]:
@@ -294,6 +314,7 @@ __all__ = [
     "Move",
     "choose",
     "claim",
+    "claim_standard_ports",
     "destroy",
     "down",
     "follow",
@@ -305,6 +326,7 @@ __all__ = [
     "look_if_up",
     "moves",
     "owned_resources",
+    "plan_standard_ports",
     "restart",
     "unsaved",
     "up",

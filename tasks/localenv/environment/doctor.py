@@ -57,7 +57,7 @@ def examine(settings: Settings) -> list[Finding]:
     from .. import engines  # noqa: F401 - before the threads: concurrent imports see half-initialized modules
 
     parts = [("settings", _settings), ("folder", _folder), ("disk", _disk)]
-    parts += [("engine", _engine), ("ports", _ports), ("java", _java)] if settings.is_local else []
+    parts += [("engine", _engine), ("ports", _ports), ("ports", _notices), ("java", _java)] if settings.is_local else []
     parts += [("aws", _aws), *([("database", _database)] if not settings.is_local else [])]
     jobs = [_guarded(subject, part, settings) for subject, part in parts]
     return [*examine_python(), *(finding for found in side_by_side(jobs) for finding in found)]
@@ -266,6 +266,12 @@ def _ports(settings: Settings) -> Iterator[Finding]:
         else:
             yield _port(service, variable, host, port)
         used[port] = service
+
+
+def _notices(settings: Settings) -> Iterator[Finding]:
+    from .notices import notices
+
+    yield from (Finding(one.about, "warn", one.text, one.hint) for one in notices(settings))
 
 
 def _port(service: str, variable: str, host: str, port: int) -> Finding:

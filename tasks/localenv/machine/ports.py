@@ -27,10 +27,13 @@ class Holder:
     command: str = ""
     container: str = ""
     project: str = ""
+    folder: str = ""
 
     def __str__(self) -> str:
         if self.container:
-            return f"container {self.container}" + (f" of Compose project {self.project}" if self.project else "")
+            where = f" in {self.folder}" if self.folder else ""
+            project = f" of Compose project {self.project}{where}" if self.project else ""
+            return f"container {self.container}{project}"
         if self.pid:
             return f"pid {self.pid}" + (f" ({self.command})" if self.command else "")
         return UNKNOWN
@@ -250,15 +253,16 @@ def _from_lsof(port: int) -> Holder:
 def _container(port: int) -> Holder | None:
     if not shutil.which("docker"):
         return None
-    label = '{{.Names}}\t{{.Label "com.docker.compose.project"}}'
+    label = '{{.Label "com.docker.compose.project"}}'
+    row = "\t".join(["{{.Names}}", label, label.replace("project", "project.working_dir")])
     try:
-        done = shell.run(["docker", "ps", "--filter", f"publish={port}", "--format", label], timeout_s=2)
+        done = shell.run(["docker", "ps", "--filter", f"publish={port}", "--format", row], timeout_s=2)
     except LocalEnvError:
         return None
     if done.code or not done.stdout.strip():
         return None
-    name, _, project = done.stdout.splitlines()[0].partition("\t")
-    return Holder(container=name, project=project)
+    name, project, folder = done.stdout.splitlines()[0].split("\t")
+    return Holder(container=name, project=project, folder=folder)
 
 
 def _listed(names: Iterable[str]) -> str:

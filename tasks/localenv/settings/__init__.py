@@ -19,7 +19,7 @@ from ..errors import LocalEnvError, UsageError
 from ..machine.folders import APP, require_app
 from ..machine.reading import read_note
 from .addresses import Endpoint, PostgresAddress, loopback_host
-from .kept import kept_ports
+from .kept import are_fixed, kept_ports
 from .parts import left_out
 from .variables import ENGINES, LIBPQ_VARIABLES, PORT_VARIABLES, SERVICES, TARGETS, VARIABLES, Variable, checked, choice
 
@@ -36,8 +36,9 @@ class Settings:
     """The settings of a run, known before it touches anything. Frozen; one per run.
 
     `postgres`, `dynamodb` and `cognito` are those of the target: an endpoint is None where AWS's own is meant.
-    `movable` names the services whose address is not set: env.up may give them another port. `left_out` names those
-    that the app does not need, each with the reason: they are neither started nor looked at.
+    `movable` names the services whose address is not set: env.up may give them another port, but for those that `fixed`
+    names, whose ports the user asked for. `left_out` names those that the app does not need, each with the reason: they
+    are neither started nor looked at.
     `prod_postgres`, `prod_reading` (a read-only role) and `prod_account` are production's, whatever the target;
     `workspace_ip` is unparsed. With a `permit`, which only the guard issues, stores open for writing.
     """
@@ -69,6 +70,7 @@ class Settings:
     workspace_ip: str = ""
     checkip_url: str = ""
     movable: tuple[str, ...] = ()
+    fixed: tuple[str, ...] = ()
     left_out: tuple[tuple[str, str], ...] = ()
     warnings: tuple[str, ...] = ()
     permit: Permit | None = field(default=None, compare=False, repr=False)
@@ -194,9 +196,11 @@ def _for_local(settings: Settings, environ: Mapping[str, str], in_file: Mapping[
     note = emulated_pool_file(settings.state_dir)
     emulated = not settings.user_pool_id or (note.is_file() and settings.user_pool_id in note.read_text().split())
     kept = kept_ports(settings.state_dir, settings.project_id)
+    fixed = settings.movable if are_fixed(settings.state_dir, settings.project_id) else ()
     from_aws = f"AWS_COGNITO_USER_POOL_ID names a real pool: users are read from AWS, {settings.user_pool_id}"
     return replace(
         settings,
+        fixed=fixed,
         warnings=settings.warnings if emulated else (*settings.warnings, from_aws),
         postgres=replace(postgres, host=here("CONNECTION_URL", postgres.host), is_local=True),
         dynamodb=Endpoint(here("AWS_ENDPOINT_URL_DYNAMODB", dynamodb.host), dynamodb.port),

@@ -26,10 +26,19 @@ def kept_ports(state_dir: Path, project: str) -> dict[str, int]:
         return {}
 
 
-def keep_ports(state_dir: Path, project: str, ports: Mapping[str, int]) -> None:
+def are_fixed(state_dir: Path, project: str) -> bool:
+    """Return whether the kept ports are those that the user asked for, which no start replaces."""
+    try:
+        note = read_note(_file(state_dir))
+        return note["project"] == project and note["fixed"] is True
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def keep_ports(state_dir: Path, project: str, ports: Mapping[str, int], *, fixed: bool = False) -> None:
     """Save the ports for every later command of this checkout."""
     private.make_folder(state_dir)
-    private.write(_file(state_dir), json.dumps({"project": project, "ports": dict(ports)}))
+    private.write(_file(state_dir), json.dumps({"project": project, "ports": dict(ports), "fixed": fixed}))
 
 
 def kept_project(state_dir: Path) -> str:

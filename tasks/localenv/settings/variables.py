@@ -151,6 +151,9 @@ PORT_VARIABLES = {
 }
 """The setting that holds the port of each service."""
 
+STANDARD_PORTS = {"postgres": 5432, "dynamodb": 8000, "cognito": 9229}
+"""The ports of the defaults above, which an app may have in its code."""
+
 LIBPQ_VARIABLES = (
     "PGHOST",
     "PGHOSTADDR",

@@ -99,7 +99,7 @@ def test_a_port_that_another_project_holds_is_named(new_shop: MakeShop) -> None:
     holder = other.container("dynamodb-local")
     assert (error.message, error.hint) == (
         f"port {other.settings.dynamodb.port}, wanted for DynamoDB, is taken by container {holder}"
-        f" of Compose project {other.settings.project_id}",
+        f" of Compose project {other.settings.project_id} in {other.settings.root}",
         f"`docker stop {holder}`, or give AWS_ENDPOINT_URL_DYNAMODB another port in .env",
     )
 

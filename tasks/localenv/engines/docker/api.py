@@ -141,6 +141,11 @@ class DockerApi:
         rows = (found.get("Volumes") or []) if kind == "volumes" else found
         return sorted(row["Name"] for row in rows)
 
+    def volumes(self) -> dict[str, dict[str, str]]:
+        """Return the labels of every volume, by its name."""
+        found = self.get("/volumes", {"Volumes?": NAMED})
+        return {row["Name"]: row.get("Labels") or {} for row in found.get("Volumes") or []}
+
     def started_at(self, container: Container) -> float:
         """Return the time of its last start, in seconds since the epoch; 0 if it never started or is gone."""
         return epoch_s((self._inspect(container).get("State") or {}).get("StartedAt") or "")
@@ -161,6 +166,12 @@ class DockerApi:
 
     def has_image(self, name: str) -> bool:
         return self._ask(f"/images/{name}/json")[0] == 200
+
+    def image_variables(self, name: str) -> dict[str, str]:
+        """Return the environment that an image of this machine gives its containers."""
+        found = self.get(f"/images/{name}/json", {"Config?": {"Env?": [str]}})
+        pairs = (found.get("Config") or {}).get("Env") or []
+        return dict(pair.partition("=")[::2] for pair in pairs)
 
     def get(self, path: str, shape: Shape, **query: str) -> Any:
         """Fetch JSON of a shape. Raises what `ping` raises, LocalEnvError when the engine refuses,

@@ -12,8 +12,10 @@ import os
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ...machine import private, shell
+from ...machine.answers import Each, Shape, read_json, require
 from ...machine.reading import read_note
 from ...machine.waiting import waiting
 from ...settings import Settings
@@ -25,6 +27,10 @@ from .preflight import DockerTools, find_docker
 
 NOT_OURS = ("COMPOSE_FILE", "COMPOSE_PATH_SEPARATOR", "COMPOSE_PROJECT_NAME", "DOCKER_CONTEXT")
 """Variables that would make Compose use other files, another project or another engine than ours."""
+MODEL: Shape = {
+    "services?": Each({"image?": str, "volumes?": [{"type": str, "source?": str}]}),
+    "volumes?": Each({"name": str}),
+}
 NO_FILE_THERE = Path("/")
 CHANGE_S = 120.0
 """How long stopping or removing may take: each container has 10 s to end before it is killed."""
@@ -71,6 +77,19 @@ class Compose:
     def down(self) -> None:
         """Remove the project's containers, networks and volumes, whatever file created them."""
         self._change("down", "--volumes", "--remove-orphans", "--timeout", "3")
+
+    def remove_containers(self) -> None:
+        """Remove the project's containers and networks, and keep its volumes."""
+        self._change("down", "--remove-orphans", "--timeout", "30")
+
+    def model(self) -> dict[str, Any]:
+        """Return the file as Compose understands it. Raises as `hashes` does."""
+        text = "\n".join(self._config("--format", "json")).encode()
+        hint = "check the compose file with `docker compose config`"
+        found: dict[str, Any] = require(
+            read_json(text, "docker compose config", hint=hint), MODEL, "docker compose config", hint=hint
+        )
+        return found
 
     def hashes(self) -> dict[str, str]:
         """Return each service's configuration hash, which is also a label of its container if that is up to date.

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -49,20 +50,30 @@ def read_others(root: Path) -> list[str]:
     return [name for name, service in read_services(root).items() if name not in ours and not service.get("profiles")]
 
 
+def read_project(root: Path) -> str:
+    """Return the name that the files give their project; empty without one, or for one with variables."""
+    given = [str(document.get("name") or "") for document in _documents(root) if isinstance(document, dict)]
+    return next((name for name in reversed(given) if re.fullmatch(r"[a-z0-9][a-z0-9_-]*", name)), "")
+
+
 def read_services(root: Path) -> dict[str, dict[str, Any]]:
     """Return the services of the file and its overrides. A file that cannot be read has none: Compose says why."""
+    found: dict[str, dict[str, Any]] = {}
+    for document in _documents(root):
+        with suppress(ValueError, TypeError, KeyError):
+            services = document["services"]
+            found.update({str(name): {**found.get(str(name), {}), **(services[name] or {})} for name in services})
+    return found
+
+
+def _documents(root: Path) -> Iterator[Any]:
+    """Yield the contents of the files that can be read."""
     import yaml
 
     class Loader(yaml.SafeLoader):
         """Passes over the tags of Compose (!reset, !override)."""
 
     Loader.add_multi_constructor("!", lambda loader, suffix, node: None)
-    found: dict[str, dict[str, Any]] = {}
     for path in paths(root):
-        try:
-            document = yaml.load(path.read_bytes(), Loader)
-            services = document["services"]
-            found.update({str(name): {**found.get(str(name), {}), **(services[name] or {})} for name in services})
-        except (OSError, ValueError, yaml.YAMLError, TypeError, KeyError, RecursionError):
-            continue
-    return found
+        with suppress(OSError, ValueError, yaml.YAMLError, TypeError, RecursionError):
+            yield yaml.load(path.read_bytes(), Loader)

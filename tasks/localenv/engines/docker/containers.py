@@ -16,7 +16,7 @@ from ...machine import private
 from ...settings import Settings
 from ...settings.variables import SERVICES
 from ..service import Component, Deadline, Say, ServiceName, ServiceState, Source, Status
-from . import sdk
+from . import sdk, takeover
 from .api import WORK_S, Container, DockerApi, EngineAway
 from .compose import Compose, wanted_hashes
 from .composefile import OURS, read_names
@@ -26,6 +26,7 @@ from .logs import ContainerSource
 from .ours import answers_now, current, port_of, wanted_services
 from .preflight import find_docker, require_docker
 from .start import Start
+from .takeovernote import NOTE, read_takeover
 
 STOPPED = (0, 130, 143)
 """Exit codes of programs that were told to stop."""
@@ -108,6 +109,7 @@ class ComposeServices:
         tools = require_docker(self.settings)
         api = DockerApi(tools.endpoint, WORK_S)
         private.make_folder(self.settings.state_dir)
+        takeover.finish(self.settings, say)
         server = DatabaseServer(self.settings, api, say)
         if "postgres" in self.services:
             server.before_start(self._current(api).get("postgres"))
@@ -155,7 +157,7 @@ class ComposeServices:
                 raise self._in_use(api, left)
             for thing in things:
                 say(f"removed {thing}")
-        for name in ("compose.json", "postgres.new"):
+        for name in ("compose.json", "postgres.new", NOTE):
             remove_note(self.settings.state_dir, name)
 
     def logs(self, service: str, lines: int = 20) -> str:
@@ -190,9 +192,18 @@ class ComposeServices:
         project = self.settings.project_id
         return [
             *(f"container {container.name}" for container in self._ours(api)),
-            *(f"volume {name}" for name in api.names("volumes", project)),
+            *(f"volume {name}{self._origin(api, name)}" for name in api.names("volumes", project)),
             *(f"network {name}" for name in api.names("networks", project)),
         ]
+
+    def _origin(self, api: DockerApi, volume: str) -> str:
+        """Return from where a volume was adopted, and whether the data are still there; empty for any other."""
+        adopted = read_takeover(self.settings)
+        source = next((theirs for theirs, ours in adopted.volumes.items() if ours == volume), "") if adopted else ""
+        if not adopted or not source:
+            return ""
+        is_there = source in api.names("volumes", adopted.project)
+        return f" (adopted from {source}, which {'stays' if is_there else 'is gone: these are the only data'})"
 
     def _look_at(
         self, api: DockerApi, service: ServiceName, container: Container | None, outdated: str | None

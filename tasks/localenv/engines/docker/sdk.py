@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from ...errors import LocalEnvError, ServiceFailed
@@ -79,6 +80,54 @@ def run_inside(
         done = client.containers.get(container_id).exec_run(list(command), environment=dict(environment))
     output = done.output if isinstance(done.output, bytes) else b""
     return done.exit_code or 0, output.decode(errors="replace").strip()
+
+
+def run_once(
+    endpoint: DockerEndpoint, image: str, script: str, volumes: Mapping[str, str], name: str, labels: Mapping[str, str]
+) -> tuple[int, str]:
+    """Run a shell script as root in a new container of an image that is there, with `volumes` by their paths.
+
+    That at /from is read-only. A container of the same name, which a killed command left, is removed first. Returns
+    exit code and output.
+    """
+    import docker
+
+    with open_sdk(endpoint) as client:
+        with suppress(docker.errors.NotFound):
+            client.containers.get(name).remove(force=True, v=True)
+        container = client.containers.create(
+            image,
+            ["-c", script],
+            entrypoint="sh",
+            user="root",
+            network_mode="none",
+            name=name,
+            labels=dict(labels),
+            volumes={
+                volume: {"bind": path, "mode": "ro" if path == "/from" else "rw"} for path, volume in volumes.items()
+            },
+        )
+        try:
+            container.start()
+            while container.status not in ("exited", "dead"):
+                time.sleep(0.05)
+                container.reload()
+            code, output = container.attrs["State"]["ExitCode"], container.logs()
+        finally:
+            container.remove(force=True, v=True)
+    return code, output.decode(errors="replace").strip()
+
+
+def make_volume(endpoint: DockerEndpoint, name: str, labels: Mapping[str, str]) -> None:
+    """Make an empty volume, in place of one of the same name and of the containers that a killed command left on it."""
+    import docker
+
+    with open_sdk(endpoint) as client:
+        for container in client.containers.list(all=True, filters={"volume": name}):
+            container.remove(force=True, v=True)
+        with suppress(docker.errors.NotFound):
+            client.volumes.get(name).remove()
+        client.volumes.create(name=name, labels=dict(labels))
 
 
 def remove_with_volumes(endpoint: DockerEndpoint, container_id: str) -> None:
