@@ -110,11 +110,12 @@ def _move(client: DynamoDBClient, table: str, name: str, cause: str, group: Grou
 def _seating(client: DynamoDBClient, table: str, name: str, group: Group, users: Sequence[User]) -> Repair:
     """Return what lets everybody who is in a group find it: a row each. Of a group that no user is in, what removes it.
 
-    Users are those of the database, and whoever has a row already.
+    Users are those of the database, whoever has a row already, and beside one of these every sender.
     """
     names = {**_told_names(group), **{user.uuid: user_attributes(user) for user in users}}
     known = {user.uuid for user in users} | group.rows.keys()
     owners = sorted((group.members | group.senders.keys()) & known)
+    owners = sorted({*owners, *group.senders}) if owners else []
     if not owners:
         return _removal(client, table, name, group, {user.handle for user in users})
     others = {owner: _other(group, owner, owners, names) for owner in owners}

@@ -132,7 +132,7 @@ def _answer(c: StepContext, data: dict[str, Any], error: LocalEnvError | None) -
 def examine(c: StepContext, limit: int = 0, settings: Settings | None = None) -> Report:
     settings = settings or c.step.settings
     shown = {"at_most": limit, "subjects": limit} if limit else {}
-    return checking.examine(settings, _app.part(settings), cognito.queries(c), **shown)
+    return checking.examine(settings, _app.part(settings), cognito.queries(c), cognito.people(c), **shown)
 
 
 def failure(report: Report) -> LocalEnvError:

@@ -251,6 +251,13 @@ def test_whoever_sent_a_message_into_a_group_of_others_gets_a_row(table: Setting
     assert mend(table, MEMBERS) == []
 
 
+def test_a_sender_who_is_in_no_database_gets_a_row_too(table: Settings) -> None:
+    """Their message is seen by the two: it stays, and once there is such a user they find it."""
+    send(table, "hi", datetime.now(timezone.utc) - timedelta(hours=3), sender=NOBODY)
+    assert mend(table, MEMBERS) == [Repaired(GROUP, 1)]
+    assert (causes(table), len(texts(table))) == ({}, 3)
+
+
 def test_a_row_that_tells_of_somebody_who_is_gone_tells_of_another_one(table: Settings) -> None:
     row = messages.group_items(GROUP, {**key("", "2020"), "message": {"S": ""}}, (LONDO, NOBODY))[0]
     put(table, row)

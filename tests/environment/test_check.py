@@ -38,7 +38,7 @@ def whole(live: Settings, tmp_path: Path, database: Settings, fresh: Settings) -
 
 
 def examine(settings: Settings, *, at_most: int = 20) -> Report:
-    return check.examine(settings, eager(), QUERIES, at_most=at_most)
+    return check.examine(settings, eager(), QUERIES, PEOPLE, at_most=at_most)
 
 
 class Counting:
@@ -108,14 +108,14 @@ def test_users_of_one_side_are_found(whole: Settings) -> None:
             1,
             f"user londo (id in the database: {sub})",
             "no pool user has this preferred_username",
-            "run `inv cognito.seed`, or add the pool users",
+            "run `inv cognito.seed`",
         ),
         (
-            "no-user",
+            "signed-up",
             1,
             "pool user e",
             "no user in the database has the handle 'eve'",
-            "run `inv db.seed --force`, or remove the pool users",
+            f"{check.ADD_ROWS}; or remove the pool users",
         ),
     ]
 
@@ -126,7 +126,7 @@ def test_items_of_users_that_the_database_does_not_know_are_one_finding(whole: S
     names = {person.handle: str(person.uuid) for person in PEOPLE}
     subjects = sorted(f"user {names[handle]} ({handle})" for handle in ("andrewbrown", "bayko"))
     assert [case.subject for case in finding.cases] == subjects
-    assert (finding.cause, finding.fix) == ("no-row", check.SEED_AGAIN)
+    assert (finding.cause, finding.fix) == ("no-row", "run `inv db.seed --force`")
     assert finding.count == sum(int(case.text.split()[2]) for case in finding.cases)
 
 
@@ -181,7 +181,7 @@ def test_pool_users_without_a_handle_are_nobodys_concern() -> None:
     user = PoolUser("s", "u", None, None, None, False, "CONFIRMED", True)
     row = DatabaseUser("1", "ann", "", "MOCK")
     match = Match((Pair(row, user),), (), (Unmatched("", "u2", "no preferred_username"),))
-    (case,) = check.link_cases(match)
+    (case,) = check.link_cases(match, PEOPLE)
     text = "id MOCK in the database, sub s in the pool"
     assert (case.subject, case.text, case.fix) == ("user ann", text, "run `inv cognito.sync-ids`")
 

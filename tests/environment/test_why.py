@@ -13,7 +13,7 @@ from ddb import messages, references
 from tasks.localenv.cognito.users import find_pool
 from tasks.localenv.dynamodb.client import connect as connect_dynamodb
 from tasks.localenv.environment import why
-from tasks.localenv.environment.check import FOLLOW, SEED_AGAIN
+from tasks.localenv.environment.check import ADD_ROWS, FOLLOW, SEED
 from tasks.localenv.environment.why import Fact, Why
 from tasks.localenv.errors import ConfirmationNeeded, LocalEnvError, UsageError
 from tasks.localenv.postgres.connection import connect
@@ -144,7 +144,7 @@ def test_a_user_who_went_is_still_known_by_pool_people_and_items(settings: Setti
         f"pool user {user}: no user in the database has the handle 'andrewbrown'; "
         "run `inv db.seed --force`, or remove the pool users",
         f"person andrewbrown: not in the database with uuid {ANDREW.uuid}; run `inv db.seed --force`",
-        f"user {ANDREW.uuid} (andrewbrown): named by 64 items, but not in the database; {SEED_AGAIN}",
+        f"user {ANDREW.uuid} (andrewbrown): named by 64 items, but not in the database; {SEED}",
     ]
 
 
@@ -173,7 +173,7 @@ def test_the_uuid_of_a_stranger_in_items_is_known(settings: Settings) -> None:
     )
     assert (found.kinds, findings(found)) == (
         ["the uuid of a user in items"],
-        [f"user {stranger}: named by 1 item, but not in the database; {SEED_AGAIN}", behind],
+        [f"user {stranger}: named by 1 item, but not in the database; {ADD_ROWS}", behind],
     )
     lost = "88888888-0000-4000-8000-000000000008"
     connect_dynamodb(settings).put_item(
@@ -183,7 +183,7 @@ def test_the_uuid_of_a_stranger_in_items_is_known(settings: Settings) -> None:
     unknown = f"group {GROUP}: user {lost} is in it and has no group row; run `inv check --repair members`"
     assert (found.kinds, findings(found)) == (
         ["the uuid of a user in items"],
-        [f"user {lost} (lost): named by 1 item, but not in the database; {SEED_AGAIN}", behind, unknown],
+        [f"user {lost} (lost): named by 1 item, but not in the database; {ADD_ROWS}", behind, unknown],
     )
 
 

@@ -7,8 +7,9 @@ anything that looks wrong is checked again before it becomes a finding: safe dur
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ..cognito import sync
@@ -19,6 +20,7 @@ from ..dynamodb.client import connect
 from ..dynamodb.scan import scan
 from ..hints import Command, commands_of, either
 from ..machine.parallel import side_by_side
+from ..settings.people import Person
 from .app import App, Fault, Reference, Survey
 from .findings import SHELL, SUBJECTS, Case, Finding, grouped
 
@@ -27,9 +29,8 @@ if TYPE_CHECKING:
 
 NOTHING_TO_COMPARE = "nothing to compare: this app has neither pool users nor a part that knows its items"
 SEED = Command("db.seed", "--force")
-SEED_AGAIN = either(SEED, "add a row for a user who is not in the seeds")
+ADD_ROWS = "add a row for each of them to the users of the database: they are not in the seeds"
 FOLLOW = Command("ddb.stream", "--once")
-NAMELESS = "items name users who are not in the database"
 
 
 @dataclass(frozen=True)
@@ -87,10 +88,17 @@ class _Referenced:
 
 
 def examine(
-    settings: Settings, app: App | None, queries: Queries | None, *, at_most: int = 20, subjects: int = SUBJECTS
+    settings: Settings,
+    app: App | None,
+    queries: Queries | None,
+    people: Sequence[Person],
+    *,
+    at_most: int = 20,
+    subjects: int = SUBJECTS,
 ) -> Report:
     """Compare database, pool and items both ways; keep the first findings and subjects of each, and count all.
 
+    `people` are those of the seeds: what a seed does not have, no command of ours brings back.
     Raises LocalEnvError or ServiceFailed if a store, table or pool does not exist.
     """
     survey = app.survey() if app else None
@@ -98,7 +106,7 @@ def examine(
     both: list[Any] = side_by_side(jobs)
     users: _Users = both[0]
     named: _Referenced = both[1]
-    findings = grouped(_cases(settings, app, queries, users, named, survey), subjects=subjects)
+    findings = grouped(_cases(settings, app, queries, people, users, named, survey), subjects=subjects)
     return Report(
         None if users.handles is None else len(users.handles),
         users.compared.pool_users if users.compared else None,
@@ -109,21 +117,27 @@ def examine(
     )
 
 
-def link_cases(match: Match) -> Iterator[Case]:
+def link_cases(match: Match, people: Sequence[Person]) -> Iterator[Case]:
     """Yield a case for each user and pool user without a match. Ignores pool users without a handle."""
     for pair in match.changes:
         text = f"id {pair.user.sub} in the database, sub {pair.pool_user.sub} in the pool"
         what = "users whose id in the database is not the sub in the pool"
         yield Case("unlinked", what, f"user {pair.user.handle}", text, Command("cognito.sync-ids"))
+    seeded = {person.handle for person in people}
     for row in match.users:
-        yield _case_of_row(row)
+        yield _case_of_row(row, seeded)
+    what = "pool users without a user in the database"
     for user in match.pool_users:
-        if user.handle:
-            what, fix = "pool users without a user in the database", either(SEED, "remove the pool users")
-            yield Case("no-user", what, f"pool user {user.who}", user.reason, user.fix or fix)
+        subject = f"pool user {user.who}"
+        if user.handle in seeded:
+            yield Case("no-user", what, subject, user.reason, either(SEED, "remove the pool users"))
+        elif user.handle:
+            yield Case(
+                "signed-up", f"{what} or the seeds", subject, user.reason, f"{ADD_ROWS}; or remove the pool users"
+            )
 
 
-def _case_of_row(row: Unmatched) -> Case:
+def _case_of_row(row: Unmatched, seeded: Collection[str]) -> Case:
     """Return the case of a user without a pool user; what repairs it tells the cause."""
     subject = f"user {row.who}"
     if row.fix.startswith(SHELL):
@@ -133,12 +147,15 @@ def _case_of_row(row: Unmatched) -> Case:
     if row.fix and not row.fix.startswith("did you mean"):
         return Case("pool-handle", "handles that several pool users have", subject, row.reason, row.fix)
     reason = f"{row.reason}; {row.fix}" if row.fix else row.reason
-    fix = either(Command("cognito.seed"), "add the pool users")
-    return Case("no-pool-user", "users without a pool user", subject, reason, fix)
+    if row.handle in seeded:
+        return Case("no-pool-user", "users without a pool user", subject, reason, Command("cognito.seed"))
+    return Case(
+        "not-signed-up", "users without a pool user or a person in the seeds", subject, reason, "add the pool users"
+    )
 
 
 def reference_cases(
-    settings: Settings, app: App, named: Mapping[Reference, int], handles: Mapping[str, str]
+    settings: Settings, app: App, people: Sequence[Person], named: Mapping[Reference, int], handles: Mapping[str, str]
 ) -> Iterator[Case]:
     """Yield a case for each user in items who is not in the database, or has another handle there.
 
@@ -153,6 +170,7 @@ def reference_cases(
             called[uuid] = called.get(uuid) or handle
         elif is_present and handle not in ("", handles[uuid]):
             renamed[uuid, handle] += count
+    seeded = {str(person.uuid) for person in people}
     pairs = ((uuid, handle) for uuid, handle, _ in named)
     now = app.successors(pairs, handles.items()) if missing and settings.is_local else {}
     for uuid, count in sorted(missing.items()):
@@ -161,10 +179,17 @@ def reference_cases(
             text = f"{text}, but {now[uuid]} in the database"
             yield _case_of_part(settings, app, app.FORMER, subject, text, count)
         else:
-            yield Case("no-row", NAMELESS, subject, f"{text}, but not in the database", SEED_AGAIN, count)
+            yield _case_of_missing(uuid in seeded, subject, f"{text}, but not in the database", count)
     for (uuid, handle), count in sorted(renamed.items()):
         text = f"called that by {_items(count)}, but {handles[uuid]!r} in the database"
         yield _case_of_part(settings, app, app.FOLLOWED, f"user {uuid} ({handle})", text, count)
+
+
+def _case_of_missing(is_seeded: bool, subject: str, text: str, count: int) -> Case:
+    what = "items name users who are not in the database"
+    if is_seeded:
+        return Case("no-row", what, subject, text, SEED, count)
+    return Case("no-person", f"{what} or the seeds", subject, text, ADD_ROWS, count)
 
 
 def fault_cases(settings: Settings, app: App, faults: Iterable[Fault]) -> Iterator[Case]:
@@ -181,16 +206,18 @@ def _cases(
     settings: Settings,
     app: App | None,
     queries: Queries | None,
+    people: Sequence[Person],
     users: _Users,
     named: _Referenced,
     survey: Survey | None,
 ) -> Iterator[Case]:
     if users.compared:
-        yield from link_cases(users.compared.match)
+        yield from link_cases(users.compared.match, people)
     if app and users.handles is not None:
-        if any(reference_cases(settings, app, named.references, users.handles)):  # perhaps of users created meanwhile
+        cases = partial(reference_cases, settings, app, people, named.references)
+        if any(cases(users.handles)):  # perhaps of users created meanwhile
             users = _read_users(settings, queries)
-        yield from reference_cases(settings, app, named.references, users.handles or {})
+        yield from cases(users.handles or {})
     if app and survey:
         faults = app.confirmed(connect(settings), settings.message_table, survey.faults())
         yield from fault_cases(settings, app, faults)

@@ -117,7 +117,7 @@ def explain(settings: Settings, app: App | None, queries: Queries | None, people
     if not why.kinds:
         raise _not_found(name, everybody.handles())
     references = _count_references(app, mentions, uuids) if app else Counter()
-    cases = list(_cases(settings, app, queries, pool, everybody, found, references))
+    cases = list(_cases(settings, app, queries, people, pool, everybody, found, references))
     why.findings = grouped([*cases, *(fault_cases(settings, app, faults) if app else ())])
     return why
 
@@ -217,6 +217,7 @@ def _cases(
     settings: Settings,
     app: App | None,
     queries: Queries | None,
+    people: Sequence[Person],
     pool: Pool | None,
     everybody: _Users,
     found: _Users,
@@ -226,7 +227,9 @@ def _cases(
     if queries is None:
         return
     if pool:
-        yield from link_cases(match(found.rows, found.pool_users, set_handle=sync.handle_command(settings, pool)))
+        yield from link_cases(
+            match(found.rows, found.pool_users, set_handle=sync.handle_command(settings, pool)), people
+        )
     elif found.rows and "cognito" in settings.services:
         yield Case("no-pool", "user pools that do not exist", "user pool", "does not exist", Command("cognito.seed"))
     uuids_there = {row.uuid for row in found.rows}
@@ -236,9 +239,9 @@ def _cases(
                 f"not in the database with uuid {person.uuid}",
                 "people of the seeds who are not in the database",
             )
-            yield Case("no-person", what, f"person {person.person}", text, Command("db.seed", "--force"))
+            yield Case("no-row", what, f"person {person.person}", text, Command("db.seed", "--force"))
     if app:
-        yield from reference_cases(settings, app, references, {row.uuid: row.handle for row in everybody.rows})
+        yield from reference_cases(settings, app, people, references, {row.uuid: row.handle for row in everybody.rows})
 
 
 def _count_references(app: App, mentions: list[Mention], uuids_asked: Sequence[str]) -> Counter[Reference]:
