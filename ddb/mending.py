@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 AT_ONCE = 1000
 """So many items without a group make one repair."""
 LATER = {
-    FUTURE: "the newest becomes now, and what would come after those before it moves with them",
+    FUTURE: "it becomes now, those before it keep their distance",
     OFFSET: "the same time with +00:00",
     UNREADABLE: "the same time as the app reads it, or before the oldest message where it is none",
 }
@@ -64,7 +64,7 @@ def repairs(
     for name in dict.fromkeys(fault.group for fault in survey.faults() if fault.cause == cause):
         group = survey.groups[name]
         if cause in LATER:
-            told = partial(_tell_moves, client, table, name, cause)
+            told = partial(_tell_moves, client, table, name, cause, group)
             yield Repair(told, partial(_move, client, table, name, cause, group))
         else:
             yield _seating(client, table, name, group, users)
@@ -93,10 +93,14 @@ def _change(table: str, cause: str, item: Item) -> Change:
     return batches.rewrite(table, item, kept)
 
 
-def _tell_moves(client: DynamoDBClient, table: str, name: str, cause: str) -> Iterator[str]:
+def _tell_moves(client: DynamoDBClient, table: str, name: str, cause: str, group: Group) -> Iterator[str]:
     moves = retiming.read_moves(client, table, name, cause)
+    along = len(moves) - group.wrong[cause]
     if moves:
-        yield f"~ {_counted(len(moves), 'message')} of group {name}, the newest of {max(moves)}: {LATER[cause]}"
+        counted = _counted(len(moves) - max(along, 0), "message")
+        yield f"~ {counted} of group {name}, the newest of {max(moves)}: {LATER[cause]}"
+    if along > 0:
+        yield f"~ {_counted(along, 'message')} before them, which move along: the order stays"
 
 
 def _move(client: DynamoDBClient, table: str, name: str, cause: str, group: Group) -> Repaired:

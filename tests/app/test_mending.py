@@ -125,6 +125,14 @@ def test_103_messages_in_the_future_keep_text_id_and_order_and_the_rows_follow(t
     assert dump(table) == after
 
 
+def test_a_plan_tells_how_many_move_along(table: Settings) -> None:
+    old_seed(table, 200, started=timedelta(hours=-1))
+    assert [line.partition(" of group")[0] for line in lines(table, FUTURE)] == [
+        "~ 140 messages",
+        "~ 62 messages before them, which move along: the order stays",
+    ]
+
+
 def test_10_000_messages_move_in_batches(table: Settings) -> None:
     old_seed(table, 10_000)
     assert mend(table, FUTURE) == [Repaired(GROUP, 10_002)]
