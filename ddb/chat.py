@@ -10,10 +10,13 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from .causes import CAUSES, FORMER, ROWS
 from .consistency import Survey, confirmed, references
+from .mending import repairs
 from .messages import Busy, list_message_groups
 from .references import anywhere, of_user
 from .references import of_group as of_bundle
+from .relinking import successors
 from .seeding import prepare
 from .seeding.conversation import Mistake
 from .seeding.conversation import read_conversations as read_seeds
@@ -27,9 +30,13 @@ PATTERN = "*.txt"
 RECORDS = (("activity", "sql/activities/object.sql"),)
 NEWEST = "message"
 BUNDLE = "group"
+FOLLOWED = ROWS
 
 __all__ = [
     "BUNDLE",
+    "CAUSES",
+    "FOLLOWED",
+    "FORMER",
     "NEWEST",
     "PATTERN",
     "RECORDS",
@@ -44,6 +51,8 @@ __all__ = [
     "prepare",
     "read_seeds",
     "references",
+    "repairs",
+    "successors",
     "survey",
 ]
 

@@ -10,43 +10,42 @@ from __future__ import annotations
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING
 
 from . import claims
+from .causes import CLAIM, FUTURE, LISTED, MEMBERS, OFFSET, ROWS, STRAY, UNFOUND, UNREADABLE
 from .items import Item, group_of, key_of, parse_time, sort_key_of, text_of, user_references
 from .streams import group_rows
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
-MESSAGE, GROUP_ROW, CLAIM = "MSG#", "GRP#", "NEW#"
+MESSAGE, GROUP_ROW, START = "MSG#", "GRP#", "NEW#"
 PAUSES_S = (0.05, 0.1, 0.2, 0.4, 0.4)
 """When to look again. Together longer than the stream's function takes to follow a message."""
-AT_ONCE = 25
-"""So many items of one fault are named: they are removed by one command line."""
 LOOKED_AT_AGAIN = 100
-"""So many groups; where more are wrong, traffic is not the reason."""
-UNREADABLE = "a time that the app cannot read"
-OFFSET = "another offset than +00:00 in their time: they are not in their place"
-FUTURE = "a time in the future: new ones do not show"
+"""So many groups, and items that are wrong in themselves; where more are wrong, traffic is not the reason."""
+WRONG_TIMES = {
+    UNREADABLE: "a time that the app cannot read",
+    OFFSET: "another offset than +00:00 in their time: they are not in their place",
+    FUTURE: "a time in the future: new ones do not show",
+}
 
 
 @dataclass(frozen=True)
 class Fault:
-    """Something that does not agree. `surplus` is the key of an item to remove; else the stream's command repairs it.
-
-    `others` are the keys of further such items, not of all where there are more than AT_ONCE.
+    """Something that does not agree. `cause` is one of causes.py; `count` says of how many items it is.
 
     `sign` is what a fault is known by when its group is looked at again: the text may tell of times that go on.
-    `seen` is the key of the message that shows it, where that is not the newest one; `users` are those of the group.
+    `seen` is the key of the item that shows it, where that is not the newest message; `users` are those of the group.
     """
 
     subject: str
     text: str
-    surplus: Item | None = None
-    others: tuple[Item, ...] = field(default=(), compare=False, kw_only=True)
+    cause: str
+    count: int = 1
     group: str = field(default="", compare=False)
     sign: str = field(default="", compare=False)
     users: frozenset[str] = field(default=frozenset(), compare=False)
@@ -62,7 +61,7 @@ class Group:
     senders: dict[str, Item] = field(default_factory=dict)
     rows: dict[str, list[Item]] = field(default_factory=lambda: defaultdict(list))
     wrong: Counter[str] = field(default_factory=Counter)
-    wrong_keys: dict[str, list[Item]] = field(default_factory=lambda: defaultdict(list))
+    first_wrong: dict[str, Item] = field(default_factory=dict)
 
     @property
     def members(self) -> set[str]:
@@ -87,28 +86,37 @@ class Survey:
     def __init__(self, now: datetime | None = None) -> None:
         self._now = now
         self.groups: dict[str, Group] = defaultdict(Group)
-        self._faults: list[Fault] = []
+        self._faults: dict[str, list[Fault]] = defaultdict(list)
+        self._further: Counter[str] = Counter()
 
     def add(self, item: Item) -> None:
         """Take note of an item."""
-        pk = str(item.get("pk", {}).get("S", ""))
+        pk = text_of(item, "pk")
+        cause = cause_of(item)
+        if cause:
+            self._note(_fault_of(item, cause))
         if pk.startswith(MESSAGE):
             self._add_message(pk[len(MESSAGE) :], item)
-        elif pk.startswith(GROUP_ROW) and group_of(item):
+        elif not cause:
             self.groups[group_of(item)].rows[pk[len(GROUP_ROW) :]].append(item)
-        elif pk.startswith(CLAIM):
-            text, sign = "a start of a conversation that was cut short", repr(item.get("claim"))
-            self._faults.append(Fault(f"item {pk} {sort_key_of(item)}", text, key_of(item), sign=sign))
-        else:
-            text = "neither a message nor a group row"
-            self._faults.append(Fault(f"item {pk} {sort_key_of(item)}", text, key_of(item)))
 
     def faults(self) -> Iterator[Fault]:
-        """Tell what does not agree, group by group."""
-        yield from self._faults
+        """Tell what does not agree: items that are wrong in themselves, then group by group.
+
+        Of very many such items the last one that is named stands for the further ones.
+        """
+        for cause, (*first, last) in self._faults.items():
+            yield from first
+            yield replace(last, count=1 + self._further[cause])
         for group, found in sorted(self.groups.items()):
             yield from _faults_of_messages(group, found)
             yield from _faults_of(group, found)
+
+    def _note(self, fault: Fault) -> None:
+        if len(self._faults[fault.cause]) < LOOKED_AT_AGAIN:
+            self._faults[fault.cause].append(fault)
+        else:
+            self._further[fault.cause] += 1
 
     def _add_message(self, group: str, item: Item) -> None:
         found, at = self.groups[group], sort_key_of(item)
@@ -118,13 +126,9 @@ class Survey:
         for uuid, _ in user_references(item):
             if uuid not in found.senders or at > sort_key_of(found.senders[uuid]):
                 found.senders[uuid] = item
-        if group_of(item):
-            text = "carries message_group_uuid: it shows among the groups"
-            self._faults.append(Fault(f"message {group} {at}", text, key_of(item), group, text, seen=key_of(item)))
         for wrong in self._wrong(at):
             found.wrong[wrong] += 1
-            if len(found.wrong_keys[wrong]) < AT_ONCE:
-                found.wrong_keys[wrong].append(key_of(item))
+            found.first_wrong.setdefault(wrong, key_of(item))
 
     def _wrong(self, at: str) -> Iterator[str]:
         try:
@@ -136,6 +140,27 @@ class Survey:
             yield OFFSET
         if time > (self._now or datetime.now(timezone.utc)):
             yield FUTURE
+
+
+def cause_of(item: Item) -> str:
+    """Return what is wrong with an item in itself; empty for a message or a group row as it should be."""
+    pk = text_of(item, "pk")
+    if pk.startswith(MESSAGE):
+        return LISTED if group_of(item) else ""
+    if pk.startswith(GROUP_ROW) and group_of(item):
+        return ""
+    return CLAIM if pk.startswith(START) else STRAY
+
+
+def _fault_of(item: Item, cause: str) -> Fault:
+    pk, sk, key = text_of(item, "pk"), sort_key_of(item), key_of(item)
+    if cause == LISTED:
+        group, text = pk[len(MESSAGE) :], "carries message_group_uuid: it shows among the groups"
+        return Fault(f"message {group} {sk}", text, cause, group=group, sign=text, seen=key)
+    if cause == CLAIM:
+        text, sign = "a start of a conversation that was cut short", repr(item.get("claim"))
+        return Fault(f"item {pk} {sk}", text, cause, sign=sign, seen=key)
+    return Fault(f"item {pk} {sk}", "neither a message nor a group row", cause, seen=key)
 
 
 def references(item: Item) -> list[tuple[str, str, bool]]:
@@ -163,10 +188,10 @@ def confirmed(
         if left:
             sleep(pause_s)
             left = _still(client, table, left)
-    if any(_is_claim(fault) for fault in left.values()):
+    if any(fault.cause == CLAIM for fault in left.values()):
         sleep(claims.STALE_S - sum(PAUSES_S))
         left = {
-            known: fault for known, fault in left.items() if not _is_claim(fault) or _is_there(client, table, fault)
+            known: fault for known, fault in left.items() if fault.cause != CLAIM or _is_there(client, table, fault)
         }
     yield from (left.get(known) or certain[known] for known in suspects if known in left or known in certain)
 
@@ -211,21 +236,16 @@ def _item(client: DynamoDBClient, table: str, key: Item) -> Item:
 
 def _is_there(client: DynamoDBClient, table: str, fault: Fault) -> bool:
     """Return whether the item of a fault is still there; a claim: whether it is still the same one's."""
-    found = _item(client, table, fault.surplus) if fault.surplus else {}
-    return bool(found) and (not _is_claim(fault) or repr(found.get("claim")) == fault.sign)
-
-
-def _is_claim(fault: Fault) -> bool:
-    return bool(fault.surplus and fault.surplus["pk"]["S"].startswith(CLAIM))
+    found = _item(client, table, fault.seen) if fault.seen else {}
+    return bool(found) and (fault.cause != CLAIM or repr(found.get("claim")) == fault.sign)
 
 
 def _faults_of_messages(name: str, group: Group) -> Iterator[Fault]:
-    """Tell of messages that are wrong in themselves; the first of each kind shows it when it is looked at again."""
-    for wrong in (UNREADABLE, OFFSET, FUTURE):
-        if group.wrong[wrong]:
-            text = f"{group.wrong[wrong]} of {_counted(group.messages, 'message')} with {wrong}"
-            key, *others = group.wrong_keys[wrong]
-            yield Fault(f"group {name}", text, key, name, wrong, seen=key, others=tuple(others))
+    """Tell of messages with wrong times; the first of each kind shows it when it is looked at again."""
+    for cause, wrong in WRONG_TIMES.items():
+        if count := group.wrong[cause]:
+            text = f"{count:,} of {_counted(group.messages, 'message')} with {wrong}"
+            yield Fault(f"group {name}", text, cause, count, name, wrong, seen=group.first_wrong[cause])
 
 
 def _faults_of(name: str, group: Group) -> Iterator[Fault]:
@@ -233,46 +253,46 @@ def _faults_of(name: str, group: Group) -> Iterator[Fault]:
     if group.newest is None:
         for row in (row for rows in group.rows.values() for row in rows):
             text = f"group row of user {_owner(row)} without a message"
-            yield Fault(subject, text, None, name, f"{text} {sort_key_of(row)}", users)
+            yield Fault(subject, text, ROWS, 1, name, f"{text} {sort_key_of(row)}", users)
         return
     if not group.rows:
-        text, surplus = "messages and no group row: nobody finds them", None
-        if group.pair is None:
-            text, surplus = f"{text}, nor do they tell which two it is of", key_of(group.newest)
-        yield Fault(subject, text, surplus, name, "no row", users)
+        text = "messages and no group row: nobody finds them"
+        if group.pair:
+            yield Fault(subject, text, ROWS, 1, name, "no row", users)
+        else:
+            text = f"{text}, nor do they tell which two it is of"
+            yield Fault(subject, text, UNFOUND, group.messages, name, "no row", users)
         return
     for owner, rows in sorted(group.rows.items()):
-        yield from (Fault(subject, *found, users) for found in _faults_of_rows(name, owner, rows, group.newest))
+        for text, sign in _faults_of_rows(owner, rows, group.newest):
+            yield Fault(subject, text, ROWS, 1, name, sign, users)
     yield from _faults_of_members(name, group, users)
 
 
 def _faults_of_members(name: str, group: Group, users: frozenset[str]) -> Iterator[Fault]:
-    """Tell who lacks a row. Where that cannot be repaired, the item that names them is the surplus one."""
-    subject, members = f"group {name}", group.members
-    rows = [row for own in group.rows.values() for row in own]
+    """Tell who lacks a row."""
+    subject, members, pair = f"group {name}", group.members, group.pair or ()
     for uuid in sorted(members - group.rows.keys()):
-        naming = next(row for row in rows if uuid in dict(user_references(row)))
-        surplus = None if group.pair else key_of(naming)
-        yield Fault(subject, f"user {uuid} is in it and has no group row", surplus, name, f"no row of {uuid}", users)
+        text = f"user {uuid} is in it and has no group row"
+        yield Fault(subject, text, ROWS if pair else MEMBERS, 1, name, f"no row of {uuid}", users)
     for uuid in sorted(group.senders.keys() - members):
-        text = f"user {uuid} has sent a message and is not in it"
-        message = key_of(group.senders[uuid])
-        yield Fault(subject, text, None if uuid in (group.pair or ()) else message, name, text, users, message)
+        text, seen = f"user {uuid} has sent a message and is not in it", key_of(group.senders[uuid])
+        yield Fault(subject, text, ROWS if uuid in pair else MEMBERS, 1, name, text, users, seen)
 
 
-def _faults_of_rows(name: str, owner: str, rows: list[Item], last: Item) -> Iterator[tuple[str, None, str, str]]:
-    """Tell what is wrong with a user's rows: the text, no surplus, the group, the sign."""
+def _faults_of_rows(owner: str, rows: list[Item], last: Item) -> Iterator[tuple[str, str]]:
+    """Tell what is wrong with a user's rows: the text and the sign."""
     rows = sorted(rows, key=sort_key_of)
     for row in rows[:-1]:
-        yield f"user {owner} has {len(rows)} group rows", None, name, f"one too many of {owner}: {sort_key_of(row)}"
+        yield f"user {owner} has {len(rows)} group rows", f"one too many of {owner}: {sort_key_of(row)}"
     newest = rows[-1]
     at = sort_key_of(newest)
     if at != sort_key_of(last):
         text = f"group row of user {owner} is of {at}, the newest message of {sort_key_of(last)}"
-        yield text, None, name, f"row of {owner} still at {at}"
+        yield text, f"row of {owner} still at {at}"
     elif _message(newest) != _message(last):
         text = f"group row of user {owner} has another text than the newest message"
-        yield text, None, name, f"{text} {at}"
+        yield text, f"{text} {at}"
 
 
 def _counted(count: int, what: str) -> str:

@@ -6,8 +6,9 @@ in the table alone, and so do rows with names that a user no longer has.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from .consistency import Group, Survey
@@ -20,11 +21,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Repaired:
-    """What became of a group. `error` is empty when its rows are right; then `moved` counts those changed."""
+    """What became of a group, or of items without one. `moved` counts the changes; `error` says what is left."""
 
     group: str
     moved: int
     error: str = ""
+
+
+@dataclass(frozen=True)
+class Repair:
+    """Something to repair: the lines that say what would be changed, and what does it. Both read it as it is then."""
+
+    lines: Callable[[], Iterable[str]]
+    perform: Callable[[], Repaired]
 
 
 def repair(client: DynamoDBClient, table: str, survey: Survey, users: Iterable[User]) -> Iterator[Repaired]:
@@ -32,17 +41,24 @@ def repair(client: DynamoDBClient, table: str, survey: Survey, users: Iterable[U
 
     `users` have the names that the rows should show; of anybody else the items tell. Safe beside others who write.
     """
+    return (one.perform() for one in row_repairs(client, table, survey, users))
+
+
+def row_repairs(client: DynamoDBClient, table: str, survey: Survey, users: Iterable[User]) -> Iterator[Repair]:
+    """Yield the repair of each group whose rows are not as they should be."""
     present = {user.uuid: user_attributes(user) for user in users}
     for name, group in survey.groups.items():
         others = _others(group, present)
         rows = sorted((row for own in group.rows.values() for row in own), key=sort_key_of)
-        if group_rows.plan_rows(table, name, rows, group.newest, others, only=others is not None):
-            yield _settled(client, table, name, group, others)
+        if actions := group_rows.plan_rows(table, name, rows, group.newest, others, only=others is not None):
+            line = f"~ rows of group {name}: {len(actions)} {'change' if len(actions) == 1 else 'changes'}"
+            yield Repair(partial(list, [line]), partial(settled, client, table, name, group, others))
 
 
-def _settled(
-    client: DynamoDBClient, table: str, name: str, group: Group, others: Mapping[str, Item] | None
+def settled(
+    client: DynamoDBClient, table: str, name: str, group: Group, others: Mapping[str, Item] | None = None
 ) -> Repaired:
+    """Settle a group; an error is this group's alone, so that the others get their turn."""
     known = group.members | group.senders.keys()
     patience_s = group_rows.BATCH_PATIENCE_S
     try:

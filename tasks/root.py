@@ -10,11 +10,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from . import _app, _output, cognito, db, ddb, env
-from ._graph import DESTROYS, READS, Exit, StepContext, step
+from ._graph import DESTROYS, READS, WRITES, Exit, StepContext, step
 from ._lazy import lazy
 from .db.building import CONFIRM
 from .localenv.errors import LocalEnvError, UsageError
-from .localenv.hints import Command, either, inv
+from .localenv.hints import Command, commands_of, either, inv
 from .localenv.machine.folders import APP
 
 if TYPE_CHECKING:
@@ -23,12 +23,16 @@ if TYPE_CHECKING:
     from .localenv.engines.service import ServiceState
     from .localenv.environment import check as checking
     from .localenv.environment import doctor as diagnosis
-    from .localenv.environment import exports, starting, stores
+    from .localenv.environment import exports, repairing, starting, stores
     from .localenv.environment import status as overview
     from .localenv.environment import why as explaining
-    from .localenv.environment.check import Finding, Report
+    from .localenv.environment.app import App
+    from .localenv.environment.check import Report
+    from .localenv.environment.findings import Finding
     from .localenv.environment.status import Status
     from .localenv.machine import shell
+    from .localenv.postgres import handles
+    from .localenv.postgres.handles import User
     from .localenv.settings import Settings
 else:
     _hook = lazy("_hook")
@@ -37,10 +41,12 @@ else:
     diagnosis = lazy("localenv.environment.doctor")
     overview = lazy("localenv.environment.status")
     exports = lazy("localenv.environment.exports")
+    repairing = lazy("localenv.environment.repairing")
     starting = lazy("localenv.environment.starting")
     stores = lazy("localenv.environment.stores")
     explaining = lazy("localenv.environment.why")
     shell = lazy("localenv.machine.shell")
+    handles = lazy("localenv.postgres.handles")
 
 FORMAT = "text or json"
 FINDINGS = 1
@@ -53,37 +59,85 @@ def _has_nothing(c: StepContext) -> str | None:
     return None if c.step.typed or cognito.queries(c) or _app.part(c.step.settings) else checking.NOTHING_TO_COMPARE
 
 
+def _check_arguments(c: StepContext) -> None:
+    """Raise UsageError for a limit or a cause that cannot be."""
+    limit, cause = c.step.arguments["limit"], c.step.arguments["repair"]
+    if limit < 0:
+        raise UsageError(f"--limit {limit} is less than nothing", hint="leave it out to see the first ones")
+    if cause:
+        repairing.require_cause(_app.part(c.step.settings), cause)
+
+
+def _plan_check(c: StepContext) -> Iterable[str]:
+    cause = c.step.arguments["repair"]
+    return repairing.plan(*_to_repair(c, c.step.settings), cause, _users(c)) if cause else ()
+
+
 @step(
     effect=READS,
+    effects={"repair": WRITES},
     pre=[env.up],
     after=[cognito.sync_ids, ddb.seed],
     check=_has_nothing,
-    help={"limit": "show this many findings at most", "format": FORMAT},
+    plan=_plan_check,
+    inputs=_check_arguments,
+    help={
+        "limit": "this many findings, and subjects of each, at most (default: 20 findings, 3 subjects)",
+        "repair": "repair all items of this cause, as the hint of a finding says",
+        "format": FORMAT,
+        "confirm": CONFIRM,
+    },
 )
-def check(c: StepContext, limit: int = 20, format: str = "text") -> str | None:
+def check(c: StepContext, limit: int = 0, repair: str = "", format: str = "text", confirm: str = "") -> str | None:
     """Prove that users, user pool and items belong together."""
+    if repair:
+        return _repair(c, repair, confirm)
     found = examine(c, limit)
     report = replace(found, findings=tuple(_fitting(c, found.findings)))
     saved.require_saved()
-    error = failure(report) if report.total else None
+    _answer(c, report.as_dict(), failure(report) if report.total else None)
+    return report.sentence if c.step.format == "text" else None
+
+
+def _repair(c: StepContext, cause: str, confirm: str) -> str | None:
+    settings, app = _to_repair(c, c.step.writable(c.step.settings.message_table, confirm))
+    outcome = repairing.repair(settings, app, cause, _users(c), c.step.say)
+    c.step.require_saved()
+    _answer(c, outcome.as_dict(), outcome.failure())
+    return outcome.sentence if c.step.format == "text" else None
+
+
+def _to_repair(c: StepContext, settings: Settings) -> tuple[Settings, App]:
+    app = _app.part(settings)
+    assert app, "inputs asked for it"
+    return settings, app
+
+
+def _users(c: StepContext) -> list[User]:
+    return handles.fetch_everybody(c.step.settings, c.step.settings.root / "sql" / "users" / "names.sql")
+
+
+def _answer(c: StepContext, data: dict[str, Any], error: LocalEnvError | None) -> None:
+    """Print a result as JSON where that is asked for, and end where there is an error."""
+    if c.step.format == "text" and error:
+        raise error
     if c.step.format == "json":
-        _output.show(_output.envelope(c.step.name, report.as_dict(), error=error))
+        if error:
+            error.hint = c.step.fitting(error.hint)
+        _output.show(_output.envelope(c.step.name, data, error=error))
         if error:
             raise Exit(code=FINDINGS)
-        return None
-    if error:
-        raise error
-    return report.sentence
 
 
-def examine(c: StepContext, limit: int, settings: Settings | None = None) -> Report:
+def examine(c: StepContext, limit: int = 0, settings: Settings | None = None) -> Report:
     settings = settings or c.step.settings
-    return checking.examine(settings, _app.part(settings), cognito.queries(c), at_most=limit)
+    shown = {"at_most": limit, "subjects": limit} if limit else {}
+    return checking.examine(settings, _app.part(settings), cognito.queries(c), cognito.people(c), **shown)
 
 
-def failure(report: Report) -> Any:
+def failure(report: Report) -> LocalEnvError:
     return LocalEnvError(
-        f"{_counted(report.total)}: users, user pool and items do not belong together",
+        f"{report.counted}: users, user pool and items do not belong together",
         hint="run the command below each finding",
         evidence=report.lines(),
     )
@@ -91,11 +145,12 @@ def failure(report: Report) -> Any:
 
 def _fitting(c: StepContext, findings: Iterable[Finding]) -> list[Finding]:
     """Return findings with their commands as they fit this run, and as this user types them."""
-    return [replace(one, fix=_output.as_typed(c.step.fitting(one.fix))) for one in findings]
-
-
-def _counted(findings: int) -> str:
-    return "1 finding" if findings == 1 else f"{findings:,} findings"
+    found = []
+    for one in findings:
+        fix = c.step.fitting(one.fix)
+        commands = tuple(_output.as_typed(command.shown).strip("`") for command in commands_of(fix))
+        found.append(replace(one, fix=_output.as_typed(fix), commands=commands))
+    return found
 
 
 @step(effect=READS, help={"format": FORMAT})

@@ -131,7 +131,7 @@ def restore(c: StepContext, name: str = "", file: str = "", yes: bool = False, c
 
     def prove(settings: Settings) -> None:
         try:
-            proofs.append(root.examine(c, 20, settings))
+            proofs.append(root.examine(c, settings=settings))
         except LocalEnvError as error:
             proofs.append(error)
 

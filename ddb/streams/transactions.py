@@ -46,7 +46,7 @@ class Attempts:
 
     def __init__(self, patience_s: float = PATIENCE_S) -> None:
         self._patience_s = patience_s
-        self._refusal: Exception | None = None
+        self.refusal: Exception | None = None
 
     def __iter__(self) -> Iterator[int]:
         """Count from 0. Raises Busy in the end."""
@@ -56,13 +56,13 @@ class Attempts:
             yield number
             if time.monotonic() > deadline:
                 tries = f"the table refused {number + 1} attempts in {self._patience_s:.2g} s"
-                raise Busy(f"{tries}: {cause_of(self._refusal)}") from self._refusal
+                raise Busy(f"{tries}: {cause_of(self.refusal)}") from self.refusal
             time.sleep(random.uniform(0, min(0.01 * 2**number, 0.5)))
             number += 1
 
     def refused(self, error: Exception) -> None:
         """Note why one was refused."""
-        self._refusal = error
+        self.refusal = error
 
 
 def cause_of(error: Exception | None) -> str:
@@ -114,6 +114,13 @@ def _reasons(error: Exception) -> set[str]:
         return {error_code(error)}
     response: Mapping[str, Any] = getattr(error, "response", None) or {}
     return {reason.get("Code", "None") for reason in response.get("CancellationReasons", ())} - {"None"}
+
+
+def failed_conditions(error: Exception | None) -> set[int]:
+    """Return which actions of a cancelled transaction, by their number from 0, found an item that was not as wanted."""
+    response: Mapping[str, Any] = getattr(error, "response", None) or {}
+    reasons = enumerate(response.get("CancellationReasons", ()))
+    return {number for number, reason in reasons if reason.get("Code") == "ConditionalCheckFailed"}
 
 
 def is_too_large(error: Exception) -> bool:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from ddb import consistency, messages
+from ddb.causes import UNFOUND
 from ddb.consistency import Survey
 from ddb.repairs import Repaired, repair
 from tasks.localenv.dynamodb.client import connect
@@ -116,4 +117,4 @@ def test_after_a_repair_only_what_it_cannot_know_is_left(table: Settings) -> Non
         send(table, "hi", ago(minutes=3 + (sender is LONDO)), sender=sender, group=other)
     repaired(table)
     found = consistency.confirmed(client, name, survey(table).faults(), sleep=lambda seconds: None)
-    assert [(fault.group, fault.surplus and fault.surplus["pk"]["S"]) for fault in found] == [(alone, f"MSG#{alone}")]
+    assert [(fault.group, fault.cause) for fault in found] == [(alone, UNFOUND)]

@@ -255,3 +255,18 @@ def test_a_message_is_sent_only_with_the_tables_name_as_confirm(prod: Prod) -> N
     code, report = prod("ddb.send-message", **message, confirm=TABLE)
     assert (code, count(), "sent in new group" in report[-1]) == (0, 3, True)
     assert prod("ddb.get-conversation", as_="bayko", with_="andrewbrown")[0] == 0
+
+
+@pytest.mark.usefixtures("users")
+def test_items_of_prod_are_repaired_only_with_the_tables_name(prod: Prod) -> None:
+    import boto3
+
+    assert prod("ddb.schema-load", confirm=TABLE)[0] == 0
+    client = boto3.client("dynamodb", region_name="us-east-1")
+    for number in range(3):
+        client.put_item(TableName=TABLE, Item={"pk": {"S": f"X#{number}"}, "sk": {"S": "1"}, "b": {"B": b"\x00"}})
+    assert (prod("check", repair="strays", plan=True)[0], count()) == (0, 3)
+    code, report = prod("check", repair="strays")
+    assert (code, count(), report[-1]) == (3, 3, f"hint run the same command with --confirm {TABLE}")
+    code, report = prod("check", repair="strays", confirm=TABLE)
+    assert (code, count(), report[-1]) == (0, 0, "ok check 0s 3 changes made for strays")

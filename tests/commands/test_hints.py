@@ -16,11 +16,13 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
 from invoke.parser import ParserContext
 
+from ddb.items import format_time
 from tasks import ns
 from tasks._advice import Situation, advised, fitting
 from tasks.ddb.stream import _given_up as given_up
@@ -45,10 +47,9 @@ from tasks.localenv.postgres import connection, databases, faults
 from tasks.localenv.postgres.connection import connect
 from tasks.localenv.production.rds import instances
 from tasks.localenv.settings import Settings, read_settings
-from tasks.localenv.settings.people import read_people
 from tests.support import worlds
 from tests.support.environments import KEPT, Finished, environment, permitted, reachable
-from tests.support.seeded import quiet
+from tests.support.seeded import PEOPLE, quiet
 from tests.support.worlds import State
 
 TYPED = "path/to/inv"
@@ -120,20 +121,48 @@ def other_shape(settings: Settings) -> None:
     call("AdminCreateUser", UserPoolId=pool, Username="stranger")
 
 
+def signed_up(settings: Settings) -> None:
+    """Somebody is confirmed in the pool, and their row was never added."""
+    worlds.set_up(settings)
+    pool = find_pool(settings)
+    attributes = [{"Name": name, "Value": "newcomer"} for name in ("preferred_username", "name")]
+    user = {"UserPoolId": pool.id, "Username": "new@example.com"}
+    pool.call("AdminCreateUser", **user, UserAttributes=attributes)
+    pool.call("AdminSetUserPassword", **user, Password=seed.PASSWORD, Permanent=True)
+
+
 def other_shape_alone(settings: Settings) -> None:
     other_shape(settings)
     call = api(settings, "cognito-idp")
     call("AdminDeleteUser", UserPoolId=find_pool(settings).id, Username="stranger")
-    seed.apply(settings, read_people(TOOL))
+    seed.apply(settings, PEOPLE)
 
 
-def from_the_future(settings: Settings) -> None:
-    """Six messages of one group were written while a clock was wrong, and one item is nobody's."""
+def messages_like(*sort_keys: str, **attributes: str) -> State:
+    """Return the state of a whole environment with further messages, each like one that is there."""
+
+    def state(settings: Settings) -> None:
+        worlds.set_up(settings)
+        client, table = connect_dynamodb(settings), settings.message_table
+        message = next(item for item in scan(client, table) if item["pk"]["S"].startswith("MSG#"))
+        for sort_key in sort_keys:
+            more = {name: {"S": value} for name, value in attributes.items()}
+            client.put_item(TableName=table, Item={**message, **more, "sk": {"S": sort_key}})
+
+    state.__name__ = f"messages_{sort_keys[0]}"
+    return state
+
+
+def old_seed(settings: Settings) -> None:
+    """An old seed script ran: 103 messages, one a minute from now on."""
+    now = datetime.now(timezone.utc)
+    messages_like(*(format_time(now + timedelta(minutes=minute)) for minute in range(1, 104)))(settings)
+
+
+def cut_short(settings: Settings) -> None:
     worlds.set_up(settings)
-    client, table = connect_dynamodb(settings), settings.message_table
-    message = next(item for item in scan(client, table) if item["pk"]["S"].startswith("MSG#"))
-    for minute in range(6):
-        client.put_item(TableName=table, Item={**message, "sk": {"S": f"2999-01-01T00:0{minute}:00.000000+00:00"}})
+    item = {"pk": {"S": "NEW#1#2"}, "sk": {"S": "NEW"}, "claim": {"S": "x"}}
+    connect_dynamodb(settings).put_item(TableName=settings.message_table, Item=item)
 
 
 def half_replaced(settings: Settings) -> None:
@@ -180,6 +209,9 @@ TWICE = sql(
 UNKNOWN_GROUP = "11111111-2222-3333-4444-555555555555"
 UNKNOWN = "no user has the handle|nobody"
 
+TOMAS = next(str(person.uuid) for person in PEOPLE if person.handle == "tomas")
+REPAIR = "tasks/localenv/environment/check:_repair: check --repair …"
+
 ROWS = [
     row("tasks/root:_shown: env.up", worlds.down, "status", "stopped", "env.up"),
     row("tasks/root:_shown: initial-setup", worlds.destroyed, "status", "stopped", "initial-setup"),
@@ -198,25 +230,39 @@ ROWS = [
         worlds.schema_changed, "status", "changed since", "db.setup"),
     row("tasks/localenv/postgres/decision:require_agreement: …", worlds.schema_changed, "initial-setup",
         "kept as it is", "db.setup"),
-    row("tasks/localenv/environment/check:link_findings: cognito.sync-ids", worlds.unlinked, "check", "in the pool",
+    row("tasks/localenv/environment/check:link_cases: cognito.sync-ids", worlds.unlinked, "check", "in the pool",
         "cognito.sync-ids"),
-    row("tasks/localenv/environment/check:link_findings: cognito.seed",
+    row("tasks/localenv/environment/check:_case_of_row: cognito.seed",
         worlds.user_missing, "check", "no pool user has this",
         "cognito.seed"),
-    row("tasks/localenv/environment/check:link_findings: db.seed --force", LONDO_GONE, "check", "pool user .*londo",
+    row("tasks/localenv/environment/check:SEED: db.seed --force", LONDO_GONE, "check", "pool user .*londo",
         "db.seed --force"),
+    row("tasks/localenv/environment/check:ADD_SIGNED_UP: cognito.sync-ids --create", signed_up, "check",
+        "no user in the database has the handle 'newcomer'", "cognito.sync-ids --create"),
     row("tasks/localenv/cognito/seed:ANEW: cognito.seed --force", other_shape_alone, "cognito.seed",
         "the pool was made before", "cognito.seed --force"),
     row("tasks/localenv/cognito/seed:require_yes: cognito.seed --force --yes", other_shape, "cognito.seed --force",
         "another pool loses 1 user who signed up", "cognito.seed --force --yes"),
-    row("tasks/localenv/environment/check:SEED_AGAIN: db.seed --force", LONDO_GONE, "check", "but not in the database",
+    row("tasks/localenv/environment/check:SEED: db.seed --force", LONDO_GONE, "check", "but not in the database",
         "db.seed --force"),
     row("tasks/localenv/environment/check:FOLLOW: ddb.stream --once", group_row_missing, "check", "no group row",
         "ddb.stream --once"),
-    row("tasks/localenv/environment/check:_delete_command: …",
-        from_the_future, "check", "6 of .* with a time in the future", "ddb.query"),
-    row("tasks/localenv/environment/check:_delete_command: …", stray_item, "check", "neither a message",
-        "ddb.query"),
+    row(REPAIR, old_seed, "check", "103 of .* with a time in the future", "check --repair future"),
+    row(REPAIR, messages_like(*(f"2999-01-01T00:0{minute}:00.000000+00:00" for minute in range(6))), "check",
+        "6 of .* with a time in the future", "check --repair future"),
+    row(REPAIR, messages_like("2026-01-01T12:59:00.000000+01:00"), "check", "another offset", "check --repair offset"),
+    row(REPAIR, messages_like("2026-01-01T12:59:00Z", "yesterday"), "check", "that the app cannot read",
+        "check --repair unreadable"),
+    row(REPAIR, messages_like("2026-01-01T12:59:00.000000+00:00", message_group_uuid=UNKNOWN_GROUP), "check",
+        "it shows among the groups", "check --repair listed"),
+    row(REPAIR, messages_like("2026-01-01T12:59:00.000000+00:00", user_uuid=TOMAS), "check",
+        "is not in it", "check --repair members"),
+    row(REPAIR, messages_like("2026-01-01T12:59:00.000000+00:00", pk=f"MSG#{UNKNOWN_GROUP}"), "check",
+        "nor do they tell which two", "check --repair unfound"),
+    row(REPAIR, cut_short, "check", "cut short", "check --repair claims"),
+    row(REPAIR, stray_item, "check", "neither a message", "check --repair strays"),
+    row(REPAIR, sql(f"UPDATE users SET uuid = '{UNKNOWN_GROUP}' WHERE handle = 'bayko'"), "check",
+        "named by .*, but .* in the database", "check --repair former-users"),
     row("tasks/localenv/cognito/sync:_require_pairs: cognito.list-users",
         sql("UPDATE users SET handle = 'x' || handle"), "cognito.sync-ids", "none of", "cognito.list-users", "londo"),
     row("tasks/localenv/cognito/matching:about_row: db.setup --force", TWICE, "check", "rows have this handle",
@@ -235,9 +281,9 @@ ROWS = [
         "ddb.schema-load", "cannot change that in place", "ddb.schema-load --replace"),
     row("tasks/localenv/dynamodb/schema/replacement:_usable_copy: ddb.drop …", half_made_copy,
         "ddb.schema-load --replace --yes", "does not exist, but", "ddb.drop"),
-    row("tasks/localenv/environment/why:_findings: cognito.seed",
+    row("tasks/localenv/environment/why:_cases: cognito.seed",
         no_pool, "why londo", "user pool: does not exist", "cognito.seed"),
-    row("tasks/localenv/environment/why:_findings: db.seed --force",
+    row("tasks/localenv/environment/why:_cases: db.seed --force",
         LONDO_GONE, "why londo", "not in the database with uuid",
         "db.seed --force"),
     row("tasks/localenv/environment/why:_not_found: cognito.list-users",
@@ -315,6 +361,7 @@ SHOWN: dict[str, Callable[[], str] | str] = {
     "tasks/localenv/engines/__init__:LOST: initial-setup": lambda: engines.LOST,
     "tasks/localenv/engines/docker/databaseserver:FORMER_LOGIN: env.destroy": lambda: docker_postgres.FORMER_LOGIN,
     "tasks/ddb/stream:_given_up: ddb.stream --once": lambda: made(given_up({"g": "no row"}, "one")),
+    "tasks/localenv/environment/repairing:failure: check --repair …": "tests/environment/test_repairing.py",
     "tasks/localenv/cognito/sync:_require_pairs: db.seed --force": lambda: no_users(),
     "tasks/localenv/production/rds/instances:UPDATE: rds.update-sg-rule": lambda: instances.UPDATE,
     "tasks/localenv/machine/uncaught:_of_library: status": lambda: made(uncaught.understood(ConnectionResetError())),

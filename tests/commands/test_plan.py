@@ -91,7 +91,14 @@ ROWS: dict[str, list[Row] | str] = {
         )
     ],
     "status": [row(worlds.set_up, worlds.down, result_codes=(4,)), row(worlds.set_up, format="xml")],
-    "check": [row(worlds.set_up, worlds.unlinked, result_codes=(1,)), row(worlds.down, format="xml")],
+    "check": [
+        row(worlds.set_up, worlds.unlinked, result_codes=(1,)),
+        row(worlds.down, format="xml"),
+        row(worlds.down, limit=-1),
+        row(worlds.set_up, worlds.messages_ahead, worlds.table_missing, repair="future"),
+        row(worlds.strays, repair="strays"),
+        row(worlds.down, repair="nonsense"),
+    ],
     "doctor": [row(worlds.set_up, result_codes=(6,))],
     "init": [row(worlds.set_up)],
     "exec": "runs a program of the user's",

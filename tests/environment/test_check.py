@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shlex
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timezone
@@ -21,7 +20,8 @@ from tasks.localenv.cognito.users import PoolUser, find_pool
 from tasks.localenv.dynamodb.client import connect as dynamodb
 from tasks.localenv.dynamodb.scan import scan
 from tasks.localenv.environment import check
-from tasks.localenv.environment.check import Finding, Report
+from tasks.localenv.environment.check import Report
+from tasks.localenv.environment.findings import Case, Finding, grouped
 from tasks.localenv.errors import ConfirmationNeeded, LocalEnvError
 from tasks.localenv.postgres.connection import connect
 from tasks.localenv.postgres.handles import User
@@ -39,7 +39,7 @@ def whole(live: Settings, tmp_path: Path, database: Settings, fresh: Settings) -
 
 
 def examine(settings: Settings, *, at_most: int = 20) -> Report:
-    return check.examine(settings, eager(), QUERIES, at_most=at_most)
+    return check.examine(settings, eager(), QUERIES, PEOPLE, at_most=at_most)
 
 
 class Counting:
@@ -56,6 +56,12 @@ class Counting:
         answer = self._client.query(**parameters)
         self.items += len(answer["Items"])
         return answer
+
+
+def told(settings: Settings) -> list[tuple[str, int, str, str, str]]:
+    """Give of each finding its cause and count, its first subject with what is wrong, and the hint."""
+    found = examine(settings).findings
+    return [(one.cause, one.count, one.cases[0].subject, one.cases[0].text, one.fix) for one in found]
 
 
 def execute(settings: Settings, statement: bytes) -> None:
@@ -86,13 +92,8 @@ def test_a_half_replaced_table_is_no_reason_to_seed(whole: Settings) -> None:
 
 def test_an_id_that_was_never_synced_is_found(whole: Settings) -> None:
     execute(whole, b"UPDATE users SET cognito_user_id = 'MOCK' WHERE handle = 'londo'")
-    assert examine(whole).findings == (
-        Finding(
-            "user londo",
-            f"id MOCK in the database, sub {sub_of(whole, 'londo')} in the pool",
-            "run `inv cognito.sync-ids`",
-        ),
-    )
+    text = f"id MOCK in the database, sub {sub_of(whole, 'londo')} in the pool"
+    assert told(whole) == [("unlinked", 1, "user londo", text, "run `inv cognito.sync-ids`")]
 
 
 def test_users_of_one_side_are_found(whole: Settings) -> None:
@@ -105,28 +106,32 @@ def test_users_of_one_side_are_found(whole: Settings) -> None:
         pool.call("AdminCreateUser", **user, UserAttributes=attributes)
         if name != "not-confirmed-yet":
             pool.call("AdminSetUserPassword", **user, Password=seed.PASSWORD, Permanent=True)
-    assert examine(whole).findings == (
-        Finding(
+    assert told(whole) == [
+        (
+            "no-pool-user",
+            1,
             f"user londo (id in the database: {sub})",
             "no pool user has this preferred_username",
-            "run `inv cognito.seed`, or add the pool user",
+            "run `inv cognito.seed`",
         ),
-        Finding(
+        (
+            "signed-up",
+            1,
             "pool user eve (eve@example.com)",
             "no user in the database has the handle 'eve'",
-            "run `inv cognito.sync-ids`",
+            "run `inv cognito.sync-ids --create`",
         ),
-    )
+    ]
 
 
-def test_items_of_users_that_the_database_does_not_know_are_found(whole: Settings) -> None:
-    stranger = "00000000-0000-4000-8000-000000000000"
-    execute(whole, f"UPDATE users SET uuid = '{stranger}' WHERE handle = 'andrewbrown'".encode())
-    found = examine(whole)
-    uuid = next(str(person.uuid) for person in PEOPLE if person.person == "andrewbrown")
-    texts = [(finding.subject, finding.fix) for finding in found.findings]
-    assert texts == [(f"user {uuid}", check.SEED_AGAIN), (f"user {uuid} (andrewbrown)", check.SEED_AGAIN)]
-    assert all("in the database" in finding.text for finding in found.findings)
+def test_items_of_users_that_the_database_does_not_know_are_one_finding(whole: Settings) -> None:
+    execute(whole, b"DELETE FROM users WHERE handle IN ('andrewbrown', 'bayko')")
+    (_, finding) = examine(whole).findings
+    names = {person.handle: str(person.uuid) for person in PEOPLE}
+    subjects = sorted(f"user {names[handle]} ({handle})" for handle in ("andrewbrown", "bayko"))
+    assert [case.subject for case in finding.cases] == subjects
+    assert (finding.cause, finding.fix) == ("no-row", "run `inv db.seed --force`")
+    assert finding.count == sum(int(case.text.split()[2]) for case in finding.cases)
 
 
 def test_a_handle_that_group_rows_still_have_is_found(whole: Settings) -> None:
@@ -134,10 +139,10 @@ def test_a_handle_that_group_rows_still_have_is_found(whole: Settings) -> None:
     renamed = [{"Name": "preferred_username", "Value": "andy"}]
     pool.call("AdminUpdateUserAttributes", UserPoolId=pool.id, Username="andrew@example.com", UserAttributes=renamed)
     execute(whole, b"UPDATE users SET handle = 'andy' WHERE handle = 'andrewbrown'")
-    (finding,) = examine(whole).findings
-    assert finding.subject.endswith("(andrewbrown)")
-    assert finding.text == "called that by 2 items, but 'andy' in the database"
-    assert finding.fix == "run `inv ddb.stream --once`"
+    ((cause, count, subject, text, fix),) = told(whole)
+    assert subject.endswith("(andrewbrown)")
+    assert (cause, count, text) == ("rows", 2, "called that by 2 items, but 'andy' in the database")
+    assert fix == "run `inv ddb.stream --once`"
 
 
 def test_a_surplus_row_is_found(whole: Settings) -> None:
@@ -145,25 +150,24 @@ def test_a_surplus_row_is_found(whole: Settings) -> None:
     old = {**row, "sk": {"S": "2020-01-01T00:00:00.000000+00:00"}}
     dynamodb(whole).put_item(TableName=whole.message_table, Item=old)
     text = f"user {row['pk']['S'][4:]} has 2 group rows"
-    assert examine(whole).findings == (Finding(f"group {messages.group_of(row)}", text, "run `inv ddb.stream --once`"),)
-
-
-def test_the_command_of_a_surplus_item_removes_it_as_typed(whole: Settings, cli: Callable[..., Finished]) -> None:
-    for key in ("X'1\"$HOME", "--x"):
-        dynamodb(whole).put_item(TableName=whole.message_table, Item={"pk": {"S": key}, "sk": {"S": "a b"}})
-    findings = examine(whole).findings
-    assert {finding.text for finding in findings} == {"neither a message nor a group row"}
-    for finding in findings:
-        words = shlex.split(finding.fix[len("run `inv ") : -1])
-        assert cli(*words, DDB_MESSAGE_TABLE=whole.message_table).code == 0
-    assert (len(findings), examine(whole).total) == (2, 0)
+    assert told(whole) == [("rows", 1, f"group {messages.group_of(row)}", text, "run `inv ddb.stream --once`")]
 
 
 def test_findings_beyond_the_limit_are_counted(whole: Settings) -> None:
     execute(whole, b"UPDATE users SET cognito_user_id = 'MOCK'")
-    report = examine(whole, at_most=2)
-    assert (len(report.findings), report.total) == (2, len(PEOPLE))
-    assert report.lines()[-1] == f"and {len(PEOPLE) - 2} more"
+    dynamodb(whole).put_item(TableName=whole.message_table, Item={"pk": {"S": "X"}, "sk": {"S": "1"}})
+    report = examine(whole, at_most=1)
+    (finding,) = report.findings
+    assert (finding.count, len(finding.cases), report.total, report.concerned) == (len(PEOPLE), 3, 2, len(PEOPLE) + 1)
+    assert report.counted == f"2 findings ({len(PEOPLE) + 1} items)"
+    first, *subjects, more, hint, others = report.lines()
+    assert first == f"{len(PEOPLE)} users whose id in the database is not the sub in the pool"
+    assert [": id MOCK in the database" in line for line in subjects] == [True] * 3
+    assert (more, hint, others) == (
+        f"  and {len(PEOPLE) - 3} more",
+        "  hint: run `inv cognito.sync-ids`",
+        "and 1 more",
+    )
 
 
 def test_a_missing_table_is_an_error_with_its_command(whole: Settings) -> None:
@@ -181,9 +185,14 @@ def test_pool_users_without_a_handle_are_nobodys_concern() -> None:
     user = PoolUser("s", "u", None, None, None, False, "CONFIRMED", True)
     row = DatabaseUser("1", "ann", "", "MOCK")
     match = Match((Pair(row, user),), (), (Unmatched("", "u2", "no preferred_username"),))
-    assert list(check.link_findings(match)) == [
-        Finding("user ann", "id MOCK in the database, sub s in the pool", "run `inv cognito.sync-ids`")
-    ]
+    (case,) = check.link_cases(match, PEOPLE, QUERIES)
+    text = "id MOCK in the database, sub s in the pool"
+    assert (case.subject, case.text, case.fix) == ("user ann", text, "run `inv cognito.sync-ids`")
+
+
+def test_commands_of_one_subject_each_become_one_line() -> None:
+    cases = [Case("c", "users", f"user {n}", "t", f"run `aws set {n}`") for n in range(2)]
+    assert grouped(cases) == [Finding("c", "users", 2, 2, tuple(cases), "run `aws set 0 && aws set 1`")]
 
 
 def test_the_command_is_clean_after_initial_setup_and_fails_on_a_finding(
@@ -203,7 +212,9 @@ def test_the_command_is_clean_after_initial_setup_and_fails_on_a_finding(
     assert listed.code == 1
     envelope = json.loads(listed.stdout)
     assert (envelope["status"], envelope["data"]["total"], envelope["error"]["code"]) == ("error", 1, "failure")
-    assert envelope["data"]["findings"][0]["subject"] == "user bayko"
+    (finding,) = envelope["data"]["findings"]
+    assert (finding["subject"], finding["subjects"], finding["count"]) == ("user bayko", ["user bayko"], 1)
+    assert (finding["cause"], finding["commands"]) == ("unlinked", ["inv cognito.sync-ids"])
     for words in (("why", "bayko"), ("why", "bayko", "--format", "json"), ("check", "--format", "json")):
         assert "run `./inv cognito.sync-ids`" in cli(*words, LOCALENV_INV="./inv", **where).stdout
     assert cli("cognito.sync-ids", **where).code == 0
@@ -242,7 +253,7 @@ def test_a_start_of_a_conversation_is_a_finding_when_it_stays(whole: Settings) -
     for item in scan(client, table):
         survey.add(item)
     (fault,) = survey.faults()
-    assert (fault.text, fault.surplus) == ("a start of a conversation that was cut short", key)
+    assert (fault.text, fault.seen) == ("a start of a conversation that was cut short", key)
     assert list(confirmed(client, table, [fault], sleep=slept.append)) == [fault]
     assert (len(slept), sum(slept)) == (len(PAUSES_S) + 1, STALE_S)
 

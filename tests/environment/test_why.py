@@ -13,7 +13,7 @@ from ddb import messages, references
 from tasks.localenv.cognito.users import find_pool
 from tasks.localenv.dynamodb.client import connect as connect_dynamodb
 from tasks.localenv.environment import why
-from tasks.localenv.environment.check import FOLLOW, SEED_AGAIN
+from tasks.localenv.environment.check import ADD_ROWS, FOLLOW, SEED
 from tasks.localenv.environment.why import Fact, Why
 from tasks.localenv.errors import ConfirmationNeeded, LocalEnvError, UsageError
 from tasks.localenv.postgres.connection import connect
@@ -40,7 +40,7 @@ def sub_of(settings: Settings, handle: str) -> str:
 
 
 def findings(found: Why) -> list[str]:
-    return [f"{finding.subject}: {finding.text}; {finding.fix}" for finding in found.findings]
+    return [f"{case.subject}: {case.text}; {finding.fix}" for finding in found.findings for case in finding.cases]
 
 
 def execute(settings: Settings, statement: bytes) -> None:
@@ -142,10 +142,9 @@ def test_a_user_who_went_is_still_known_by_pool_people_and_items(settings: Setti
     assert [fact.store for fact in found.facts] == ["cognito", "seeds", *["dynamodb"] * 4]
     assert findings(found) == [
         f"pool user {user}: no user in the database has the handle 'andrewbrown'; "
-        "run `inv db.seed --force`, or remove the pool user",
+        "run `inv db.seed --force`, or remove the pool users",
         f"person andrewbrown: not in the database with uuid {ANDREW.uuid}; run `inv db.seed --force`",
-        f"user {ANDREW.uuid}: named by 2 items, but not in the database; {SEED_AGAIN}",
-        f"user {ANDREW.uuid} (andrewbrown): named by 62 items, but not in the database; {SEED_AGAIN}",
+        f"user {ANDREW.uuid} (andrewbrown): named by 64 items, but not in the database; {SEED}",
     ]
 
 
@@ -153,7 +152,7 @@ def test_an_old_handle_in_items_is_found(settings: Settings) -> None:
     execute(settings, b"UPDATE users SET handle = 'londo2' WHERE handle = 'tomas'")
     found = explain(settings, "londo2")
     assert [fact.store for fact in found.facts][:3] == ["postgres", "cognito", "seeds"]
-    assert [finding.subject for finding in found.findings][:1] == [
+    assert [finding.cases[0].subject for finding in found.findings][:1] == [
         "user londo2 (id in the database: " + sub_of(settings, "tomas") + ")"
     ]
 
@@ -174,21 +173,17 @@ def test_the_uuid_of_a_stranger_in_items_is_known(settings: Settings) -> None:
     )
     assert (found.kinds, findings(found)) == (
         ["the uuid of a user in items"],
-        [f"user {stranger}: named by 1 item, but not in the database; {SEED_AGAIN}", behind],
+        [f"user {stranger}: named by 1 item, but not in the database; {ADD_ROWS}", behind],
     )
     lost = "88888888-0000-4000-8000-000000000008"
     connect_dynamodb(settings).put_item(
         TableName=settings.message_table, Item={**row, "user_uuid": {"S": lost}, "user_handle": {"S": "lost"}}
     )
     found = explain(settings, lost)
-    unknown = (
-        f"group {GROUP}: user {lost} is in it and has no group row; run `inv ddb.query "
-        f"'DELETE FROM \"{settings.message_table}\" WHERE pk = ? AND sk = ?' "
-        f"--param 'GRP#{stranger}' --param {row['sk']['S']} --write`"
-    )
+    unknown = f"group {GROUP}: user {lost} is in it and has no group row; run `inv check --repair members`"
     assert (found.kinds, findings(found)) == (
         ["the uuid of a user in items"],
-        [f"user {lost} (lost): named by 1 item, but not in the database; {SEED_AGAIN}", behind, unknown],
+        [f"user {lost} (lost): named by 1 item, but not in the database; {ADD_ROWS}", behind, unknown],
     )
 
 

@@ -94,8 +94,8 @@ IN_DATABASE: dict[str, tuple[str, ...]] = {
 READ_ONLY = {"db.connect"}
 """Opens a session that may not write."""
 OTHER_STORES = {
-    "cognito.seed", "cognito.set-password", "ddb.drop", "ddb.import", "ddb.query", "ddb.schema-load", "ddb.seed",
-    "ddb.send-message", "ddb.stream", "rds.update-sg-rule", "snapshot.delete",
+    "check", "cognito.seed", "cognito.set-password", "ddb.drop", "ddb.import", "ddb.query", "ddb.schema-load",
+    "ddb.seed", "ddb.send-message", "ddb.stream", "rds.update-sg-rule", "snapshot.delete",
 }  # fmt: skip
 """Every step that changes something else than the database."""
 

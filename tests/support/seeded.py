@@ -25,7 +25,8 @@ from tasks.localenv.settings import Settings
 from tasks.localenv.settings.people import find_person, read_people
 
 USERS = TOOL / "sql" / "users"
-QUERIES = Queries(USERS / "cognito_ids.sql", USERS / "set_cognito_user_ids.sql")
+CREATE = TOOL / "sql" / "sign_up" / "create_user.sql"
+QUERIES = Queries(USERS / "cognito_ids.sql", USERS / "set_cognito_user_ids.sql", CREATE)
 LOOKUP = Lookup(USERS / "by_handles.sql", USERS / "handles.sql")
 PEOPLE = read_people(TOOL)
 

@@ -205,6 +205,23 @@ def items_missing(settings: Settings) -> None:
     client.delete_item(TableName=settings.message_table, Key={name: first[name] for name in ("pk", "sk")})
 
 
+def messages_ahead(settings: Settings) -> None:
+    """Three messages have a time in the future."""
+    set_up(settings)
+    client, table = connect_dynamodb(settings), settings.message_table
+    message = next(item for item in scan(client, table) if item["pk"]["S"].startswith("MSG#"))
+    for minute in range(3):
+        client.put_item(TableName=table, Item={**message, "sk": {"S": f"2999-01-01T00:0{minute}:00.000000+00:00"}})
+
+
+def strays(settings: Settings) -> None:
+    """Two items are of no kind that the app knows."""
+    set_up(settings)
+    for number in "12":
+        item = {"pk": {"S": "it's"}, "sk": {"S": number}}
+        connect_dynamodb(settings).put_item(TableName=settings.message_table, Item=item)
+
+
 def user_missing(settings: Settings) -> None:
     set_up(settings)
     pool = find_pool(settings)

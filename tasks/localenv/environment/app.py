@@ -30,16 +30,36 @@ FindUsers = Callable[[Mapping[str, str]], Mapping[str, User]]
 
 
 class Fault(Protocol):
-    """A finding of a survey. `surplus` and `others` are keys of items to remove; else ddb.stream repairs it."""
+    """A finding of a survey: of how many items, and which of the part's CAUSES it has."""
 
     @property
     def subject(self) -> str: ...
     @property
     def text(self) -> str: ...
     @property
-    def surplus(self) -> Item | None: ...
+    def cause(self) -> str: ...
     @property
-    def others(self) -> Sequence[Item]: ...
+    def count(self) -> int: ...
+
+
+class Repaired(Protocol):
+    """What a repair did: how many changes it made, and what is still wrong, empty for nothing."""
+
+    @property
+    def moved(self) -> int: ...
+    @property
+    def error(self) -> str: ...
+    @property
+    def group(self) -> str: ...
+
+
+class Repair(Protocol):
+    """Something to repair: the lines of a plan, and what does it. Both read again what it is about."""
+
+    @property
+    def lines(self) -> Callable[[], Iterable[str]]: ...
+    @property
+    def perform(self) -> Callable[[], Repaired]: ...
 
 
 class Survey(Protocol):
@@ -77,7 +97,7 @@ class Seeding(Protocol):
 
 
 class App(Protocol):
-    """The app's part, a module. All of its functions only read, except for the result of `prepare`."""
+    """The app's part, a module. All of its functions only read, except for the results of `prepare` and `repairs`."""
 
     @property
     def SEEDS(self) -> str:  # noqa: N802 - a constant of the module
@@ -102,6 +122,21 @@ class App(Protocol):
     @property
     def BUNDLE(self) -> str:  # noqa: N802
         """The word for items that belong together under one id."""
+        ...
+
+    @property
+    def CAUSES(self) -> Mapping[str, str]:  # noqa: N802
+        """The names of what can be wrong with items and `repairs` repairs, with what several such items are called."""
+        ...
+
+    @property
+    def FOLLOWED(self) -> str:  # noqa: N802
+        """The cause that ddb.stream repairs: items that do not say what others say now."""
+        ...
+
+    @property
+    def FORMER(self) -> str:  # noqa: N802
+        """The cause of items that name a user by a uuid of before."""
         ...
 
     @property
@@ -143,6 +178,18 @@ class App(Protocol):
 
     def confirmed(self, client: DynamoDBClient, table: str, faults: Iterable[Any]) -> Iterable[Fault]:
         """Return those of a survey's faults that still exist when checked again."""
+        ...
+
+    def successors(
+        self, references: Iterable[tuple[str, str]], handles: Iterable[tuple[str, str]]
+    ) -> Mapping[str, str]:
+        """Return the present uuid for each former one; both arguments are pairs of uuid and handle."""
+        ...
+
+    def repairs(
+        self, client: DynamoDBClient, table: str, cause: str, scan: Callable[[], Iterable[Item]], users: Sequence[User]
+    ) -> Iterable[Repair]:
+        """Return what repairs a cause; `scan` reads all items, `users` are those of the database."""
         ...
 
     def of_user(self, client: DynamoDBClient, table: str, uuid: str, *, see: See, every_row: bool) -> Iterable[Mention]:

@@ -6,52 +6,47 @@ anything that looks wrong is checked again before it becomes a finding: safe dur
 
 from __future__ import annotations
 
-import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ..cognito import sync
-from ..cognito.matching import Match
+from ..cognito.matching import Match, Unmatched
 from ..cognito.sync import Comparison, Queries
 from ..dynamodb import schema
 from ..dynamodb.client import connect
 from ..dynamodb.scan import scan
-from ..hints import Command, either
+from ..hints import Command, commands_of, either
 from ..machine.parallel import side_by_side
-from .app import App, Fault, Item, Reference, Survey
+from ..settings.people import Person
+from .app import App, Fault, Reference, Survey
+from .findings import SHELL, SUBJECTS, Case, Finding, grouped
 
 if TYPE_CHECKING:
     from ..settings import Settings
 
 NOTHING_TO_COMPARE = "nothing to compare: this app has neither pool users nor a part that knows its items"
-SEED_AGAIN = either(Command("db.seed", "--force"), "add a row for a user who is not in the seeds")
+SEED = Command("db.seed", "--force")
+ADD_SIGNED_UP = Command("cognito.sync-ids", "--create")
+ADD_ROWS = "add a row for each of them to the users of the database: they are not in the seeds"
 FOLLOW = Command("ddb.stream", "--once")
-FOLLOW_AWS = "read the log of the table's stream function, which keeps these up to date"
-
-
-@dataclass(frozen=True)
-class Finding:
-    """An inconsistency, and the command that repairs it."""
-
-    subject: str
-    text: str
-    fix: str
-
-    def lines(self) -> list[str]:
-        return [f"{self.subject}: {self.text}", f"  hint: {self.fix}"]
 
 
 @dataclass(frozen=True)
 class Report:
-    """What was checked, the first findings, and how many there are in total. None: the app has no such thing."""
+    """What was checked, and the first findings. None: the app has no such thing.
+
+    `total` counts the findings, which are causes, and `concerned` the users and items that they are about.
+    """
 
     users: int | None
     pool_users: int | None
     items: int | None
     findings: tuple[Finding, ...]
     total: int
+    concerned: int = 0
 
     @property
     def sentence(self) -> str:
@@ -61,14 +56,20 @@ class Report:
         ]
         return f"{', '.join(first)} and {last} agree" if first else last
 
+    @property
+    def counted(self) -> str:
+        """Return how many findings there are, and of how many users and items: "3 findings (108 items)"."""
+        found = "1 finding" if self.total == 1 else f"{self.total:,} findings"
+        return found if self.concerned == self.total else f"{found} ({_items(self.concerned)})"
+
     def lines(self) -> list[str]:
-        """Return the findings, two lines each, and how many are not shown."""
+        """Return the findings with their hints, and how many are not shown."""
         more = self.total - len(self.findings)
         lines = [line for finding in self.findings for line in finding.lines()]
         return lines + ([f"and {more:,} more"] if more else [])
 
     def as_dict(self) -> dict[str, Any]:
-        return {**vars(self), "findings": [vars(finding) for finding in self.findings]}
+        return {**vars(self), "findings": [finding.as_dict() for finding in self.findings]}
 
 
 @dataclass(frozen=True)
@@ -87,9 +88,18 @@ class _Referenced:
     references: Counter[Reference] = field(default_factory=Counter)
 
 
-def examine(settings: Settings, app: App | None, queries: Queries | None, *, at_most: int = 20) -> Report:
-    """Compare database, pool and items both ways; keep the first `at_most` findings and count the others.
+def examine(
+    settings: Settings,
+    app: App | None,
+    queries: Queries | None,
+    people: Sequence[Person],
+    *,
+    at_most: int = 20,
+    subjects: int = SUBJECTS,
+) -> Report:
+    """Compare database, pool and items both ways; keep the first findings and subjects of each, and count all.
 
+    `people` are those of the seeds: what a seed does not have, no command of ours brings back.
     Raises LocalEnvError or ServiceFailed if a store, table or pool does not exist.
     """
     survey = app.survey() if app else None
@@ -97,86 +107,126 @@ def examine(settings: Settings, app: App | None, queries: Queries | None, *, at_
     both: list[Any] = side_by_side(jobs)
     users: _Users = both[0]
     named: _Referenced = both[1]
-    kept, total = [], 0
-    for finding in _findings(settings, app, queries, users, named, survey):
-        total += 1
-        if total <= at_most:
-            kept.append(finding)
+    findings = grouped(_cases(settings, app, queries, people, users, named, survey), subjects=subjects)
     return Report(
         None if users.handles is None else len(users.handles),
         users.compared.pool_users if users.compared else None,
         named.items if app else None,
-        tuple(kept),
-        total,
+        tuple(findings[: max(at_most, 0)]),
+        len(findings),
+        sum(finding.count for finding in findings),
     )
 
 
-def link_findings(match: Match) -> Iterator[Finding]:
-    """Yield a finding for each user and pool user without a match.
+def link_cases(match: Match, people: Sequence[Person], queries: Queries) -> Iterator[Case]:
+    """Yield a case for each user and pool user without a match.
 
-    Pool users without a handle, and those who have not confirmed their sign-up, are no finding.
+    Pool users without a handle, and those who have not confirmed their sign-up, are none.
     """
     for pair in match.changes:
         text = f"id {pair.user.sub} in the database, sub {pair.pool_user.sub} in the pool"
-        yield Finding(f"user {pair.user.handle}", text, Command("cognito.sync-ids"))
+        what = "users whose id in the database is not the sub in the pool"
+        yield Case("unlinked", what, f"user {pair.user.handle}", text, Command("cognito.sync-ids"))
+    seeded = {person.handle for person in people}
     for row in match.users:
-        yield Finding(f"user {row.who}", row.reason, row.fix or either(Command("cognito.seed"), "add the pool user"))
+        yield _case_of_row(row, seeded)
     for user in match.pool_users:
         if user.handle and not user.is_normal:
-            fix = (
-                Command("cognito.sync-ids")
-                if user.lacks_row
-                else either(Command("db.seed", "--force"), "remove the pool user")
-            )
-            yield Finding(f"pool user {user.who}", user.reason, user.fix or fix)
+            yield _case_of_pool_user(user, seeded, can_add=queries.create is not None)
 
 
-def reference_findings(
-    settings: Settings, named: Mapping[Reference, int], handles: Mapping[str, str]
-) -> Iterator[Finding]:
-    """Yield a finding for each user in items who is not in the database, or has another handle there.
+def _case_of_pool_user(user: Unmatched, seeded: Collection[str], *, can_add: bool) -> Case:
+    what, subject = "pool users without a user in the database", f"pool user {user.who}"
+    if user.handle in seeded:
+        return Case("no-user", what, subject, user.reason, either(SEED, "remove the pool users"))
+    fix = ADD_SIGNED_UP if can_add and user.lacks_row else f"{ADD_ROWS}; or remove the pool users"
+    return Case("signed-up", f"{what} or the seeds", subject, user.reason, fix)
+
+
+def _case_of_row(row: Unmatched, seeded: Collection[str]) -> Case:
+    """Return the case of a user without a pool user; what repairs it tells the cause."""
+    subject = f"user {row.who}"
+    if row.fix.startswith(SHELL):
+        return Case("other-handle", "users whose pool user has another handle", subject, row.reason, row.fix)
+    if commands_of(row.fix):
+        return Case("same-handle", "handles that several users have", subject, row.reason, row.fix)
+    if row.fix and not row.fix.startswith("did you mean"):
+        return Case("pool-handle", "handles that several pool users have", subject, row.reason, row.fix)
+    reason = f"{row.reason}; {row.fix}" if row.fix else row.reason
+    if row.handle in seeded:
+        return Case("no-pool-user", "users without a pool user", subject, reason, Command("cognito.seed"))
+    return Case(
+        "not-signed-up", "users without a pool user or a person in the seeds", subject, reason, "add the pool users"
+    )
+
+
+def reference_cases(
+    settings: Settings, app: App, people: Sequence[Person], named: Mapping[Reference, int], handles: Mapping[str, str]
+) -> Iterator[Case]:
+    """Yield a case for each user in items who is not in the database, or has another handle there.
 
     `handles` are those of the database, by uuid.
     """
-    missing: Counter[tuple[str, str]] = Counter()
+    missing: Counter[str] = Counter()
     renamed: Counter[tuple[str, str]] = Counter()
+    called: dict[str, str] = {}
     for (uuid, handle, is_present), count in named.items():
         if uuid not in handles:
-            missing[uuid, handle] += count
+            missing[uuid] += count
+            called[uuid] = called.get(uuid) or handle
         elif is_present and handle not in ("", handles[uuid]):
             renamed[uuid, handle] += count
-    for (uuid, handle), count in sorted(missing.items()):
-        text = f"named by {_items(count)}, but not in the database"
-        yield Finding(f"user {uuid}" + (f" ({handle})" if handle else ""), text, SEED_AGAIN)
+    seeded = {str(person.uuid) for person in people}
+    pairs = ((uuid, handle) for uuid, handle, _ in named)
+    now = app.successors(pairs, handles.items()) if missing and settings.is_local else {}
+    for uuid, count in sorted(missing.items()):
+        subject, text = f"user {uuid}" + (f" ({called[uuid]})" if called[uuid] else ""), f"named by {_items(count)}"
+        if uuid in now:
+            text = f"{text}, but {now[uuid]} in the database"
+            yield _case_of_part(settings, app, app.FORMER, subject, text, count)
+        else:
+            yield _case_of_missing(uuid in seeded, subject, f"{text}, but not in the database", count)
     for (uuid, handle), count in sorted(renamed.items()):
         text = f"called that by {_items(count)}, but {handles[uuid]!r} in the database"
-        yield Finding(f"user {uuid} ({handle})", text, _repair(settings))
+        yield _case_of_part(settings, app, app.FOLLOWED, f"user {uuid} ({handle})", text, count)
 
 
-def fault_findings(settings: Settings, faults: Iterable[Fault]) -> Iterator[Finding]:
-    """Yield a finding for each fault, with the command that repairs it."""
+def _case_of_missing(is_seeded: bool, subject: str, text: str, count: int) -> Case:
+    what = "items name users who are not in the database"
+    if is_seeded:
+        return Case("no-row", what, subject, text, SEED, count)
+    return Case("no-person", f"{what} or the seeds", subject, text, ADD_ROWS, count)
+
+
+def fault_cases(settings: Settings, app: App, faults: Iterable[Fault]) -> Iterator[Case]:
+    """Yield a case for each fault of a survey."""
     for fault in faults:
-        fix = _delete_command(settings, [fault.surplus, *fault.others]) if fault.surplus else _repair(settings)
-        yield Finding(fault.subject, fault.text, fix)
+        yield _case_of_part(settings, app, fault.cause, fault.subject, fault.text, fault.count)
 
 
-def _findings(
+def _case_of_part(settings: Settings, app: App, cause: str, subject: str, text: str, count: int) -> Case:
+    return Case(cause, app.CAUSES[cause], subject, text, _repair(settings, app, cause), count)
+
+
+def _cases(
     settings: Settings,
     app: App | None,
     queries: Queries | None,
+    people: Sequence[Person],
     users: _Users,
     named: _Referenced,
     survey: Survey | None,
-) -> Iterator[Finding]:
-    if users.compared:
-        yield from link_findings(users.compared.match)
-    if users.handles is not None:
-        if any(reference_findings(settings, named.references, users.handles)):  # perhaps of users created meanwhile
+) -> Iterator[Case]:
+    if users.compared and queries:
+        yield from link_cases(users.compared.match, people, queries)
+    if app and users.handles is not None:
+        cases = partial(reference_cases, settings, app, people, named.references)
+        if any(cases(users.handles)):  # perhaps of users created meanwhile
             users = _read_users(settings, queries)
-        yield from reference_findings(settings, named.references, users.handles or {})
+        yield from cases(users.handles or {})
     if app and survey:
         faults = app.confirmed(connect(settings), settings.message_table, survey.faults())
-        yield from fault_findings(settings, faults)
+        yield from fault_cases(settings, app, faults)
 
 
 def _read_users(settings: Settings, queries: Queries | None) -> _Users:
@@ -201,29 +251,11 @@ def _scan_items(settings: Settings, app: App | None, survey: Survey | None) -> _
     return named
 
 
-def _repair(settings: Settings) -> str:
-    return FOLLOW if settings.is_local else FOLLOW_AWS
-
-
-def _delete_command(settings: Settings, keys: Sequence[Item]) -> str:
-    """Return the shell command that deletes items: a statement each, on one line."""
-    words = [word for key in keys for word in ("ddb.query", *_delete_arguments(settings, key))]
-    return Command(*words, when=f", which removes {len(keys)} of them" if len(keys) > 1 else "")
-
-
-def _delete_arguments(settings: Settings, key: Item) -> list[str]:
-    table = settings.message_table
-    quoted = table.replace('"', '""')
-    where = " AND ".join(f"{name} = ?" for name in key)
-    params = [word for value in key.values() for word in ("--param", _param(value))]
-    target = [] if settings.is_local else ["--target", "prod", "--confirm", table]
-    return [f'DELETE FROM "{quoted}" WHERE {where}', *params, "--write", *target]
-
-
-def _param(value: dict[str, str]) -> str:
-    """Return a key's value as --param takes it: plain text unchanged, all else typed."""
-    text = value.get("S", "")
-    return text if text[:1].isalnum() and text.isprintable() else json.dumps(value)
+def _repair(settings: Settings, app: App, cause: str) -> str:
+    """Return the command that repairs all items of a cause."""
+    if cause == app.FOLLOWED and settings.is_local:
+        return FOLLOW
+    return Command("check", "--repair", cause)
 
 
 def _items(count: int) -> str:

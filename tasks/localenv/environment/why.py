@@ -27,7 +27,8 @@ from ..postgres.connection import connect, server_errors
 from ..settings.parts import lacks
 from ..settings.people import PEOPLE, Person
 from .app import App, Fault, Mention, Reference, See
-from .check import NOTHING_TO_COMPARE, Finding, fault_findings, link_findings, reference_findings
+from .check import NOTHING_TO_COMPARE, fault_cases, link_cases, reference_cases
+from .findings import Case, Finding, grouped
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -63,7 +64,7 @@ class Why:
             "is": list(dict.fromkeys(self.kinds)),
             "facts": [vars(fact) for fact in self.facts],
             "agrees": not self.findings,
-            "findings": [vars(finding) for finding in self.findings],
+            "findings": [finding.as_dict() for finding in self.findings],
         }
 
 
@@ -116,8 +117,8 @@ def explain(settings: Settings, app: App | None, queries: Queries | None, people
     if not why.kinds:
         raise _not_found(name, everybody.handles())
     references = _count_references(app, mentions, uuids) if app else Counter()
-    why.findings += _findings(settings, queries, pool, everybody, found, references)
-    why.findings += fault_findings(settings, faults)
+    cases = list(_cases(settings, app, queries, people, pool, everybody, found, references))
+    why.findings = grouped([*cases, *(fault_cases(settings, app, faults) if app else ())])
     return why
 
 
@@ -212,29 +213,35 @@ def _fetch_record(settings: Settings, query: Path, uuid: str) -> dict[str, Any]:
         return dict(zip((column.name for column in cursor.description or ()), row, strict=True)) if row else {}
 
 
-def _findings(
+def _cases(
     settings: Settings,
+    app: App | None,
     queries: Queries | None,
+    people: Sequence[Person],
     pool: Pool | None,
     everybody: _Users,
     found: _Users,
     references: Counter[Reference],
-) -> Iterator[Finding]:
-    """Yield the findings of `check` for these users."""
+) -> Iterator[Case]:
+    """Yield the cases of `check` for these users."""
     if queries is None:
         return
     if pool:
-        seeded = {person.person for person in found.people}
-        set_handle = sync.handle_command(settings, pool)
-        yield from link_findings(match(found.rows, found.pool_users, set_handle=set_handle, seeded=seeded))
+        seeded = {person.person for person in people}
+        matched = match(found.rows, found.pool_users, set_handle=sync.handle_command(settings, pool), seeded=seeded)
+        yield from link_cases(matched, people, queries)
     elif found.rows and "cognito" in settings.services:
-        yield Finding("user pool", "does not exist", Command("cognito.seed"))
+        yield Case("no-pool", "user pools that do not exist", "user pool", "does not exist", Command("cognito.seed"))
     uuids_there = {row.uuid for row in found.rows}
     for person in found.people:
         if str(person.uuid) not in uuids_there:
-            text = f"not in the database with uuid {person.uuid}"
-            yield Finding(f"person {person.person}", text, Command("db.seed", "--force"))
-    yield from reference_findings(settings, references, {row.uuid: row.handle for row in everybody.rows})
+            text, what = (
+                f"not in the database with uuid {person.uuid}",
+                "people of the seeds who are not in the database",
+            )
+            yield Case("no-row", what, f"person {person.person}", text, Command("db.seed", "--force"))
+    if app:
+        yield from reference_cases(settings, app, people, references, {row.uuid: row.handle for row in everybody.rows})
 
 
 def _count_references(app: App, mentions: list[Mention], uuids_asked: Sequence[str]) -> Counter[Reference]:
