@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 from .. import VERSION
 from ..settings import guard
+from . import migrations
 from .connection import DatabaseMissing, connect, server_errors
-from .scripts import Entry
+from .scripts import Entry, Script
 
 if TYPE_CHECKING:
     import psycopg
@@ -81,12 +82,16 @@ class Applied(Entry):
 
 @dataclass(frozen=True)
 class Observed:
-    """The state of a database: its marker, its ledger, and the number of the app's tables, views and routines."""
+    """The state of a database: its marker, its ledger, and the number of the app's tables, views and routines.
+
+    `versions` are the migrations that are applied, by whichever tool; `applied` has those of them that this one ran.
+    """
 
     exists: bool
     project_id: str | None = None
     applied: tuple[Applied, ...] = ()
     objects: int = 0
+    versions: tuple[str, ...] = ()
 
     @property
     def is_empty(self) -> bool:
@@ -95,18 +100,33 @@ class Observed:
 
     @property
     def lost(self) -> int:
-        """Return how many tables, views and routines that the schema created are missing."""
-        created = max((row.objects for row in self.applied if row.step == "schema"), default=0)
-        return max(0, created - self.objects)
+        """Return how many tables, views and routines are missing of those that schema and migrations made.
+
+        After a migration by another tool nobody knows how many there should be: then none.
+        """
+        made = [row for row in self.applied if row.step != "seed"]
+        is_known = set(self.versions) <= {row.key[1] for row in made if row.step == "migration"}
+        return max(0, made[-1].objects - self.objects) if made and is_known else 0
 
     def find(self, entry: Entry) -> Applied | None:
         """Return what was applied from the same file, changed or not."""
-        return next((row for row in self.applied if (row.step, row.path) == (entry.step, entry.path)), None)
+        return next((row for row in self.applied if row.key == entry.key), None)
 
     def has(self, entry: Entry) -> bool:
-        """Return whether the file was applied exactly as it is now."""
+        """Return whether the file was applied exactly as it is now; of what another tool has run, whether it was."""
         found = self.find(entry)
+        if entry.step == "migration":
+            return entry.key[1] in self.versions and (found is None or found.sha256 == entry.sha256)
         return found is not None and (found.sha256, found.inputs) == (entry.sha256, entry.inputs)
+
+    def pending(self, scripts: Iterable[Script]) -> list[Script]:
+        """Return the migrations that are not applied, in the order in which they run."""
+        return [script for script in scripts if script.blocks and script.version not in self.versions]
+
+    def has_nothing_left(self, entry: Entry) -> bool:
+        """Return whether the file was applied, and none of the rows that it inserted are left."""
+        found = self.find(entry)
+        return found is not None and found.has_nothing_left
 
     def awaits(self, entry: Entry) -> bool:
         """Return whether the file is still to be applied: as it is now it never was, or none of its rows are left."""
@@ -141,18 +161,22 @@ def observe(address: PostgresAddress, *, database: str | None = None) -> Observe
 
 def read(conn: psycopg.Connection[Any]) -> Observed:
     """Read the marker and ledger over an open connection."""
-    with server_errors("ledger"), _system_names_only(conn):
+    with server_errors("ledger"), _system_names_only(conn) as schema:
+        versions = migrations.read_versions(conn, schema)
         found = conn.execute(f"SELECT ({_IS_LEDGER}), ({_OBJECTS})").fetchone()
         has_ledger, objects = found or (False, 0)
         if not has_ledger:
-            return Observed(exists=True, objects=objects)
+            return Observed(exists=True, objects=objects, versions=versions)
         rows = conn.execute(
             "SELECT step, path, sha256, inputs, objects, extract(epoch FROM clock_timestamp() - applied_at)::float8,"
             " to_jsonb(a) -> 'filled' FROM localenv.applied AS a ORDER BY applied_at"
         ).fetchall()
         emptied = _empty_tables(conn, {table for *_, filled in rows for table in filled or ()})
         marker = conn.execute("SELECT project_id FROM localenv.marker ORDER BY made_at DESC LIMIT 1").fetchone()
-    return Observed(True, marker[0] if marker else None, tuple(_applied(row, emptied) for row in rows), objects)
+    applied = [_applied(row, emptied) for row in rows]
+    # What another tool rolled back is not applied any more.
+    applied = [row for row in applied if row.step != "migration" or row.key[1] in versions]
+    return Observed(True, marker[0] if marker else None, tuple(applied), objects, versions)
 
 
 def _applied(row: Sequence[Any], emptied: set[str]) -> Applied:
@@ -187,13 +211,18 @@ def filled_tables(conn: psycopg.Connection[Any]) -> dict[str, int]:
 
 
 @contextmanager
-def _system_names_only(conn: psycopg.Connection[Any]) -> Iterator[None]:
-    """Resolve names in pg_catalog alone, so that none of the app's functions or operators shadows the server's."""
+def _system_names_only(conn: psycopg.Connection[Any]) -> Iterator[str]:
+    """Resolve names in pg_catalog alone, so that none of the app's functions or operators shadows the server's.
+
+    Yields the schema in which the app's names are looked up first.
+    """
     row = conn.execute(
-        "SELECT pg_catalog.current_setting('search_path'), pg_catalog.set_config('search_path', '', false)"
+        "SELECT coalesce(pg_catalog.current_schema(), 'public'), pg_catalog.current_setting('search_path'),"
+        " pg_catalog.set_config('search_path', '', false)"
     ).fetchone()
-    yield
-    conn.execute("SELECT pg_catalog.set_config('search_path', %s, false)", (row[0] if row else "",))
+    schema, path, _ = row or ("public", "", "")
+    yield schema
+    conn.execute("SELECT pg_catalog.set_config('search_path', %s, false)", (path,))
 
 
 def rebuild(conn: psycopg.Connection[Any], project_id: str, *, is_ours: bool) -> None:
@@ -268,6 +297,11 @@ def record(conn: psycopg.Connection[Any], entry: Entry, filled: Iterable[str] = 
         " applied_at = clock_timestamp()",
         (entry.step, entry.path, entry.sha256, entry.inputs, VERSION, sorted(filled)),
     )
+
+
+def forget(conn: psycopg.Connection[Any], entry: Entry) -> None:
+    """Remove the record of an applied file, in the transaction that undoes it."""
+    conn.execute("DELETE FROM localenv.applied WHERE step = %s AND path = %s", (entry.step, entry.path))
 
 
 def clear(conn: psycopg.Connection[Any]) -> None:
