@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
+from invoke import Config, Exit
+from moto import mock_aws
 
+from tasks import ns
+from tasks._executor import GraphExecutor
+from tasks.localenv.settings import read_settings
+from tests.support.boto import forget_clients
 from tests.support.environments import Finished, environment, inv, reachable
+from tests.support.ports import find_free
 from tests.support.projects import PEOPLE, POSTS, SCHEMA, write
 
 BIO = "-- migrate:up\nalter table users add bio text;\n-- migrate:down\nalter table users drop bio;\n"
@@ -38,7 +48,7 @@ def app(environ: dict[str, str]) -> Path:
     write(root, "seeds/sql/1_users.sql", SEED)
     write(root, "seeds/sql/2_posts.sql", POSTS)
     write(root, "seeds/people.csv", PEOPLE)
-    assert inv("db.drop", "--yes", environ=environ).code == 0
+    assert inv("db.drop", "--yes", "--confirm", "cruddur", environ=environ).code == 0
     return root
 
 
@@ -225,22 +235,75 @@ def test_a_file_that_is_no_migration_is_told_before_anything_starts(app: Path, r
     assert (named.code, "write a_b" in named.stderr) == (2, True)
 
 
-def test_production_is_migrated_where_its_name_was_given(app: Path, run: Run, environ: dict[str, str]) -> None:
-    done(run("initial-setup"))
+@pytest.mark.docker
+def test_under_docker_it_is_the_same(app: Path, environ: dict[str, str]) -> None:
+    given = {**environ, "LOCALENV_STATE_DIR": f"{environ['LOCALENV_STATE_DIR']}-docker", "LOCALENV_ENGINE": "docker"}
+    given |= {name: os.environ[name] for name in ("DOCKER_HOST",) if name in os.environ}
+    given["CONNECTION_URL"] = f"postgresql://postgres:password@localhost:{find_free()}/shop"
+
+    def run(*words: str) -> Finished:
+        return inv(*words, environ=given, cwd=app)
+
     migration(app, "001_bio.sql", BIO)
-    prod = {"PROD_CONNECTION_URL": environ["CONNECTION_URL"], "CONNECTION_URL": environ["CONNECTION_URL"] + "_local"}
-    planned = run("db.migrate", "--target", "prod", "--plan", **prod)
-    assert "apply sql/migrations/001_bio.sql" in done(planned)
-    refused = run("db.migrate", "--target", "prod", **prod)
-    assert (refused.code, "run the same command with --confirm cruddur" in refused.stderr) == (3, True)
-    for task in ("db.seed", "db.rollback"):
-        refused = run(task, "--target", "prod", **prod)
-        assert refused.code == 3, refused
-    done(run("db.migrate", "--target", "prod", "--confirm", "cruddur", **prod))
-    assert "pending" not in done(run("status", "--target", "prod", **prod))
-    done(run("db.rollback", "--target", "prod", "--confirm", "cruddur", **prod))
+    try:
+        done(run("initial-setup"))
+        migration(app, "002_tags.sql", TAGS)
+        assert "+CREATE TABLE" not in run("db.diff").stdout and "-CREATE TABLE public.tags" in run("db.diff").stdout
+        done(run("db.migrate"))
+        assert (run("db.diff").code, run("db.diff").stdout) == (0, "")
+        done(run("db.rollback", "--yes"))
+    finally:
+        run("env.destroy", "--yes")
+
+
+Prod = Callable[..., tuple[int, str]]
+
+
+@pytest.fixture
+def prod(
+    app: Path, environ: dict[str, str], monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> Iterator[Prod]:
+    """Run a command for production in this process, with AWS played by moto; give its exit code and what it said."""
+    given = {"PROD_CONNECTION_URL": environ["CONNECTION_URL"], "CONNECTION_URL": environ["CONNECTION_URL"] + "_local"}
+    keys = {"AWS_ACCESS_KEY_ID": "AKIAEXAMPLE", "AWS_SECRET_ACCESS_KEY": "hush-hush"}
+    for name, value in {**environ, **given, **keys}.items():
+        if not name.startswith("AWS_ENDPOINT"):
+            monkeypatch.setenv(name, value)
+    monkeypatch.setattr("tasks._run.read_settings", partial(read_settings, root=app))
+
+    def run(command: str, **arguments: Any) -> tuple[int, str]:
+        try:
+            GraphExecutor(ns, Config()).execute((command, {"target": "prod", **arguments}))
+            code = 0
+        except Exit as ended:
+            code = ended.code
+        return code, "".join(capfd.readouterr())
+
+    with mock_aws():
+        forget_clients()
+        yield run
+    forget_clients()
+
+
+@pytest.mark.parametrize("made_by", ["this tool", "others"])
+def test_production_is_migrated_where_its_name_was_given(app: Path, run: Run, prod: Prod, made_by: str) -> None:
+    done(run("initial-setup"))
+    if made_by == "others":
+        done(run("db.query", "drop schema localenv cascade", "--write"))
+    migration(app, "001_bio.sql", BIO)
+    code, said = prod("db.migrate", plan=True)
+    assert (code, "apply sql/migrations/001_bio.sql" in said) == (0, True), said
+    for task in ("db.migrate", "db.rollback"):
+        code, said = prod(task)
+        assert (code, "run the same command with --confirm cruddur" in said) == (3, True), said
+    code, said = prod("db.migrate", confirm="cruddur")
+    assert (code, "account 123456789012" in said) == (0, True), said
+    assert "pending" not in prod("status")[1]
+    code, said = prod("db.rollback", confirm="cruddur")
+    assert code == 0, said
+    assert re.search(r"sql/migrations/001_bio\.sql +pending", prod("status")[1])
     for name in ("db.diff", "db.new-migration"):
-        assert f"{name} does not exist for --target prod" in run(name, "--target", "prod", **prod).stderr
+        assert (prod(name)[0], f"{name} does not exist for --target prod" in prod(name)[1]) == (2, True)
 
 
 @pytest.mark.parametrize("statement", ["truncate users", "truncate users, posts", "delete from posts"])
