@@ -88,7 +88,7 @@ def test_a_failing_seed_is_told_with_place_caret_and_what_was_kept(db: Db, built
     (tmp_path / "more.sql").write_text("INSERT INTO users (handle)\nVALUES ('x');\n")
     done = db("db.seed", "--file", "more.sql", GITHUB_ACTIONS="true")
     assert done.code == 1
-    assert [line.split("|")[-1].strip() for line in done.stderr.splitlines()[3:]][:3] == [
+    assert [line.split("|")[-1].strip() for line in done.stderr.splitlines()[4:]][:3] == [
         f'FAIL  db.seed         {tmp_path / "more.sql"}:1:1: null value in column "display_name" of relation "users"'
         " violates not-null constraint",
         "INSERT INTO users (handle)",

@@ -526,6 +526,27 @@ def test_a_table_remade_with_other_columns_is_told_with_a_way_that_works(project
     assert refilled(project) == (["ann", "bobby"], [1, 2])
 
 
+def test_a_table_that_another_tool_renamed_is_named_and_db_setup_makes_it_anew(project: Settings) -> None:
+    build(project)
+    run_sql(project, "alter table users rename to people")
+    decided = setup.read_decision(project, typed=False)
+    assert (decided.action, decided.command, decided.ways) == ("keep", "inv db.setup", "")
+    assert decided.reason.startswith("kept as it is: public.users is gone")
+    build(project)
+    assert refilled(project) == (["ann", "bobby"], [1, 2])
+
+
+def test_a_table_that_a_migration_or_an_accepted_edit_renamed_is_not_missed(project: Settings) -> None:
+    build(project)
+    migration(project, "001.sql", "-- migrate:up\nalter table users rename to people;\n-- migrate:down\n")
+    migrate(project)
+    assert drift(project) == []
+    run_sql(project, "alter table posts rename to articles")
+    write(project.root, "sql/schema.sql", SCHEMA.replace("posts", "articles"))
+    migrating.accept(project, "")
+    assert drift(project) == []
+
+
 def test_an_emptied_seed_that_was_edited_too_is_filled_as_it_is_now(project: Settings) -> None:
     build(project)
     run_sql(project, "truncate posts")

@@ -88,7 +88,7 @@ def _kept(scripts: Sequence[Script], observed: Observed) -> Decision:
     changed, pending = differences(scripts, observed), observed.pending(scripts)
     why = ", ".join([*changed, *([_named(pending, "is pending too", "are pending too")] if pending else [])])
     kept = _build_or_keep(why, REBUILD, typed=False)
-    is_edit = changed == shape_differences(scripts, observed) and not observed.lost
+    is_edit = changed == shape_differences(scripts, observed) and not observed.lost and not observed.missing
     return replace(kept, ways=either(MIGRATE if pending else WRITE, ACCEPT)) if is_edit else kept
 
 
@@ -209,6 +209,8 @@ def shape_differences(scripts: Sequence[Script], observed: Observed) -> list[str
     found += _gone(scripts, observed, f"{SCHEMA_FILES}/", f"{migrations.FOLDER}/")
     if observed.lost:
         found.append(f"{observed.lost} of its tables, views or routines {'is' if observed.lost == 1 else 'are'} gone")
+    elif observed.missing:
+        found.append(f"{', '.join(observed.missing)} {'is' if len(observed.missing) == 1 else 'are'} gone")
     return found
 
 
@@ -238,7 +240,7 @@ def _gone(scripts: Sequence[Script], observed: Observed, *folders: str) -> list[
 def unchanged(scripts: Sequence[Script], observed: Observed) -> str | None:
     """Return "unchanged (a1b2c3d, 3 h ago)" when every file was applied as it is now, else None."""
     entries = [script.entry for script in scripts]
-    if not entries or observed.lost or not all(map(observed.has, entries)):
+    if not entries or observed.lost or observed.missing or not all(map(observed.has, entries)):
         return None
     digest = entries[0].fingerprint
     if len(entries) > 1:

@@ -6,6 +6,7 @@ database: copied, dumped and dropped with it.
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -66,13 +67,15 @@ SELECT count(*)::int FROM (
 class Applied(Entry):
     """A file that was applied, how many objects the database had then, and how long ago that was.
 
-    `filled` are the tables that it inserted rows into, `emptied` those of them that still exist but have no rows now.
+    `filled` are the tables that it inserted rows into, `emptied` those of them that still exist but have no rows now,
+    `missing` those that do not exist.
     """
 
     objects: int
     age_s: float
     filled: tuple[str, ...] = ()
     emptied: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
 
     @property
     def has_nothing_left(self) -> bool:
@@ -105,8 +108,21 @@ class Observed:
         After a migration by another tool nobody knows how many there should be: then none.
         """
         made = [row for row in self.applied if row.step != "seed"]
-        is_known = set(self.versions) <= {row.key[1] for row in made if row.step == "migration"}
-        return max(0, made[-1].objects - self.objects) if made and is_known else 0
+        return max(0, made[-1].objects - self.objects) if made and self._knows_its_migrations else 0
+
+    @property
+    def missing(self) -> list[str]:
+        """Return the tables that seeds filled and that do not exist, unless the shape was changed after that.
+
+        Their number may be right all the same: another tool has renamed one, or made others.
+        """
+        after = itertools.takewhile(lambda row: row.step == "seed", reversed(self.applied))
+        return sorted({table for row in after for table in row.missing}) if self._knows_its_migrations else []
+
+    @property
+    def _knows_its_migrations(self) -> bool:
+        """Return whether each migration that is applied was run here."""
+        return set(self.versions) <= {row.key[1] for row in self.applied if row.step == "migration"}
 
     def find(self, entry: Entry) -> Applied | None:
         """Return what was applied from the same file, changed or not."""
@@ -171,34 +187,35 @@ def read(conn: psycopg.Connection[Any]) -> Observed:
             "SELECT step, path, sha256, inputs, objects, extract(epoch FROM clock_timestamp() - applied_at)::float8,"
             " to_jsonb(a) -> 'filled' FROM localenv.applied AS a ORDER BY applied_at"
         ).fetchall()
-        emptied = _empty_tables(conn, {table for *_, filled in rows for table in filled or ()})
+        empty, there = _empty_tables(conn, {table for *_, filled in rows for table in filled or ()})
         marker = conn.execute("SELECT project_id FROM localenv.marker ORDER BY made_at DESC LIMIT 1").fetchone()
-    applied = [_applied(row, emptied) for row in rows]
+    applied = [_applied(row, empty, there) for row in rows]
     # What another tool rolled back is not applied any more.
     applied = [row for row in applied if row.step != "migration" or row.key[1] in versions]
     return Observed(True, marker[0] if marker else None, tuple(applied), objects, versions)
 
 
-def _applied(row: Sequence[Any], emptied: set[str]) -> Applied:
+def _applied(row: Sequence[Any], empty: set[str], there: set[str]) -> Applied:
     step, path, sha256, inputs, objects, age_s, filled = row
     tables = tuple(filled or ())
-    return Applied(step, path, sha256, inputs, objects, age_s, tables, tuple(t for t in tables if t in emptied))
+    emptied, missing = (t for t in tables if t in empty), (t for t in tables if t not in there)
+    return Applied(step, path, sha256, inputs, objects, age_s, tables, tuple(emptied), tuple(missing))
 
 
-def _empty_tables(conn: psycopg.Connection[Any], tables: set[str]) -> set[str]:
-    """Return which of these tables, written as SQL names, exist but have no rows."""
+def _empty_tables(conn: psycopg.Connection[Any], tables: set[str]) -> tuple[set[str], set[str]]:
+    """Return which of these tables, written as SQL names, have no rows, and which exist."""
     there = conn.execute(
         "SELECT name, oid::regclass::text FROM unnest(%s::text[]) AS name JOIN pg_class ON oid = to_regclass(name)"
         " WHERE relkind IN ('r', 'p')",
         (sorted(tables),),
     ).fetchall()
     if not there:
-        return set()
+        return set(), set()
     # Safe: these names are quoted by the server (regclass::text).
     asked = " UNION ALL ".join(
         f"SELECT {n} WHERE NOT EXISTS (SELECT FROM {table})" for n, (_, table) in enumerate(there)
     )
-    return {there[n][0] for (n,) in conn.execute(asked.encode())}
+    return {there[n][0] for (n,) in conn.execute(asked.encode())}, {name for name, _ in there}
 
 
 def filled_tables(conn: psycopg.Connection[Any]) -> dict[str, int]:
