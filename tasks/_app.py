@@ -6,7 +6,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from .localenv.hints import inv
-from .localenv.settings.parts import ITEMS, LINK, TABLES, has, lacks
+from .localenv.settings.parts import ITEMS, LINK, MIGRATIONS, TABLES, has, lacks
 
 if TYPE_CHECKING:
     from ._graph import StepContext
@@ -48,6 +48,8 @@ def why_absent(task: str, c: StepContext) -> str:
     left_out = next(filter(None, map(settings.why_left_out, needed)), "")
     if left_out or task == "cognito.sync-ids":
         return left_out or lacks(settings.root, *LINK)
+    if task == "db.migrate":
+        return lacks(settings.root, MIGRATIONS)
     if task not in OF_THE_PART:
         return lacks(settings.root, TABLES) if task == "ddb.schema-load" and not given else ""
     return why_no_seeds(settings) if task == "ddb.seed" and not given else lacks(settings.root, PART)

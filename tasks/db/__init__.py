@@ -2,11 +2,15 @@
 
 from .building import create as create
 from .building import drop as drop
+from .building import migrate as migrate
 from .building import reset as reset
 from .building import schema_load as schema_load
 from .building import seed as seed
 from .building import setup as setup
 from .building import undo as undo
+from .changing import diff as diff
+from .changing import new_migration as new_migration
+from .changing import rollback as rollback
 from .looking import connect as connect
 from .looking import dump as dump
 from .looking import query as query

@@ -9,17 +9,19 @@ from .._graph import DESTROYS, REPLACES, WRITES, StepContext, step
 from .._lazy import lazy
 
 if TYPE_CHECKING:
-    from ..localenv.postgres import load, scripts
+    from ..localenv.postgres import load, migrating, scripts
     from ..localenv.postgres import setup as building
     from ..localenv.postgres.scripts import Script
 else:
     load = lazy("localenv.postgres.load")
+    migrating = lazy("localenv.postgres.migrating")
     scripts = lazy("localenv.postgres.scripts")
     building = lazy("localenv.postgres.setup")
 
 CONFIRM = "name of the database to change, where it is production's or another project's"
 YES = "use a database that this project did not make"
 FILE = "another SQL file than the project's own"
+ACCEPT = "run nothing: what the files say is in the database already"
 
 
 def _is_created(c: StepContext) -> str | None:
@@ -37,6 +39,8 @@ def create(c: StepContext, confirm: str = "") -> str:
 
 
 def _is_shaped(c: StepContext) -> str | None:
+    if c.step.arguments["accept"]:
+        return migrating.check_accepted(c.step.settings, c.step.arguments["file"])
     return load.check_schema(c.step.settings, c.step.arguments["file"], typed=c.step.typed)
 
 
@@ -45,7 +49,10 @@ def _read_schema(c: StepContext) -> list[Script]:
 
 
 def _plan_schema(c: StepContext) -> list[str]:
-    return load.plan_schema(c.step.settings, _read_schema(c), again=c.step.force, yes=c.step.arguments["yes"])
+    yes = bool(c.step.arguments["yes"])
+    if c.step.arguments["accept"]:
+        return migrating.plan_accept(c.step.settings, c.step.arguments["file"], yes=yes)
+    return load.plan_schema(c.step.settings, _read_schema(c), again=c.step.force, yes=yes)
 
 
 @step(
@@ -53,13 +60,37 @@ def _plan_schema(c: StepContext) -> list[str]:
     pre=[create],
     check=_is_shaped,
     plan=_plan_schema,
-    help={"file": FILE, "yes": YES, "confirm": CONFIRM},
+    help={"file": FILE, "accept": ACCEPT, "yes": YES, "confirm": CONFIRM},
     inputs=lambda c: _read_schema(c),
 )
-def schema_load(c: StepContext, file: str = "", yes: bool = False, confirm: str = "") -> str:
+def schema_load(c: StepContext, file: str = "", accept: bool = False, yes: bool = False, confirm: str = "") -> str:
     """Apply sql/schema.sql and sql/schema/*.sql to the database as it is."""
     settings = c.step.writable_database(confirm, yes=yes)
+    if accept:
+        return migrating.accept(settings, file, yes=yes or bool(confirm))
     return load.apply_schema(settings, file, c.step.say, again=c.step.force, yes=yes or bool(confirm))
+
+
+def _is_migrated(c: StepContext) -> str | None:
+    return migrating.check_migrated(c.step.settings, typed=c.step.typed)
+
+
+def _plan_migrate(c: StepContext) -> list[str]:
+    return migrating.plan_migrate(c.step.settings, yes=c.step.arguments["yes"])
+
+
+@step(
+    effect=WRITES,
+    pre=[schema_load],
+    check=_is_migrated,
+    plan=_plan_migrate,
+    help={"yes": YES, "confirm": CONFIRM},
+    inputs=lambda c: migrating.read_shape(c.step.settings),
+)
+def migrate(c: StepContext, yes: bool = False, confirm: str = "") -> str:
+    """Apply the pending files of sql/migrations, each in its own transaction."""
+    settings = c.step.writable_database(confirm, yes=yes)
+    return migrating.migrate(settings, c.step.say, yes=yes or bool(confirm))
 
 
 def _is_seeded(c: StepContext) -> str | None:
@@ -76,7 +107,7 @@ def _plan_seed(c: StepContext) -> list[str]:
 
 @step(
     effect=WRITES,
-    pre=[schema_load],
+    pre=[migrate],
     check=_is_seeded,
     plan=_plan_seed,
     help={"file": FILE, "yes": YES, "confirm": CONFIRM},
@@ -89,7 +120,7 @@ def seed(c: StepContext, file: str = "", yes: bool = False, confirm: str = "") -
 
 
 def _is_set_up(c: StepContext) -> str | None:
-    decision = building.read_decision(c.step.settings, typed=_may_replace(c))
+    decision = building.read_decision(c.step.settings, typed=_may_replace(c), refill=c.step.requested)
     if c.step.requested:  # typed, or a part of initial-setup, which must not call a database ready that is not
         decision.require_agreement(c.step.settings.postgres.database)
     return decision.reason if decision.action == "keep" else None
@@ -101,7 +132,8 @@ def _may_replace(c: StepContext) -> bool:
 
 def _plan_setup(c: StepContext) -> list[str]:
     yes = bool(c.step.arguments["yes"])
-    return building.plan(c.step.settings, typed=_may_replace(c), force=c.step.force, yes=yes)
+    how = {"typed": _may_replace(c), "force": c.step.force, "refill": c.step.requested}
+    return building.plan(c.step.settings, yes=yes, **how)
 
 
 def _read_scripts(c: StepContext) -> list[Script]:
@@ -120,7 +152,8 @@ def _read_scripts(c: StepContext) -> list[Script]:
 def setup(c: StepContext, yes: bool = False) -> str:
     """Build database, schema and seeds beside the old one, then swap."""
     settings = c.step.writable_database(yes=yes)
-    done = building.setup(settings, c.step.say, typed=_may_replace(c), force=c.step.force, yes=yes)
+    how = {"typed": _may_replace(c), "force": c.step.force, "refill": c.step.requested}
+    done = building.setup(settings, c.step.say, yes=yes, **how)
     return done + _app.what_next(c)
 
 

@@ -59,11 +59,11 @@ def test_seed_alone_brings_database_and_schema_and_a_second_one_changes_nothing(
     first = db("db.seed")
     assert (first.code, steps(first)) == (
         0,
-        [("skip", "env.up"), ("ok", "db.create"), ("ok", "db.schema-load"), ("ok", "db.seed")],
+        [("skip", "env.up"), ("ok", "db.create"), ("ok", "db.schema-load"), ("skip", "db.migrate"), ("ok", "db.seed")],
     )
     activities = count(database, "activities")
     second = db("db.seed")
-    assert (second.code, [word for word, _ in steps(second)]) == (0, ["skip"] * 4)
+    assert (second.code, [word for word, _ in steps(second)]) == (0, ["skip"] * 5)
     assert "unchanged (" in second.stderr
     assert count(database, "activities") == activities
 
@@ -88,7 +88,7 @@ def test_a_failing_seed_is_told_with_place_caret_and_what_was_kept(db: Db, built
     (tmp_path / "more.sql").write_text("INSERT INTO users (handle)\nVALUES ('x');\n")
     done = db("db.seed", "--file", "more.sql", GITHUB_ACTIONS="true")
     assert done.code == 1
-    assert [line.split("|")[-1].strip() for line in done.stderr.splitlines()[3:]][:3] == [
+    assert [line.split("|")[-1].strip() for line in done.stderr.splitlines()[4:]][:3] == [
         f'FAIL  db.seed         {tmp_path / "more.sql"}:1:1: null value in column "display_name" of relation "users"'
         " violates not-null constraint",
         "INSERT INTO users (handle)",

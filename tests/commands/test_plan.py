@@ -112,8 +112,17 @@ ROWS: dict[str, list[Row] | str] = {
     "db.schema-load": [
         row(worlds.nothing, worlds.set_up, worlds.empty_database, worlds.foreign_database),
         row(worlds.schema_changed, result_codes=(1,)),
+        row(worlds.schema_changed, worlds.set_up, worlds.empty_database, accept=True),
         row(worlds.set_up, worlds.down, file="bad.sql", result_codes=(1,)),
         row(worlds.set_up, worlds.down, file="missing.sql"),
+    ],
+    "db.migrate": [row(worlds.nothing, worlds.set_up, worlds.down, worlds.schema_changed)],
+    "db.rollback": [row(worlds.nothing, worlds.set_up, worlds.foreign_database, **YES)],
+    "db.new-migration": [row(worlds.set_up, worlds.down), row(worlds.down, name="a/b")],
+    "db.diff": [
+        row(worlds.nothing, worlds.set_up, worlds.foreign_database),
+        row(worlds.unlinked, format="json"),
+        row(worlds.down, format="xml"),
     ],
     "db.seed": [
         row(worlds.nothing, worlds.set_up, worlds.empty_database, worlds.seed_changed, worlds.foreign_database),
@@ -288,6 +297,8 @@ ANNOUNCED: dict[str, Announced] = {
     r"start (\S+) at .*": lambda m, before, after: m[1] in dict(after.running) and m[1] not in dict(before.running),
     r"create (\S+), empty": lambda m, before, after: not before.oid(m[1]) and after.oid(m[1]) > 0,
     r"create \S+__new: .*": _said,
+    r"create \S+__diff from the files, compare, and drop it": lambda m, before, after: before == after,
+    r"record \S+ as applied": lambda m, before, after: before.databases != after.databases,
     r"apply .*": lambda m, before, after: before.databases != after.databases,
     r"rename it to (\S+);.*": _built,
     r"swap (\S+) with the previous one": _swapped,

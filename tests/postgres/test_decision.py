@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from tasks.localenv.postgres.decision import (
     reason_to_skip_seeds,
 )
 from tasks.localenv.postgres.ledger import Applied, Observed
+from tasks.localenv.postgres.migrations import parse
 from tasks.localenv.postgres.scripts import Entry, Script
 from tasks.localenv.postgres.sqlfile import SqlFile
 
@@ -119,6 +121,44 @@ def test_a_schema_is_applied_over_content_only_for_who_typed_it(
     observed: Observed, typed: bool, reason: str | None
 ) -> None:
     assert reason_to_skip_schema(SCRIPTS[:1], observed, typed=typed) == reason
+
+
+MIGRATION_ENTRY = Entry("migration", "sql/migrations/001_a.sql", "m1", "i1")
+BLOCKS = parse(SqlFile(MIGRATION_ENTRY.path, b"-- migrate:up\n"))
+WITH_MIGRATION = [SCRIPTS[0], Script(BLOCKS.up, MIGRATION_ENTRY, blocks=BLOCKS), SCRIPTS[1]]
+RAN = applied(MIGRATION_ENTRY)
+PENDING = "sql/migrations/001_a.sql is pending"
+
+
+@pytest.mark.parametrize(
+    ("observed", "typed", "action", "reason"),
+    [
+        (seen(*BOTH), False, "migrate", PENDING),
+        (seen(*BOTH), True, "migrate", PENDING),
+        (seen(BOTH[0]), False, "migrate", PENDING),
+        (seen(BOTH[0]), True, "build", "seeds/sql/a.sql is not applied"),
+        (replace(seen(*BOTH, RAN), versions=("001",)), False, "keep", "unchanged (ad2d2e3, 2 h ago)"),
+        (replace(seen(*BOTH), versions=("001",)), False, "keep", "unchanged (ad2d2e3, 2 h ago)"),
+        (replace(seen(*BOTH, objects=0), versions=("001",)), False, "build", "the database is empty"),
+        (
+            seen(*CHANGED),
+            False,
+            "keep",
+            f"kept as it is: sql/schema.sql changed since it was applied, {PENDING} too (`inv db.setup` rebuilds it)",
+        ),
+        (seen(*CHANGED), True, "build", "sql/schema.sql changed since it was applied"),
+        (
+            replace(seen(*BOTH, applied(MIGRATION_ENTRY, sha256="m0")), versions=("001",)),
+            False,
+            "keep",
+            "kept as it is: sql/migrations/001_a.sql changed since it was applied (`inv db.setup` rebuilds it)",
+        ),
+    ],
+)
+def test_pending_migrations_run_in_place_where_nothing_else_differs(
+    observed: Observed, typed: bool, action: Any, reason: str
+) -> None:
+    assert decide(observed, WITH_MIGRATION, "me", typed=typed) == Decision(action, reason)
 
 
 EMPTIED = Applied(**vars(SEED_ENTRY), objects=2, age_s=7200, filled=("public.a",), emptied=("public.a",))

@@ -12,60 +12,19 @@ import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tasks.localenv.errors import ConfirmationNeeded, LocalEnvError
 from tasks.localenv.machine.folders import TOOL
-from tasks.localenv.postgres import databases, decision, ledger, load, scripts, setup
+from tasks.localenv.postgres import databases, ledger, load, scripts, setup
 from tasks.localenv.postgres.connection import connect
 from tasks.localenv.postgres.decision import Decision
 from tasks.localenv.postgres.sqlfile import SqlError
 from tasks.localenv.settings import Settings
 from tasks.localenv.settings.people import read_people
 from tests.support.environments import PATIENCE_S, wait_until
-
-SCHEMA = "create table users (uuid uuid primary key, handle text not null);\ncreate table posts (id int);\n"
-SEED = "insert into users select uuid, handle from pg_temp.people;\n"
-POSTS = "insert into posts values (1), (2);\n"
-PEOPLE = "person,handle,display_name,email\nann,ann,Ann,ann@example.com\nbob,bobby,Bob,bob@example.com\n"
-
-
-@pytest.fixture
-def project(database: Settings, tmp_path: Path) -> Settings:
-    """A project of its own: a schema of two tables, two seeds, two people."""
-    for name, text in {
-        "sql/schema.sql": SCHEMA,
-        "seeds/sql/1_users.sql": SEED,
-        "seeds/sql/2_posts.sql": POSTS,
-        "seeds/people.csv": PEOPLE,
-    }.items():
-        write(tmp_path, name, text)
-    return replace(database, root=tmp_path)
-
-
-def write(root: Path, name: str, text: str) -> None:
-    (root / name).parent.mkdir(parents=True, exist_ok=True)
-    (root / name).write_text(text)
-
-
-def silent(_: str) -> None:
-    pass
-
-
-def build(project: Settings, **options: Any) -> str:
-    return setup.setup(project, silent, **{"typed": True, **options})
-
-
-def rows(settings: Settings, query: str, *, database: str | None = None) -> list[Any]:
-    with connect(settings.postgres, database=database) as conn:
-        return [row[0] if len(row) == 1 else row for row in conn.execute(query.encode()).fetchall()]
-
-
-def run_sql(settings: Settings, statement: str, *, database: str | None = None) -> None:
-    with connect(settings.postgres, database=database, autocommit=True) as conn:
-        conn.execute(statement.encode())
+from tests.support.projects import PEOPLE, SCHEMA, build, drift, handles, rows, run_sql, silent, write
 
 
 def names(settings: Settings) -> list[str]:
@@ -75,14 +34,6 @@ def names(settings: Settings) -> list[str]:
         settings, f"select datname::text from pg_database where datname ~ '^{name}' order by 1", database="postgres"
     )
     return [each.removeprefix(name) for each in found]
-
-
-def drift(project: Settings) -> list[str]:
-    return decision.differences(scripts.read_scripts(project), ledger.observe(project.postgres))
-
-
-def handles(settings: Settings) -> list[str]:
-    return rows(settings, "select handle from users order by 1")
 
 
 # --- build beside, swap, undo -----------------------------------------------------------------------------------------
@@ -286,7 +237,7 @@ def test_a_seed_of_which_nothing_is_left_is_applied_again(project: Settings) -> 
     build(project)
     run_sql(project, "DELETE FROM posts")
     assert load.check_seeds(project, "seeds/sql/2_posts.sql") is None
-    assert setup.read_decision(project, typed=False).reason.endswith("; public.posts is empty now")
+    assert setup.read_decision(project, typed=False, refill=False).reason.endswith("; public.posts is empty now")
     assert load.apply_seeds(project, "", silent).startswith("applied seeds/sql/2_posts.sql (")
     assert rows(project, "select id from posts") == [1, 2]
     run_sql(project, "TRUNCATE posts, users")
@@ -412,7 +363,7 @@ def test_a_schema_over_an_old_one_fails_whole_and_says_what_to_do(project: Setti
 def test_reset_puts_the_contents_back_in_place(project: Settings) -> None:
     build(project)
     run_sql(project, "delete from users; create schema more; create table more.stuff (); drop table posts")
-    assert drift(project) == []  # a table more, a table less: only the count is known
+    assert drift(project) == ["public.posts is gone"]
     load.reset(project, silent)
     assert (handles(project), rows(project, "select id from posts")) == (["ann", "bobby"], [1, 2])
     assert rows(project, "select to_regnamespace('more') is null") == [True]

@@ -45,6 +45,8 @@ WORDS = {
     "cognito.set-password": ["bayko"],
     "cognito.token": ["bayko"],
     "db.dump": ["--file", "/dev/null"],
+    "db.new-migration": ["a/b"],
+    "db.rollback": ["--yes"],
     "exec": ["--", "true"],
     "db.query": ["select 1 / 0"],
     "ddb.query": ["SELECT * FROM nowhere"],

@@ -134,11 +134,17 @@ def _postgres(settings: Settings) -> Seen:
         observed = ledger.read(connection)
     lines = [Line("postgres", name, _rows(count)) for name, count in tables]
     lines += [Line("postgres", row.path, f"applied {ago(row.age_s)}") for row in observed.applied]
-    if not (settings.is_local or observed.applied):
-        return [], lines, []
-    drift = decision.differences(scripts.read_scripts(settings), observed)
+    is_ours = settings.is_local or bool(observed.applied)
+    files = scripts.read_scripts(settings) if is_ours else scripts.read_migrations(settings)
+    pending = [script.file.name for script in observed.pending(files)]
+    lines += [Line("postgres", name, "", "pending") for name in pending]
+    drift = decision.differences(files, observed) if is_ours else []
     hint = Command("db.setup", when=f"to rebuild it; the old one is kept for {inv('db.undo')}")
-    return [], lines, [Problem("postgres", ", ".join(drift), hint)] if drift else []
+    problems = [Problem("postgres", ", ".join(drift), hint)] if drift else []
+    if pending:
+        text = f"{len(pending)} migration{' is' if len(pending) == 1 else 's are'} pending"
+        problems.append(Problem("postgres", text, Command("db.migrate")))
+    return [], lines, problems
 
 
 def count_rows(connection: psycopg.Connection[Any]) -> list[tuple[str, int]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
@@ -43,6 +44,20 @@ def _run(command: Sequence[str | Path], address: PostgresAddress, path: Path, fi
     if done.code:
         lines = done.stderr.strip().splitlines()
         raise LocalEnvError(f"pg_dump of {address} ended with exit code {done.code}", evidence="\n".join(lines[-5:]))
+
+
+def read_shape_lines(command: Sequence[str | Path], address: PostgresAddress) -> list[str]:
+    """Return the shape of the database as lines of SQL, without what differs from dump to dump.
+
+    `command` as for `dump`. The ledger and the table of applied migrations are left out.
+    """
+    wanted = [*command, "--schema-only", "--exclude-schema=localenv", "--exclude-table=*.schema_migrations"]
+    folder = Path(tempfile.gettempdir())
+    with disk_errors(folder), tempfile.TemporaryFile(prefix="localenv-") as file:
+        _run(wanted, address, folder / "shape.sql", file)
+        file.seek(0)
+        lines = file.read().decode(errors="replace").split("\n")
+    return [line for line in lines if not line.startswith(("\\restrict ", "\\unrestrict ", "-- Dumped "))]
 
 
 def _environment(address: PostgresAddress) -> dict[str, str]:

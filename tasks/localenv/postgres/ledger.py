@@ -6,6 +6,7 @@ database: copied, dumped and dropped with it.
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -14,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 from .. import VERSION
 from ..settings import guard
+from . import migrations
 from .connection import DatabaseMissing, connect, server_errors
-from .scripts import Entry
+from .scripts import Entry, Script
 
 if TYPE_CHECKING:
     import psycopg
@@ -65,13 +67,15 @@ SELECT count(*)::int FROM (
 class Applied(Entry):
     """A file that was applied, how many objects the database had then, and how long ago that was.
 
-    `filled` are the tables that it inserted rows into, `emptied` those of them that still exist but have no rows now.
+    `filled` are the tables that it inserted rows into, `emptied` those of them that still exist but have no rows now,
+    `missing` those that do not exist.
     """
 
     objects: int
     age_s: float
     filled: tuple[str, ...] = ()
     emptied: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
 
     @property
     def has_nothing_left(self) -> bool:
@@ -81,12 +85,16 @@ class Applied(Entry):
 
 @dataclass(frozen=True)
 class Observed:
-    """The state of a database: its marker, its ledger, and the number of the app's tables, views and routines."""
+    """The state of a database: its marker, its ledger, and the number of the app's tables, views and routines.
+
+    `versions` are the migrations that are applied, by whichever tool; `applied` has those of them that this one ran.
+    """
 
     exists: bool
     project_id: str | None = None
     applied: tuple[Applied, ...] = ()
     objects: int = 0
+    versions: tuple[str, ...] = ()
 
     @property
     def is_empty(self) -> bool:
@@ -95,18 +103,46 @@ class Observed:
 
     @property
     def lost(self) -> int:
-        """Return how many tables, views and routines that the schema created are missing."""
-        created = max((row.objects for row in self.applied if row.step == "schema"), default=0)
-        return max(0, created - self.objects)
+        """Return how many tables, views and routines are missing of those that schema and migrations made.
+
+        After a migration by another tool nobody knows how many there should be: then none.
+        """
+        made = [row for row in self.applied if row.step != "seed"]
+        return max(0, made[-1].objects - self.objects) if made and self._knows_its_migrations else 0
+
+    @property
+    def missing(self) -> list[str]:
+        """Return the tables that seeds filled and that do not exist, unless the shape was changed after that.
+
+        Their number may be right all the same: another tool has renamed one, or made others.
+        """
+        after = itertools.takewhile(lambda row: row.step == "seed", reversed(self.applied))
+        return sorted({table for row in after for table in row.missing}) if self._knows_its_migrations else []
+
+    @property
+    def _knows_its_migrations(self) -> bool:
+        """Return whether each migration that is applied was run here."""
+        return set(self.versions) <= {row.key[1] for row in self.applied if row.step == "migration"}
 
     def find(self, entry: Entry) -> Applied | None:
         """Return what was applied from the same file, changed or not."""
-        return next((row for row in self.applied if (row.step, row.path) == (entry.step, entry.path)), None)
+        return next((row for row in self.applied if row.key == entry.key), None)
 
     def has(self, entry: Entry) -> bool:
-        """Return whether the file was applied exactly as it is now."""
+        """Return whether the file was applied exactly as it is now; of what another tool has run, whether it was."""
         found = self.find(entry)
+        if entry.step == "migration":
+            return entry.key[1] in self.versions and (found is None or found.sha256 == entry.sha256)
         return found is not None and (found.sha256, found.inputs) == (entry.sha256, entry.inputs)
+
+    def pending(self, scripts: Iterable[Script]) -> list[Script]:
+        """Return the migrations that are not applied, in the order in which they run."""
+        return [script for script in scripts if script.blocks and script.version not in self.versions]
+
+    def has_nothing_left(self, entry: Entry) -> bool:
+        """Return whether the file was applied, and none of the rows that it inserted are left."""
+        found = self.find(entry)
+        return found is not None and found.has_nothing_left
 
     def awaits(self, entry: Entry) -> bool:
         """Return whether the file is still to be applied: as it is now it never was, or none of its rows are left."""
@@ -141,40 +177,45 @@ def observe(address: PostgresAddress, *, database: str | None = None) -> Observe
 
 def read(conn: psycopg.Connection[Any]) -> Observed:
     """Read the marker and ledger over an open connection."""
-    with server_errors("ledger"), _system_names_only(conn):
+    with server_errors("ledger"), _system_names_only(conn) as schema:
+        versions = migrations.read_versions(conn, schema)
         found = conn.execute(f"SELECT ({_IS_LEDGER}), ({_OBJECTS})").fetchone()
         has_ledger, objects = found or (False, 0)
         if not has_ledger:
-            return Observed(exists=True, objects=objects)
+            return Observed(exists=True, objects=objects, versions=versions)
         rows = conn.execute(
             "SELECT step, path, sha256, inputs, objects, extract(epoch FROM clock_timestamp() - applied_at)::float8,"
             " to_jsonb(a) -> 'filled' FROM localenv.applied AS a ORDER BY applied_at"
         ).fetchall()
-        emptied = _empty_tables(conn, {table for *_, filled in rows for table in filled or ()})
+        empty, there = _empty_tables(conn, {table for *_, filled in rows for table in filled or ()})
         marker = conn.execute("SELECT project_id FROM localenv.marker ORDER BY made_at DESC LIMIT 1").fetchone()
-    return Observed(True, marker[0] if marker else None, tuple(_applied(row, emptied) for row in rows), objects)
+    applied = [_applied(row, empty, there) for row in rows]
+    # What another tool rolled back is not applied any more.
+    applied = [row for row in applied if row.step != "migration" or row.key[1] in versions]
+    return Observed(True, marker[0] if marker else None, tuple(applied), objects, versions)
 
 
-def _applied(row: Sequence[Any], emptied: set[str]) -> Applied:
+def _applied(row: Sequence[Any], empty: set[str], there: set[str]) -> Applied:
     step, path, sha256, inputs, objects, age_s, filled = row
     tables = tuple(filled or ())
-    return Applied(step, path, sha256, inputs, objects, age_s, tables, tuple(t for t in tables if t in emptied))
+    emptied, missing = (t for t in tables if t in empty), (t for t in tables if t not in there)
+    return Applied(step, path, sha256, inputs, objects, age_s, tables, tuple(emptied), tuple(missing))
 
 
-def _empty_tables(conn: psycopg.Connection[Any], tables: set[str]) -> set[str]:
-    """Return which of these tables, written as SQL names, exist but have no rows."""
+def _empty_tables(conn: psycopg.Connection[Any], tables: set[str]) -> tuple[set[str], set[str]]:
+    """Return which of these tables, written as SQL names, have no rows, and which exist."""
     there = conn.execute(
         "SELECT name, oid::regclass::text FROM unnest(%s::text[]) AS name JOIN pg_class ON oid = to_regclass(name)"
         " WHERE relkind IN ('r', 'p')",
         (sorted(tables),),
     ).fetchall()
     if not there:
-        return set()
+        return set(), set()
     # Safe: these names are quoted by the server (regclass::text).
     asked = " UNION ALL ".join(
         f"SELECT {n} WHERE NOT EXISTS (SELECT FROM {table})" for n, (_, table) in enumerate(there)
     )
-    return {there[n][0] for (n,) in conn.execute(asked.encode())}
+    return {there[n][0] for (n,) in conn.execute(asked.encode())}, {name for name, _ in there}
 
 
 def filled_tables(conn: psycopg.Connection[Any]) -> dict[str, int]:
@@ -187,13 +228,18 @@ def filled_tables(conn: psycopg.Connection[Any]) -> dict[str, int]:
 
 
 @contextmanager
-def _system_names_only(conn: psycopg.Connection[Any]) -> Iterator[None]:
-    """Resolve names in pg_catalog alone, so that none of the app's functions or operators shadows the server's."""
+def _system_names_only(conn: psycopg.Connection[Any]) -> Iterator[str]:
+    """Resolve names in pg_catalog alone, so that none of the app's functions or operators shadows the server's.
+
+    Yields the schema in which the app's names are looked up first.
+    """
     row = conn.execute(
-        "SELECT pg_catalog.current_setting('search_path'), pg_catalog.set_config('search_path', '', false)"
+        "SELECT coalesce(pg_catalog.current_schema(), 'public'), pg_catalog.current_setting('search_path'),"
+        " pg_catalog.set_config('search_path', '', false)"
     ).fetchone()
-    yield
-    conn.execute("SELECT pg_catalog.set_config('search_path', %s, false)", (row[0] if row else "",))
+    schema, path, _ = row or ("public", "", "")
+    yield schema
+    conn.execute("SELECT pg_catalog.set_config('search_path', %s, false)", (path,))
 
 
 def rebuild(conn: psycopg.Connection[Any], project_id: str, *, is_ours: bool) -> None:
@@ -268,6 +314,11 @@ def record(conn: psycopg.Connection[Any], entry: Entry, filled: Iterable[str] = 
         " applied_at = clock_timestamp()",
         (entry.step, entry.path, entry.sha256, entry.inputs, VERSION, sorted(filled)),
     )
+
+
+def forget(conn: psycopg.Connection[Any], entry: Entry) -> None:
+    """Remove the record of an applied file, in the transaction that undoes it."""
+    conn.execute("DELETE FROM localenv.applied WHERE step = %s AND path = %s", (entry.step, entry.path))
 
 
 def clear(conn: psycopg.Connection[Any]) -> None:

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from ..hints import Command, either
 from ..settings.people import PEOPLE, nearest
-from . import databases, ledger, session
+from . import databases, ledger, migrations, session
 from .connection import connect, server_errors
 from .decision import due_schema, due_seeds, reason_to_skip_schema, reason_to_skip_seeds, require_ours
 from .runner import Outcome, run_file
-from .scripts import SEEDS, Script, read_schema, read_scripts, read_seeds
+from .scripts import SCHEMA, SEEDS, Script, read_schema, read_scripts, read_seeds
 from .sqlfile import SqlError
 
 if TYPE_CHECKING:
@@ -25,6 +25,11 @@ Prove = Callable[["psycopg.Connection[Any]"], None]
 
 ALREADY_THERE = ("42P07", "42710", "42P06", "42723")
 """SQLSTATEs of something that exists: a table, a type or trigger, a schema, a function."""
+OF_ANOTHER_SHAPE = ("42703", "42P01", "23502", "42804")
+"""SQLSTATEs of a table that is not as the seed wants it: no such column, no such table, a column more, another type."""
+TWICE = "23505"
+NO_TRANSACTION = "25001"
+PARTLY = "kept: what was done before this statement; the file runs from its beginning again"
 
 
 def check_created(settings: Settings) -> str | None:
@@ -46,7 +51,10 @@ def create(settings: Settings) -> str:
 
 def check_schema(settings: Settings, path: str, *, typed: bool) -> str | None:
     """Return why `apply_schema` has nothing to do, or None."""
-    return reason_to_skip_schema(read_schema(settings, path), ledger.observe(settings.postgres), typed=typed)
+    scripts = read_schema(settings, path)
+    if not scripts:
+        return f"this app has no {SCHEMA}"
+    return reason_to_skip_schema(scripts, ledger.observe(settings.postgres), typed=typed)
 
 
 def plan_schema(settings: Settings, scripts: Sequence[Script], *, again: bool, yes: bool) -> list[str]:
@@ -62,7 +70,7 @@ def apply_schema(settings: Settings, path: str, say: Say, *, again: bool = False
     Raises SqlError with the place.
     """
     scripts = read_schema(settings, path)
-    with _in_place(settings, yes=yes) as conn:
+    with in_place(settings, yes=yes) as conn:
         return f"applied {apply(conn, due_schema(scripts, ledger.read(conn), again=again), say)}"
 
 
@@ -87,7 +95,7 @@ def run_seeds(
     settings: Settings, scripts: Sequence[Script], say: Say, *, again: bool = False, yes: bool = False
 ) -> str:
     """Run those of these seeds that are due, all of them or none. Raises as `due_seeds` does."""
-    with _in_place(settings, yes=yes) as conn:
+    with in_place(settings, yes=yes) as conn:
         due = due_seeds(scripts, ledger.read(conn), again=again)  # read under the lock that preparing it has taken
         if not scripts:
             return f"no seeds in {SEEDS}"
@@ -97,7 +105,8 @@ def run_seeds(
 def plan_reset(settings: Settings, *, yes: bool) -> list[str]:
     """Return what `reset` would do, a line each. Raises as it does."""
     require_ours(ledger.observe(settings.postgres), settings, yes=yes)
-    return [f"drop every table of {settings.postgres.database}", *plan_files(read_scripts(settings))]
+    drop = f"drop every table of {settings.postgres.database}"
+    return [drop, *_plan(*_sorted_out(read_scripts(settings), in_order=False))]
 
 
 def reset(settings: Settings, say: Say, *, yes: bool = False, prove: Prove = lambda conn: None) -> str:
@@ -106,8 +115,8 @@ def reset(settings: Settings, say: Say, *, yes: bool = False, prove: Prove = lam
     `prove` looks at them before the commit; what it raises undoes all. The files that cannot run in a transaction are
     left to `run_outside`, for after everything that belongs to the reset.
     """
-    scripts, _ = _sorted_out(read_scripts(settings))
-    with _in_place(settings, yes=yes) as conn:
+    scripts, _ = _sorted_out(read_scripts(settings), in_order=False)
+    with in_place(settings, yes=yes) as conn:
         with server_errors("reset"):
             session.drop_schemas(conn)
         ledger.clear(conn)
@@ -116,16 +125,27 @@ def reset(settings: Settings, say: Say, *, yes: bool = False, prove: Prove = lam
 
 def run_outside(settings: Settings, say: Say) -> None:
     """Run the files that cannot run in a transaction. Raises SqlError with the place."""
-    _, alone = _sorted_out(read_scripts(settings))
+    _, alone = _sorted_out(read_scripts(settings), in_order=False)
     if alone:
-        name = f"database {settings.postgres.database}"
-        with server_errors(name), connect(settings.postgres, autocommit=True) as conn:
-            session.reset(conn)
+        with statement_by_statement(settings) as conn:
             _apply_alone(conn, alone, say)
 
 
 @contextmanager
-def _in_place(settings: Settings, *, yes: bool) -> Iterator[psycopg.Connection[Any]]:
+def statement_by_statement(settings: Settings) -> Iterator[psycopg.Connection[Any]]:
+    """Open a connection with autocommit: each statement is a transaction of its own."""
+    name = f"database {settings.postgres.database}"
+    try:
+        with server_errors(name), connect(settings.postgres, autocommit=True) as conn:
+            session.reset(conn)
+            yield conn
+    except SqlError as error:
+        error.evidence = "\n".join(part for part in (error.evidence, PARTLY) if part)
+        raise
+
+
+@contextmanager
+def in_place(settings: Settings, *, yes: bool) -> Iterator[psycopg.Connection[Any]]:
     """Open a transaction on a database that we may write to, with the ledger prepared in it."""
     try:
         with _transaction(settings) as conn:
@@ -148,8 +168,11 @@ def _transaction(settings: Settings) -> Iterator[psycopg.Connection[Any]]:
 
 def plan_files(scripts: Sequence[Script]) -> list[str]:
     """Return what `apply` would do with these files, a line each."""
-    together, alone = _sorted_out(scripts)
-    return [f"apply {script.file.name}" for script in together] + [f"apply {_outside(script)}" for script in alone]
+    return _plan(*_sorted_out(scripts))
+
+
+def _plan(together: Sequence[Script], last: Sequence[Script]) -> list[str]:
+    return [f"apply {_outside(script) if script.alone else script.file.name}" for script in (*together, *last)]
 
 
 def apply(
@@ -162,24 +185,42 @@ def apply(
 ) -> str:
     """Run files one after the other in the open transaction, record each in the ledger, and return a summary.
 
-    Files that cannot run in a transaction come last, once it is committed: each of their statements by itself.
-    `was_empty`: nothing of the app was in the database before. `prove` looks at the contents before the commit.
+    For a migration that cannot run in a transaction it is committed, and another one begun; other such files come last.
+    Each of their statements runs by itself. `was_empty`: nothing of the app was in the database before. `prove` looks
+    at the contents before the commit.
     """
-    together, alone = _sorted_out(scripts)
-    done = [_apply_one(conn, script, say, was_empty=was_empty) for script in together]
+    together, last = _sorted_out(scripts)
+    done = []
+    for script in together:
+        if script.alone:
+            conn.commit()
+            conn.autocommit = True
+            done += _apply_alone(conn, [script], say)
+            conn.autocommit = False
+        else:
+            done.append(apply_one(conn, script, say, was_empty=was_empty))
     prove(conn)
-    if alone:
+    if last:
         conn.commit()
         conn.autocommit = True
-        done += _apply_alone(conn, alone, say)
+        done += _apply_alone(conn, last, say)
+    return summary(scripts, done)
+
+
+def summary(scripts: Sequence[Script], done: Sequence[Outcome]) -> str:
+    """Return which files ran, and what they did."""
     statements, rows = sum(outcome.statements for outcome in done), sum(outcome.rows for outcome in done)
     names = ", ".join(script.file.name for script in scripts[:3]) + (", …" if len(scripts) > 3 else "")
     return f"{names} ({statements} statement{'s' if statements != 1 else ''}, {rows} row{'s' if rows != 1 else ''})"
 
 
-def _sorted_out(scripts: Sequence[Script]) -> tuple[list[Script], list[Script]]:
-    """Return the files that run in one transaction, and those that cannot."""
-    return [script for script in scripts if not script.alone], [script for script in scripts if script.alone]
+def _sorted_out(scripts: Sequence[Script], *, in_order: bool = True) -> tuple[list[Script], list[Script]]:
+    """Return the files that run in one transaction, and those that cannot and come last.
+
+    A migration that cannot stays in its place with `in_order`: those after it may need what it makes.
+    """
+    last = [script for script in scripts if script.alone and not (in_order and script.blocks)]
+    return [script for script in scripts if script not in last], last
 
 
 def _apply_alone(conn: psycopg.Connection[Any], scripts: Sequence[Script], say: Say) -> list[Outcome]:
@@ -188,19 +229,33 @@ def _apply_alone(conn: psycopg.Connection[Any], scripts: Sequence[Script], say: 
     for script in scripts:
         say(_outside(script))
         try:
-            done.append(_apply_one(conn, script, say, was_empty=False))
+            done.append(apply_one(conn, script, say, was_empty=False))
         except SqlError as error:
-            error.kept = "kept: what was done before this statement; the file runs from its beginning again"
+            error.kept = PARTLY
             raise
     return done
 
 
 def _outside(script: Script) -> str:
-    return f"{script.file.name} last, outside of the transaction: {script.alone}"
+    return f"{script.file.name}{'' if script.blocks else ' last'}, outside of the transaction: {script.alone}"
 
 
-def _apply_one(conn: psycopg.Connection[Any], script: Script, say: Say, *, was_empty: bool) -> Outcome:
+def apply_one(conn: psycopg.Connection[Any], script: Script, say: Say, *, was_empty: bool) -> Outcome:
+    """Run a file and record it. A migration that the schema contains already (a dump says so) does not run."""
+    if script.version and script.version in migrations.applied_in(conn):
+        return Outcome()
     before = ledger.filled_tables(conn)
+    outcome = run_script(conn, script, say, was_empty=was_empty)
+    filled = ledger.filled_tables(conn)
+    with conn.transaction():
+        if script.version:
+            migrations.add_version(conn, script.version)
+        ledger.record(conn, script.entry, [table for table in filled if filled[table] > before.get(table, 0)])
+    return outcome
+
+
+def run_script(conn: psycopg.Connection[Any], script: Script, say: Say, *, was_empty: bool) -> Outcome:
+    """Run a file in a clean session, and say what it warns of."""
     if script.people:
         session.provide_people(conn, script.people, PEOPLE)
     outcome = _run(conn, script, was_empty=was_empty)
@@ -210,8 +265,6 @@ def _apply_one(conn: psycopg.Connection[Any], script: Script, say: Say, *, was_e
     if not outcome.statements:
         say(f"{script.file.name}: it has no statements")
     session.reset(conn)
-    filled = ledger.filled_tables(conn)
-    ledger.record(conn, script.entry, [table for table in filled if filled[table] > before.get(table, 0)])
     return outcome
 
 
@@ -221,6 +274,10 @@ def _run(conn: psycopg.Connection[Any], script: Script, *, was_empty: bool) -> O
     except SqlError as error:
         if error.unknown_person:
             error.hint = nearest(script.people, error.unknown_person)
+        elif script.blocks and error.sqlstate == NO_TRANSACTION:
+            error.hint = "add transaction:false to its line `-- migrate:`: then each statement runs by itself"
+        elif script.entry.step == "seed" and not was_empty:
+            error.hint = _hint_for_seed(error)
         elif error.sqlstate in ALREADY_THERE and not error.hint and was_empty:
             error.hint = "the project's files create it twice: remove one of the two"
         elif error.sqlstate in ALREADY_THERE and not error.hint:
@@ -229,3 +286,13 @@ def _run(conn: psycopg.Connection[Any], script: Script, *, was_empty: bool) -> O
                 Command("db.reset", when="to empty it first"),
             )
         raise
+
+
+def _hint_for_seed(error: SqlError) -> str:
+    """Return the way out where a seed meets what others have made of its tables."""
+    if error.sqlstate == TWICE:
+        return either(error.hint, Command("db.reset", when="to reset the contents to the seeds"))
+    if error.sqlstate in OF_ANOTHER_SHAPE:
+        rebuild = Command("db.setup", "--force", when="to build a new one, where something else has changed the table")
+        return either(error.hint or "correct the line", rebuild)
+    return error.hint

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 from ..errors import LocalEnvError
 from ..hints import Command, inv
 from ..machine.ages import ago
-from . import databases, ledger, load
+from . import databases, ledger, load, migrating
 from .connection import connect, server_errors
 from .databases import Session, describe_ended, sibling_name
 from .decision import Decision, decide, require_ours
 from .ledger import Observed
 from .load import Say
-from .scripts import Script, read_scripts, seeds_of
+from .scripts import Script, of_step, read_scripts
 
 if TYPE_CHECKING:
     import psycopg
@@ -23,43 +23,53 @@ if TYPE_CHECKING:
     from ..settings import Settings
 
 
-def read_decision(settings: Settings, *, typed: bool) -> Decision:
+def read_decision(settings: Settings, *, typed: bool, refill: bool = True) -> Decision:
     """Read the files, observe the database, and decide. Changes nothing."""
-    return _decided(settings, typed=typed)[2]
+    return _decided(settings, typed=typed, refill=refill)[2]
 
 
-def plan(settings: Settings, *, typed: bool, force: bool = False, yes: bool = False) -> list[str]:
+def plan(settings: Settings, *, typed: bool, force: bool = False, yes: bool = False, refill: bool = True) -> list[str]:
     """Return what `setup` would do, one step a line. Raises as it does."""
-    scripts, observed, decision = _decided(settings, typed=typed, force=force)
+    scripts, observed, decision = _decided(settings, typed=typed, force=force, refill=refill)
     if decision.action == "keep":
         return [decision.reason]
-    if decision.action == "seed":
-        return load.plan_files(seeds_of(scripts))
+    if decision.action != "build":
+        seeds = [script for script in of_step(scripts, "seed") if observed.awaits(script.entry)]
+        return load.plan_files([*observed.pending(scripts), *seeds])
     require_ours(observed, settings, yes=yes)
     name = settings.postgres.database
     swap = f"rename it to {name}; the old one, if there is one, is kept as {sibling_name(name, 'undo')}"
     return [f"create {sibling_name(name, 'new')}: {decision.reason}", *load.plan_files(scripts), swap]
 
 
-def setup(settings: Settings, say: Say, *, typed: bool, force: bool = False, yes: bool = False) -> str:
+def setup(
+    settings: Settings, say: Say, *, typed: bool, force: bool = False, yes: bool = False, refill: bool = True
+) -> str:
     """Do what `decide` says. Raises ConfirmationNeeded before it replaces another project's database without `yes`.
 
     An interrupted run leaves the old database in place; the next run drops the unfinished one.
     """
-    scripts, observed, decision = _decided(settings, typed=typed, force=force)
-    if decision.action == "keep":
-        return decision.reason
+    scripts, observed, decision = _decided(settings, typed=typed, force=force, refill=refill)
+    if decision.action == "build":
+        require_ours(observed, settings, yes=yes)
+        return _build(settings, scripts, observed, say)
+    done = [decision.reason] if decision.action == "keep" else []
+    if decision.action == "migrate":
+        done = [migrating.migrate(settings, say)]
+        decision = read_decision(settings, typed=False, refill=refill)
     if decision.action == "seed":
-        return load.run_seeds(settings, seeds_of(scripts), say)
-    require_ours(observed, settings, yes=yes)
-    return _build(settings, scripts, observed, say)
+        done.append(load.run_seeds(settings, of_step(scripts, "seed"), say))
+    return "; ".join(done)
 
 
-def _decided(settings: Settings, *, typed: bool, force: bool = False) -> tuple[list[Script], Observed, Decision]:
+def _decided(
+    settings: Settings, *, typed: bool, force: bool = False, refill: bool = True
+) -> tuple[list[Script], Observed, Decision]:
     """Return what is wanted, what was observed, and what is to be done."""
     scripts = read_scripts(settings)
     observed = ledger.observe(settings.postgres)
-    return scripts, observed, decide(observed, scripts, settings.project_id, typed=typed, force=force)
+    decided = decide(observed, scripts, settings.project_id, typed=typed, force=force, refill=refill)
+    return scripts, observed, decided
 
 
 def _build(settings: Settings, scripts: Sequence[Script], observed: Observed, say: Say) -> str:

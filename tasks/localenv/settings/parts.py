@@ -10,6 +10,7 @@ from .variables import SERVICES
 
 SCHEMA = "sql/schema.sql"
 SCHEMA_FILES = "sql/schema/*.sql"
+MIGRATIONS = "sql/migrations"
 TABLES = "ddb/tables"
 ITEMS = "seeds/ddb"
 LINK = ("sql/users/cognito_ids.sql", "sql/users/set_cognito_user_ids.sql")
@@ -36,7 +37,7 @@ def left_out(root: Path, wanted: Sequence[str]) -> tuple[tuple[str, str], ...]:
     if wanted:
         return tuple((name, "LOCALENV_SERVICES leaves it out") for name in SERVICES if name not in wanted)
     needed = {
-        "postgres": has(root, SCHEMA) or any(root.glob(SCHEMA_FILES)),
+        "postgres": has(root, SCHEMA) or any(root.glob(SCHEMA_FILES)) or any((root / MIGRATIONS).glob("*.sql")),
         "dynamodb": has(root, TABLES, ITEMS),
         "cognito": has(root, PEOPLE, *LINK),
     }
