@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -13,6 +16,7 @@ from typing import Any
 import boto3
 import pytest
 from botocore.exceptions import ClientError
+from moto import mock_aws
 
 from tasks.localenv.cognito import seed
 from tasks.localenv.cognito.users import find_pool
@@ -283,3 +287,28 @@ def test_the_folder_deploys_alone(tmp_path: Path) -> None:
     assert trigger(event) == ""
     event["triggerSource"] = "PostConfirmation_ConfirmSignUp"
     assert "connection" in trigger({**event, "request": {"userAttributes": {"sub": "s"}}})
+
+
+def test_the_template_is_sound_and_allows_what_the_policy_names() -> None:
+    program = Path(sys.executable).with_name("cfn-lint")
+    done = subprocess.run([program, SIGN_UP / "template.yaml"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "")
+    policy = json.loads((SIGN_UP / "policy.json").read_text())
+    text = (SIGN_UP / "template.yaml").read_text()
+    assert policy["Statement"][0]["Action"] in text
+    assert f"Handler: {SIGN_UP.joinpath('post_confirmation.py').stem}.handler" in text
+
+
+@pytest.mark.parametrize(
+    "kept", ["postgresql://at-aws/cruddur", json.dumps({"CONNECTION_URL": "postgresql://at-aws/cruddur"})]
+)
+def test_at_aws_the_address_comes_from_a_secret(kept: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = importlib.util.spec_from_file_location("post_confirmation", SIGN_UP / "post_confirmation.py")
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    monkeypatch.delenv("CONNECTION_URL", raising=False)
+    with mock_aws():
+        client = boto3.client("secretsmanager", region_name="us-east-1")
+        monkeypatch.setenv("CONNECTION_SECRET_ARN", client.create_secret(Name="url", SecretString=kept)["ARN"])
+        assert module._connection_url() == "postgresql://at-aws/cruddur"
