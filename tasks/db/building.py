@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .. import _app, env
-from .._graph import DESTROYS, REPLACES, WRITES, StepContext, step
+from .._graph import REPLACES, WRITES, StepContext, step
 from .._lazy import lazy
+from ..localenv.hints import inv
 
 if TYPE_CHECKING:
     from ..localenv.postgres import load, migrating, scripts
@@ -164,16 +165,16 @@ def _plan_undo(c: StepContext) -> list[str]:
 
 @step(effect=REPLACES, pre=[env.up], local_only=True, plan=_plan_undo, help={"confirm": CONFIRM})
 def undo(c: StepContext, confirm: str = "") -> str:
-    """Bring back the database that the last db.setup replaced."""
+    """Bring back the database that db.setup, db.reset or db.drop replaced last."""
     return building.undo(c.step.writable_database(confirm))
 
 
 def _plan_reset(c: StepContext) -> list[str]:
-    return load.plan_reset(c.step.settings, yes=c.step.arguments["yes"])
+    return building.plan_reset(c.step.settings, yes=c.step.arguments["yes"])
 
 
 @step(
-    effect=DESTROYS,
+    effect=REPLACES,
     pre=[create],
     local_only=True,
     plan=_plan_reset,
@@ -181,11 +182,9 @@ def _plan_reset(c: StepContext) -> list[str]:
     inputs=_read_scripts,
 )
 def reset(c: StepContext, yes: bool = False) -> str:
-    """Put the contents back to schema and seeds, in place."""
+    """Put the contents back to schema and seeds; db.undo goes back."""
     settings = c.step.writable_database(yes=yes)
-    done = load.reset(settings, c.step.say, yes=yes)
-    load.run_outside(settings, c.step.say)
-    return done + _app.what_next(c)
+    return building.reset(settings, c.step.say, yes=yes) + _app.what_next(c)
 
 
 def _is_gone(c: StepContext) -> str | None:
@@ -195,11 +194,11 @@ def _is_gone(c: StepContext) -> str | None:
 def _plan_drop(c: StepContext) -> list[str]:
     c.step.require_database()
     sessions = [f"end the session of {session}" for session in building.read_sessions(c.step.settings)]
-    return [*sessions, f"drop {c.step.settings.postgres.database}"]
+    return [*sessions, f"drop {c.step.settings.postgres.database}; {inv('db.undo')} brings it back"]
 
 
 @step(
-    effect=DESTROYS,
+    effect=REPLACES,
     pre=[env.up],
     check=_is_gone,
     local_only=True,

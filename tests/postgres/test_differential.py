@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 
 from tasks.localenv.engines.embedded.home import installed_programs
@@ -212,10 +213,20 @@ def contents(settings: Settings) -> dict[str, Any]:
     return {"tables": tables, "rows": rows, "others": others}
 
 
+def drop_schemas(conn: psycopg.Connection[Any]) -> None:
+    found = conn.execute(
+        "SELECT format('DROP SCHEMA %I CASCADE', nspname) FROM pg_namespace"
+        r" WHERE nspname NOT LIKE 'pg\_%' AND nspname NOT IN ('information_schema', 'localenv')"
+    ).fetchall()
+    for (statement,) in found:
+        conn.execute(statement)
+    conn.execute("CREATE SCHEMA public AUTHORIZATION pg_database_owner; GRANT USAGE ON SCHEMA public TO PUBLIC")
+
+
 def run_both(pair: Pair, tmp_path: Path, text: str) -> tuple[bool, bool]:
     for settings in (pair.psqls, pair.ours):
         with connect(settings.postgres) as conn:
-            session.drop_schemas(conn)
+            drop_schemas(conn)
     path = tmp_path / "case.sql"
     path.write_bytes(text.encode())
     return pair.by_psql(path), pair.by_us(path)

@@ -206,17 +206,15 @@ def test_a_rebuild_keeps_the_order_around_what_cannot_run_in_a_transaction(proje
     assert rows(project, "select to_regclass('handles') is not null") == [True]
 
 
-def test_a_reset_runs_migrations_in_its_transaction_but_for_what_cannot(project: Settings) -> None:
+def test_a_reset_runs_migrations_too(project: Settings) -> None:
     migration(project, "001_tags.sql", TAGS.replace("up\n", "up transaction:false\n"))
     migration(project, "002_index.sql", INDEX)
     build(project)
     run_sql(project, "insert into posts values (99)")
-    assert load.plan_reset(project, yes=False)[-1] == (
-        "apply sql/migrations/002_index.sql, outside of the transaction: CREATE INDEX CONCURRENTLY"
-    )
-    load.reset(project, silent)
-    assert (rows(project, VERSIONS), pending(project)) == (["001"], ["002"])
-    load.run_outside(project, silent)
+    planned = "apply sql/migrations/002_index.sql, outside of the transaction: CREATE INDEX CONCURRENTLY"
+    assert planned in setup.plan_reset(project, yes=False)
+    setup.reset(project, silent)
+    assert rows(project, VERSIONS) == ["001", "002"]
     assert (rows(project, "select id from posts"), drift(project), pending(project)) == ([1, 2], [], [])
 
 
@@ -229,7 +227,7 @@ def test_versions_that_a_dump_of_the_schema_brings_count_as_applied(project: Set
     build(project)
     assert rows(project, VERSIONS) == ["000", "001", "002"]
     assert (drift(project), pending(project)) == ([], [])
-    load.reset(project, silent)
+    setup.reset(project, silent)
     assert (drift(project), pending(project)) == ([], [])
 
 
@@ -506,7 +504,7 @@ def test_a_seed_of_which_a_part_is_left_is_named_with_the_way_out(project: Setti
         load.apply_seeds(project, "", silent, again=True)
     assert "duplicate key" in caught.value.message
     assert caught.value.hint == "run `inv db.reset` to reset the contents to the seeds"
-    load.reset(project, silent)
+    setup.reset(project, silent)
     assert refilled(project) == (["ann", "bobby"], [1, 2])
 
 

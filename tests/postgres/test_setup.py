@@ -92,11 +92,11 @@ def test_undo_brings_back_a_dropped_database_and_says_when_there_is_none(project
     with pytest.raises(LocalEnvError, match="so there is nothing to go back to"):
         setup.undo(project)
     build(project)
-    build(project, force=True)
-    assert setup.drop(project).endswith("; `inv db.undo` brings back the one before it")
+    run_sql(project, "insert into posts values (99)")
+    assert setup.drop(project).endswith("; `inv db.undo` brings back it")
     assert names(project) == ["__undo"]
     setup.undo(project)
-    assert (handles(project), names(project)) == (["ann", "bobby"], [""])
+    assert (rows(project, "select id from posts"), names(project)) == ([1, 2, 99], [""])
 
 
 def test_a_database_that_was_empty_is_not_worth_an_undo(project: Settings) -> None:
@@ -200,7 +200,7 @@ def test_whose_sessions_were_ended_is_said(project: Settings) -> None:
     with connect(address) as conn:
         pid = conn.info.backend_pid
         sentence = setup.drop(project)
-        assert sentence.endswith(f"; ended 1 session: the app (pid {pid}, postgres@127.0.0.1, idle)")
+        assert f"; ended 1 session: the app (pid {pid}, postgres@127.0.0.1, idle); " in sentence
 
 
 # --- whose database it is ---------------------------------------------------------------------------------------------
@@ -215,7 +215,7 @@ def make_foreign(project: Settings) -> None:
     "command",
     [
         lambda project: build(project),
-        lambda project: load.reset(project, silent),
+        lambda project: setup.reset(project, silent),
         lambda project: load.apply_schema(project, "", silent),
         lambda project: load.apply_seeds(project, "", silent),
     ],
@@ -275,8 +275,8 @@ def test_a_database_of_another_checkout_is_named_with_its_owner(project: Setting
     build(project)
     other = replace(project, project_id="other-123456")
     with pytest.raises(ConfirmationNeeded, match=f"belongs to project {project.project_id}, not to other-123456"):
-        load.reset(other, silent)
-    load.reset(other, silent, yes=True)
+        setup.reset(other, silent)
+    setup.reset(other, silent, yes=True)
     assert ledger.observe(project.postgres).project_id == "other-123456"
 
 
@@ -364,7 +364,7 @@ def test_reset_puts_the_contents_back_in_place(project: Settings) -> None:
     build(project)
     run_sql(project, "delete from users; create schema more; create table more.stuff (); drop table posts")
     assert drift(project) == ["public.posts is gone"]
-    load.reset(project, silent)
+    setup.reset(project, silent)
     assert (handles(project), rows(project, "select id from posts")) == (["ann", "bobby"], [1, 2])
     assert rows(project, "select to_regnamespace('more') is null") == [True]
     assert rows(project, "select has_schema_privilege('public', 'public', 'usage')") == [True]
@@ -376,8 +376,60 @@ def test_a_reset_that_fails_changes_nothing(project: Settings) -> None:
     run_sql(project, "insert into posts values (99)")
     write(project.root, "seeds/sql/2_posts.sql", "insert into posts values ('x');")
     with pytest.raises(SqlError, match=r"^seeds/sql/2_posts.sql:1:27: "):
-        load.reset(project, silent)
+        setup.reset(project, silent)
     assert rows(project, "select id from posts") == [1, 2, 99]
+    assert names(project) == ["", "__template"]
+
+
+def test_a_reset_copies_what_the_same_files_made_before(project: Settings) -> None:
+    build(project)
+    assert "made from sql/schema.sql, seeds/sql/1_users.sql" in setup.reset(project, silent)
+    assert names(project) == ["", "__template", "__undo"]
+    run_sql(project, "insert into posts values (99)")
+    assert setup.plan_reset(project, yes=False)[0].startswith(f"copy {project.postgres.database}__template, made from")
+    assert "made from a copy of what the same files made" in setup.reset(project, silent)
+    assert (handles(project), rows(project, "select id from posts")) == (["ann", "bobby"], [1, 2])
+    assert setup.read_decision(project, typed=True).action == "keep"
+    setup.undo(project)
+    assert rows(project, "select id from posts") == [1, 2, 99]
+    write(project.root, "seeds/people.csv", PEOPLE.replace("bobby", "robert"))
+    assert "made from sql/schema.sql" in setup.reset(project, silent)
+    assert handles(project) == ["ann", "robert"]
+
+
+def test_a_template_of_files_that_ask_for_the_time_is_not_copied_for_long(
+    project: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(project.root, "sql/schema.sql", f"{SCHEMA}create table times (at timestamptz default now());\n")
+    build(project)
+    setup.reset(project, silent)
+    assert "a copy of what" in setup.reset(project, silent)
+    monkeypatch.setattr("tasks.localenv.postgres.template.FRESH_S", 0)
+    assert "a copy of what" not in setup.reset(project, silent)
+
+
+def test_a_template_that_was_cut_short_is_made_anew(project: Settings) -> None:
+    build(project)
+    setup.reset(project, silent)
+    name = f"{project.postgres.database}__template"
+    with databases.maintenance(project.postgres) as conn:
+        conn.execute(f"COMMENT ON DATABASE {name} IS NULL; ALTER DATABASE {name} ALLOW_CONNECTIONS true".encode())
+    run_sql(project, "drop table posts", database=name)
+    setup.reset(project, silent)
+    assert rows(project, "select id from posts") == [1, 2]
+
+
+def test_a_reset_undoes_what_is_outside_of_schemas_and_keeps_the_databases_own_settings(project: Settings) -> None:
+    build(project)
+    name = project.postgres.database
+    run_sql(project, "create publication changes for all tables")
+    run_sql(project, "select lo_create(0)")
+    run_sql(project, "alter default privileges revoke all on tables from public")
+    run_sql(project, f"alter database {name} set statement_timeout to '7s'")
+    setup.reset(project, silent)
+    left = "select (select count(*) from pg_publication) + (select count(*) from pg_largeobject_metadata)"
+    assert rows(project, f"{left} + (select count(*) from pg_default_acl)") == [0]
+    assert rows(project, "select setting from pg_settings where name = 'statement_timeout'") == ["7000"]
 
 
 def test_a_lock_that_another_session_holds_is_named_as_the_cause(
@@ -386,9 +438,9 @@ def test_a_lock_that_another_session_holds_is_named_as_the_cause(
     build(project)
     monkeypatch.setattr("tasks.localenv.postgres.session.LOCK_S", 0.2)
     with connect(project.postgres) as other:
-        other.execute("select * from users")
+        other.execute("lock table users")
         with pytest.raises(LocalEnvError) as caught:
-            load.reset(project, silent)
+            load.apply_seeds(project, "", silent, again=True)
     assert "lock" in caught.value.message
     assert (
         caught.value.hint
@@ -534,10 +586,8 @@ def test_a_file_that_cannot_run_in_a_transaction_runs_last_each_statement_by_its
     assert said == [last]
     assert rows(project, "select indisvalid from pg_index where indexrelid = 'by_handle'::regclass") == [True]
     assert drift(project) == []
-    assert load.plan_reset(project, yes=False)[-1] == f"apply {last}"
-    load.reset(project, silent)
-    assert drift(project) == ["sql/schema/10_index.sql is not applied"]
-    load.run_outside(project, silent)
+    assert f"apply {last}" in setup.plan_reset(project, yes=False)
+    setup.reset(project, silent)
     assert drift(project) == []
     load.apply_schema(project, "sql/schema/10_index.sql", silent)
 

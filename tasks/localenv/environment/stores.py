@@ -10,7 +10,7 @@ from ..cognito.sync import Queries
 from ..cognito.users import look_for_pool
 from ..dynamodb import schema
 from ..dynamodb.client import connect
-from ..postgres import load
+from ..postgres import setup
 from ..settings.people import Person
 from .app import Say, Seeding
 
@@ -40,7 +40,7 @@ def addresses(settings: Settings) -> list[tuple[str, str]]:
 
 
 def removed_by_reset(settings: Settings, people: Sequence[Person], tables: Sequence[TableFile]) -> list[str]:
-    """Return what `reset` removes for good: the rows, tables and pool users."""
+    """Return what `reset` removes: the rows, which db.undo brings back, tables and pool users."""
     unseeded = seed.unseeded_users(settings, people) if settings.cognito_is_emulated else []
     lines = [f"every row of database {settings.postgres.database}"] if "postgres" in settings.services else []
     lines += [f"table {table.shape.name} with {table.items:,} items" for table in _fetch_tables(settings, tables)]
@@ -59,8 +59,8 @@ def reset(
 ) -> str:
     """Reset database, pool and tables to the seeds. Running it again completes an interrupted reset.
 
-    Checks first, so that on an error nothing is changed: the files, deletion protection, whether the pool answers, and,
-    in the open transaction that fills the database, its users.
+    Checks first, so that on an error nothing is changed: the files, deletion protection, whether the pool answers, and
+    the users of the new database, before it is swapped in.
     """
     found = _fetch_tables(settings, tables)
     for table in found:
@@ -75,7 +75,7 @@ def reset(
         seedings.append(prepare(conn))
 
     if "postgres" in settings.services:
-        say(load.reset(settings, say, yes=yes, prove=prove))
+        say(setup.reset(settings, say, yes=yes, prove=prove))
     else:
         seedings.append(prepare(None))
     if settings.cognito_is_emulated:
@@ -89,8 +89,6 @@ def reset(
         schema.apply_tables(connect(settings), tables)
     (seeding,) = seedings
     done = f"; {seeding.seed(say)}" if seeding else ""
-    if "postgres" in settings.services:
-        load.run_outside(settings, say)
     return f"all stores are reset to the seeds{done}"
 
 

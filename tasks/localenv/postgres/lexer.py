@@ -43,9 +43,7 @@ _TRANSACTION = re.compile(
     )\s*;?""",
     re.IGNORECASE | re.VERBOSE,
 )
-_ALONE = re.compile(
-    r"(create( unique)?|drop) index concurrently|vacuum|reindex|alter system|(create|drop) (database|tablespace)"
-)
+_ALONE = re.compile(r"(create( unique)?|drop) index concurrently|vacuum|reindex")
 _DETACH = re.compile(rb"\bdetach\s+partition\b.*\bconcurrently\b", re.IGNORECASE | re.DOTALL)
 # A run of text that cannot end a statement, matched as a whole for speed. The bound keeps the matcher's stack small.
 _RUN = re.compile(rb"(?:[^'\"$;\\/-]+|(?<![eE])'[^'\\]*'|\"[^\"]*\"|-(?!-)|/(?!\*)){1,1000}")

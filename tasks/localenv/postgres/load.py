@@ -12,7 +12,7 @@ from . import databases, ledger, migrations, session
 from .connection import connect, server_errors
 from .decision import due_schema, due_seeds, reason_to_skip_schema, reason_to_skip_seeds, require_ours
 from .runner import Outcome, run_file
-from .scripts import SCHEMA, SEEDS, Script, read_schema, read_scripts, read_seeds
+from .scripts import SCHEMA, SEEDS, Script, read_schema, read_seeds
 from .sqlfile import SqlError
 
 if TYPE_CHECKING:
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from ..settings import Settings
 
 Say = Callable[[str], None]
-Prove = Callable[["psycopg.Connection[Any]"], None]
 
 ALREADY_THERE = ("42P07", "42710", "42P06", "42723")
 """SQLSTATEs of something that exists: a table, a type or trigger, a schema, a function."""
@@ -102,35 +101,6 @@ def run_seeds(
         return f"applied {apply(conn, due, say)}" if due else "applied before, nothing to do"
 
 
-def plan_reset(settings: Settings, *, yes: bool) -> list[str]:
-    """Return what `reset` would do, a line each. Raises as it does."""
-    require_ours(ledger.observe(settings.postgres), settings, yes=yes)
-    drop = f"drop every table of {settings.postgres.database}"
-    return [drop, *_plan(*_sorted_out(read_scripts(settings), in_order=False))]
-
-
-def reset(settings: Settings, say: Say, *, yes: bool = False, prove: Prove = lambda conn: None) -> str:
-    """Reset the contents to schema and seeds, in place and in one transaction: all of it or nothing.
-
-    `prove` looks at them before the commit; what it raises undoes all. The files that cannot run in a transaction are
-    left to `run_outside`, for after everything that belongs to the reset.
-    """
-    scripts, _ = _sorted_out(read_scripts(settings), in_order=False)
-    with in_place(settings, yes=yes) as conn:
-        with server_errors("reset"):
-            session.drop_schemas(conn)
-        ledger.clear(conn)
-        return f"{settings.postgres.database} is back to {apply(conn, scripts, say, was_empty=True, prove=prove)}"
-
-
-def run_outside(settings: Settings, say: Say) -> None:
-    """Run the files that cannot run in a transaction. Raises SqlError with the place."""
-    _, alone = _sorted_out(read_scripts(settings), in_order=False)
-    if alone:
-        with statement_by_statement(settings) as conn:
-            _apply_alone(conn, alone, say)
-
-
 @contextmanager
 def statement_by_statement(settings: Settings) -> Iterator[psycopg.Connection[Any]]:
     """Open a connection with autocommit: each statement is a transaction of its own."""
@@ -168,26 +138,15 @@ def _transaction(settings: Settings) -> Iterator[psycopg.Connection[Any]]:
 
 def plan_files(scripts: Sequence[Script]) -> list[str]:
     """Return what `apply` would do with these files, a line each."""
-    return _plan(*_sorted_out(scripts))
-
-
-def _plan(together: Sequence[Script], last: Sequence[Script]) -> list[str]:
+    together, last = _sorted_out(scripts)
     return [f"apply {_outside(script) if script.alone else script.file.name}" for script in (*together, *last)]
 
 
-def apply(
-    conn: psycopg.Connection[Any],
-    scripts: Sequence[Script],
-    say: Say,
-    *,
-    was_empty: bool = False,
-    prove: Prove = lambda conn: None,
-) -> str:
+def apply(conn: psycopg.Connection[Any], scripts: Sequence[Script], say: Say, *, was_empty: bool = False) -> str:
     """Run files one after the other in the open transaction, record each in the ledger, and return a summary.
 
     For a migration that cannot run in a transaction it is committed, and another one begun; other such files come last.
-    Each of their statements runs by itself. `was_empty`: nothing of the app was in the database before. `prove` looks
-    at the contents before the commit.
+    Each of their statements runs by itself. `was_empty`: nothing of the app was in the database before.
     """
     together, last = _sorted_out(scripts)
     done = []
@@ -199,7 +158,6 @@ def apply(
             conn.autocommit = False
         else:
             done.append(apply_one(conn, script, say, was_empty=was_empty))
-    prove(conn)
     if last:
         conn.commit()
         conn.autocommit = True
@@ -214,12 +172,12 @@ def summary(scripts: Sequence[Script], done: Sequence[Outcome]) -> str:
     return f"{names} ({statements} statement{'s' if statements != 1 else ''}, {rows} row{'s' if rows != 1 else ''})"
 
 
-def _sorted_out(scripts: Sequence[Script], *, in_order: bool = True) -> tuple[list[Script], list[Script]]:
-    """Return the files that run in one transaction, and those that cannot and come last.
+def _sorted_out(scripts: Sequence[Script]) -> tuple[list[Script], list[Script]]:
+    """Return the files that run in their order, and those that cannot run in a transaction and come last.
 
-    A migration that cannot stays in its place with `in_order`: those after it may need what it makes.
+    A migration that cannot stays in its place: those after it may need what it makes.
     """
-    last = [script for script in scripts if script.alone and not (in_order and script.blocks)]
+    last = [script for script in scripts if script.alone and not script.blocks]
     return [script for script in scripts if script not in last], last
 
 

@@ -98,7 +98,7 @@ def read_migrations(settings: Settings) -> list[Script]:
         blocks = migrations.parse(read_sql(path, settings.root))
         entry = Entry("migration", blocks.up.name, blocks.up.sha256, _inputs(settings))
         refused = (refused_in_transactions(blocks.up.text, each) for each in statements(blocks.up.text))
-        alone = next(filter(None, refused), "") if blocks.up_outside else ""
+        alone = next(filter(None, refused), "transaction:false") if blocks.up_outside else ""
         found.append(Script(blocks.up, entry, alone=alone, blocks=blocks))
     return found
 

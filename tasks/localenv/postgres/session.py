@@ -59,21 +59,6 @@ def check_constraints(conn: psycopg.Connection[Any], file: str) -> None:
         conn.execute("SET CONSTRAINTS ALL IMMEDIATE; SET CONSTRAINTS ALL DEFERRED")
 
 
-def drop_schemas(conn: psycopg.Connection[Any]) -> None:
-    """Drop every schema of the app, and recreate `public` as initdb does (PostgreSQL 15 changed its owner)."""
-    from psycopg import sql
-
-    schemas = conn.execute(
-        "SELECT nspname FROM pg_namespace"
-        " WHERE nspname NOT LIKE 'pg\\_%' AND nspname NOT IN ('information_schema', 'localenv')"
-    ).fetchall()
-    for (name,) in schemas:
-        conn.execute(sql.SQL("DROP SCHEMA {} CASCADE").format(sql.Identifier(name)))
-    since_15 = conn.info.server_version >= 150000
-    owner, grant = ("AUTHORIZATION pg_database_owner", "USAGE") if since_15 else ("", "ALL")
-    conn.execute(f"CREATE SCHEMA public {owner}; GRANT {grant} ON SCHEMA public TO PUBLIC")
-
-
 def provide_people(conn: psycopg.Connection[Any], people: Sequence[Person], source: str) -> None:
     """Create pg_temp.people (person, handle, display_name, email, uuid) and pg_temp.person(name) → uuid.
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ..errors import LocalEnvError
 from ..hints import Command, inv
 from ..machine.ages import ago
-from . import databases, ledger, load, migrating
-from .connection import connect, server_errors
+from . import databases, ledger, load, migrating, properties, template
+from .connection import connect
 from .databases import Session, describe_ended, sibling_name
 from .decision import Decision, decide, require_ours
 from .ledger import Observed
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     import psycopg
 
     from ..settings import Settings
+
+Prove = Callable[["psycopg.Connection[Any]"], None]
 
 
 def read_decision(settings: Settings, *, typed: bool, refill: bool = True) -> Decision:
@@ -37,9 +40,8 @@ def plan(settings: Settings, *, typed: bool, force: bool = False, yes: bool = Fa
         seeds = [script for script in of_step(scripts, "seed") if observed.awaits(script.entry)]
         return load.plan_files([*observed.pending(scripts), *seeds])
     require_ours(observed, settings, yes=yes)
-    name = settings.postgres.database
-    swap = f"rename it to {name}; the old one, if there is one, is kept as {sibling_name(name, 'undo')}"
-    return [f"create {sibling_name(name, 'new')}: {decision.reason}", *load.plan_files(scripts), swap]
+    new = sibling_name(settings.postgres.database, "new")
+    return [f"create {new}: {decision.reason}", *load.plan_files(scripts), _swap_planned(settings)]
 
 
 def setup(
@@ -72,29 +74,71 @@ def _decided(
     return scripts, observed, decided
 
 
+def plan_reset(settings: Settings, *, yes: bool) -> list[str]:
+    """Return what `reset` would do, a line each. Raises as it does."""
+    require_ours(ledger.observe(settings.postgres), settings, yes=yes)
+    return [*template.plan(settings, read_scripts(settings)), _swap_planned(settings)]
+
+
+def reset(settings: Settings, say: Say, *, yes: bool = False, prove: Prove = lambda conn: None) -> str:
+    """Replace the database by one as the files make it; the old one is kept, as `setup` does.
+
+    `prove` looks at the new one before the swap: what it raises leaves everything as it was.
+    """
+    scripts, observed = read_scripts(settings), ledger.observe(settings.postgres)
+    require_ours(observed, settings, yes=yes)
+    make = partial(template.make, settings=settings, scripts=scripts, say=say)
+    return _replace(settings, observed, say, lambda conn, new: make(conn, new=new), prove=prove)
+
+
 def _build(settings: Settings, scripts: Sequence[Script], observed: Observed, say: Say) -> str:
+    def make(conn: psycopg.Connection[Any], new: str) -> str:
+        databases.create(conn, new)
+        return template.fill(settings, new, scripts, say)
+
+    return _replace(settings, observed, say, make)
+
+
+def _replace(
+    settings: Settings,
+    observed: Observed,
+    say: Say,
+    make: Callable[[psycopg.Connection[Any], str], str],
+    prove: Prove = lambda conn: None,
+) -> str:
+    """Make a database beside the present one, with its properties, and swap the two. The old one is kept for `undo`."""
     name = settings.postgres.database
-    new, kept, gone = sibling_name(name, "new"), sibling_name(name, "undo"), sibling_name(name, "gone")
+    new, gone = sibling_name(name, "new"), sibling_name(name, "gone")
     with databases.maintenance(settings.postgres) as conn:
         for leftover in (new, gone):  # of an interrupted run
             databases.drop(conn, leftover)
-        databases.create(conn, new)
         with _dropped_on_failure(conn, new, f"database {name} is unchanged" if observed.exists else "nothing was made"):
-            done = _fill(settings, new, scripts, say)
+            done = make(conn, new)
+            if observed.exists:
+                for line in properties.apply(conn, new, properties.fetch(conn, name)):
+                    say(f"not taken over: {line}")
+            with connect(settings.postgres, database=new, autocommit=True) as inside:
+                prove(inside)
         keeps_old = observed.exists and not observed.is_empty
-        pairs = [(name, kept if keeps_old else gone)] if observed.exists else []
-        if keeps_old and databases.exists(conn, kept):
-            pairs.insert(0, (kept, gone))
-        ended = databases.rename(conn, settings.postgres, [*pairs, (new, name)])
+        ended = databases.rename(conn, settings.postgres, [*_aside(conn, name, keeps_old=keeps_old), (new, name)])
         databases.drop(conn, gone)
     old = f"; the old one is kept, {inv('db.undo')} brings it back" if keeps_old else ""
     return f"{name} made from {done}{old}{describe_ended(ended)}"
 
 
-def _fill(settings: Settings, new: str, scripts: Sequence[Script], say: Say) -> str:
-    with server_errors(f"database {new}"), connect(settings.postgres, database=new) as conn:
-        ledger.prepare(conn, ledger.owner(settings))
-        return load.apply(conn, scripts, say, was_empty=True)
+def _aside(conn: psycopg.Connection[Any], name: str, *, keeps_old: bool) -> list[tuple[str, str]]:
+    """Return the renamings that put a database aside, to keep it for `undo` or to drop it. It need not exist."""
+    kept, gone = sibling_name(name, "undo"), sibling_name(name, "gone")
+    if not databases.exists(conn, name):
+        return []
+    if not keeps_old:
+        return [(name, gone)]
+    return [*([(kept, gone)] if databases.exists(conn, kept) else []), (name, kept)]
+
+
+def _swap_planned(settings: Settings) -> str:
+    name = settings.postgres.database
+    return f"rename it to {name}; the old one, if there is one, is kept as {sibling_name(name, 'undo')}"
 
 
 @contextlib.contextmanager
@@ -145,16 +189,18 @@ def _require_kept(conn: psycopg.Connection[Any], name: str) -> str:
 
 
 def drop(settings: Settings) -> str:
-    """Drop the database and end its sessions. Keeps the one that db.undo would bring back."""
-    name = settings.postgres.database
+    """Put the database aside, where `undo` finds it, and end its sessions; one without content is dropped."""
+    name, observed = settings.postgres.database, ledger.observe(settings.postgres)
     with databases.maintenance(settings.postgres) as conn:
-        if not databases.exists(conn, name):
+        if not observed.exists:
             return f"there is no {name}"
-        ended = databases.drop(conn, name)
+        databases.drop(conn, sibling_name(name, "gone"))
+        pairs = _aside(conn, name, keeps_old=not observed.is_empty)
+        ended = databases.rename(conn, settings.postgres, pairs)
+        databases.drop(conn, sibling_name(name, "gone"))
         kept = databases.exists(conn, sibling_name(name, "undo"))
-    return f"dropped {name}{describe_ended(ended)}" + (
-        f"; {inv('db.undo')} brings back the one before it" if kept else ""
-    )
+    which = "it" if not observed.is_empty else "the one before it"
+    return f"dropped {name}{describe_ended(ended)}" + (f"; {inv('db.undo')} brings back {which}" if kept else "")
 
 
 def read_sessions(settings: Settings, *, kill: bool = False) -> list[Session]:
