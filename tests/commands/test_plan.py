@@ -302,10 +302,14 @@ ANNOUNCED: dict[str, Announced] = {
     r"apply .*": lambda m, before, after: before.databases != after.databases,
     r"rename it to (\S+);.*": _built,
     r"swap (\S+) with the previous one": _swapped,
-    r"drop every table of (\S+)": lambda m, before, after: before.databases != after.databases,
     r"end the session of .*": _said,
     r"drop table (\S+) with .*": lambda m, before, after: before.items(m[1]) >= 0 and after.items(m[1]) < 0,
-    r"drop (\S+)": lambda m, before, after: before.oid(m[1]) > 0 and not after.oid(m[1]),
+    r"drop (\S+); `\S+ db.undo` brings it back": lambda m, before, after: (
+        after.oid(m[1]) == 0 < before.oid(m[1]) == after.oid(f"{m[1]}__undo")
+    ),
+    r"copy (\S+__template)(, made from the same files .*)?": lambda m, before, after: (
+        after.oid(m[1]) > 0 and (not m[2] or after.oid(m[1]) == before.oid(m[1]))
+    ),
     r"create (user|app client|user pool)\b.*": lambda m, before, after: before.users != after.users,
     r"update user .*": lambda m, before, after: before.users != after.users,
     r"update (\S+): id .*": lambda m, before, after: before.databases != after.databases,

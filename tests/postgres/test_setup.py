@@ -93,7 +93,7 @@ def test_undo_brings_back_a_dropped_database_and_says_when_there_is_none(project
         setup.undo(project)
     build(project)
     run_sql(project, "insert into posts values (99)")
-    assert setup.drop(project).endswith("; `inv db.undo` brings back it")
+    assert setup.drop(project).endswith("; `inv db.undo` brings it back")
     assert names(project) == ["__undo"]
     setup.undo(project)
     assert (rows(project, "select id from posts"), names(project)) == ([1, 2, 99], [""])

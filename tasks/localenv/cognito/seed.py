@@ -91,7 +91,7 @@ class Seeded:
         lines = [] if self.pool else ["create user pool: there is none with this project's name"]
         lines += [] if self.client_id else ["create app client: the pool has none"]
         lines += [f"update user pool: {self.shape.shown} changed"] if self.reshaped == "can" else []
-        lines += [] if self.told else ["tell the pool's function where the database is"]
+        lines += [] if self.told or not self.pool else ["tell the pool's function where the database is"]
         return lines + [str(change) for change in self.changes]
 
     def _lost(self) -> list[str]:

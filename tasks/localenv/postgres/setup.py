@@ -199,8 +199,8 @@ def drop(settings: Settings) -> str:
         ended = databases.rename(conn, settings.postgres, pairs)
         databases.drop(conn, sibling_name(name, "gone"))
         kept = databases.exists(conn, sibling_name(name, "undo"))
-    which = "it" if not observed.is_empty else "the one before it"
-    return f"dropped {name}{describe_ended(ended)}" + (f"; {inv('db.undo')} brings back {which}" if kept else "")
+    which = "brings it back" if not observed.is_empty else "brings back the one before it"
+    return f"dropped {name}{describe_ended(ended)}" + (f"; {inv('db.undo')} {which}" if kept else "")
 
 
 def read_sessions(settings: Settings, *, kill: bool = False) -> list[Session]:
