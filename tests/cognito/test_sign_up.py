@@ -19,8 +19,8 @@ from botocore.exceptions import ClientError
 from moto import mock_aws
 
 from tasks.localenv.cognito import seed
+from tasks.localenv.cognito.emulated import door_to, function_variables
 from tasks.localenv.cognito.users import find_pool
-from tasks.localenv.engines.emulator_server import VARIABLES
 from tasks.localenv.engines.emulator_server.trigger import Trigger
 from tasks.localenv.machine.folders import TOOL
 from tasks.localenv.postgres.connection import connect
@@ -211,9 +211,7 @@ def test_of_two_who_take_a_handle_at_once_one_gets_it(app: App) -> None:
 
 def test_a_database_that_is_away_fails_the_function_and_sync_ids_repairs(app: App) -> None:
     email = app.sign_up("linus")
-    variables = app.settings.state_dir / "emulator" / VARIABLES
-    known = variables.read_text()
-    variables.write_text(json.dumps({"CONNECTION_URL": "postgresql://postgres@127.0.0.1:1/none"}))
+    door_to(app.settings).tell({"CONNECTION_URL": "postgresql://postgres@127.0.0.1:1/none"})
     with pytest.raises(ClientError) as away:
         app.confirm(email)
     assert refusal(away)[0] == "UserLambdaValidationException"
@@ -230,7 +228,7 @@ def test_a_database_that_is_away_fails_the_function_and_sync_ids_repairs(app: Ap
     assert done.code == 0, done.stderr
     assert "added a row for pool user linus (linus@new.example.com), handle linus" in done.stderr + done.stdout
     assert app.rows("linus") == [("Linus", email, app.sub(email))]
-    assert variables.read_text() == known
+    assert door_to(app.settings).knows(function_variables(app.settings))
     assert app.run("check").code == 0
 
 
@@ -245,7 +243,7 @@ def test_a_restart_and_a_reset_keep_the_pool_and_its_function(app: App) -> None:
 def function(folder: Path, text: str) -> Trigger:
     file = folder / "post_confirmation.py"
     file.write_text(text)
-    return Trigger(file, folder)
+    return Trigger(file, {})
 
 
 def test_a_function_that_hangs_is_ended_and_tried_again(
@@ -275,14 +273,14 @@ def test_what_a_function_does_is_its_answer(tmp_path: Path, text: str, said: str
     found = function(tmp_path, text)({"triggerSource": "x"})
     assert said in found
     assert bool(found) == bool(said)
-    assert Trigger(tmp_path / "none.py", tmp_path)({}) == ""
+    assert Trigger(tmp_path / "none.py", {})({}) == ""
 
 
 def test_the_folder_deploys_alone(tmp_path: Path) -> None:
     """It names nothing of this project: copied elsewhere it is the whole function."""
     shutil.copytree(SIGN_UP, tmp_path / "function")
-    trigger = Trigger(tmp_path / "function" / "post_confirmation.py", tmp_path)
-    (tmp_path / VARIABLES).write_text(json.dumps({"CONNECTION_URL": "postgresql://127.0.0.1:1/none"}))
+    variables = {"CONNECTION_URL": "postgresql://127.0.0.1:1/none"}
+    trigger = Trigger(tmp_path / "function" / "post_confirmation.py", variables)
     event = {"triggerSource": "PostConfirmation_ConfirmForgotPassword", "request": {"userAttributes": {}}}
     assert trigger(event) == ""
     event["triggerSource"] = "PostConfirmation_ConfirmSignUp"

@@ -404,7 +404,7 @@ def test_a_template_of_files_that_ask_for_the_time_is_not_copied_for_long(
     build(project)
     setup.reset(project, silent)
     assert "a copy of what" in setup.reset(project, silent)
-    monkeypatch.setattr("tasks.localenv.postgres.template.FRESH_S", 0)
+    monkeypatch.setattr("tasks.localenv.postgres.sealedcopy.FRESH_S", 0)
     assert "a copy of what" not in setup.reset(project, silent)
 
 

@@ -450,7 +450,8 @@ class Orders(RuleBasedStateMachine):
         checked = self.checkout.run("check")
         self.keep(lambda world: world.check_code == checked.code, f"check: {checked.code}\n{checked.text}", text)
         clones = {name for name in seen.databases if "__snap_" in name}
-        strange = seen.databases - clones - {"cruddur", "cruddur__undo", "postgres", "template0", "template1"}
+        kept = {"cruddur", "cruddur__undo", "cruddur__template", "postgres", "template0", "template1"}
+        strange = seen.databases - clones - kept
         if strange:
             self.fail(f"databases are left: {strange}", text)
         self.keep(

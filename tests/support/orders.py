@@ -147,9 +147,14 @@ def db_undo(world: World, text: str) -> list[Outcome]:
     return [(replace(up(world), database=world.undo, undo=world.database), 0)]
 
 
+def put_aside(world: World, database: Database | None) -> World:
+    """Replace the database; db.undo brings back the present one."""
+    return replace(up(world), database=database, undo=world.database or world.undo)
+
+
 def reset(world: World) -> World:
-    world = pooled(up(world))
-    return replace(world, database=Database(world.files, linked=world.pool), table=Table(seeded=True))
+    world = pooled(built(world))
+    return replace(put_aside(world, Database(world.files, linked=world.pool)), table=Table(seeded=True))
 
 
 def send(world: World, text: str) -> list[Outcome]:
@@ -198,8 +203,8 @@ COMMANDS = (
     Command("db.setup", done(lambda world: db_setup(world, force=False))),
     Command("db.setup --force", done(lambda world: db_setup(world, force=True))),
     Command("db.undo", db_undo),
-    Command("db.reset --yes", done(lambda world: replace(up(world), database=Database(world.files)))),
-    Command("db.drop --yes", done(lambda world: replace(up(world), database=None))),
+    Command("db.reset --yes", done(lambda world: put_aside(world, Database(world.files)))),
+    Command("db.drop --yes", done(lambda world: put_aside(world, None))),
     Command("ddb.drop --yes", done(lambda world: replace(up(world), table=None))),
     Command("ddb.seed", done(seeded)),
     Command("cognito.sync-ids", done(linked)),

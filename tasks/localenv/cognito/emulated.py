@@ -1,11 +1,15 @@
-"""Fetches and replaces the emulator's whole Cognito state: pools, clients, users with their subs and passwords.
+"""The emulator's private endpoints (engines/emulator_server), open to whoever can read its token.
 
-No Cognito API can set a user's sub. This project's emulator has a private endpoint for that (engines/emulator_server),
-open to whoever can read its token.
+They fetch and replace Cognito's whole state, pools, clients, users with their subs and passwords: no API of Cognito can
+set a sub. And they tell the app's post confirmation function where the database is: the emulator outlives a change of
+.env, and keeps the address in memory alone, since it holds a password.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
@@ -18,10 +22,12 @@ from ..hints import RESTART, START
 from ..machine.waiting import at_most, hang_up, waiting
 
 if TYPE_CHECKING:
+    from ..settings import Settings
     from ..settings.addresses import Endpoint
     from ..settings.guard import Permit
 
 PATH = "/_localenv/cognito"
+FUNCTION = "/_localenv/function"
 TOKEN_HEADER = "X-Localenv-Token"
 
 TIMEOUT_S = 60.0
@@ -30,7 +36,7 @@ TIMEOUT_S = 60.0
 
 @dataclass(frozen=True)
 class Door:
-    """The private endpoint: the emulator's address, the file with the token, and the permit to change its state."""
+    """The private endpoints: the emulator's address, the file with the token, and the permit to change its state."""
 
     endpoint: Endpoint
     token: Path
@@ -38,19 +44,30 @@ class Door:
 
     def fetch(self) -> bytes:
         """Return the state, as JSON. Raises ServiceFailed if nothing answers, LocalEnvError if the token is refused."""
-        return self._exchange("GET", b"")
+        return self._exchange("GET", PATH, b"")
 
     def replace(self, state: bytes) -> None:
         """Replace the state as a whole. Raises LocalEnvError, with nothing changed, if it is refused."""
         require_permit(self.permit, "local", "ReplaceState", {})
-        self._exchange("PUT", state)
+        self._exchange("PUT", PATH, state)
 
-    def _exchange(self, method: str, body: bytes) -> bytes:
+    def knows(self, variables: Mapping[str, str]) -> bool:
+        """Return whether the function gets these variables; so for an emulator that is not ours to tell."""
+        if not self.token.exists():
+            return True
+        return self._exchange("GET", FUNCTION, b"").decode() == hashlib.sha256(_text(variables)).hexdigest()
+
+    def tell(self, variables: Mapping[str, str]) -> None:
+        """Give the function these variables from now on. They are kept in memory alone."""
+        require_permit(self.permit, "local", "TellFunction", {})
+        self._exchange("PUT", FUNCTION, _text(variables))
+
+    def _exchange(self, method: str, path: str, body: bytes) -> bytes:
         connection = HTTPConnection(self.endpoint.host, self.endpoint.port, timeout=at_most(TIMEOUT_S))
         what, cut = f"the AWS emulator at {self.endpoint}", lambda: hang_up(connection.sock)
         try:
             with waiting(what, TIMEOUT_S, port=self.endpoint.port, cut=cut) as wait:
-                connection.request(method, PATH, body, {TOKEN_HEADER: self.token.read_text()})
+                connection.request(method, path, body, {TOKEN_HEADER: self.token.read_text()})
                 with connection.getresponse() as answer:
                     text = answer.read()
             saved.note(self.endpoint, answer)
@@ -70,3 +87,19 @@ class Door:
         if answer.status >= 400:
             raise LocalEnvError(f"the AWS emulator refused the pool: {text.decode(errors='replace')}")
         return text
+
+
+def function_variables(settings: Settings) -> dict[str, str]:
+    """Return what the function gets: where the database is, if the app has one."""
+    has_database = "postgres" in settings.services
+    return {"CONNECTION_URL": settings.postgres.url(masked=False)} if has_database else {}
+
+
+def door_to(settings: Settings) -> Door:
+    """Return the private endpoints of this checkout's emulator."""
+    assert settings.cognito, "the pool is the emulated one"
+    return Door(settings.cognito, settings.state_dir / "emulator" / "token", settings.permit)
+
+
+def _text(variables: Mapping[str, str]) -> bytes:
+    return json.dumps(variables, sort_keys=True).encode()

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..aws.wire import Api, AwsError, api
-from ..checkout import function
 from ..errors import ConfirmationNeeded, UsageError
 from ..hints import Command
 from ..machine import private
@@ -19,6 +18,7 @@ from ..machine.disk import disk_errors
 from ..machine.parallel import side_by_side
 from ..settings import emulated_pool_file
 from ..settings.people import Person
+from .emulated import door_to, function_variables
 from .shape import FIXED, MARK, SHAPE_TAG, Shape, read_shape
 from .users import Pool, PoolUser, find_pool, look_for_pool, noted_pools, pages
 
@@ -91,7 +91,7 @@ class Seeded:
         lines = [] if self.pool else ["create user pool: there is none with this project's name"]
         lines += [] if self.client_id else ["create app client: the pool has none"]
         lines += [f"update user pool: {self.shape.shown} changed"] if self.reshaped == "can" else []
-        lines += [] if self.told or not self.pool else ["tell the pool's function where the database is"]
+        lines += [] if self.told else ["tell the pool's function where the database is"]
         return lines + [str(change) for change in self.changes]
 
     def _lost(self) -> list[str]:
@@ -112,12 +112,12 @@ def examine(settings: Settings, people: Iterable[Person]) -> Seeded:
     people, shape, pool = list(people), read_shape(settings), look_for_pool(settings)
     if pool is None:
         shape.checked()
-        return Seeded(shape, None, "", False, False, (), plan_changes(people, [], shape))
+        return Seeded(shape, None, "", False, True, (), plan_changes(people, [], shape))
     users = tuple(pool.users())
     changes, reshaped = plan_changes(people, users, shape), _reshaped(pool, shape)
     if reshaped:
         shape.checked()
-    noted, told = noted_pools(settings)[:1] == [pool.id], function.is_told(settings)
+    noted, told = noted_pools(settings)[:1] == [pool.id], door_to(settings).knows(function_variables(settings))
     return Seeded(shape, pool, find_client(pool), noted, told, users, changes, reshaped, _strangers(users, people))
 
 
@@ -146,7 +146,8 @@ def apply(settings: Settings, people: Iterable[Person], *, anew: bool = False, y
         found = examine(settings, people)
     pool = found.pool or _create_pool(settings, found.shape)
     note_pool(settings, pool.id)
-    function.tell(settings)
+    if not found.told and found.pool:
+        door_to(settings).tell(function_variables(settings))
     if found.reshaped == "can":
         _update_pool(pool, found.shape)
     if not found.client_id:

@@ -11,7 +11,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..checkout import function, ownership, saved
+from ..checkout import ownership, saved
 from ..errors import ConfirmationNeeded, LocalEnvError
 from ..hints import START, Command, either
 from ..machine import private
@@ -74,8 +74,6 @@ class Emulator(DaemonComponent):
     def start(self, deadline: Deadline, say: Say) -> list[ServiceState]:
         self.stop_outdated(say)
         self.daemon.resume(say)
-        private.make_folder(ownership.folder(self.settings, self.folder.name))
-        function.tell(self.settings)
         process = None if self.daemon.is_alive else self._launch(say)
         self.daemon.wait_ready(process, lambda: all(map(self._answers, self.services)), Wait(deadline, HINT))
         if not self.daemon.version:
@@ -153,8 +151,11 @@ class Emulator(DaemonComponent):
         """Return the variables that Python needs; no other may change how the emulator behaves."""
         names = ("PATH", "HOME", "PYTHONPATH", "PYTHONUSERBASE", "VIRTUAL_ENV", "LD_LIBRARY_PATH")
         kept = {name: os.environ[name] for name in names if name in os.environ}
+        has_database = "postgres" in self.settings.services
         return {
             **kept,
+            # For the app's function, which runs once a user is confirmed; cognito.seed tells it of a later change.
+            **({"CONNECTION_URL": self.settings.postgres.url(masked=False)} if has_database else {}),
             "MINISTACK_REGION": self.settings.region,
             "TMPDIR": str(self.folder / "tmp"),
             "OBJC_DISABLE_INITIALIZE_FORK_SAFETY": "YES",  # macOS: the saving child calls no Apple library

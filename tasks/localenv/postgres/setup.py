@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import LocalEnvError
 from ..hints import Command, inv
 from ..machine.ages import ago
-from . import databases, ledger, load, migrating, properties, template
+from . import databases, ledger, load, migrating, properties, sealedcopy
 from .connection import connect
 from .databases import Session, describe_ended, sibling_name
 from .decision import Decision, decide, require_ours
@@ -77,7 +77,7 @@ def _decided(
 def plan_reset(settings: Settings, *, yes: bool) -> list[str]:
     """Return what `reset` would do, a line each. Raises as it does."""
     require_ours(ledger.observe(settings.postgres), settings, yes=yes)
-    return [*template.plan(settings, read_scripts(settings)), _swap_planned(settings)]
+    return [*sealedcopy.plan(settings, read_scripts(settings)), _swap_planned(settings)]
 
 
 def reset(settings: Settings, say: Say, *, yes: bool = False, prove: Prove = lambda conn: None) -> str:
@@ -87,14 +87,14 @@ def reset(settings: Settings, say: Say, *, yes: bool = False, prove: Prove = lam
     """
     scripts, observed = read_scripts(settings), ledger.observe(settings.postgres)
     require_ours(observed, settings, yes=yes)
-    make = partial(template.make, settings=settings, scripts=scripts, say=say)
+    make = partial(sealedcopy.make, settings=settings, scripts=scripts, say=say)
     return _replace(settings, observed, say, lambda conn, new: make(conn, new=new), prove=prove)
 
 
 def _build(settings: Settings, scripts: Sequence[Script], observed: Observed, say: Say) -> str:
     def make(conn: psycopg.Connection[Any], new: str) -> str:
         databases.create(conn, new)
-        return template.fill(settings, new, scripts, say)
+        return sealedcopy.fill(settings, new, scripts, say)
 
     return _replace(settings, observed, say, make)
 

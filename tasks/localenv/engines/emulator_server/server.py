@@ -21,6 +21,8 @@ from .trigger import Trigger
 
 COGNITO = "/_localenv/cognito"
 """The endpoint to fetch (GET) and replace (PUT) all of Cognito's state: no Cognito API sets a user's sub."""
+FUNCTION = "/_localenv/function"
+"""The endpoint of the variables of the app's function: their hash (GET), or others from now on (PUT)."""
 SAVE = "/_localenv/save"
 """The endpoint that reports whether all is on disk (GET), or tries to save first (POST)."""
 TOKEN_HEADER = b"x-localenv-token"
@@ -47,8 +49,10 @@ def main() -> None:
     app = inside.application()
     if "dynamodb" in given.apis.split(","):
         inside.parse_once()
+    known = {name: os.environ[name] for name in ("CONNECTION_URL",) if name in os.environ}
+    trigger = Trigger(given.confirmed, known)
     if "cognito-idp" in given.apis.split(","):
-        inside.as_aws(Trigger(given.confirmed, given.state))
+        inside.as_aws(trigger)
     config = Config()
     config.bind = given.bind
     config.keep_alive_timeout = 75
@@ -56,7 +60,7 @@ def main() -> None:
     config.loglevel = "WARNING"
     gate = Gate(given.hosts.split(","), given.origins.split(","))
     try:
-        asyncio.run(serve(Server(app, given.state, gate), config))  # type: ignore[arg-type]
+        asyncio.run(serve(Server(app, given.state, gate, trigger), config))  # type: ignore[arg-type]
     except OSError as error:
         sys.exit(f"cannot serve {' and '.join(given.bind)}: {error}")
 
@@ -75,8 +79,9 @@ def _arguments() -> argparse.Namespace:
 class Server:
     """An ASGI application around ministack's that applies the gate, restores the state, and notes and saves changes."""
 
-    def __init__(self, app: App, state_dir: Path, gate: Gate) -> None:
+    def __init__(self, app: App, state_dir: Path, gate: Gate, trigger: Trigger) -> None:
         self.app = app
+        self.trigger = trigger
         self.gate = gate
         self.store = Store(state_dir)
         self.token = ""
@@ -129,6 +134,8 @@ class Server:
             await self._report_saved(scope["method"], send)
         elif scope["path"] == COGNITO and is_permitted(scope, self.token):
             await self._exchange_cognito(scope["method"], receive, send)
+        elif scope["path"] == FUNCTION and is_permitted(scope, self.token):
+            await self._exchange_variables(scope["method"], receive, send)
         else:  # ministack's own endpoints among them
             await answer(send, 404)
 
@@ -148,6 +155,15 @@ class Server:
             return await answer(send, 400, str(error).encode())
         self.store.note("cognito")
         return await answer(send, 204, headers=self._unsaved())
+
+    async def _exchange_variables(self, method: str, receive: Receive, send: Send) -> None:
+        if method == "GET":
+            return await answer(send, 200, self.trigger.digest.encode())
+        try:
+            self.trigger.variables = dict(json.loads(await read_body(receive)))
+        except (ValueError, TypeError) as error:
+            return await answer(send, 400, str(error).encode())
+        return await answer(send, 204)
 
     async def _live(self, receive: Receive, send: Send) -> None:
         await receive()

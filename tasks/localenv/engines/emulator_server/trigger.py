@@ -5,6 +5,7 @@ Source: Amazon Cognito Developer Guide, "Customizing user pool workflows with La
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import signal
@@ -14,7 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from . import VARIABLES
 from .saving import log
 
 ANSWER_S = 5.0
@@ -22,12 +22,17 @@ TRIES = 3
 RUNNER = Path(__file__).with_name("run_handler.py")
 
 
-@dataclass(frozen=True)
+@dataclass
 class Trigger:
-    """A file with the function `handler`, and the folder with the variables that it gets. Without a file: nothing."""
+    """A file with the function `handler`, and the variables that it gets. Without a file: nothing."""
 
     file: Path
-    folder: Path
+    variables: dict[str, str]
+
+    @property
+    def digest(self) -> str:
+        """Return the SHA-256 of the variables, for whoever wants to know whether they are still right."""
+        return hashlib.sha256(json.dumps(self.variables, sort_keys=True).encode()).hexdigest()
 
     def __call__(self, event: dict[str, Any]) -> str:
         """Run the function with an event; return its error as AWS words it, or nothing."""
@@ -51,7 +56,7 @@ class Trigger:
             [sys.executable, RUNNER, self.file],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env=self._environment(),
+            env={**os.environ, **self.variables},
             cwd=self.file.parent,
             start_new_session=True,
         )
@@ -65,11 +70,3 @@ class Trigger:
         if child.returncode == 0:
             return ""
         return lines[-1] if lines else f"it ended with exit code {child.returncode}"
-
-    def _environment(self) -> dict[str, str]:
-        """Return this server's variables and those of the file: where the database is now."""
-        try:
-            named = json.loads((self.folder / VARIABLES).read_text())
-        except (OSError, ValueError):
-            named = {}
-        return {**os.environ, **named}
