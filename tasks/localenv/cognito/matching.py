@@ -84,8 +84,8 @@ def match(
 ) -> Match:
     """Match rows with pool users. `set_handle` returns the command that sets a pool user's preferred_username.
 
-    `seeded` are the people of the seeds, whose rows those bring back with the id that everything else names. Only in the
-    emulated pool is a user with such a name known to be that person.
+    `seeded` are the people of the seeds, whose rows those bring back with the id that everything else names. Only in
+    the emulated pool is a user with such a name known to be that person.
     """
     preferred = seeded if is_emulated else ()
     rows = group(users, lambda user: user.handle)
