@@ -150,8 +150,9 @@ def sync_ids(c: StepContext, create: bool = False, confirm: str = "") -> str:
         settings = c.step.writable_database(confirm)
         for line in sync.add_rows(settings, _link(c), comparison):
             c.step.say(line)
-        added = len(comparison.lacking)
+        lacked = len(comparison.lacking)
         comparison = _compare(c)
+        added = lacked - len(comparison.lacking)
     for line in comparison.lines() if c.step.typed else comparison.unmatched():
         c.step.say(line)
     if comparison.match.changes:

@@ -75,6 +75,26 @@ def test_the_hint_leaves_a_pool_user_alone_who_belongs_to_somebody_else() -> Non
     )
 
 
+def test_of_two_with_one_handle_the_one_of_the_seeds_is_meant_in_the_emulated_pool() -> None:
+    other, own = pool_user("ann", "s1", email="other@example.com"), replace(pool_user("ann", "s2"), person="ann")
+
+    def found(*, is_emulated: bool) -> Match:
+        return match(
+            [row("ann")], [other, own], set_handle=lambda user, handle: "", seeded=["ann"], is_emulated=is_emulated
+        )
+
+    assert pairs(found(is_emulated=True)) == [("ann", "s2", False)]
+    assert [user.is_normal for user in found(is_emulated=True).pool_users] == [True]
+    assert pairs(found(is_emulated=False)) == []
+
+
+def test_who_took_the_handle_of_a_linked_user_in_another_case_gets_a_row() -> None:
+    other = pool_user("Ann", "s2", email="other@example.com")
+    found = matched([row("ann", "s1")], [pool_user("ann", "s1"), other])
+    assert pairs(found) == [("ann", "s1", True)]
+    assert [user.lacks_row for user in found.pool_users] == [other]
+
+
 def test_two_pool_users_with_one_handle_are_named_and_not_guessed() -> None:
     found = matched([row("ann")], [pool_user("ann", "s1"), pool_user("ann", "s2", email="a@example.com")])
     assert pairs(found) == []

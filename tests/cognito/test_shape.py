@@ -12,7 +12,7 @@ import pytest
 
 from tasks.localenv.aws.wire import AwsError, api
 from tasks.localenv.cognito import seed, shape
-from tasks.localenv.cognito.users import find_pool
+from tasks.localenv.cognito.users import emulated_pools, find_pool
 from tasks.localenv.errors import ConfirmationNeeded, UsageError
 from tasks.localenv.settings import Settings
 from tasks.localenv.settings.people import Person
@@ -109,6 +109,12 @@ def test_what_describe_user_pool_prints_makes_the_same_pool(own: Settings) -> No
         ({"Resources": []}, "seeds/pool.json:2:15: 0 of type"),
         ({"Schema": "x"}, "Invalid type for parameter Schema"),
         ({"Resources": {"P": {"Type": shape.POOL, "Properties": []}}}, "Properties must be an object"),
+        ({"UsernameAttributes": ["phone_number"]}, "nobody in the seeds has a telephone number"),
+        ({"UserPool": {"SchemaAttributes": 5}}, "seeds/pool.json:3:23: SchemaAttributes must be a list of objects"),
+        (
+            {"Resources": {"P": {"Type": shape.POOL}, "C": {"Type": shape.CLIENT, "Properties": {"Nope": 1}}}},
+            "Nope is no property of AWS::Cognito::UserPoolClient",
+        ),
         (
             {"Resources": {"P": {"Type": shape.POOL, "Properties": {"MfaConfiguration": {"Ref": "Nobody"}}}}},
             "Nobody",
@@ -134,6 +140,41 @@ def test_a_password_policy_that_the_seeds_cannot_meet_is_named(own: Settings) ->
     write(own, {"Policies": {"PasswordPolicy": {"MinimumLength": 40}}})
     with pytest.raises(UsageError, match=r"seeds/pool.json: its PasswordPolicy refuses the password of the seeds"):
         seed.apply(own, [ANN])
+
+
+def test_a_pool_that_cannot_be_made_leaves_the_old_one_with_its_users(own: Settings) -> None:
+    seed.apply(own, [ANN])
+    before = find_pool(own)
+    before.call("AdminCreateUser", UserPoolId=before.id, Username="eve@example.com")
+    users = list(before.users())
+    write(own, {**BY_NAME, "Policies": {"PasswordPolicy": {"MinimumLength": 40}}})
+    with pytest.raises(UsageError, match="PasswordPolicy refuses"):
+        seed.apply(own, [ANN], anew=True, yes=True)
+    assert emulated_pools(own) == [before.id]
+    assert list(find_pool(own).users()) == users
+
+
+def test_what_a_killed_replacement_has_left_goes_with_the_next_one(own: Settings) -> None:
+    seed.apply(own, [ANN])
+    first = find_pool(own)
+    first.call("CreateUserPool", PoolName=own.project_id)
+    assert find_pool(own).id == first.id
+    write(own, BY_NAME)
+    seed.apply(own, [ANN], anew=True)
+    assert emulated_pools(own) == [find_pool(own).id]
+
+
+def test_a_client_that_changed_is_changed_and_keeps_its_id(own: Settings) -> None:
+    write(own, TEMPLATE, "pool.yaml")
+    seed.apply(own, [ANN])
+    pool = find_pool(own)
+    client = seed.find_client(pool)
+    write(own, TEMPLATE.replace(":5173/", ":8080/"), "pool.yaml")
+    assert seed.examine(own, [ANN]).plan() == ["update user pool: seeds/pool.yaml changed"]
+    assert seed.apply(own, [ANN]).endswith("the pool changed as seeds/pool.yaml says")
+    found = pool.call("DescribeUserPoolClient", UserPoolId=pool.id, ClientId=client)["UserPoolClient"]
+    assert (found["CallbackURLs"], found["ClientName"]) == (["http://localhost:8080/"], "app")
+    assert seed.examine(own, [ANN]).is_complete
 
 
 def test_what_can_be_changed_is_changed_and_users_stay(own: Settings) -> None:

@@ -232,6 +232,34 @@ def test_a_database_that_is_away_fails_the_function_and_sync_ids_repairs(app: Ap
     assert app.run("check").code == 0
 
 
+def test_a_rebuild_keeps_the_seeded_users_their_ids_and_brings_every_row_back(app: App) -> None:
+    """Also beside somebody who asked for a handle of the seeds, and somebody who took one in another case."""
+    taken, other_case = app.sign_up("runa", email="r1@new.example.com"), app.sign_up("RUNA", email="r2@new.example.com")
+    with pytest.raises(ClientError):
+        app.confirm(taken)
+    app.confirm(other_case)
+    (before, added) = app.rows("runa"), app.rows("RUNA")
+    assert app.run("db.setup", "--force").code == 0
+    for words in (("cognito.sync-ids",), ("check",)):
+        done = app.run(*words)
+        assert done.code == 0, done.stdout + done.stderr
+    assert (app.rows("runa"), app.rows("RUNA")) == (before, added)
+
+
+def test_who_cannot_have_a_row_does_not_stop_the_others(app: App) -> None:
+    broken = app.sign_up("nul\0l", email="n0@new.example.com")
+    with pytest.raises(ClientError):
+        app.confirm(broken)
+    app.confirm(app.sign_up("barbara"))
+    assert app.run("db.setup", "--force").code == 0
+    done = app.run("cognito.sync-ids")
+    assert done.code == 0, done.stderr
+    assert "the database refuses it (PostgreSQL text fields cannot contain NUL (0x00) bytes), no row" in done.stderr
+    assert len(app.rows("barbara")) == 1
+    app.client.admin_delete_user(UserPoolId=find_pool(app.settings).id, Username=broken)
+    assert app.run("check").code == 0
+
+
 def test_a_restart_and_a_reset_keep_the_pool_and_its_function(app: App) -> None:
     pool = find_pool(app.settings).id
     assert app.run("env.restart").code == 0

@@ -201,6 +201,7 @@ def paused(settings: Settings) -> None:
 
 LONDO = "(SELECT uuid FROM users WHERE handle = 'londo')"
 GONE = sql("DELETE FROM activities; DELETE FROM users")
+ROW_OF_NOBODY = sql("INSERT INTO users (display_name, handle, email, cognito_user_id) VALUES ('G', 'gone', '', '')")
 LONDO_GONE = sql(f"DELETE FROM activities WHERE user_uuid = {LONDO}; DELETE FROM users WHERE handle = 'londo'")
 TWICE = sql(
     "INSERT INTO users (display_name, handle, email, cognito_user_id)"
@@ -243,6 +244,8 @@ ROWS = [
         "cognito.seed"),
     row("tasks/localenv/environment/check:SEED: db.seed --force", LONDO_GONE, "check", "pool user .*londo",
         "db.seed --force"),
+    row("tasks/localenv/environment/check:WITHOUT_THEM: db.setup --force", ROW_OF_NOBODY, "check",
+        "no pool user has this", "db.setup --force"),
     row("tasks/localenv/environment/check:ADD_SIGNED_UP: cognito.sync-ids --create", signed_up, "check",
         "no user in the database has the handle 'newcomer'", "cognito.sync-ids --create"),
     row("tasks/localenv/cognito/seed:ANEW: cognito.seed --force", other_shape_alone, "cognito.seed",

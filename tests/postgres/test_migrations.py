@@ -61,6 +61,7 @@ def test_a_down_block_may_be_missing_and_is_no_part_of_the_fingerprint() -> None
 @pytest.mark.parametrize(
     ("text", "message"),
     [
+        ("\ufeff-- migrate:up\nselect 1;", "m.sql:1:1: a byte order mark, which hides `-- migrate:up`"),
         ("create table a ();", "m.sql:1:1: a migration without `-- migrate:up`"),
         (" -- migrate:up\nselect 1;", "m.sql:1:1: a migration without `-- migrate:up`"),
         ("-- migrate:upwards\nselect 1;", "m.sql:1:1: a migration without `-- migrate:up`"),

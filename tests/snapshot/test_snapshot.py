@@ -72,7 +72,7 @@ def test_a_user_who_comes_back_signs_in_as_before(mine: Settings) -> None:
         "InitiateAuth",
         ClientId=client_id,
         AuthFlow="USER_PASSWORD_AUTH",
-        AuthParameters={"USERNAME": "imani", "PASSWORD": PASSWORD},
+        AuthParameters={"USERNAME": "imani@example.com", "PASSWORD": PASSWORD},
     )
     assert signed_in["AuthenticationResult"]["TokenType"] == "Bearer"
 

@@ -2,8 +2,8 @@
 
 Users match if preferred_username = handle, case-sensitively. An equal e-mail address only leads to a hint: anybody can
 claim an address, and the app looks users up by handle. Of several pool users with one handle it is the one whose sub
-the row has; else they are reported, not matched, as several rows are. A disabled pool user yields to an enabled one,
-since nobody can sign in with it.
+the row has, or in the emulated pool the one that the seeds made; else they are reported, not matched, as several rows
+are. A disabled pool user yields to an enabled one, since nobody can sign in with it.
 """
 
 from __future__ import annotations
@@ -80,16 +80,19 @@ def match(
     *,
     set_handle: Callable[[PoolUser, str], str],
     seeded: Collection[str] = (),
+    is_emulated: bool = False,
 ) -> Match:
     """Match rows with pool users. `set_handle` returns the command that sets a pool user's preferred_username.
 
-    `seeded` are the people of the seeds, whose rows those bring back with the id that everything else names.
+    `seeded` are the people of the seeds, whose rows those bring back with the id that everything else names. Only in
+    the emulated pool is a user with such a name known to be that person.
     """
+    preferred = seeded if is_emulated else ()
     rows = group(users, lambda user: user.handle)
     pool = group(pool_users, lambda user: user.handle or "")
     pairs = {}
     for handle, here in rows.items():
-        there = _linked(here, pool.get(handle, [])) or _candidates(pool.get(handle, []))
+        there = _linked(here, pool.get(handle, [])) or _candidates(pool.get(handle, []), preferred)
         if handle and len(here) == len(there) == 1:
             pairs[handle] = Pair(here[0], there[0])
     matched = {pair.pool_user.sub for pair in pairs.values()}
@@ -115,8 +118,9 @@ def _linked(rows: list[DatabaseUser], users: list[PoolUser]) -> list[PoolUser]:
     return [user for user in users if [user.sub] == [row.sub for row in rows]]
 
 
-def _candidates(users: list[PoolUser]) -> list[PoolUser]:
-    return [user for user in users if user.enabled] or users
+def _candidates(users: list[PoolUser], preferred: Collection[str] = ()) -> list[PoolUser]:
+    enabled = [user for user in users if user.enabled] or users
+    return [user for user in enabled if user.person in preferred] or enabled
 
 
 class _Hints:
@@ -190,7 +194,7 @@ class _Hints:
             reason = f"the handle {user.handle!r} is another pool user's" if is_linked else reason
             return Unmatched(user.handle, who, reason, is_normal=is_linked)
         differing = self._rows_by_folded.get(user.handle.casefold())
-        if differing:
+        if differing and differing not in self._linked:
             return Unmatched(user.handle, who, f"preferred_username {user.handle!r} differs in case from {differing!r}")
         reason = f"no user in the database has the handle {user.handle!r}"
         if user.status != "CONFIRMED":

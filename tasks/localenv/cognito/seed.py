@@ -6,12 +6,13 @@ Handle, display name and e-mail are other attributes, so changing them keeps the
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..aws.wire import Api, AwsError, api
-from ..errors import ConfirmationNeeded, UsageError
+from ..errors import ConfirmationNeeded, LocalEnvError, UsageError
 from ..hints import Command
 from ..machine import private
 from ..machine.disk import disk_errors
@@ -19,8 +20,8 @@ from ..machine.parallel import side_by_side
 from ..settings import emulated_pool_file
 from ..settings.people import Person
 from .emulated import door_to, function_variables
-from .shape import FIXED, MARK, SHAPE_TAG, Shape, read_shape
-from .users import Pool, PoolUser, find_pool, look_for_pool, noted_pools, pages
+from .shape import FIXED, FIXED_OF_CLIENT, MARK, SHAPE_TAG, Shape, read_shape
+from .users import Pool, PoolUser, emulated_pools, find_pool, look_for_pool, noted_pools, pages
 
 if TYPE_CHECKING:
     from ..settings import Settings
@@ -90,7 +91,7 @@ class Seeded:
             return [f"replace pool {self.pool.id if self.pool else ''}: {self.unlike}", *self._lost()]
         lines = [] if self.pool else ["create user pool: there is none with this project's name"]
         lines += [] if self.client_id else ["create app client: the pool has none"]
-        lines += [f"update user pool: {self.shape.shown} changed"] if self.reshaped == "can" else []
+        lines += [f"update user pool: {self.shape.shown or 'its default'} changed"] if self.reshaped == "can" else []
         lines += [] if self.told else ["tell the pool's function where the database is"]
         return lines + [str(change) for change in self.changes]
 
@@ -112,7 +113,8 @@ def examine(settings: Settings, people: Iterable[Person]) -> Seeded:
     people, shape, pool = list(people), read_shape(settings), look_for_pool(settings)
     if pool is None:
         shape.checked()
-        return Seeded(shape, None, "", False, True, (), plan_changes(people, [], shape))
+        told = door_to(settings).knows(function_variables(settings))
+        return Seeded(shape, None, "", False, told, (), plan_changes(people, [], shape))
     users = tuple(pool.users())
     changes, reshaped = plan_changes(people, users, shape), _reshaped(pool, shape)
     if reshaped:
@@ -135,27 +137,57 @@ def _reshaped(pool: Pool, shape: Shape) -> str:
 def apply(settings: Settings, people: Iterable[Person], *, anew: bool = False, yes: bool = False) -> str:
     """Create or update the pool, its app client and its users; return a sentence.
 
-    `anew` replaces a pool of another shape; `yes` also one with users of its own. Raises ConfirmationNeeded.
+    `anew` replaces a pool of another shape; `yes` also one with users of its own. Raises ConfirmationNeeded. The old
+    pool goes when the new one is complete.
     Side effect: notes the pool's id in the state folder. A second call changes nothing.
     """
     people, found = list(people), examine(settings, people)
-    if anew and found.reshaped == "cannot" and found.pool:
+    replaces = anew and found.reshaped == "cannot"
+    if replaces:
         if not yes:
             found.require_yes()
-        found.pool.call("DeleteUserPool", UserPoolId=found.pool.id)
-        found = examine(settings, people)
-    pool = found.pool or _create_pool(settings, found.shape)
+        found = Seeded(found.shape, None, "", False, found.told, (), plan_changes(people, (), found.shape))
+    if found.pool:
+        _fill(found.pool, found)
+    pool = found.pool or _create(settings, found)
     note_pool(settings, pool.id)
-    if not found.told and found.pool:
+    if not found.told:
         door_to(settings).tell(function_variables(settings))
+    if replaces:
+        for other in emulated_pools(settings):
+            if other != pool.id:
+                pool.call("DeleteUserPool", UserPoolId=other)
+    return _sentence(found, pool)
+
+
+def _create(settings: Settings, found: Seeded) -> Pool:
+    """Create the pool with all that is in it; one that cannot be completed is deleted again."""
+    pool = _create_pool(settings, found.shape)
+    try:
+        _fill(pool, found)
+    except LocalEnvError:
+        with contextlib.suppress(LocalEnvError):  # the first error is the one to report
+            pool.call("DeleteUserPool", UserPoolId=pool.id)
+        raise
+    return pool
+
+
+def _fill(pool: Pool, found: Seeded) -> None:
     if found.reshaped == "can":
-        _update_pool(pool, found.shape)
+        _update_pool(pool, found)
     if not found.client_id:
         _create_client(pool, found.shape)
     side_by_side([lambda change=change: _apply(pool, change, found.shape) for change in found.changes])  # type: ignore[misc]
+
+
+def _sentence(found: Seeded, pool: Pool) -> str:
     created = sum(change.create for change in found.changes)
     changed = len(found.changes) - created
-    done = [f"{created} created" if created else "", f"{changed} changed" if changed else ""]
+    done = [
+        f"{created} created" if created else "",
+        f"{changed} changed" if changed else "",
+        f"the pool changed as {found.shape.shown or 'its default'} says" if found.reshaped == "can" else "",
+    ]
     return f"{len(found.users) + created} users in pool {pool.id}, {', '.join(filter(None, done)) or 'unchanged'}"
 
 
@@ -269,10 +301,13 @@ def _create_pool(settings: Settings, shape: Shape) -> Pool:
     return Pool(answer["UserPool"]["Id"], call)
 
 
-def _update_pool(pool: Pool, shape: Shape) -> None:
-    wanted, _ = shape.checked()
+def _update_pool(pool: Pool, found: Seeded) -> None:
+    wanted, client = found.shape.checked()
+    if found.client_id:
+        changed = {name: value for name, value in client.items() if name not in FIXED_OF_CLIENT}
+        pool.call("UpdateUserPoolClient", UserPoolId=pool.id, ClientId=found.client_id, ClientName=CLIENT, **changed)
     changed = {name: value for name, value in wanted.items() if name not in FIXED}
-    pool.call("UpdateUserPool", UserPoolId=pool.id, UserPoolTags=_tags(shape), **changed)
+    pool.call("UpdateUserPool", UserPoolId=pool.id, UserPoolTags=_tags(found.shape), **changed)
 
 
 def _tags(shape: Shape) -> dict[str, str]:

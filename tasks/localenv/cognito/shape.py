@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +32,7 @@ SHAPE_TAG = "localenv-shape"
 """The tag that holds the fingerprint of the shape that a pool was made in."""
 FIXED = ("UsernameAttributes", "AliasAttributes", "UsernameConfiguration", "Schema")
 """What no call changes in a pool that exists."""
+FIXED_OF_CLIENT = ("GenerateSecret",)
 AT_AWS = (
     *("DeletionProtection", "EmailAuthenticationMessage", "EmailAuthenticationSubject", "EmailConfiguration"),
     *("EnabledMfas", "LambdaConfig", "SmsConfiguration", "UserPoolTags", "WebAuthnRelyingPartyID"),
@@ -77,7 +79,7 @@ class Shape:
     @property
     def fingerprint(self) -> str:
         """Return that of the whole, after that of what cannot be changed later."""
-        return f"{self.fixed_fingerprint}-{_digest(self.pool)}"
+        return f"{self.fixed_fingerprint}-{_digest({'pool': self.pool, 'client': self.client})}"
 
     @property
     def signs_in_by_email(self) -> bool:
@@ -92,6 +94,12 @@ class Shape:
         if self.document is None:
             return dict(self.pool), dict(self.client)
         pool = _checked(self.document, "CreateUserPool", self.pool)
+        if self.pool.get("UsernameAttributes") and not self.signs_in_by_email:
+            raise self.document.error(
+                ("UsernameAttributes",),
+                "nobody in the seeds has a telephone number to sign in with",
+                hint="add email here: this file is that of the emulated pool alone",
+            )
         return pool, _checked(self.document, "CreateUserPoolClient", self.client)
 
 
@@ -149,11 +157,15 @@ def _described(document: Document) -> Document:
         name: value for name, value in _without(document.data["UserPool"], AT_AWS).items() if value not in ("", {}, [])
     }
     attributes = data.pop("SchemaAttributes", [])
-    known = [each for each in attributes if isinstance(each, dict) and each.get("Name") != "sub"]
+    if not isinstance(attributes, list) or not all(isinstance(each, dict) for each in attributes):
+        raise document.error(
+            ("UserPool", "SchemaAttributes"), "SchemaAttributes must be a list of objects", hint="print the pool again"
+        )
+    known = [(str(each.get("Name")), each) for each in attributes]
     data["Schema"] = [
-        {**each, "Name": each["Name"].removeprefix("custom:")}
-        for each in known
-        if each.get("Required") or str(each.get("Name")).startswith("custom:")
+        {**each, "Name": name.removeprefix("custom:")}
+        for name, each in known
+        if name != "sub" and (each.get("Required") or name.startswith("custom:"))
     ]
     return document.with_data(data)
 
@@ -175,15 +187,15 @@ def _checked(document: Document, operation: str, given: Mapping[str, Any]) -> di
     assert model, "both calls take parameters"
     for name in given:
         if name not in model.members:
-            steps = (name,) if operation == "CreateUserPool" else ()
-            raise document.error(steps, f"{name} is no property of {POOL}", hint="remove it, or correct its name")
+            steps, kind = ((name,), POOL) if operation == "CreateUserPool" else ((), CLIENT)
+            raise document.error(steps, f"{name} is no property of {kind}", hint="remove it, or correct its name")
     typed: dict[str, Any] = _typed(given, model)
     names: dict[str, Any] = {
         name: "eu-west-1_Example" for name in ("PoolName", "ClientName", "UserPoolId") if name in model.members
     }
     report = ParamValidator().validate({**typed, **names}, model)
     if report.has_errors():
-        first = report.generate_report().splitlines()[0]
+        first = re.sub(r"<class '(\w+)'>", r"\1", report.generate_report().splitlines()[0])
         raise document.error(_steps_in(first, given), first, hint=f"the parameters are those of {operation}")
     return typed
 

@@ -89,7 +89,13 @@ def compare(settings: Settings, queries: Queries) -> Comparison:
     both: list[Any] = side_by_side([lambda: _pool_and_users(settings), lambda: fetch_users(settings, queries)])
     (pool, pool_users), users = both
     seeded = {person.person for person in read_people(settings.root)}
-    matched = match(users, pool_users, set_handle=handle_command(settings, pool), seeded=seeded)
+    matched = match(
+        users,
+        pool_users,
+        set_handle=handle_command(settings, pool),
+        seeded=seeded,
+        is_emulated=settings.cognito_is_emulated,
+    )
     return Comparison(pool, {user.uuid: user.handle for user in users}, len(pool_users), matched)
 
 
@@ -117,9 +123,10 @@ def apply(settings: Settings, queries: Queries, comparison: Comparison) -> int:
 
 
 def add_rows(settings: Settings, queries: Queries, comparison: Comparison) -> list[str]:
-    """Add the rows of confirmed pool users who have none, all or none; return who they are, a line each.
+    """Add the rows of confirmed pool users who have none; return what became of each, a line each.
 
-    The app's query returns no row for a handle or a sub that is taken meanwhile: that is said.
+    One whose values the database refuses is said and left: what one stranger typed must not stop the others. The app's
+    query returns no row for a handle or a sub that is taken meanwhile.
     """
     file, lines = queries.create, []
     if file is None or not comparison.lacking:
@@ -127,16 +134,25 @@ def add_rows(settings: Settings, queries: Queries, comparison: Comparison) -> li
     with connect(settings.postgres) as connection, server_errors(_shown(settings, file)):
         connection.execute(ONE_AT_A_TIME)
         for user in comparison.lacking:
-            values = {
-                "display_name": user.name or user.handle,
-                "handle": user.handle,
-                "email": user.email,
-                "cognito_user_id": user.sub,
-            }
-            created = _execute(connection, file, values).fetchone()
-            done = "added a row for pool user" if created else "taken meanwhile, no row added for pool user"
-            lines.append(f"{done} {user}, handle {user.handle}")
+            lines.append(f"{_add_row(connection, file, user)} {user}, handle {user.handle}")
     return lines
+
+
+def _add_row(connection: psycopg.Connection[Any], file: Path, user: PoolUser) -> str:
+    import psycopg
+
+    values = {
+        "display_name": user.name or user.handle,
+        "handle": user.handle,
+        "email": user.email,
+        "cognito_user_id": user.sub,
+    }
+    try:
+        with connection.transaction():
+            created = _execute(connection, file, values).fetchone()
+    except (psycopg.DataError, psycopg.IntegrityError, psycopg.errors.RaiseException) as error:
+        return f"the database refuses it ({error.diag.message_primary or error}), no row added for pool user"
+    return "added a row for pool user" if created else "taken meanwhile, no row added for pool user"
 
 
 def fetch_users(settings: Settings, queries: Queries) -> list[DatabaseUser]:

@@ -85,16 +85,20 @@ def look_for_pool(settings: Settings) -> Pool | None:
     """
     if not settings.cognito_is_emulated:
         return Pool(_real_pool_id(settings), api(settings, "cognito-idp"))
-    call = api(settings, "cognito-idp")
-    known = [
-        pool["Id"]
-        for answer in pages(call, "ListUserPools", "NextToken", MaxResults=PAGE)
-        for pool in answer.get("UserPools", ())
-        if pool["Name"] == settings.project_id
-    ]
+    call, known = api(settings, "cognito-idp"), emulated_pools(settings)
     current = noted_pools(settings)[:1]
     found = [pool_id for pool_id in current if pool_id in known] or known
     return Pool(found[0], call) if found else None
+
+
+def emulated_pools(settings: Settings) -> list[str]:
+    """Return the ids of the emulated pools with this project's name: one, and what a killed replacement has left."""
+    return [
+        str(pool["Id"])
+        for answer in pages(api(settings, "cognito-idp"), "ListUserPools", "NextToken", MaxResults=PAGE)
+        for pool in answer.get("UserPools", ())
+        if pool["Name"] == settings.project_id
+    ]
 
 
 def list_users(settings: Settings) -> Iterator[PoolUser]:

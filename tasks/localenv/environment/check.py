@@ -31,6 +31,7 @@ NOTHING_TO_COMPARE = "nothing to compare: this app has neither pool users nor a 
 SEED = Command("db.seed", "--force")
 ADD_SIGNED_UP = Command("cognito.sync-ids", "--create")
 ADD_ROWS = "add a row for each of them to the users of the database: they are not in the seeds"
+WITHOUT_THEM = Command("db.setup", "--force", when="for a database without them; `inv db.undo` goes back")
 FOLLOW = Command("ddb.stream", "--once")
 
 
@@ -155,9 +156,8 @@ def _case_of_row(row: Unmatched, seeded: Collection[str]) -> Case:
     reason = f"{row.reason}; {row.fix}" if row.fix else row.reason
     if row.handle in seeded:
         return Case("no-pool-user", "users without a pool user", subject, reason, Command("cognito.seed"))
-    return Case(
-        "not-signed-up", "users without a pool user or a person in the seeds", subject, reason, "add the pool users"
-    )
+    what = "users without a pool user or a person in the seeds"
+    return Case("not-signed-up", what, subject, reason, either("add the pool users", WITHOUT_THEM))
 
 
 def reference_cases(

@@ -228,7 +228,13 @@ def _cases(
         return
     if pool:
         seeded = {person.person for person in people}
-        matched = match(found.rows, found.pool_users, set_handle=sync.handle_command(settings, pool), seeded=seeded)
+        matched = match(
+            found.rows,
+            found.pool_users,
+            set_handle=sync.handle_command(settings, pool),
+            seeded=seeded,
+            is_emulated=settings.cognito_is_emulated,
+        )
         yield from link_cases(matched, people, queries)
     elif found.rows and "cognito" in settings.services:
         yield Case("no-pool", "user pools that do not exist", "user pool", "does not exist", Command("cognito.seed"))

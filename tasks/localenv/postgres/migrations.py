@@ -83,6 +83,8 @@ def find_files(root: Path) -> list[Path]:
 def parse(file: SqlFile) -> Blocks:
     """Part a file into its blocks. Raises SqlError at the place of what is no migration."""
     ups, downs = ([found.start() for found in marker.finditer(file.text)] for marker in (_UP, _DOWN))
+    if file.text[:3] == BOM and _UP.match(file.text[3:]):
+        raise file.error(0, "a byte order mark, which hides `-- migrate:up`", hint="save the file as UTF-8 without BOM")
     if not ups:
         raise file.error(0, "a migration without `-- migrate:up`", hint="write this line above its statements")
     first = min([*ups, *downs])

@@ -25,7 +25,10 @@ STATEMENT_BYTES = 128 << 20
 COPY_BYTES = 1 << 18
 MAX_WARNINGS = 1000
 """How many of a file's notices are kept: a loop can raise any number."""
-META_HINT = "remove the line, or run the file with `psql -f`: of psql's own commands, \\i and \\ir are known here"
+META_HINT = (
+    "remove the line, or run the file with `psql -f`: of psql's own commands, \\i and \\ir are known here, "
+    "and in a migration none"
+)
 
 
 @dataclass
