@@ -19,14 +19,19 @@ Known = Mapping[str, Any]
 """The members of a description that a definition keeps, or that make no difference; a member may have its own."""
 
 _KEY: Known = dict.fromkeys(("AttributeName", "KeyType"))
+_UNITS: Known = {
+    **dict.fromkeys(("ReadCapacityUnits", "WriteCapacityUnits", "NumberOfDecreasesToday")),
+    **dict.fromkeys(("LastIncreaseDateTime", "LastDecreaseDateTime")),
+}
 _INDEX: Known = {
-    **dict.fromkeys(("IndexName", "ProvisionedThroughput")),
-    **dict.fromkeys(("IndexStatus", "Backfilling", "IndexSizeBytes", "ItemCount", "IndexArn")),
+    **dict.fromkeys(("IndexName", "IndexStatus", "Backfilling", "IndexSizeBytes", "ItemCount", "IndexArn")),
+    "ProvisionedThroughput": _UNITS,
     "KeySchema": _KEY,
     "Projection": dict.fromkeys(("ProjectionType", "NonKeyAttributes")),
 }
 _TABLE: Known = {
-    **dict.fromkeys(("TableName", "BillingModeSummary", "ProvisionedThroughput", "DeletionProtectionEnabled")),
+    **dict.fromkeys(("TableName", "BillingModeSummary", "DeletionProtectionEnabled")),
+    "ProvisionedThroughput": _UNITS,
     **dict.fromkeys(("TableStatus", "CreationDateTime", "TableSizeBytes", "ItemCount", "TableArn", "TableId")),
     **dict.fromkeys(("LatestStreamArn", "LatestStreamLabel", "RestoreSummary", "ArchivalSummary")),
     "AttributeDefinitions": dict.fromkeys(("AttributeName", "AttributeType")),
