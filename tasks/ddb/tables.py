@@ -165,7 +165,10 @@ def describe(c: StepContext, table: str = "", as_file: bool = False, format: str
     """Describe a table: keys, indexes, throughput, stream, items."""
     client, name = dynamodb.connect(c.step.settings), named(c)
     if as_file:
-        properties = definition.definition_of(client, name)
+        defined = definition.fetch_definition(client, name)
+        properties = defined.properties
+        if defined.left_out:
+            c.step.say(f"a table file cannot say {', '.join(defined.left_out)}: left out")
         c.step.emit(properties, lambda: json.dumps(properties, indent=2, ensure_ascii=False).split("\n"))
         return
     found = schema.require_table(client, name)

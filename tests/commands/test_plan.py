@@ -251,6 +251,7 @@ ROWS: dict[str, list[Row] | str] = {
     "rds.status": AWS,
     "snapshot.save": [
         row(worlds.set_up, worlds.nothing, worlds.restore_cut_short, worlds.down, name="two"),
+        row(worlds.table_that_cannot_be_saved, name="two"),
         row(worlds.snapshot_there, name="one"),
         row(worlds.snapshot_there, name="one", **YES),
         row(worlds.set_up, worlds.down, name="a/b"),

@@ -14,7 +14,7 @@ from moto import mock_aws
 from tasks.localenv.dynamodb import schema
 from tasks.localenv.dynamodb.client import connect
 from tasks.localenv.dynamodb.schema.changes import encryption_differs, plan_changes
-from tasks.localenv.dynamodb.schema.definition import definition_of, properties_of
+from tasks.localenv.dynamodb.schema.definition import fetch_definition, properties_of
 from tasks.localenv.dynamodb.tablefiles import TableFile, read_table
 from tasks.localenv.dynamodb.tableshape import Extras, extras_of, shape_of
 from tasks.localenv.errors import ConfirmationNeeded
@@ -27,10 +27,12 @@ MORE = {"ReadCapacityUnits": 9, "WriteCapacityUnits": 6}
 Properties = dict[str, Any]
 
 
-def index(name: str, key: str, projection: str = "ALL", units: Any = UNITS) -> Properties:
+def index(name: str, key: str, projection: str = "ALL", units: Any = UNITS, sort: str = "") -> Properties:
+    """An index whose key has these attributes, each a letter or, alone, a name."""
+    parts = [(one, "HASH") for one in (key if sort else [key])] + [(one, "RANGE") for one in sort]
     found: Properties = {
         "IndexName": name,
-        "KeySchema": [{"AttributeName": key, "KeyType": "HASH"}],
+        "KeySchema": [{"AttributeName": one, "KeyType": kind} for one, kind in parts],
         "Projection": {"ProjectionType": projection},
     }
     return {**found, "ProvisionedThroughput": units} if units else found
@@ -97,6 +99,15 @@ PLANS: list[tuple[str, Properties, Properties, list[str]]] = [
             f"± index by-c of things: {KEY.format('c', 'KEYS_ONLY', '5/5')} (was {KEY.format('c', 'ALL', '5/5')});"
             " absent until it is rebuilt",
             f"+ index by-b of things: {KEY.format('b', 'ALL', '5/5')}",
+        ],
+    ),
+    (
+        "which attributes are the partition's",
+        table("things", index("by-abc", "ab", sort="c")),
+        table("things", index("by-abc", "a", sort="bc")),
+        [
+            "± index by-abc of things: key a (S) + b (S), c (S), projection ALL, throughput 5/5"
+            " (was key a (S), b (S) + c (S), projection ALL, throughput 5/5); absent until it is rebuilt",
         ],
     ),
     (
@@ -275,7 +286,7 @@ def test_every_change_is_made_one_after_the_other(fresh: Settings, tmp_path: Pat
         ],
     )
     wanted = {**after(name), "SSESpecification": {"SSEEnabled": False}}
-    assert in_order(definition_of(client, name)) == in_order(wanted)
+    assert in_order(fetch_definition(client, name).properties) == in_order(wanted)
     found = client.query(
         TableName=name,
         IndexName="by-b",
@@ -299,7 +310,7 @@ def test_on_aws_the_same_changes_are_made(prod: Settings, tmp_path: Path) -> Non
         "TableClass": "STANDARD",
     }
     schema.apply_tables(client, read(tmp_path, wanted))
-    assert in_order(definition_of(client, "things")) == in_order(wanted)
+    assert in_order(fetch_definition(client, "things").properties) == in_order(wanted)
 
 
 def test_capacity_modes_change_both_ways(fresh: Settings, tmp_path: Path) -> None:
@@ -346,7 +357,7 @@ def test_cut_short_after_any_call_the_next_run_goes_on(fresh: Settings, tmp_path
         except Cut.End:
             calls += 3
     wanted = {**after(name), "SSESpecification": {"SSEEnabled": False}}
-    assert in_order(definition_of(client, name)) == in_order(wanted)
+    assert in_order(fetch_definition(client, name).properties) == in_order(wanted)
 
 
 def test_a_key_is_not_changed_in_place(fresh: Settings, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from tasks.localenv.dynamodb import schema
 from tasks.localenv.dynamodb.client import connect
-from tasks.localenv.dynamodb.schema.definition import definition_of, properties_of
+from tasks.localenv.dynamodb.schema.definition import fetch_definition, properties_of
 from tasks.localenv.dynamodb.tablefiles import TableFile, read_table
 from tasks.localenv.dynamodb.tableshape import TableShape, Throughput, shape_of
 from tasks.localenv.settings import Settings
@@ -62,16 +62,16 @@ def written(tmp_path: Path, properties: dict[str, Any]) -> TableFile:
 def test_a_definition_gives_back_what_a_file_said(fresh: Settings, tmp_path: Path) -> None:
     client, properties = connect(fresh), everything(fresh.message_table)
     schema.apply_tables(client, [written(tmp_path, properties)])
-    assert definition_of(client, fresh.message_table) == properties
+    assert fetch_definition(client, fresh.message_table).properties == properties
 
 
 def test_a_table_made_from_its_definition_has_the_same_one(fresh: Settings, tmp_path: Path) -> None:
     client = connect(fresh)
     schema.apply_tables(client, [written(tmp_path, everything(fresh.message_table))])
-    before = definition_of(client, fresh.message_table)
+    before = fetch_definition(client, fresh.message_table).properties
     schema.drop_table(client, schema.require_table(client, fresh.message_table))
     schema.apply_tables(client, [written(tmp_path, before)])
-    assert definition_of(client, fresh.message_table) == before
+    assert fetch_definition(client, fresh.message_table).properties == before
 
 
 def test_a_table_on_demand_has_no_throughput_of_its_own() -> None:

@@ -195,6 +195,24 @@ def test_a_read_of_everything_is_said_of_table_and_index(items: Settings) -> Non
         f"reads the whole index message-group-sk-index of {name}: "
         "no message_group_uuid = … or message_group_uuid IN […] in WHERE"
     )
+    by_both = [{"AttributeName": each, "KeyType": "HASH"} for each in ("message_group_uuid", "pk")]
+    creation: Any = {
+        "IndexName": "both",
+        "KeySchema": by_both,
+        "Projection": {"ProjectionType": "KEYS_ONLY"},
+        "ProvisionedThroughput": {"ReadCapacityUnits": 1, "WriteCapacityUnits": 1},
+    }
+    connect(items).update_table(
+        TableName=name,
+        AttributeDefinitions=[
+            {"AttributeName": each, "AttributeType": "S"} for each in ("pk", "sk", "message_group_uuid")
+        ],
+        GlobalSecondaryIndexUpdates=[{"Create": creation}],
+    )
+    assert said(".\"both\" WHERE message_group_uuid = 'x' AND pk = 'y'") == ""
+    assert said(".\"both\" WHERE message_group_uuid = 'x'") == (
+        f"reads the whole index both of {name}: no pk = … or pk IN […] in WHERE"
+    )
     with pytest.raises(TableMissing, match="table nosuch does not exist"):
         partiql.full_scan_warning(connect(items), read_statement("SELECT * FROM nosuch", "q"))
 

@@ -20,7 +20,7 @@ import pytest
 from tasks.localenv.dynamodb import itemwriter, schema
 from tasks.localenv.dynamodb.client import connect
 from tasks.localenv.dynamodb.schema.contents import Contents, key_digest, read_contents
-from tasks.localenv.dynamodb.schema.fitness import why_unfit
+from tasks.localenv.dynamodb.schema.fitness import key_limits, why_unfit
 from tasks.localenv.dynamodb.schema.replacement import Replacement, copy_name
 from tasks.localenv.dynamodb.tablefiles import TableFile, read_table
 from tasks.localenv.dynamodb.tableshape import Index, TableShape
@@ -275,6 +275,12 @@ def test_an_item_must_fit_the_keys_of_table_and_indexes(item: Any, reason: str) 
     index = Index("by-other", (("other", "N"), ("bytes", "B")), "ALL", None)
     shape = TableShape("t", (("pk", "S"),), (index,), None, "")
     assert why_unfit(item, shape) == reason
+
+
+def test_each_attribute_of_a_partition_may_be_longer_than_those_of_a_sort_key() -> None:
+    index = Index("by-all", (("a", "S"), ("b", "S"), ("c", "S"), ("d", "S")), "ALL", None, partition_size=2)
+    shape = TableShape("t", (("a", "S"),), (index,), None, "")
+    assert key_limits(shape) == {"a": 2048, "b": 2048, "c": 1024, "d": 1024}
 
 
 def test_equal_items_have_equal_digests_however_they_are_written() -> None:

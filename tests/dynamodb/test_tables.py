@@ -188,6 +188,10 @@ WRONG: list[tuple[Callable[[dict[str, Any]], None], str]] = [
         "t.json:6:24: AttributeType is 'String', not one of S, N, B",
     ),
     (
+        with_(KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}] * 2),
+        "t.json:16:18: KeyType is 'HASH', not one of RANGE",
+    ),
+    (
         with_(GlobalSecondaryIndexes=[index(), index()]),
         "t.json:37:20: index by-id is defined twice",
     ),
@@ -205,6 +209,41 @@ def test_a_wrong_file_is_an_error_at_its_place(
     table = properties()
     change(table)
     assert error_of(tmp_path / "t.json", json.dumps(table, indent=2)).message == message
+
+
+@pytest.mark.parametrize(
+    ("kind", "kinds", "message"),
+    [
+        ("GlobalSecondaryIndexes", "HHHHRRRR", ""),
+        ("GlobalSecondaryIndexes", "HH", ""),
+        ("GlobalSecondaryIndexes", "HRRRR", ""),
+        ("GlobalSecondaryIndexes", "R", "KeyType is 'RANGE', not one of HASH"),
+        ("GlobalSecondaryIndexes", "HRH", "KeyType is 'HASH', not one of RANGE"),
+        ("GlobalSecondaryIndexes", "HHHHH", "KeyType is 'HASH', not one of RANGE"),
+        ("GlobalSecondaryIndexes", "HRRRRR", "KeySchema must have at most 4 sort attributes"),
+        ("GlobalSecondaryIndexes", "HHHHRRRRR", "KeySchema must have 1 to 8 entries, not 9"),
+        ("LocalSecondaryIndexes", "HH", "KeyType is 'HASH', not one of RANGE"),
+        ("LocalSecondaryIndexes", "HRR", "KeySchema must have 1 to 2 entries, not 3"),
+    ],
+)
+def test_a_global_index_may_have_four_attributes_in_each_part_of_its_key(
+    tmp_path: Path, kind: str, kinds: str, message: str
+) -> None:
+    table = properties()
+    names = [f"a{number}" for number in range(len(kinds))]
+    key = [
+        {"AttributeName": name, "KeyType": "HASH" if letter == "H" else "RANGE"}
+        for name, letter in zip(names, kinds, strict=True)
+    ]
+    table["AttributeDefinitions"] += [{"AttributeName": name, "AttributeType": "S"} for name in names]
+    table[kind] = [index(KeySchema=key)]
+    path = tmp_path / "t.json"
+    if message:
+        assert error_of(path, json.dumps(table)).message.partition(": ")[2] == message
+        return
+    path.write_text(json.dumps(table))
+    (found,) = read_table(path, path.name, {}).shape.indexes
+    assert (found.key, found.partition_size) == (tuple((name, "S") for name in names), kinds.count("H"))
 
 
 def test_a_stray_attribute_is_an_error(tmp_path: Path) -> None:

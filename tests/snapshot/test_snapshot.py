@@ -19,7 +19,7 @@ from tasks.localenv.cognito.users import find_pool
 from tasks.localenv.dynamodb import copies
 from tasks.localenv.dynamodb.client import connect as connect_dynamodb
 from tasks.localenv.dynamodb.scan import scan
-from tasks.localenv.dynamodb.schema.definition import definition_of
+from tasks.localenv.dynamodb.schema.definition import fetch_definition
 from tasks.localenv.errors import LocalEnvError, UsageError
 from tasks.localenv.postgres import databases, ledger, properties
 from tasks.localenv.postgres.connection import connect
@@ -177,7 +177,7 @@ def test_only_the_items_that_differ_are_written(mine: Settings) -> None:
 
 def test_a_table_that_was_defined_otherwise_is_made_anew(mine: Settings) -> None:
     client, table = connect_dynamodb(mine), mine.message_table
-    saved, shape = look(mine), definition_of(client, table)
+    saved, shape = look(mine), fetch_definition(client, table).properties
     save.save(mine, "a", quiet)
     copies.drop_table(client, table)
     client.create_table(
@@ -187,7 +187,66 @@ def test_a_table_that_was_defined_otherwise_is_made_anew(mine: Settings) -> None
         BillingMode="PAY_PER_REQUEST",
     )
     restore.restore(mine, "a", quiet)
-    assert (look(mine), definition_of(client, table)) == (saved, shape)
+    assert (look(mine), fetch_definition(client, table).properties) == (saved, shape)
+
+
+def keyed(name: str, *keys: str, **changes: Any) -> dict[str, Any]:
+    """The parameters of a table with indexes that have these keys: "ab|cd", the partition's attributes first."""
+    indexes = [
+        {
+            "IndexName": f"by-{number}",
+            "KeySchema": [
+                {"AttributeName": attribute, "KeyType": kind}
+                for part, kind in zip(key.split("|"), ("HASH", "RANGE"), strict=True)
+                for attribute in part
+            ],
+            "Projection": {"ProjectionType": "ALL"},
+            **changes,
+        }
+        for number, key in enumerate(keys)
+    ]
+    names = sorted({"a", *"".join(keys).replace("|", "")})
+    return {
+        "TableName": name,
+        "AttributeDefinitions": [{"AttributeName": each, "AttributeType": "S"} for each in names],
+        "KeySchema": [{"AttributeName": "a", "KeyType": "HASH"}],
+        "BillingMode": "PAY_PER_REQUEST",
+        "GlobalSecondaryIndexes": indexes,
+    }
+
+
+def test_a_table_whose_indexes_have_several_key_attributes_comes_back(mine: Settings) -> None:
+    client, name = connect_dynamodb(mine), f"{mine.message_table}-more"
+    client.create_table(**keyed(name, "abcd|efgh", "bc|", "b|cd", "bc|d"))
+    client.put_item(TableName=name, Item={each: {"S": each} for each in "abcdefgh"})
+    saved, shape = look(mine), fetch_definition(client, name)
+    save.save(mine, "a", quiet)
+    copies.drop_table(client, name)
+    restore.restore(mine, "a", quiet)
+    assert (look(mine), fetch_definition(client, name)) == (saved, shape)
+
+
+def test_a_table_that_could_not_be_restored_is_refused_at_save_and_nothing_is_left(
+    mine: Settings, tmp_path: Path
+) -> None:
+    client, name = connect_dynamodb(mine), f"{mine.message_table}-more"
+    save.save(mine, "a", quiet)
+    client.create_table(**keyed(name, "abcde|"))
+    held, wrong = look(mine), f"table {name} is not one that a snapshot could restore: .*KeyType is 'HASH'"
+    with pytest.raises(LocalEnvError, match=wrong):
+        save.save(mine, "b", quiet)
+    with pytest.raises(LocalEnvError, match=wrong):
+        save.save_file(mine, "b", tmp_path / "b.tar", quiet)
+    with pytest.raises(LocalEnvError, match=wrong):
+        restore.plan(mine, "a", None)
+    with pytest.raises(LocalEnvError, match=wrong):
+        restore.restore(mine, "a", quiet)
+    copies.drop_table(client, name)
+    client.create_table(**keyed(name, "a|b", WarmThroughput={"ReadUnitsPerSecond": 13000}))
+    with pytest.raises(LocalEnvError, match=r"a definition does not keep GlobalSecondaryIndexes\[0\].WarmThroughput"):
+        save.save(mine, "b", quiet)
+    assert (look(mine), names(mine), leftovers(mine)) == (held, [("a", "")], [])
+    assert not (tmp_path / "b.tar").exists()
 
 
 def test_a_real_pool_is_left_alone_and_that_is_said(mine: Settings) -> None:

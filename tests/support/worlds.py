@@ -6,7 +6,7 @@ import contextlib
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from unittest import mock
 
 from tasks.localenv import engines
@@ -181,6 +181,22 @@ def table_of_another_key(settings: Settings) -> None:
         AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}],
         KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
         BillingMode="PAY_PER_REQUEST",
+    )
+
+
+def table_that_cannot_be_saved(settings: Settings) -> None:
+    """The table has an index with something that no definition keeps."""
+    table_missing(settings)
+    key = [{"AttributeName": "pk", "KeyType": "HASH"}]
+    warm = {"ReadUnitsPerSecond": 13000, "WriteUnitsPerSecond": 5000}
+    index = {"IndexName": "warm", "KeySchema": key, "Projection": {"ProjectionType": "ALL"}, "WarmThroughput": warm}
+    create: Any = connect_dynamodb(settings).create_table
+    create(
+        TableName=settings.message_table,
+        AttributeDefinitions=[{"AttributeName": "pk", "AttributeType": "S"}],
+        KeySchema=key,
+        BillingMode="PAY_PER_REQUEST",
+        GlobalSecondaryIndexes=[index],
     )
 
 

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import json
+import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import LocalEnvError, UsageError
+from ..hints import Command
 from ..machine import private
+from ..machine.disk import disk_errors
+from ..machine.parallel import side_by_side
 from . import schema
 from .itemwriter import Request, deletes, puts, write
 from .scan import scan
-from .schema.definition import definition_of
+from .schema.definition import fetch_definition
 from .tablefiles import TableFile, read_table
 from .transfer import export_items, import_items
 from .transfer.itemfile import as_line, raw_lines, read_items
@@ -45,8 +50,11 @@ class Files:
 
 
 def save_table(client: DynamoDBClient, name: str, files: Files) -> Items:
-    """Write a table to its files and return what they hold. Raises TableMissing."""
-    private.write(files.definition, json.dumps(definition_of(client, name), indent=2) + "\n")
+    """Write a table to its files and return what they hold.
+
+    Raises TableMissing, and LocalEnvError if `replace_table` could not restore it from them.
+    """
+    _save_definition(client, name, files.definition)
     export_items(client, name, files.content)
     return digest(_read_lines(files))
 
@@ -57,7 +65,7 @@ def check_files(name: str, files: Files, wanted: Items) -> None:
     Connects to nothing. Holds one line in memory.
     """
     shown = f"items of table {name}"
-    shape = _definition(name, files).shape
+    shape = _definition(name, files.definition).shape
     keyed = [shape.key, *(index.key for index in shape.indexes)]
     keys = Keys(shape.key, {attribute: kind for key in keyed for attribute, kind in key}, strict=False)
     for _ in read_items(files.content, shown, keys):
@@ -66,8 +74,34 @@ def check_files(name: str, files: Files, wanted: Items) -> None:
         raise UsageError(f"{shown}: wanted {wanted.count:,}, found {found.count:,}, or they differ")
 
 
-def _definition(name: str, files: Files) -> TableFile:
-    file = read_table(files.definition, f"definition of table {name}", {})
+def require_restorable(client: DynamoDBClient) -> None:
+    """Raise LocalEnvError if `save_table` would refuse a table."""
+    names = schema.fetch_names(client)
+    with disk_errors(Path(tempfile.gettempdir())), tempfile.TemporaryDirectory() as folder:
+        paths = [Path(folder) / f"{number}.json" for number in range(len(names))]
+        jobs = [partial(_save_definition, client, name, path) for name, path in zip(names, paths, strict=True)]
+        side_by_side(jobs, at_once=4)
+
+
+def _save_definition(client: DynamoDBClient, name: str, path: Path) -> None:
+    """Write a definition and read it back. Raises LocalEnvError where a restore would not make the same table of it."""
+    found = fetch_definition(client, name)
+    private.write(path, json.dumps(found.properties, indent=2) + "\n")
+    subject = f"table {name} is not one that a snapshot could restore"
+    hint = Command("ddb.describe", name, "--as-file", when="to see its definition; change the table, or drop it")
+    if found.left_out:
+        raise LocalEnvError(f"{subject}: a definition does not keep {', '.join(found.left_out)}", hint=hint)
+    try:
+        read = _definition(name, path).properties
+    except UsageError as error:
+        raise LocalEnvError(f"{subject}: {error.message}", hint=hint) from error
+    if read != found.properties:
+        changed = ", ".join(each for each, value in found.properties.items() if read.get(each) != value)
+        raise LocalEnvError(f"{subject}: its definition reads back with another {changed}", hint=hint)
+
+
+def _definition(name: str, path: Path) -> TableFile:
+    file = read_table(path, f"definition of table {name}", {})
     if file.name != name:
         raise UsageError(f"the definition of table {name} is that of {file.name}")
     return file
@@ -81,7 +115,7 @@ def replace_table(
     `present` are files of the table as it is now, with the same definition: then writing the differences may suffice.
     Raises UsageError if the files are not those of the table, LocalEnvError if the items differ afterwards.
     """
-    file = _definition(name, files)
+    file = _definition(name, files.definition)
     if present and wanted.count < REBUILD_FROM:
         write(client, name, _differences(present, files, [key for key, _ in file.shape.key]))
         if measure_items(client, name) == wanted:

@@ -80,9 +80,11 @@ def parse_parameters(given: Iterable[str], statement: Statement) -> list[Value]:
 def full_scan_warning(client: DynamoDBClient, statement: Statement) -> str:
     """Return a warning if a statement reads the whole table or index, else an empty text. Raises TableMissing."""
     shape = require_table(client, statement.table).shape
-    key = next((index.key for index in shape.indexes if index.name == statement.index), shape.key)
-    attribute = key[0][0]
-    if not statement.is_read or statement.is_keyed(attribute):
+    key = next(
+        (index.key[: index.partition_size] for index in shape.indexes if index.name == statement.index), shape.key[:1]
+    )
+    attribute = next((name for name, _ in key if not statement.is_keyed(name)), None)
+    if not statement.is_read or attribute is None:
         return ""
     whole = f"index {statement.index} of {statement.table}" if statement.index else f"table {statement.table}"
     return f"reads the whole {whole}: no {attribute} = … or {attribute} IN […] in WHERE"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
+from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
@@ -44,6 +45,9 @@ BILLING = ("PROVISIONED", "PAY_PER_REQUEST")
 PROJECTIONS = ("ALL", "KEYS_ONLY", "INCLUDE")
 STREAMS = ("KEYS_ONLY", "NEW_IMAGE", "OLD_IMAGE", "NEW_AND_OLD_IMAGES")
 CLASSES = ("STANDARD", "STANDARD_INFREQUENT_ACCESS")
+KEY_TYPES = ("HASH", "RANGE")
+KEY_ATTRIBUTES = 4
+"""The most attributes of each part of a global index's key. Source: Amazon DynamoDB, "Multi-attribute keys"."""
 INDEXES = ("GlobalSecondaryIndexes", "LocalSecondaryIndexes")
 
 
@@ -159,13 +163,19 @@ class _Check:
             found[name] = number
         return found
 
-    def key(self, steps: Steps, defined: dict[str, int]) -> set[str]:
-        """Check a KeySchema and return its attributes."""
-        names = []
-        for number in self.list(steps, at_most=2):
+    def key(self, steps: Steps, defined: dict[str, int], *, at_most: int = 1) -> set[str]:
+        """Check a KeySchema, of `at_most` partition and as many sort attributes, and return its attributes."""
+        names: list[str] = []
+        allowed = ["HASH"]  # the partition key is first
+        counts = Counter[str]()
+        for number in self.list(steps, at_most=2 * at_most):
             entry = (*steps, number)
             self.object(entry, ("AttributeName", "KeyType"))
-            self.word((*entry, "KeyType"), (("HASH", "RANGE")[number],))
+            if not allowed:
+                raise self.file.error(steps, f"KeySchema must have at most {at_most} sort attributes", hint=FEWER)
+            kind = self.word((*entry, "KeyType"), tuple(allowed))
+            counts[kind] += 1
+            allowed = [each for each in KEY_TYPES[KEY_TYPES.index(kind) :] if counts[each] < at_most]
             name = self.kind((*entry, "AttributeName"), str, "a string")
             if name not in defined:
                 near = difflib.get_close_matches(name, defined, n=1)
@@ -175,8 +185,9 @@ class _Check:
                     hint=f"did you mean {near[0]!r}?" if near else "define it with its type there",
                 )
             names.append(name)
-        if len(names) != len(set(names)):
-            raise self.file.error(steps, f"attribute {names[0]!r} is in the key twice", hint=REMOVE_ONE)
+        twice = next((name for name, count in Counter(names).items() if count > 1), None)
+        if twice is not None:
+            raise self.file.error(steps, f"attribute {twice!r} is in the key twice", hint=REMOVE_ONE)
         return set(names)
 
     def throughput(self, steps: Steps, value: dict[str, Any], *, needed: bool) -> None:
@@ -201,6 +212,7 @@ class _Check:
         seen: set[str] = set()
         if kind not in self.file.data:
             return used
+        at_most = KEY_ATTRIBUTES if kind == "GlobalSecondaryIndexes" else 1
         for number in self.list((kind,)):
             steps = (kind, number)
             index = self.object(steps, ("IndexName", "KeySchema", "Projection"), ("ProvisionedThroughput",))
@@ -208,7 +220,7 @@ class _Check:
             if name in seen:
                 raise self.file.error((*steps, "IndexName"), f"index {name} is defined twice", hint=REMOVE_ONE)
             seen.add(name)
-            used |= self.key((*steps, "KeySchema"), defined)
+            used |= self.key((*steps, "KeySchema"), defined, at_most=at_most)
             self.projection((*steps, "Projection"))
             self.throughput(steps, index, needed=provisioned)
         return used

@@ -30,13 +30,17 @@ class Throughput:
 
 @dataclass(frozen=True)
 class Index:
-    """A secondary index. `throughput` is None if the index is local or on demand."""
+    """A secondary index. `throughput` is None if the index is local or on demand.
+
+    The first `partition_size` attributes of its key are the partition's: up to 4 in a global index, as of the sort key.
+    """
 
     name: str
     key: Key
     projection: str
     throughput: Throughput | None
     is_local: bool = False
+    partition_size: int = 1
 
 
 @dataclass(frozen=True)
@@ -150,9 +154,11 @@ def describe_key(key: Key) -> str:
 
 
 def describe_index(index: Index) -> str:
-    """Return an index as text: key, projection and throughput."""
+    """Return an index as text: key, projection and throughput. A plus joins the attributes of a part of the key."""
     units = f", throughput {index.throughput}" if index.throughput else ""
-    return f"key {describe_key(index.key)}, projection {index.projection}{units}"
+    parts = (index.key[: index.partition_size], index.key[index.partition_size :])
+    key = ", ".join(" + ".join(f"{name} ({kind})" for name, kind in part) for part in parts if part)
+    return f"key {key}, projection {index.projection}{units}"
 
 
 def _encryption(specification: Mapping[str, Any] | None) -> str | None:
@@ -175,6 +181,7 @@ def _index(index: Mapping[str, Any], types: Mapping[str, str], *, on_demand: boo
         projection=f"{projection} {', '.join(included)}" if included else projection,
         throughput=None if on_demand or is_local else _throughput(index["ProvisionedThroughput"]),
         is_local=is_local,
+        partition_size=sum(entry["KeyType"] == "HASH" for entry in index["KeySchema"]),
     )
 
 

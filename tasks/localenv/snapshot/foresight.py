@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..dynamodb import schema
+from ..dynamodb import copies, schema
 from ..dynamodb.client import connect
 from ..postgres import databases
-from .manifest import Manifest
+from .manifest import BEFORE, Manifest
 
 if TYPE_CHECKING:
     from ..settings import Settings
@@ -33,6 +33,13 @@ def about_tables(settings: Settings, manifest: Manifest) -> list[str]:
         what = f"table {table.shape.name} with its {table.items:,} items"
         lines.append(f"replace {what} by {kept.items:,}" if kept else f"drop {what}: the snapshot does not have it")
     return lines
+
+
+def about_before(settings: Settings) -> list[str]:
+    """Return that the present state is kept. Raises LocalEnvError if a table of it could not be restored."""
+    if "dynamodb" in settings.services:
+        copies.require_restorable(connect(settings))
+    return [f"keep all of that as snapshot {BEFORE}"]
 
 
 def about_pool(settings: Settings, manifest: Manifest) -> list[str]:

@@ -29,7 +29,7 @@ from ..postgres.properties import Properties
 from ..postgres.runner import run_file
 from ..postgres.sqlfile import SqlError, SqlFile, read_sql
 from . import portable
-from .foresight import about_database, about_pool, about_tables
+from .foresight import about_before, about_database, about_pool, about_tables
 from .manifest import BEFORE, POOL_FILE, POSTGRES_FILE, Database, Manifest, Table, table_files
 from .note import GO_BACK
 from .save import Say, door, take, tidied, tidy
@@ -124,7 +124,7 @@ def plan(settings: Settings, name: str, file: Path | None) -> list[str]:
     lines += about_tables(settings, manifest)
     lines += about_pool(settings, manifest)
     if not shelf.unfinished():
-        lines.append(f"keep all of that as snapshot {BEFORE}")
+        lines += about_before(settings)
     return lines
 
 

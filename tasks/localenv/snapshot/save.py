@@ -145,10 +145,12 @@ def describe(path: Path) -> File:
 
 
 def require_possible(settings: Settings, name: str = "") -> None:
-    """Raise LocalEnvError where there is nothing to save, or an interrupted restore needs this snapshot."""
+    """Raise LocalEnvError where there is nothing to save, a table could not be restored, or a restore needs `name`."""
     Shelf(settings).require_free(name)
     if "postgres" in settings.services and not is_there(settings):
         raise LocalEnvError(f"there is no database {settings.postgres.database}, so nothing to save", hint=NOTHING)
+    if "dynamodb" in settings.services:
+        copies.require_restorable(connect_dynamodb(settings))
 
 
 def _clone(settings: Settings, copy: str, say: Say) -> Database | None:

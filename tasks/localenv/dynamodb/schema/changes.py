@@ -7,7 +7,7 @@ capacity mode sets the capacity of every index, and a stream keeps its view type
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from ..tablefiles import TableFile
@@ -134,7 +134,9 @@ def _paired(wanted: TableShape, found: TableShape) -> dict[str, tuple[Index | No
 
 def _stays(pair: tuple[Index | None, Index | None]) -> bool:
     here, there = pair
-    return here is not None and there is not None and (here.key, here.projection) == (there.key, there.projection)
+    if here is None or there is None:
+        return False
+    return replace(here, throughput=None) == replace(there, throughput=None)
 
 
 def _index_deletes(table: str, pairs: Mapping[str, tuple[Index | None, Index | None]]) -> Iterator[Change]:

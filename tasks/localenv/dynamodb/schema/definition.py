@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..client import TableMissing
@@ -14,15 +15,54 @@ if TYPE_CHECKING:
     from ..tableshape import Extras
 
 
-def definition_of(client: DynamoDBClient, name: str) -> dict[str, Any]:
-    """Return a table as CloudFormation properties, which `tables.read_table` reads back from JSON.
+Known = Mapping[str, Any]
+"""The members of a description that a definition keeps, or that make no difference; a member may have its own."""
 
-    What the engine does not support is left out; what is off is written as off. Raises TableMissing.
+_KEY: Known = dict.fromkeys(("AttributeName", "KeyType"))
+_UNITS: Known = {
+    **dict.fromkeys(("ReadCapacityUnits", "WriteCapacityUnits", "NumberOfDecreasesToday")),
+    **dict.fromkeys(("LastIncreaseDateTime", "LastDecreaseDateTime")),
+}
+_INDEX: Known = {
+    **dict.fromkeys(("IndexName", "IndexStatus", "Backfilling", "IndexSizeBytes", "ItemCount", "IndexArn")),
+    "ProvisionedThroughput": _UNITS,
+    "KeySchema": _KEY,
+    "Projection": dict.fromkeys(("ProjectionType", "NonKeyAttributes")),
+}
+_TABLE: Known = {
+    **dict.fromkeys(("TableName", "BillingModeSummary", "DeletionProtectionEnabled")),
+    "ProvisionedThroughput": _UNITS,
+    **dict.fromkeys(("TableStatus", "CreationDateTime", "TableSizeBytes", "ItemCount", "TableArn", "TableId")),
+    **dict.fromkeys(("LatestStreamArn", "LatestStreamLabel", "RestoreSummary", "ArchivalSummary")),
+    "AttributeDefinitions": dict.fromkeys(("AttributeName", "AttributeType")),
+    "KeySchema": _KEY,
+    "GlobalSecondaryIndexes": _INDEX,
+    "LocalSecondaryIndexes": _INDEX,
+    "OnDemandThroughput": dict.fromkeys(("MaxReadRequestUnits", "MaxWriteRequestUnits")),
+    "StreamSpecification": dict.fromkeys(("StreamEnabled", "StreamViewType")),
+    "TableClassSummary": dict.fromkeys(("TableClass", "LastUpdateDateTime")),
+    "SSEDescription": dict.fromkeys(("Status", "SSEType", "KMSMasterKeyArn", "InaccessibleEncryptionDateTime")),
+}
+
+
+@dataclass(frozen=True)
+class Definition:
+    """A table as CloudFormation properties, which `tablefiles` reads back from JSON, and what those do not keep."""
+
+    properties: dict[str, Any]
+    left_out: tuple[str, ...]
+
+
+def fetch_definition(client: DynamoDBClient, name: str) -> Definition:
+    """Fetch the definition of a table. Raises TableMissing.
+
+    What the engine does not support is not in it; what is off is written as off.
     """
     found: Any = client.describe_table(TableName=name).get("Table")
     if not found:
         raise TableMissing(name)
-    return {**properties_of(found), **_extra_properties(fetch_extras(client, found))}
+    properties = {**properties_of(found), **_extra_properties(fetch_extras(client, found))}
+    return Definition(properties, tuple(_left_out(found)))
 
 
 def properties_of(description: Mapping[str, Any]) -> dict[str, Any]:
@@ -32,7 +72,7 @@ def properties_of(description: Mapping[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = {
         "TableName": description["TableName"],
         "AttributeDefinitions": _pick(description["AttributeDefinitions"], "AttributeName", "AttributeType"),
-        "KeySchema": _pick(description["KeySchema"], "AttributeName", "KeyType"),
+        "KeySchema": _key(description["KeySchema"]),
         "BillingMode": mode,
     }
     if provisioned:
@@ -45,7 +85,7 @@ def properties_of(description: Mapping[str, Any]) -> dict[str, Any]:
             found[kind] = [_index(index, with_units=with_units) for index in indexes]
     stream = description.get("StreamSpecification") or {}
     if stream.get("StreamEnabled"):
-        found["StreamSpecification"] = {"StreamViewType": stream["StreamViewType"]}
+        found["StreamSpecification"] = {name: stream[name] for name in ("StreamViewType",) if name in stream}
     found["DeletionProtectionEnabled"] = bool(description.get("DeletionProtectionEnabled"))
     if description.get("OnDemandThroughput") and not provisioned:
         found["OnDemandThroughput"] = dict(description["OnDemandThroughput"])
@@ -59,6 +99,34 @@ def properties_of(description: Mapping[str, Any]) -> dict[str, Any]:
 def is_dynamodb_local(description: Mapping[str, Any]) -> bool:
     """Return whether the table is in Amazon's DynamoDB Local, whose ARNs have a special region."""
     return ":ddblocal:" in description.get("TableArn", "")
+
+
+def _left_out(description: Mapping[str, Any]) -> Iterator[str]:
+    """Name what a table has and its properties do not keep: GlobalSecondaryIndexes[0].WarmThroughput."""
+    yield from _unknown(description, _TABLE, "")
+    encryption = description.get("SSEDescription") or {}
+    if _encryption(encryption)["SSEEnabled"] and encryption.get("SSEType", "KMS") != "KMS":
+        yield f"SSEDescription.SSEType {encryption['SSEType']}"
+
+
+def _unknown(found: Any, known: Known, place: str) -> Iterator[str]:
+    if isinstance(found, list):
+        for number, entry in enumerate(found):
+            yield from _unknown(entry, known, f"{place}[{number}]")
+    elif isinstance(found, dict):
+        for name, value in found.items():
+            inside = f"{place}.{name}" if place else name
+            if name not in known and _is_set(value):
+                yield inside
+            elif known.get(name):
+                yield from _unknown(value, known[name], inside)
+
+
+def _is_set(value: Any) -> bool:
+    """Return whether a member says anything: a warm throughput of 0 and 0, whose Status is ACTIVE, does not."""
+    if isinstance(value, dict):
+        return any(_is_set(each) for name, each in value.items() if name != "Status")
+    return bool(value)
 
 
 def _extra_properties(extras: Extras) -> dict[str, Any]:
@@ -78,7 +146,7 @@ def _index(index: Mapping[str, Any], *, with_units: bool) -> dict[str, Any]:
     projection = index["Projection"]
     found: dict[str, Any] = {
         "IndexName": index["IndexName"],
-        "KeySchema": _pick(index["KeySchema"], "AttributeName", "KeyType"),
+        "KeySchema": _key(index["KeySchema"]),
         "Projection": {"ProjectionType": projection["ProjectionType"]},
     }
     if projection.get("NonKeyAttributes"):
@@ -95,6 +163,11 @@ def _encryption(description: Mapping[str, Any]) -> dict[str, Any]:
     if key.endswith("alias/aws/dynamodb"):  # the default for KMS; AWS refuses it by name
         key = ""
     return {"SSEEnabled": True, "SSEType": "KMS", **({"KMSMasterKeyId": key} if key else {})}
+
+
+def _key(schema: list[dict[str, str]]) -> list[dict[str, str]]:
+    """Return a key with its partition's attributes first: ministack keeps any order, AWS takes no other."""
+    return sorted(_pick(schema, "AttributeName", "KeyType"), key=lambda entry: entry["KeyType"] != "HASH")
 
 
 def _pick(entries: list[dict[str, str]], *names: str) -> list[dict[str, str]]:

@@ -92,9 +92,11 @@ def why_unfit(item: Item, shape: TableShape) -> str:
 def key_limits(shape: TableShape) -> dict[str, int]:
     """Return the most bytes of each key attribute of the table and its indexes."""
     longest: dict[str, int] = {}
-    for key in _keys(shape):
-        for part, (name, _) in zip(KEY_BYTES, key, strict=False):
-            longest[name] = min(longest.get(name, KEY_BYTES[part]), KEY_BYTES[part])
+    sizes = [1, *(index.partition_size for index in shape.indexes)]
+    for key, size in zip(_keys(shape), sizes, strict=True):
+        for position, (name, _) in enumerate(key):
+            most = KEY_BYTES["partition" if position < size else "sort"]
+            longest[name] = min(longest.get(name, most), most)
     return longest
 
 
