@@ -124,6 +124,16 @@ def test_whoever_takes_a_handle_later_does_not_get_its_row() -> None:
     assert [(user.who, user.is_normal) for user in found.pool_users] == [("u-s2", True)]
 
 
+def test_of_several_who_signed_up_for_a_handle_the_first_gets_its_row() -> None:
+    """In the emulated pool, when the rows are gone, and with them who had got it. A real pool does not guess."""
+    first = replace(pool_user("ada", "s1", email="a@example.com"), created_s=1.0)
+    second = replace(first, sub="s2", created_s=2.0)
+    found = match([row("ann")], [second, first], set_handle=lambda user, handle: "", is_emulated=True)
+    assert [(user.lacks_row, user.is_normal) for user in found.pool_users] == [(None, True), (first, False)]
+    real = match([row("ann")], [second, first], set_handle=lambda user, handle: "")
+    assert [(user.lacks_row, user.is_normal) for user in real.pool_users] == [(None, False)] * 2
+
+
 def test_only_a_confirmed_user_with_a_free_handle_can_get_a_row() -> None:
     confirmed = pool_user("ann", "s1", email="ann@example.com")
     others = [

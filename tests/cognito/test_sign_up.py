@@ -18,6 +18,7 @@ import pytest
 from botocore.exceptions import ClientError
 from moto import mock_aws
 
+from tasks.localenv.checkout import saved
 from tasks.localenv.cognito import seed
 from tasks.localenv.cognito.emulated import door_to, function_variables
 from tasks.localenv.cognito.users import find_pool
@@ -82,6 +83,7 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
     )
     yield App(environ, settings, client, seed.find_client(find_pool(settings)))
     inv("env.destroy", "--yes", environ=environ)
+    saved.forget()  # of this process, which has asked that emulator too
 
 
 def refusal(caught: pytest.ExceptionInfo[ClientError]) -> tuple[str, str]:

@@ -97,7 +97,7 @@ def match(
             pairs[handle] = Pair(here[0], there[0])
     matched = {pair.pool_user.sub for pair in pairs.values()}
     free = [user for there in pool.values() for user in there if user.sub not in matched]
-    hints = _Hints(rows, pool, free, set(pairs), seeded, set_handle)
+    hints = _Hints(rows, pool, free, set(pairs), seeded, set_handle, is_emulated=is_emulated)
     return Match(
         tuple(pairs.values()),
         tuple(hints.about_row(handle, here) for handle, here in rows.items() if handle not in pairs),
@@ -134,7 +134,10 @@ class _Hints:
         linked: set[str],
         seeded: Collection[str],
         set_handle: Callable[[PoolUser, str], str],
+        *,
+        is_emulated: bool,
     ) -> None:
+        self._is_emulated = is_emulated
         self._rows = rows
         self._pool = pool
         self._linked = linked
@@ -199,6 +202,12 @@ class _Hints:
         reason = f"no user in the database has the handle {user.handle!r}"
         if user.status != "CONFIRMED":
             return Unmatched(user.handle, who, f"{reason}; status {user.status}", is_normal=True)
-        is_alone = user.enabled and user.email and len(_candidates(self._pool[user.handle])) == 1
-        can_be_added = is_alone and user.person not in self._seeded
+        same = [other for other in _candidates(self._pool[user.handle]) if other.status == user.status]
+        first = min(same, key=lambda other: other.created_s)
+        if self._is_emulated and user is not first:  # the rows are gone, and with them who had got the handle
+            return Unmatched(
+                user.handle, who, f"pool user {first} took the handle {user.handle!r} first", is_normal=True
+            )
+        can_be_added = user.enabled and user.email and (len(same) == 1 or self._is_emulated)
+        can_be_added = can_be_added and user.person not in self._seeded
         return Unmatched(user.handle, who, reason, lacks_row=user if can_be_added else None)

@@ -24,6 +24,7 @@ class PoolUser:
     """A user of the pool. `handle` is preferred_username; only `sub` is always set.
 
     `person` is the name in the seeds of a user who comes from there; else the Username, which may be that name.
+    `created_s` is in seconds since 1970.
     """
 
     sub: str
@@ -35,6 +36,7 @@ class PoolUser:
     status: str
     enabled: bool
     person: str = ""
+    created_s: float = 0
 
     @property
     def name_shown(self) -> str:
@@ -155,4 +157,10 @@ def _pool_user(user: Mapping[str, Any]) -> PoolUser:
         status=user.get("UserStatus", "UNKNOWN"),
         enabled=user.get("Enabled", True),
         person=attributes.get(f"custom:{MARK}") or username,
+        created_s=_seconds(user.get("UserCreateDate", 0)),
     )
+
+
+def _seconds(at: Any) -> float:
+    """Return a time as seconds since 1970: the protocol has a number, boto3 makes a datetime of it."""
+    return float(at.timestamp() if hasattr(at, "timestamp") else at)
