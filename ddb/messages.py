@@ -187,7 +187,7 @@ def find_group(client: DynamoDBClient, table: str, user_uuid: str, other_uuid: s
     for owner, other in ((user_uuid, other_uuid), (other_uuid, user_uuid)):
         query = _partition(table, group_partition(owner))
         query["ExpressionAttributeValues"][":other"] = {"S": str(other)}
-        rows = _each(
+        rows = each_item(
             client, **query, FilterExpression="user_uuid = :other", ScanIndexForward=False, ConsistentRead=True
         )
         for row in rows:
@@ -202,17 +202,17 @@ def is_member(client: DynamoDBClient, table: str, group: str, user_uuid: str) ->
 
 def each_message(client: DynamoDBClient, table: str, group: str) -> Iterator[Item]:
     """Return every message of a group as it is now, newest first, a page of 1 MB at a time."""
-    return _each(client, **_partition(table, message_partition(group)), ScanIndexForward=False, ConsistentRead=True)
+    return each_item(client, **_partition(table, message_partition(group)), ScanIndexForward=False, ConsistentRead=True)
 
 
 def each_group_row_of(client: DynamoDBClient, table: str, user_uuid: str) -> Iterator[Item]:
     """Return every group row of a user as it is now, oldest first."""
-    return _each(client, **_partition(table, group_partition(user_uuid)), ConsistentRead=True)
+    return each_item(client, **_partition(table, group_partition(user_uuid)), ConsistentRead=True)
 
 
 def each_row_in_group(client: DynamoDBClient, table: str, group: str) -> Iterator[Item]:
     """Return every group row of a group, whoever's it is. From the index: on AWS a new row takes a moment to show."""
-    return _each(
+    return each_item(
         client,
         TableName=table,
         IndexName=GROUP_INDEX,
@@ -337,7 +337,7 @@ def _capacity(answer: Mapping[str, Any]) -> dict[str, float]:
     return {"total": total, "table": total - index, "index": index}
 
 
-def _each(client: DynamoDBClient, **query: Any) -> Iterator[Item]:
+def each_item(client: DynamoDBClient, **query: Any) -> Iterator[Item]:
     """Follow a query through its pages (Amazon DynamoDB Developer Guide, "Paginating table query results")."""
     while True:
         answer = client.query(**query)

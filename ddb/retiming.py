@@ -9,13 +9,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta, timezone
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from . import batches
 from .batches import Performed
 from .causes import FUTURE, OFFSET, UNREADABLE
 from .items import Item, format_time, message_partition, parse_time, sort_key_of
-from .messages import each_message
+from .messages import each_item, each_message
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -140,20 +140,15 @@ def _utc(at: datetime, now: datetime) -> datetime:
 
 
 def _in_order(client: DynamoDBClient, table: str, group: str, moves: Moves) -> Iterator[Item]:
-    """Yield the messages from the first that moves to the last, as they are now, oldest first."""
-    query: dict[str, Any] = {
-        "TableName": table,
-        "KeyConditionExpression": "pk = :pk AND sk BETWEEN :first AND :last",
-        "ExpressionAttributeValues": {
+    """Return the messages from the first that moves to the last, as they are now, oldest first."""
+    return each_item(
+        client,
+        TableName=table,
+        KeyConditionExpression="pk = :pk AND sk BETWEEN :first AND :last",
+        ExpressionAttributeValues={
             ":pk": {"S": message_partition(group)},
             ":first": {"S": min(moves)},
             ":last": {"S": max(moves)},
         },
-        "ConsistentRead": True,
-    }
-    while moves:
-        answer = client.query(**query)
-        yield from answer["Items"]
-        if "LastEvaluatedKey" not in answer:
-            return
-        query["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
+        ConsistentRead=True,
+    )

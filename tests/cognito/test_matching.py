@@ -130,6 +130,10 @@ def test_of_several_who_signed_up_for_a_handle_the_first_gets_its_row() -> None:
     second = replace(first, sub="s2", created_s=2.0)
     found = match([row("ann")], [second, first], set_handle=lambda user, handle: "", is_emulated=True)
     assert [(user.lacks_row, user.is_normal) for user in found.pool_users] == [(None, True), (first, False)]
+    off = replace(first, enabled=False)
+    waiting = replace(second, status="UNCONFIRMED")
+    alone = match([row("ann")], [off, waiting], set_handle=lambda user, handle: "", is_emulated=True)
+    assert [user.lacks_row for user in alone.pool_users] == [None, None]
     real = match([row("ann")], [second, first], set_handle=lambda user, handle: "")
     assert [(user.lacks_row, user.is_normal) for user in real.pool_users] == [(None, False)] * 2
 

@@ -89,6 +89,7 @@ def test_what_describe_user_pool_prints_makes_the_same_pool(own: Settings) -> No
     write(own, TEMPLATE, "pool.yaml")
     seed.apply(own, [ANN])
     first, printed = described(own), {"UserPool": described(own)}
+    printed["UserPool"]["OfNextYear"] = "only an existing pool has it"
     other = replace(own, project_id=f"{own.project_id}-2")
     (own.root / "seeds" / "pool.yaml").unlink()
     write(other, json.dumps(printed, default=str))

@@ -103,7 +103,7 @@ def test_whoever_signs_up_has_a_row_and_the_environment_stays_green(app: App) ->
     )
     user = app.client.get_user(AccessToken=signed_in["AuthenticationResult"]["AccessToken"])
     assert {"Name": "email_verified", "Value": "true"} in user["UserAttributes"]
-    for words in (("check",), ("initial-setup",), ("status",)):
+    for words in (("check",), ("initial-setup",), ("initial-setup", "--hook"), ("status",)):
         done = app.run(*words)
         assert done.code == 0, done.stderr
     assert app.rows("ada") == [("Ada Lovelace", email, app.sub(email))]

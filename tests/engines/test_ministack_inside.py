@@ -22,10 +22,10 @@ from typing import Any
 import pytest
 
 from tasks.localenv.aws.wire import AwsError, api
+from tasks.localenv.cognito.emulated import door_to
 from tasks.localenv.engines.emulator_server import inside
 from tasks.localenv.machine.folders import TOOL
 from tasks.localenv.settings import Settings
-from tasks.localenv.snapshot.save import door
 
 ACCOUNT, REGION = "000000000000", "us-east-1"
 
@@ -229,7 +229,7 @@ def test_users_of_a_state_are_those_of_the_pool(live: Settings) -> None:
     pool = cognito("CreateUserPool", PoolName="former")["UserPool"]["Id"]
     user = cognito("AdminCreateUser", UserPoolId=pool, Username="somebody")["User"]
     sub = next(each["Value"] for each in user["Attributes"] if each["Name"] == "sub")
-    state = door(live).fetch()
+    state = door_to(live).fetch()
     assert (pool, "somebody", sub) in inside.users_of(state)
     names = {one["Id"]: one["Name"] for one in inside._pools(json.loads(inside.renamed(state, "former", "latter")))}
     assert names[pool] == "latter"

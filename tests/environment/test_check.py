@@ -122,6 +122,9 @@ def test_users_of_one_side_are_found(whole: Settings) -> None:
             "run `inv cognito.sync-ids --create`",
         ),
     ]
+    without = replace(QUERIES, create=None)  # an app whose own function adds rows, somewhere else
+    found = check.examine(whole, eager(), without, PEOPLE).findings
+    assert [finding.cause for finding in found] == ["no-pool-user"]
 
 
 def test_items_of_users_that_the_database_does_not_know_are_one_finding(whole: Settings) -> None:
@@ -185,7 +188,7 @@ def test_pool_users_without_a_handle_are_nobodys_concern() -> None:
     user = PoolUser("s", "u", None, None, None, False, "CONFIRMED", True)
     row = DatabaseUser("1", "ann", "", "MOCK")
     match = Match((Pair(row, user),), (), (Unmatched("", "u2", "no preferred_username"),))
-    (case,) = check.link_cases(match, PEOPLE, QUERIES)
+    (case,) = check.link_cases(match, PEOPLE, QUERIES, is_emulated=True)
     text = "id MOCK in the database, sub s in the pool"
     assert (case.subject, case.text, case.fix) == ("user ann", text, "run `inv cognito.sync-ids`")
 

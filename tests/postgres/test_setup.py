@@ -397,10 +397,11 @@ def test_a_reset_copies_what_the_same_files_made_before(project: Settings) -> No
     assert handles(project) == ["ann", "robert"]
 
 
+@pytest.mark.parametrize("moment", ["now()", "'today'", "CURRENT_TIMESTAMP"])
 def test_a_template_of_files_that_ask_for_the_time_is_not_copied_for_long(
-    project: Settings, monkeypatch: pytest.MonkeyPatch
+    project: Settings, monkeypatch: pytest.MonkeyPatch, moment: str
 ) -> None:
-    write(project.root, "sql/schema.sql", f"{SCHEMA}create table times (at timestamptz default now());\n")
+    write(project.root, "sql/schema.sql", f"{SCHEMA}create table times (at timestamptz default {moment});\n")
     build(project)
     setup.reset(project, silent)
     assert "a copy of what" in setup.reset(project, silent)

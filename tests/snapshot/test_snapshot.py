@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from tasks.localenv.cognito.emulated import door_to
 from tasks.localenv.cognito.seed import PASSWORD, find_client
 from tasks.localenv.cognito.users import find_pool
 from tasks.localenv.dynamodb import copies
@@ -420,7 +421,7 @@ def with_pool(content: bytes) -> Edit:
 def test_a_failure_in_the_middle_goes_back_to_what_was_there(mine: Settings, tmp_path: Path) -> None:
     file = tmp_path / "a.tar.gz"
     save.save_file(mine, "a", file, quiet)
-    state = json.loads(save.door(mine).fetch())
+    state = json.loads(door_to(mine).fetch())
     state["__ministack_format__"] = 99
     changed = change(mine)
     with pytest.raises(LocalEnvError, match="written in format 99") as caught:

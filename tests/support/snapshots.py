@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tasks.localenv.checkout.ownership import MARK
+from tasks.localenv.cognito.emulated import door_to
 from tasks.localenv.cognito.users import find_pool
 from tasks.localenv.dynamodb import copies, schema
 from tasks.localenv.dynamodb.client import connect as connect_dynamodb
@@ -20,7 +21,6 @@ from tasks.localenv.postgres import checksum, databases
 from tasks.localenv.postgres.checksum import Contents
 from tasks.localenv.postgres.connection import connect
 from tasks.localenv.settings import Settings
-from tasks.localenv.snapshot.save import door
 from tasks.localenv.snapshot.shelf import Shelf
 
 SESSIONS_OFF = "SELECT datname::text FROM pg_database WHERE NOT datallowconn AND datname <> 'template0'"
@@ -40,7 +40,7 @@ def look(settings: Settings) -> State:
     with connect(settings.postgres, autocommit=True) as conn:
         rows = checksum.measure(conn)
     tables = {name: copies.measure_items(client, name) for name in schema.fetch_names(client)}
-    return State(rows, tables, users_of(door(settings).fetch()))
+    return State(rows, tables, users_of(door_to(settings).fetch()))
 
 
 def change(settings: Settings) -> State:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from unittest import mock
 
 from tasks.localenv import engines
+from tasks.localenv.cognito.emulated import door_to
 from tasks.localenv.cognito.users import find_pool, look_for_pool
 from tasks.localenv.dynamodb import copies, schema
 from tasks.localenv.dynamodb.client import connect as connect_dynamodb
@@ -62,7 +63,7 @@ def look(settings: Settings) -> World:
         return World(running, (), (), (), snapshots)
     client = connect_dynamodb(settings)
     tables = tuple(_table(client, name) for name in sorted(schema.fetch_names(client)))
-    users = tuple(users_of(save.door(settings).fetch()))
+    users = tuple(users_of(door_to(settings).fetch()))
     return World(running, _databases(settings), tables, users, snapshots)
 
 

@@ -203,7 +203,7 @@ class _Hints:
         if user.status != "CONFIRMED":
             return Unmatched(user.handle, who, f"{reason}; status {user.status}", is_normal=True)
         same = [other for other in _candidates(self._pool[user.handle]) if other.status == user.status]
-        first = min(same, key=lambda other: other.created_s)
+        first = min(same, key=lambda other: other.created_s, default=user)
         if self._is_emulated and user is not first:  # the rows are gone, and with them who had got the handle
             return Unmatched(
                 user.handle, who, f"pool user {first} took the handle {user.handle!r} first", is_normal=True

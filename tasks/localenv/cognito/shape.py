@@ -6,6 +6,7 @@ are the parameters of CreateUserPool and CreateUserPoolClient but for the name.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import re
@@ -37,8 +38,7 @@ AT_AWS = (
     *("DeletionProtection", "EmailAuthenticationMessage", "EmailAuthenticationSubject", "EmailConfiguration"),
     *("EnabledMfas", "LambdaConfig", "SmsConfiguration", "UserPoolTags", "WebAuthnRelyingPartyID"),
     *("WebAuthnUserVerification", "WebAuthnFactorConfiguration", "UserPoolName", "PoolName", "ClientName"),
-    *("UserPoolId", "AnalyticsConfiguration", "Id", "Arn", "Name", "Status", "CreationDate", "LastModifiedDate"),
-    *("EstimatedNumberOfUsers", "Domain", "CustomDomain", "SmsConfigurationFailure", "EmailConfigurationFailure"),
+    *("UserPoolId", "AnalyticsConfiguration"),
 )
 """What of a pool means nothing here: names, and what it has to do with other services at AWS."""
 
@@ -61,11 +61,15 @@ DEFAULT_CLIENT: Mapping[str, Any] = {
 
 @dataclass(frozen=True)
 class Shape:
-    """The parameters of CreateUserPool and CreateUserPoolClient, without names. `document`: the pool in the file."""
+    """The parameters of CreateUserPool and CreateUserPoolClient, without names. `document`: the pool in the file.
+
+    `is_described`: it is what describe-user-pool prints, with what only an existing pool has.
+    """
 
     pool: Mapping[str, Any]
     client: Mapping[str, Any]
     document: Document | None = None
+    is_described: bool = False
 
     @property
     def shown(self) -> str:
@@ -93,7 +97,9 @@ class Shape:
         """
         if self.document is None:
             return dict(self.pool), dict(self.client)
-        pool = _checked(self.document, "CreateUserPool", self.pool)
+        known = input_of("CreateUserPool").members
+        given = {name: value for name, value in self.pool.items() if name in known or not self.is_described}
+        pool = _checked(self.document, "CreateUserPool", given)
         if self.pool.get("UsernameAttributes") and not self.signs_in_by_email:
             raise self.document.error(
                 ("UsernameAttributes",),
@@ -116,7 +122,7 @@ def read_shape(settings: Settings) -> Shape:
         raise UsageError(f"{found[0]} and {found[1]} both say what the user pool is", hint="remove one of the two")
     document = _read(settings.root / found[0], found[0])
     pool, client = _parts(document)
-    return Shape(_marked(pool.data), {**DEFAULT_CLIENT, **client}, pool)
+    return Shape(_marked(pool.data), {**DEFAULT_CLIENT, **client}, pool, _is_described(document))
 
 
 def _read(path: Path, shown: str) -> Document:
@@ -129,7 +135,7 @@ def _read(path: Path, shown: str) -> Document:
 def _parts(document: Document) -> tuple[Document, dict[str, Any]]:
     """Return the pool's properties and the client's."""
     data = document.data
-    if isinstance(data.get("UserPool"), dict):
+    if _is_described(document):
         return _described(document), {}
     if "Resources" not in data:
         return document.with_data(_without(data, AT_AWS)), {}
@@ -149,6 +155,10 @@ def _resolved(document: Document, name: str) -> Document:
     if not isinstance(properties, dict):
         raise document.error(steps, "Properties must be an object", hint="write names and values")
     return Resolver(document, STAND_INS, Variables(document, STAND_INS)).properties(_without(properties, AT_AWS), steps)
+
+
+def _is_described(document: Document) -> bool:
+    return isinstance(document.data.get("UserPool"), dict)
 
 
 def _described(document: Document) -> Document:
@@ -178,13 +188,19 @@ def _marked(pool: Mapping[str, Any]) -> dict[str, Any]:
     return {**pool, "Schema": schema if has_mark or not isinstance(schema, list) else [*schema, mark]}
 
 
-def _checked(document: Document, operation: str, given: Mapping[str, Any]) -> dict[str, Any]:
+@functools.cache
+def input_of(operation: str) -> Any:
+    """Return the parameters of a call of Cognito as botocore's model has them. Read once, since it is a large file."""
     from botocore.loaders import Loader
     from botocore.model import ServiceModel
+
+    return ServiceModel(Loader().load_service_model("cognito-idp", "service-2")).operation_model(operation).input_shape
+
+
+def _checked(document: Document, operation: str, given: Mapping[str, Any]) -> dict[str, Any]:
     from botocore.validate import ParamValidator
 
-    model = ServiceModel(Loader().load_service_model("cognito-idp", "service-2")).operation_model(operation).input_shape
-    assert model, "both calls take parameters"
+    model = input_of(operation)
     for name in given:
         if name not in model.members:
             steps, kind = ((name,), POOL) if operation == "CreateUserPool" else ((), CLIENT)

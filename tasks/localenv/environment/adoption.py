@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from .. import engines
+from ..cognito.emulated import door_to
 from ..cognito.users import look_for_pool
 from ..engines.docker.takeovernote import note_stage, read_takeover
 from ..engines.emulator_server.inside import renamed
@@ -22,7 +23,6 @@ from ..postgres.connection import connect, server_errors
 from ..postgres.lexer import statements
 from ..postgres.scripts import SCHEMA, Script, read_scripts
 from ..settings.kept import keep_project, kept_project
-from ..snapshot.save import door
 from ..snapshot.shelf import Shelf
 
 if TYPE_CHECKING:
@@ -135,5 +135,5 @@ def _adopt_databases(settings: Settings, former: str) -> None:
 
 def _adopt_pool(settings: Settings, former: str) -> None:
     if settings.cognito_is_emulated and look_for_pool(settings) is None:
-        emulator = door(settings)
+        emulator = door_to(settings)
         emulator.replace(renamed(emulator.fetch(), former, settings.project_id))

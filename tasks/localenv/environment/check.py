@@ -119,10 +119,11 @@ def examine(
     )
 
 
-def link_cases(match: Match, people: Sequence[Person], queries: Queries) -> Iterator[Case]:
+def link_cases(match: Match, people: Sequence[Person], queries: Queries, *, is_emulated: bool) -> Iterator[Case]:
     """Yield a case for each user and pool user without a match.
 
-    Pool users without a handle, and those who have not confirmed their sign-up, are none.
+    Pool users without a handle, and those who have not confirmed their sign-up, are none. Nor are those who signed up
+    in the emulated pool of an app without the function that adds a row: nothing here could give them one.
     """
     for pair in match.changes:
         text = f"id {pair.user.sub} in the database, sub {pair.pool_user.sub} in the pool"
@@ -132,7 +133,7 @@ def link_cases(match: Match, people: Sequence[Person], queries: Queries) -> Iter
     for row in match.users:
         yield _case_of_row(row, seeded)
     for user in match.pool_users:
-        if user.handle and not user.is_normal:
+        if user.handle and not user.is_normal and not (is_emulated and user.lacks_row and queries.create is None):
             yield _case_of_pool_user(user, seeded, can_add=queries.create is not None)
 
 
@@ -218,7 +219,7 @@ def _cases(
     survey: Survey | None,
 ) -> Iterator[Case]:
     if users.compared and queries:
-        yield from link_cases(users.compared.match, people, queries)
+        yield from link_cases(users.compared.match, people, queries, is_emulated=settings.cognito_is_emulated)
     if app and users.handles is not None:
         cases = partial(reference_cases, settings, app, people, named.references)
         if any(cases(users.handles)):  # perhaps of users created meanwhile

@@ -235,7 +235,7 @@ def _cases(
             seeded=seeded,
             is_emulated=settings.cognito_is_emulated,
         )
-        yield from link_cases(matched, people, queries)
+        yield from link_cases(matched, people, queries, is_emulated=settings.cognito_is_emulated)
     elif found.rows and "cognito" in settings.services:
         yield Case("no-pool", "user pools that do not exist", "user pool", "does not exist", Command("cognito.seed"))
     uuids_there = {row.uuid for row in found.rows}

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 
 FRESH_S = 600
 _TIME = re.compile(
-    rb"\b(?:now|(?:current|local)_?time(?:stamp)?|current_date|(?:clock|statement|transaction)_timestamp|timeofday)\b",
+    rb"\b(?:now|(?:current|local)_?time(?:stamp)?|current_date|(?:clock|statement|transaction)_timestamp"
+    rb"|timeofday|age|today|tomorrow|yesterday)\b",
     re.IGNORECASE,
 )
 

@@ -80,7 +80,7 @@ def plan_reset(settings: Settings, *, yes: bool) -> list[str]:
     return [*sealedcopy.plan(settings, read_scripts(settings)), _swap_planned(settings)]
 
 
-def reset(settings: Settings, say: Say, *, yes: bool = False, prove: Prove = lambda conn: None) -> str:
+def reset(settings: Settings, say: Say, *, yes: bool = False, prove: Prove | None = None) -> str:
     """Replace the database by one as the files make it; the old one is kept, as `setup` does.
 
     `prove` looks at the new one before the swap: what it raises leaves everything as it was.
@@ -104,7 +104,7 @@ def _replace(
     observed: Observed,
     say: Say,
     make: Callable[[psycopg.Connection[Any], str], str],
-    prove: Prove = lambda conn: None,
+    prove: Prove | None = None,
 ) -> str:
     """Make a database beside the present one, with its properties, and swap the two. The old one is kept for `undo`."""
     name = settings.postgres.database
@@ -117,8 +117,9 @@ def _replace(
             if observed.exists:
                 for line in properties.apply(conn, new, properties.fetch(conn, name)):
                     say(f"not taken over: {line}")
-            with connect(settings.postgres, database=new, autocommit=True) as inside:
-                prove(inside)
+            if prove:
+                with connect(settings.postgres, database=new, autocommit=True) as inside:
+                    prove(inside)
         keeps_old = observed.exists and not observed.is_empty
         ended = databases.rename(conn, settings.postgres, [*_aside(conn, name, keeps_old=keeps_old), (new, name)])
         databases.drop(conn, gone)

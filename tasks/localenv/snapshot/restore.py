@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..cognito import seed
+from ..cognito import emulated, seed
 from ..dynamodb import copies, schema
 from ..dynamodb.client import connect as connect_dynamodb
 from ..dynamodb.copies import Files, Items
@@ -32,7 +32,7 @@ from . import portable
 from .foresight import about_before, about_database, about_pool, about_tables
 from .manifest import BEFORE, POOL_FILE, POSTGRES_FILE, Database, Manifest, Table, table_files
 from .note import GO_BACK
-from .save import Say, door, take, tidied, tidy
+from .save import Say, take, tidied, tidy
 from .shelf import Shelf
 
 if TYPE_CHECKING:
@@ -417,7 +417,7 @@ def _replace_users(settings: Settings, source: Source, say: Say) -> None:
         wanted = users_of(state)
     except ValueError as error:
         raise LocalEnvError(f"{shown}: {error}") from error
-    emulator = door(settings)
+    emulator = emulated.door_to(settings)
     emulator.replace(state)
     if users_of(emulator.fetch()) != wanted:
         raise LocalEnvError(

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import VERSION
-from ..cognito.emulated import Door
+from ..cognito.emulated import door_to
 from ..cognito.users import look_for_pool
 from ..dynamodb import copies, schema
 from ..dynamodb.client import connect as connect_dynamodb
@@ -120,15 +120,6 @@ def take(
     return Manifest(name, manifest_id, created, _origin(settings), database, tuple(tables), users)
 
 
-def door(settings: Settings) -> Door:
-    """Return the endpoint for the whole state of the emulated Cognito."""
-    from ..engines.emulator import data_folder
-    from ..engines.emulator_server import TOKEN
-
-    assert settings.cognito
-    return Door(settings.cognito, data_folder(settings) / TOKEN, settings.permit)
-
-
 def is_there(settings: Settings) -> bool:
     """Return whether the database of the settings exists."""
     with databases.maintenance(settings.postgres) as conn:
@@ -198,7 +189,7 @@ def _users(settings: Settings, folder: Path) -> Users | None:
     """Write the state of the emulated Cognito to a file; a real pool is not saved, and an app may have none."""
     if not settings.cognito_is_emulated:
         return None
-    state = door(settings).fetch()
+    state = door_to(settings).fetch()
     pool = look_for_pool(settings)
     path = folder / POOL_FILE
     private.write(path, state)
