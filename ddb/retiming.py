@@ -141,6 +141,8 @@ def _utc(at: datetime, now: datetime) -> datetime:
 
 def _in_order(client: DynamoDBClient, table: str, group: str, moves: Moves) -> Iterator[Item]:
     """Return the messages from the first that moves to the last, as they are now, oldest first."""
+    if not moves:  # somebody else has moved them since they were found
+        return iter(())
     return each_item(
         client,
         TableName=table,

@@ -151,6 +151,15 @@ def test_a_repair_that_is_cut_short_keeps_the_order_and_ends_right(table: Settin
     assert texts(table) == ["one", "two", *(f"old {n}" for n in range(1, 104))]
 
 
+def test_of_two_repairs_that_found_the_same_the_second_changes_nothing(table: Settings) -> None:
+    old_seed(table, 103)
+    client, name = connect(table), table.message_table
+    first, second = (next(mending.repairs(client, name, FUTURE, lambda: scan(client, name), ())) for _ in range(2))
+    assert first.perform() == Repaired(GROUP, 103)
+    after = dump(table)
+    assert (second.perform(), dump(table)) == (Repaired(GROUP, 0), after)
+
+
 @ON_BOTH
 def test_a_message_that_changes_meanwhile_is_left_as_it_is_and_told(table: Settings) -> None:
     old_seed(table, 103)

@@ -56,7 +56,7 @@ class Plain:
         subprocess.run(command, cwd=self.root, env=environ, check=True, capture_output=True, timeout=PATIENCE_S)
 
     def remove(self) -> None:
-        docker("compose", "-p", self.name, "down", "--volumes", "--remove-orphans")
+        docker("compose", "-p", self.name, "down", "--volumes", "--remove-orphans", "--timeout", "0")
 
     def up(self, *services: str) -> None:
         self.run("up", "--detach", "--wait", *services)
