@@ -5,6 +5,7 @@ Source: Amazon Cognito Developer Guide, "Customizing user pool workflows with La
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -63,7 +64,8 @@ class Trigger:
         try:
             said, _ = child.communicate(event.encode(), timeout=ANSWER_S)
         except subprocess.TimeoutExpired:
-            os.killpg(child.pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):  # it has ended just now
+                os.killpg(child.pid, signal.SIGKILL)
             child.communicate()
             raise
         lines = said.decode(errors="replace").splitlines()
