@@ -123,7 +123,7 @@ def main() -> int:
         try:
             rows = measure(bench)
         finally:
-            bench.inv("env.destroy", "--yes")
+            bench.inv("env.destroy", "--confirm", "cruddur")
     print("\n".join(map(str, rows)))
     return int(any(row.figure > row.target for row in rows))
 
@@ -178,7 +178,7 @@ def seconds(work: Callable[[], object]) -> float:
 
 
 def cold_start(bench: Bench) -> float:
-    bench.inv("env.destroy", "--yes")
+    bench.inv("env.destroy", "--confirm", "cruddur")
     return seconds(lambda: bench.inv("env.up"))
 
 

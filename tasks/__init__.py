@@ -13,9 +13,10 @@ if IS_IMPORTED:
 
 from invoke import Collection  # noqa: E402
 
-from . import cognito, db, ddb, dev, env, rds, root, snapshot  # noqa: E402
+from . import cognito, db, ddb, dev, env, rds, root, snapshot, undo  # noqa: E402
 
 ns = Collection.from_module(root)
+ns.add_task(undo.undo)
 for module in (env, db, ddb, cognito, rds, snapshot):
     ns.add_collection(Collection.from_module(module))
 if IS_IMPORTED:

@@ -19,6 +19,7 @@ from invoke import Executor, Exit, Local, ParserContext, UnexpectedExit
 
 from . import _app
 from ._graph import Node, StepContext, check_inputs, collect, is_refused
+from ._keeping import Keeping
 from ._lazy import lazy
 from ._output import Reporter, envelope, printed, show, stream
 from ._run import Options, Run
@@ -123,7 +124,8 @@ class GraphRun:
         self.options = options
         self.reporter = reporter
         self.context_for = context_for
-        self.shared = Run.shared(options, reporter)
+        self.keeping = Keeping()
+        self.shared = Run.shared(options, reporter, self.keeping)
         self.scheduler = Scheduler(self._perform)
         self.lock = StepLock()
         self.outcome: dict[int, str] = {}  # id(node) -> ran | skipped | failed | waits
@@ -144,6 +146,7 @@ class GraphRun:
                 self._forget()
                 self._walk()
             self._tell_skipped()
+            self._tell_way_back()
         except KeyboardInterrupt:
             self.interrupted = True
             self._report_rest()
@@ -160,6 +163,17 @@ class GraphRun:
             self._report_rest()
             self._raise(self.error)
         return self.results
+
+    def _tell_way_back(self) -> None:
+        """Complete what was kept of that which the run replaced, and say how to go back; after a failure as well."""
+        try:
+            for line in self.keeping.give_up() if self.error else self.keeping.finish():
+                self.reporter.line("", "undo", line)
+            if self.lock.held and not self.error:
+                self.keeping.settle(self.shared.settings)
+        except LocalEnvError as error:
+            self.error = self.error or error
+            self.reporter.failed("undo", error)
 
     def _walk(self) -> None:
         """Perform each call that is not done yet, until one fails or wants the lock."""
@@ -317,5 +331,5 @@ class GraphRun:
             raise error
         for node in self.nodes:
             if node.requested and node.arguments.get("format") == "json":
-                show(envelope(node.name, None, error=error))
+                show(envelope(node.name, None, node.effect, error=error))
         raise Exit(code=error.code) from error

@@ -6,6 +6,7 @@ A step is an Invoke task with `check=`: a function that returns why there is not
 from __future__ import annotations
 
 import copy
+import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -77,6 +78,9 @@ class Step(Task[Any]):
     ) -> None:
         kwargs.setdefault("auto_shortflags", False)
         super().__init__(body, **kwargs)
+        said = [f"It {effect.sentence}."]
+        said += [f"With --{option.replace('_', '-')} it {other.sentence}." for option, other in (effects or {}).items()]
+        self.__doc__ = f"{inspect.cleandoc(self.__doc__ or '')}\n\n{' '.join(said)}".replace("`", "")
         self.check = check
         self.plan = plan
         self.inputs = inputs
@@ -153,8 +157,9 @@ class Node:
 
     @property
     def shows(self) -> bool:
-        """Return whether the task is one that prints data, whatever its options are."""
-        return not isinstance(self.task, Step) or self.task.shows
+        """Return whether the call prints data: by what the task is, or by an option with which it only reads."""
+        task = self.task
+        return not isinstance(task, Step) or task.shows or (task.effect != self.effect and self.effect.reads)
 
     @property
     def locks(self) -> bool:

@@ -13,13 +13,16 @@ import shlex
 import sys
 import threading
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ._door import defused, write_bytes, write_json, write_own
 from .localenv.errors import LocalEnvError
 from .localenv.hints import commands_of
 from .localenv.machine.columns import harmless, harmless_lines, padded, width
 from .localenv.machine.masking import masked
+
+if TYPE_CHECKING:
+    from .localenv.settings.guard import Effect
 
 _printed = 0
 COLOURS = {"ok": "32", "skip": "2", "run": "36", "FAIL": "31", "warn": "33"}
@@ -139,11 +142,14 @@ def _as_property(text: str) -> str:
     return _as_data(text).replace(":", "%3A").replace(",", "%2C")
 
 
-def envelope(command: str, data: Any, *, warnings: Iterable[str] = (), error: LocalEnvError | None = None) -> list[str]:
-    """Write a result as lines of JSON: schemaVersion, command, status, data, warnings, error."""
+def envelope(
+    command: str, data: Any, effect: Effect, *, warnings: Iterable[str] = (), error: LocalEnvError | None = None
+) -> list[str]:
+    """Write a result as lines of JSON: schemaVersion, command, effect, status, data, warnings, error."""
     body = {
         "schemaVersion": 1,
         "command": command,
+        "effect": effect.word,
         "status": "error" if error else "ok",
         "data": data,
         "warnings": list(warnings),

@@ -19,6 +19,7 @@ from .localenv.settings import guard, read_settings
 from .localenv.settings.guard import READS, Effect, Permit
 
 if TYPE_CHECKING:
+    from ._keeping import Keeping
     from .localenv import engines
     from .localenv.checkout import saved
     from .localenv.postgres import ledger
@@ -82,10 +83,11 @@ class Run:
     effect: Effect = READS
     may_write: bool = False
     _settings: _Once | None = None
+    _keeping: Keeping | None = None
 
     @classmethod
-    def shared(cls, options: Options, reporter: Reporter) -> Run:
-        return cls("", options, reporter, _settings=_Once(options))
+    def shared(cls, options: Options, reporter: Reporter, keeping: Keeping | None = None) -> Run:
+        return cls("", options, reporter, _settings=_Once(options), _keeping=keeping)
 
     def for_step(
         self, name: str, arguments: dict[str, Any], effect: Effect, *, requested: bool, typed: bool, interactive: bool
@@ -152,6 +154,32 @@ class Run:
             hint = Command(self.name, *words_of({**self.arguments, "yes": True}))
             raise ConfirmationNeeded("nothing was changed: the answer was not yes", hint=hint)
 
+    def require_name(self, will: Iterable[str], name: str, *, confirm: str) -> None:
+        """Show what the step will remove for good, and go on after its name: the value of --confirm, or typed.
+
+        Raises ConfirmationNeeded for another answer, or where nobody is there to ask.
+        """
+        for line in will:
+            self.say(f"will {line}")
+        self.check_confirm(name)
+        question = f"Nothing brings that back. Type {name} to go on: "
+        given = confirm or (self._ask(question) if self.interactive else "")
+        if given != name:
+            hint = Command(self.name, *words_of({**self.arguments, "yes": False, "confirm": name}))
+            why = (
+                f"{given!r} is not {name}" if given else f"nothing brings that back, and --confirm {name} was not given"
+            )
+            raise ConfirmationNeeded(f"nothing was changed: {why}", hint=hint)
+
+    def check_confirm(self, name: str) -> None:
+        """Raise UsageError where --confirm has another name."""
+        given = self.arguments.get("confirm")
+        if given and given != name:
+            raise UsageError(
+                f"--confirm {given!r} is not the name of what would change: {name}",
+                hint="correct --confirm, or leave it out",
+            )
+
     def writable_database(self, confirm: str = "", *, yes: bool = False) -> Settings:
         """Return settings that open the stores for writing, once the guard has let this step change the database.
 
@@ -190,7 +218,7 @@ class Run:
 
     def _opened(self, permit: Permit) -> Settings:
         self.may_write = True
-        return guard.permitted(self.settings, permit)
+        return guard.permitted(self.settings, permit, self._keeping.keeper_for if self._keeping else None)
 
     def _writable_production(self, name: str, confirm: str) -> Settings:
         """Show whose data it is, and ask for its name. A step that runs for another one may not ask."""
@@ -223,7 +251,7 @@ class Run:
         """Print the step's result on stdout: `data` as JSON with --format json, else the line or lines of `text`."""
         self.require_saved()
         if self.format == "json":
-            show(envelope(self.name, data))
+            show(envelope(self.name, data, self.effect))
         else:
             shown = text() if callable(text) else text
             if shown:

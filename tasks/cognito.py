@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from . import _output, db, env
-from ._graph import DESTROYS, READS, WRITES, StepContext, step
+from ._graph import READS, REPLACES, WRITES, StepContext, step
 from ._lazy import lazy
 from ._words import word_step
 from .db.building import CONFIRM
@@ -74,8 +74,7 @@ def _plan_seed(c: StepContext) -> list[str]:
 
 
 @step(
-    effect=WRITES,
-    effects={"yes": DESTROYS},
+    effect=REPLACES,  # with --force, a pool of another shape
     pre=[env.up],
     check=_is_seeded,
     plan=_plan_seed,
@@ -197,7 +196,7 @@ def token(c: StepContext, handle: str = "", password: str = "", format: str = "t
     if format == "header":
         _output.show_exactly(f"Authorization: Bearer {found.access_token}")
     elif format == "json":
-        _output.show_exactly("\n".join(_output.envelope(c.step.name, vars(found))))
+        _output.show_exactly("\n".join(_output.envelope(c.step.name, vars(found), c.step.effect)))
     else:
         rows = [f"{name}  {getattr(found, f'{name}_token')}" for name in ("access", "id", "refresh")]
         _output.show_exactly("\n".join(rows))

@@ -22,12 +22,14 @@ if TYPE_CHECKING:
     from .localenv.environment import adoption, exports, neighbours
     from .localenv.environment.neighbours import Neighbour
     from .localenv.machine import ages
+    from .localenv.snapshot import shelf as shelves
 else:
     engines = lazy("localenv.engines")
     adoption = lazy("localenv.environment.adoption")
     exports = lazy("localenv.environment.exports")
     neighbours = lazy("localenv.environment.neighbours")
     ages = lazy("localenv.machine.ages")
+    shelves = lazy("localenv.snapshot.shelf")
 
 NOTHING_LOCAL = "target prod: nothing to start here"
 NOT_ALL_RUN = 4
@@ -231,7 +233,7 @@ def export(c: StepContext, format: str = "shell", legacy: bool = False) -> None:
         c.step.say(f"for `{command} --env-file FILE`")
     values = exports.variables(settings, legacy=legacy)
     if format == "json":
-        _output.show_exactly("\n".join(_output.envelope(c.step.name, values)))
+        _output.show_exactly("\n".join(_output.envelope(c.step.name, values, c.step.effect)))
     elif format == "github":
         exports.append_to(os.environ.get("GITHUB_ENV", ""), exports.as_github(values))
         c.step.say(f"{len(values)} variables for the steps that follow")
@@ -263,16 +265,31 @@ def _checkout_row(one: Neighbour) -> tuple[str, ...]:
 
 
 def _plan_destroy(c: StepContext) -> list[str]:
-    return [f"remove {thing}" for thing in engines.owned_resources(c.step.settings)]
+    settings = c.step.settings
+    saved = ", ".join(shelves.Shelf(settings).names())
+    return [
+        *(f"remove {thing}" for thing in engines.owned_resources(settings)),
+        *([f"lose with them the snapshots {saved}"] if saved else []),
+    ]
 
 
-@step(effect=DESTROYS, local_only=True, plan=_plan_destroy, help={"yes": "do not ask"})
-def destroy(c: StepContext, yes: bool = False) -> str:
+CONFIRM = "name of the database, or of the folder of an app without one, since nothing brings the data back"
+
+
+@step(
+    effect=DESTROYS,
+    local_only=True,
+    plan=_plan_destroy,
+    inputs=lambda c: c.step.check_confirm(c.step.settings.name_of_all),
+    help={"confirm": CONFIRM},
+)
+def destroy(c: StepContext, confirm: str = "") -> str:
     """Stop the services and remove all their data, after a question."""
     settings = c.step.settings
     things = engines.owned_resources(settings)
     if things:
-        c.step.require_yes((f"remove {thing}" for thing in things), yes=yes)
+        c.step.say(f"to keep the data, before: {inv('snapshot.save', 'kept', '--file', 'kept.tar.gz')}")
+        c.step.require_name(_plan_destroy(c), settings.name_of_all, confirm=confirm)
     engines.destroy(settings, c.step.say)
     c.step.reread_settings()
     if not things:

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from . import _app, _output, cognito, db, ddb, env
-from ._graph import DESTROYS, READS, WRITES, Exit, StepContext, step
+from ._graph import READS, REPLACES, WRITES, Exit, StepContext, step
 from ._lazy import lazy
 from .db.building import CONFIRM
 from .localenv.errors import LocalEnvError, UsageError
@@ -124,7 +124,7 @@ def _answer(c: StepContext, data: dict[str, Any], error: LocalEnvError | None) -
     if c.step.format == "json":
         if error:
             error.hint = c.step.fitting(error.hint)
-        _output.show(_output.envelope(c.step.name, data, error=error))
+        _output.show(_output.envelope(c.step.name, data, c.step.effect, error=error))
         if error:
             raise Exit(code=FINDINGS)
 
@@ -218,16 +218,16 @@ def _plan_reset(c: StepContext) -> list[str]:
 
 
 @step(
-    effect=DESTROYS,
+    effect=REPLACES,
     local_only=True,
-    pre=[db.setup, cognito.seed, ddb.schema_load],
+    pre=[env.up],
     plan=_plan_reset,
     help={"yes": "do not ask", "confirm": CONFIRM},
 )
 def reset(c: StepContext, yes: bool = False, confirm: str = "") -> str:
     """Put the data of all stores back to the seeds, after a question."""
-    settings = c.step.writable_database(confirm)
     c.step.require_yes(_plan_reset(c), yes=yes)
+    settings = c.step.writable_database(confirm)
     return stores.reset(
         settings,
         people=cognito.people(c),
@@ -316,6 +316,8 @@ def exec_command(c: StepContext, destroy: bool = False) -> None:
     try:
         code = shell.attach(_command(c), env={**os.environ, **exports.variables(c.step.settings)})
     finally:
-        removed = shell.attach(shell.inv_command("env.destroy", "--yes")) if destroy else 0
+        removed = (
+            shell.attach(shell.inv_command("env.destroy", "--confirm", c.step.settings.name_of_all)) if destroy else 0
+        )
     # A command that a signal has ended has its number, as in a shell.
     raise Exit(code=128 - code if code < 0 else code or removed)

@@ -55,7 +55,7 @@ def _file(c: StepContext) -> Path | None:
 
 
 def _plan_save(c: StepContext) -> list[str]:
-    saving.require_possible(c.step.settings, "" if _file(c) else _name(c))
+    saving.require_possible(c.step.settings)
     c.step.require_database()
     file, database = _file(c), c.step.settings.postgres.database
     if file:
@@ -66,8 +66,6 @@ def _plan_save(c: StepContext) -> list[str]:
 def _replaced(c: StepContext) -> list[str]:
     """Return what a save would replace. Raises UsageError for a name or a file that is not to be had."""
     name, file = _name(c), _file(c)
-    if name == manifest.BEFORE:
-        raise UsageError(f"{manifest.BEFORE} is the name of what a restore replaces", hint="choose another name")
     if file is None:
         return _replaced_snapshot(c, name)
     portable.check_path(file)
@@ -104,7 +102,7 @@ def save(c: StepContext, name: str = "", file: str = "", yes: bool = False, conf
     return saving.save(settings, _name(c), c.step.say)
 
 
-def _manifest(c: StepContext) -> Manifest | None:
+def _manifest(c: StepContext) -> Manifest:
     return restoring.read(c.step.settings, _name(c), _file(c))
 
 
@@ -125,8 +123,8 @@ def _plan_restore(c: StepContext) -> list[str]:
 )
 def restore(c: StepContext, name: str = "", file: str = "", yes: bool = False, confirm: str = "") -> str:
     """Bring all stores back to a snapshot; a failure leaves all as they are."""
-    settings = c.step.writable_database(confirm)
     c.step.require_yes(_plan_restore(c), yes=yes)
+    settings = c.step.writable_database(confirm)
     proofs: list[Report | LocalEnvError] = []
 
     def prove(settings: Settings) -> None:
@@ -159,6 +157,11 @@ def list_snapshots(c: StepContext, format: str = "text") -> None:
     )
 
 
+def _name_to_delete(c: StepContext) -> str:
+    c.step.check_confirm(name := _name(c))
+    return name
+
+
 def _plan_delete(c: StepContext) -> list[str]:
     return listing.require_deletable(c.step.settings, _name(c))
 
@@ -168,14 +171,14 @@ def _plan_delete(c: StepContext) -> list[str]:
     pre=[env.up],
     local_only=True,
     plan=_plan_delete,
-    inputs=_name,
+    inputs=_name_to_delete,
     word="name",
     needed=True,
-    help={"name": NAME, "yes": YES},
+    help={"name": NAME, "confirm": "the name once more, since nothing brings it back"},
 )
-def delete(c: StepContext, name: str = "", yes: bool = False) -> str:
+def delete(c: StepContext, name: str = "", confirm: str = "") -> str:
     """Remove a snapshot, after a question."""
-    c.step.require_yes(_plan_delete(c), yes=yes)
+    c.step.require_name(_plan_delete(c), _name(c), confirm=confirm)
     return listing.delete(c.step.writable(f"snapshot {_name(c)}"), _name(c), c.step.say)
 
 

@@ -25,6 +25,7 @@ from tasks.localenv.settings import Settings, read_settings
 from tests.support import durations, environments, reliability
 from tests.support.browser import find_browser
 from tests.support.environments import Finished, environment, inv, permitted, reachable
+from tests.support.reflink import why_not_mounted
 
 JAR = os.environ.get("DYNAMODB_LOCAL_JAR", "")
 REQUIRED = tuple(filter(None, os.environ.get("LOCALENV_REQUIRE", "").split(",")))
@@ -62,6 +63,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         "npm": "" if shutil.which("npm") else "npm is not installed",
         "jar": "" if JAR else "DYNAMODB_LOCAL_JAR does not name Amazon's DynamoDBLocal.jar",
         "browser": "" if find_browser() else "no Chromium is installed",
+        "reflink": why_not_mounted(),
         "tmpfs": "" if sys.platform == "linux" and os.geteuid() == 0 else "only root on Linux mounts a file system",
     }
     for item in items:

@@ -7,7 +7,6 @@ from .building import reset as reset
 from .building import schema_load as schema_load
 from .building import seed as seed
 from .building import setup as setup
-from .building import undo as undo
 from .changing import diff as diff
 from .changing import new_migration as new_migration
 from .changing import rollback as rollback

@@ -1,4 +1,4 @@
-"""What db's tasks make of the database: its shape and its contents, and the way back."""
+"""What db's tasks make of the database: its shape and its contents."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def _plan_schema(c: StepContext) -> list[str]:
 
 
 @step(
-    effect=WRITES,
+    effect=REPLACES,  # of what is there, where the database has contents
     pre=[create],
     check=_is_shaped,
     plan=_plan_schema,
@@ -158,17 +158,6 @@ def setup(c: StepContext, yes: bool = False) -> str:
     return done + _app.what_next(c)
 
 
-def _plan_undo(c: StepContext) -> list[str]:
-    c.step.require_database()
-    return building.plan_undo(c.step.settings)
-
-
-@step(effect=REPLACES, pre=[env.up], local_only=True, plan=_plan_undo, help={"confirm": CONFIRM})
-def undo(c: StepContext, confirm: str = "") -> str:
-    """Bring back the database that db.setup, db.reset or db.drop replaced last."""
-    return building.undo(c.step.writable_database(confirm))
-
-
 def _plan_reset(c: StepContext) -> list[str]:
     return building.plan_reset(c.step.settings, yes=c.step.arguments["yes"])
 
@@ -182,7 +171,7 @@ def _plan_reset(c: StepContext) -> list[str]:
     inputs=_read_scripts,
 )
 def reset(c: StepContext, yes: bool = False) -> str:
-    """Put the contents back to schema and seeds; db.undo goes back."""
+    """Put the contents back to schema and seeds."""
     settings = c.step.writable_database(yes=yes)
     return building.reset(settings, c.step.say, yes=yes) + _app.what_next(c)
 
@@ -194,7 +183,7 @@ def _is_gone(c: StepContext) -> str | None:
 def _plan_drop(c: StepContext) -> list[str]:
     c.step.require_database()
     sessions = [f"end the session of {session}" for session in building.read_sessions(c.step.settings)]
-    return [*sessions, f"drop {c.step.settings.postgres.database}; {inv('db.undo')} brings it back"]
+    return [*sessions, f"drop {c.step.settings.postgres.database}; {inv('undo')} brings it back"]
 
 
 @step(
@@ -207,6 +196,5 @@ def _plan_drop(c: StepContext) -> list[str]:
 )
 def drop(c: StepContext, yes: bool = False, confirm: str = "") -> str:
     """Drop the database and end the sessions in it, after a question."""
-    settings = c.step.writable_database(confirm)
     c.step.require_yes(_plan_drop(c), yes=yes)
-    return building.drop(settings)
+    return building.drop(c.step.writable_database(confirm))

@@ -57,12 +57,13 @@ def _plan_rollback(c: StepContext) -> list[str]:
     pre=[env.up],
     plan=_plan_rollback,
     inputs=lambda c: scripts.read_migrations(c.step.settings),
-    help={"yes": "do not ask", "confirm": CONFIRM},
+    help={"confirm": "name of the database, since nothing brings back what a down block removes"},
 )
-def rollback(c: StepContext, yes: bool = False, confirm: str = "") -> str:
+def rollback(c: StepContext, confirm: str = "") -> str:
     """Undo the newest migration by its down block, after a question."""
     settings = c.step.writable_database(confirm)
-    c.step.require_yes(migrating.plan_rollback(settings), yes=yes or not settings.is_local)
+    if settings.is_local:
+        c.step.require_name(migrating.plan_rollback(settings), settings.postgres.database, confirm=confirm)
     return migrating.rollback(settings, c.step.say, yes=bool(confirm))
 
 

@@ -28,7 +28,7 @@ def audit(c: StepContext, table: str = "", format: str = "text") -> None:
     found = report.examine(settings, named(c), pattern=shipped)
     error = _failure(found) if found.problems else None
     if c.step.format == "json":
-        _output.show(_output.envelope(c.step.name, found.as_dict(), error=error))
+        _output.show(_output.envelope(c.step.name, found.as_dict(), c.step.effect, error=error))
         if error:
             raise Exit(code=FINDINGS)
         return

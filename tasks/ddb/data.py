@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .. import _output, env
-from .._graph import READS, WRITES, StepContext
+from .._graph import READS, REPLACES, WRITES, StepContext
 from .._lazy import lazy
 from .._words import word_step
 from ..localenv.errors import UsageError
@@ -205,7 +205,7 @@ def _plan_import(c: StepContext) -> list[str]:
 
 @word_step(
     name="import",
-    effect=WRITES,
+    effect=REPLACES,  # items of the same key
     pre=[tables.schema_load],
     inputs=lambda c: _glance(c),
     word="file",
@@ -221,13 +221,15 @@ def import_items(c: StepContext, table: str = "", file: str = "", only_new: bool
     """Write the items of a file to a table, those of the same key over."""
     name = tables.named(c)
     with _checked(c) as (_, parts, keys, count):
+        settings = c.step.writable(name, confirm)
         outcome = importing.apply(
-            dynamodb.connect(c.step.writable(name, confirm)),
+            dynamodb.connect(settings),
             name,
             parts,
             keys,
             only_new=only_new,
             at_once=LOCAL_BATCHES if c.step.settings.is_local else AWS_BATCHES,
+            on_change=lambda: tables.keep(settings, [name]),
             on_written=transfer.throttled(c.step.say, f"{{count}} of {count:,} items written"),
         )
     return f"{_counted(count)} for {name}: {outcome}"

@@ -8,16 +8,17 @@ import shlex
 from typing import TYPE_CHECKING
 
 from .. import _app, _output, env
-from .._graph import DESTROYS, READS, WRITES, StepContext, step
+from .._graph import READS, REPLACES, WRITES, StepContext, step
 from .._lazy import lazy
 from .._words import word_step
 from ..localenv.errors import UsageError
 from ..localenv.hints import Command
 from ..localenv.machine.reading import is_stream, path_of
+from ..localenv.settings import guard
 from ..localenv.settings.parts import TABLES, lacks
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from .._output import Reporter
     from ..localenv.dynamodb import client as dynamodb
@@ -96,7 +97,7 @@ def _plan_tables(c: StepContext) -> Iterator[str]:
 
 @step(
     effect=WRITES,
-    effects={"replace": DESTROYS},
+    effects={"replace": REPLACES},
     pre=[env.up],
     check=_is_loaded,
     plan=_plan_tables,
@@ -119,7 +120,9 @@ def schema_load(c: StepContext, file: str = "", replace: bool = False, yes: bool
         schema.refuse_replacements(works, command)
     if not works:
         return schema.describe_state(found)
-    client = dynamodb.connect(_allow_changes(c, works, confirm))
+    settings = _allow_changes(c, works, confirm)
+    keep(settings, [work.file.name for work in works if work.seen and work.seen.plan.needs_replacement])
+    client = dynamodb.connect(settings)
     return schema.apply_tables(client, files, say=c.step.say, replace=replace, command=command)
 
 
@@ -187,7 +190,7 @@ def _plan_drop(c: StepContext) -> list[str]:
 
 
 @word_step(
-    effect=DESTROYS,
+    effect=REPLACES,
     pre=[env.up],
     check=_is_gone,
     plan=_plan_drop,
@@ -205,7 +208,16 @@ def drop(c: StepContext, table: str = "", yes: bool = False, confirm: str = "") 
         c.step.require_yes([f"drop {schema.summary(found)}"], yes=yes)
     else:
         c.step.say(f"will drop {schema.summary(found)}")
-    return schema.drop_table(dynamodb.connect(c.step.writable(found.shape.name, confirm)), found)
+    settings = c.step.writable(found.shape.name, confirm)
+    keep(settings, [found.shape.name])
+    return schema.drop_table(dynamodb.connect(settings), found)
+
+
+def keep(settings: Settings, names: Sequence[str]) -> None:
+    """Keep tables for `undo` before they are replaced, removed or written over. Of AWS's nothing is kept."""
+    keeper = guard.keeper_of(settings)
+    if keeper and names:
+        keeper.tables(names)
 
 
 COLUMNS = ("table", "status", "items", "key", "indexes", "throughput", "stream")

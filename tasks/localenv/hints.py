@@ -83,6 +83,8 @@ def words_of(arguments: Mapping[str, Any]) -> list[str]:
     words: list[str] = []
     for name, value in arguments.items():
         flag = f"--{name.strip('_').replace('_', '-')}"
+        if (name, value) == ("format", "text"):
+            continue
         for one in value if isinstance(value, list | tuple) else [value]:
             words += [] if one in (None, False, "") else [flag] if one is True else [flag, str(one)]
     return words

@@ -72,7 +72,7 @@ def make(tmp_path: Path) -> Iterator[Callable[[str, str], Inv]]:
 
     yield copy
     for inv in made:
-        inv("env.destroy", "--yes")
+        inv("env.destroy", "--confirm", "cruddur")
 
 
 def done(finished: Finished) -> list[str]:
@@ -142,7 +142,7 @@ def test_the_shop_has_orders_and_nobody(make: Callable[[str, str], Inv], engine:
     done(inv("env.down"))
     done(inv("env.up"))
     assert rows(inv, PRODUCTS) == BOTH
-    done(inv("env.destroy", "--yes"))
+    done(inv("env.destroy", "--confirm", "cruddur"))
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -173,7 +173,7 @@ def test_the_club_has_people_and_no_dynamodb(make: Callable[[str, str], Inv], en
     done(inv("env.down"))
     done(inv("env.up"))
     done(inv("check"))
-    done(inv("env.destroy", "--yes"))
+    done(inv("env.destroy", "--confirm", "cruddur"))
 
 
 def test_an_app_without_a_database_keeps_its_items(make: Callable[[str, str], Inv]) -> None:
@@ -196,12 +196,12 @@ def test_an_app_without_a_database_keeps_its_items(make: Callable[[str, str], In
     done(inv("snapshot.restore", "one", "--yes"))
     assert done(inv("ddb.scan"))[-1].endswith("1 item of orders")
     assert [line for line in done(inv("snapshot.list")) if line.startswith("one ")]
-    done(inv("snapshot.delete", "one", "--yes"))
+    done(inv("snapshot.delete", "one", "--confirm", "one"))
     asked = inv("db.query", "SELECT 1")
     assert (asked.code, out in asked.stderr) == (2, True)
     in_a_file = inv("snapshot.save", "--file", "one.tar", "one")
     assert (in_a_file.code, "a file holds the database" in in_a_file.stderr) == (2, True)
-    done(inv("env.destroy", "--yes"))
+    done(inv("env.destroy", "--confirm", "cruddur"))
 
 
 def test_items_for_any_table_are_seeded_once_kept_where_edited_and_back_after_a_reset(
@@ -296,7 +296,7 @@ def test_other_services_of_the_compose_file_are_started_listed_and_logged(make: 
     subprocess.run(["docker", "kill", *containers(inv, "cache")], check=True, capture_output=True)
     assert states(inv, code=4)["cache"] == "failed"
     done(inv("env.down"))
-    done(inv("env.destroy", "--yes"))
+    done(inv("env.destroy", "--confirm", "cruddur"))
     assert containers(inv, "cache") == []
 
 

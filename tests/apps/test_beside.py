@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -49,12 +50,23 @@ def app(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["git", "init", "-q", root], check=True)
     yield root
     if (root / ".local").exists():
-        run(root, "env.destroy", "--yes", search=root if (root / "tasks.py").exists() else root / "localenv")
+        run(
+            root,
+            "env.destroy",
+            "--confirm",
+            "cruddur",
+            search=root if (root / "tasks.py").exists() else root / "localenv",
+        )
 
 
 def run(cwd: Path, *words: str, search: Path | None = None, environ: dict[str, str] | None = None) -> Finished:
     kept = {name: os.environ[name] for name in KEPT if name in os.environ}
-    given = {**kept, "NO_COLOR": "1", "XDG_CACHE_HOME": str(TOOL / ".nothing"), **(environ or {})}
+    given = {
+        **kept,
+        "NO_COLOR": "1",
+        "XDG_CACHE_HOME": str(Path(tempfile.gettempdir()) / "localenv-tests-cache"),
+        **(environ or {}),
+    }
     command = [sys.executable, "-m", "invoke", *(["--search-root", str(search)] if search else []), *words]
     done = subprocess.run(command, env=given, cwd=cwd, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
     return Finished(done.returncode, done.stdout, done.stderr)
@@ -100,7 +112,7 @@ def test_one_line_brings_the_namespaces_into_the_tasks_of_an_app(app: Path) -> N
     shown = subprocess.run(["git", "status", "--short", "-uall"], cwd=app, capture_output=True, text=True, check=True)
     assert not [line for line in shown.stdout.splitlines() if ".local" in line]
     assert not (app / "localenv" / ".local").exists()
-    assert inv("env.destroy", "--yes").code == 0
+    assert inv("env.destroy", "--confirm", "cruddur").code == 0
     assert sorted(path.name for path in (app / ".local").iterdir()) == [".gitignore", "lock"]
 
 
@@ -150,7 +162,7 @@ def test_an_app_has_it_as_a_package_too(app: Path, tmp_path: Path) -> None:
     assert inv("prices").stdout == "3 EUR\n"
     assert products(inv) == [{"sku": "mug"}, {"sku": "tea"}]
     assert "FAIL" not in inv("doctor").stdout
-    assert inv("env.destroy", "--yes").code == 0
+    assert inv("env.destroy", "--confirm", "cruddur").code == 0
 
 
 def test_whose_folder_is_the_apps(tmp_path: Path) -> None:
@@ -219,7 +231,7 @@ def test_what_is_missing_is_written_from_what_an_app_has(app: Path) -> None:
     assert before == {path: path.read_bytes() for path in app.glob("*/*.sql")}
     assert inv("initial-setup").code == 0
     assert products(inv) == [{"sku": "mug"}, {"sku": "tea"}]
-    assert inv("env.destroy", "--yes").code == 0
+    assert inv("env.destroy", "--confirm", "cruddur").code == 0
 
 
 @pytest.mark.docker
@@ -261,4 +273,4 @@ def test_the_compose_file_of_an_app_is_used_whatever_it_calls_its_services(app: 
     lacking = inv("env.up")
     assert (lacking.code, "docker-compose.yml has no postgres" in lacking.stderr) == (2, True), lacking
     (app / "docker-compose.yml").unlink()
-    assert inv("env.destroy", "--yes").code == 0
+    assert inv("env.destroy", "--confirm", "cruddur").code == 0

@@ -72,7 +72,7 @@ def app(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[App]:
     found = App(environ, find_free())
     found.run("initial-setup")
     yield found
-    inv("env.destroy", "--yes", environ=environ)
+    inv("env.destroy", "--confirm", "cruddur", environ=environ)
 
 
 class Page:

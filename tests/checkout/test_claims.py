@@ -194,7 +194,7 @@ def test_ports_that_were_picked_hold_until_destroy(checkout: dict[str, str], tmp
     assert inv("env.down", environ=checkout, cwd=tmp_path).code == 0
     assert read_settings(environ=checkout).ports == now.ports
     assert [(known.project_id, known.ports) for known in checkouts.read_all()] == [(now.project_id, now.ports)]
-    assert inv("env.destroy", "--yes", environ=checkout, cwd=tmp_path).code == 0
+    assert inv("env.destroy", "--confirm", "cruddur", environ=checkout, cwd=tmp_path).code == 0
     assert read_settings(environ=checkout).ports == {"postgres": 5432, "dynamodb": 8000, "cognito": 9229}
     assert checkouts.read_all() == []
 

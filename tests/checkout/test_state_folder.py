@@ -113,7 +113,7 @@ def own(tmp_path: Path) -> Iterator[Own]:
     folder.mkdir(mode=0o755)
     made = Own(folder, environment(folder / "state"))
     yield made
-    made("env.destroy", "--yes")
+    made("env.destroy", "--confirm", "cruddur")
     for place in made.mounts:
         subprocess.run(["umount", "--lazy", place], check=False, capture_output=True)
 
@@ -193,7 +193,7 @@ def test_the_first_start_of_a_normal_user_works_under_any_umask(nobodys: Own, um
     nobodys.ok("initial-setup", umask=umask)
     assert open_to_others(nobodys.state) == []
     assert find_home(nobodys.settings).former is None
-    nobodys.ok("env.destroy", "--yes", umask=umask)
+    nobodys.ok("env.destroy", "--confirm", "cruddur", umask=umask)
     assert everything(nobodys.state) == ["lock", "user_pool"]
 
 
@@ -261,7 +261,7 @@ def test_root_makes_nothing_in_the_home_of_a_user(own: Own) -> None:
     home = own.folder / "home"
     home.mkdir()
     os.chown(home, pwd.getpwnam("nobody").pw_uid, -1)
-    for words in (("env.up",), ("env.list",), ("env.destroy", "--yes")):
+    for words in (("env.up",), ("env.list",), ("env.destroy", "--confirm", "cruddur")):
         assert own(*words, HOME=str(home)).code == 0
     assert everything(home) == []
 
@@ -290,8 +290,8 @@ def test_a_folder_of_the_users_own_is_refused_before_anything_is_written(own: Ow
         assert f"{own.state} has postgres, logs, run, snapshots, which this tool did not make" in said
         assert "LOCALENV_STATE_DIR" in said
     assert everything(own.state) == before
-    for words in (("env.down",), ("env.destroy", "--yes"), ("env.list",), ("env.status",)):
-        done = own(*words)
+    for command in (("env.down",), ("env.destroy", "--confirm", "cruddur"), ("env.list",), ("env.status",)):
+        done = own(*command)
         assert (done.code in (0, 4), "Traceback" in done.stderr) == (True, False), done.stderr
     assert everything(own.state) == before
 
@@ -302,7 +302,7 @@ def test_a_file_of_the_users_own_is_refused_and_not_touched(own: Own, name: str)
     (own.state / name).write_text("a list of mine")
     done = own("env.up")
     assert (done.code, f"has {name}, which this tool did not make" in done.stderr) == (6, True), done.stderr
-    own("env.destroy", "--yes")
+    own("env.destroy", "--confirm", "cruddur")
     assert {path.name: path.read_text() for path in own.state.iterdir()} == {name: "a list of mine"}
 
 
@@ -320,7 +320,7 @@ def test_a_link_is_never_followed(own: Own) -> None:
     own.ok("env.up")
     (own.state / "logs" / "postgres.log.2").symlink_to(elsewhere)
     (own.state / "emulator" / "tmp" / "link").symlink_to(elsewhere)
-    own.ok("env.destroy", "--yes")
+    own.ok("env.destroy", "--confirm", "cruddur")
     assert everything(elsewhere) == ["mine.txt"]
     assert everything(own.state) == ["lock"]
 
@@ -336,13 +336,13 @@ def test_files_of_the_user_in_our_folders_are_kept_and_named(own: Own) -> None:
         path.write_text("mine")
     plan = own("env.destroy").stderr
     assert str(own.state / "emulator" / "dynamodb.json") in plan
-    destroyed = own.ok("env.destroy", "--yes")
+    destroyed = own.ok("env.destroy", "--confirm", "cruddur")
     assert [path for path in mine if path.read_text() != "mine"] == []
     inside = [path for path in mine if path.parent not in (own.state, own.state / "snapshots" / "archive")]
     assert [path for path in inside if str(path) not in destroyed.stderr] == []
     left = {path for path in own.state.rglob("*") if path.is_file()}
     assert {path for path in left if path.name not in ("lock", "user_pool", ownership.MARK)} == set(mine)
-    assert "nothing to remove" in own.ok("env.destroy", "--yes").stderr
+    assert "nothing to remove" in own.ok("env.destroy", "--confirm", "cruddur").stderr
     own.ok("env.up")
 
 
@@ -354,7 +354,7 @@ def test_a_snapshot_that_goes_leaves_files_of_the_user(own: Own) -> None:
     own.ok("snapshot.save", "one", "--yes")
     assert "one" in own.ok("snapshot.list").stdout and mine.read_text() == "mine"
     own.ok("snapshot.restore", "one", "--yes")
-    own.ok("snapshot.delete", "one", "--yes")
+    own.ok("snapshot.delete", "one", "--confirm", "one")
     assert "one" not in own.ok("snapshot.list").stdout
     assert (everything(mine.parent), mine.read_text()) == (["mine.txt"], "mine")
 
@@ -362,7 +362,7 @@ def test_a_snapshot_that_goes_leaves_files_of_the_user(own: Own) -> None:
 def test_an_empty_folder_of_the_users_is_used_and_stays(own: Own) -> None:
     (own.state / "logs").mkdir(parents=True)
     own.ok("env.up")
-    own.ok("env.destroy", "--yes")
+    own.ok("env.destroy", "--confirm", "cruddur")
     assert everything(own.state) == ["lock", "logs"]
 
 
@@ -372,7 +372,7 @@ def test_state_that_carries_no_marks_yet_can_be_destroyed(own: Own) -> None:
     own.ok("env.down")
     for path in own.state.rglob(ownership.MARK):
         path.unlink()
-    own.ok("env.destroy", "--yes")
+    own.ok("env.destroy", "--confirm", "cruddur")
     assert everything(own.state) == ["lock", "user_pool"]
 
 
@@ -383,7 +383,7 @@ def test_a_mount_point_is_emptied_and_stays(own: Own) -> None:
     own.ok("initial-setup")
     own.ok("snapshot.save", "one")
     own.mount(own.state / "emulator" / "tmp" / "deep", "size=1m")
-    done = own.ok("env.destroy", "--yes")
+    done = own.ok("env.destroy", "--confirm", "cruddur")
     assert "Traceback" not in done.stderr
     left = ["emulator", f"emulator/{ownership.MARK}", "emulator/tmp", "emulator/tmp/deep"]
     assert everything(own.state) == [*left, "lock", "snapshots", "user_pool"]
@@ -410,11 +410,11 @@ def test_a_gone_checkouts_command_removes_only_what_is_ours(own: Own, tmp_path: 
 
 
 FREEING = (
-    ("snapshot.delete", "one", "--yes"),
+    ("snapshot.delete", "one", "--confirm", "one"),
     ("env.restart",),
     ("env.down",),
     ("env.down",),
-    ("env.destroy", "--yes"),
+    ("env.destroy", "--confirm", "cruddur"),
 )
 
 
@@ -461,7 +461,7 @@ def test_on_a_disk_that_became_read_only_the_servers_can_be_stopped(own: Own, us
     assert own("env.status").code == 0
     done = own("env.down")
     assert (done.code, servers(own), "Traceback" in done.stderr) == (0, [], False), done.stderr
-    done = own("env.destroy", "--yes")
+    done = own("env.destroy", "--confirm", "cruddur")
     assert (done.code, "read-only file system" in done.stderr, "Traceback" in done.stderr) == (6, True, False)
     subprocess.run(["umount", own.state], check=True)
 
@@ -503,7 +503,7 @@ def test_env_up_heals_a_state_folder_that_is_not_that_of_the_servers(own: Own, l
 def test_destroy_ends_servers_whose_folder_was_removed(own: Own) -> None:
     own.ok("env.up")
     shutil.rmtree(own.state)
-    own.ok("env.destroy", "--yes")
+    own.ok("env.destroy", "--confirm", "cruddur")
     assert servers(own) == []
     assert engines.owned_resources(own.settings) == []
 
@@ -526,7 +526,7 @@ def test_a_program_that_only_names_ours_is_left_alone(own: Own) -> None:
     with subprocess.Popen(["/bin/sh", "-c", "read -r line", *words], stdin=subprocess.PIPE) as stranger:
         for program in ("postgres", "emulator"):
             (own.state / "run" / program).write_text(f"{stranger.pid}\nsome version\n")
-        for command in (("env.down",), ("env.up",), ("env.restart",), ("env.destroy", "--yes")):
+        for command in (("env.down",), ("env.up",), ("env.restart",), ("env.destroy", "--confirm", "cruddur")):
             own.ok(*command)
         shutil.rmtree(own.state)
         own.ok("env.down")
@@ -545,4 +545,4 @@ def test_data_outside_come_along_with_a_state_folder_that_is_moved_or_copied(own
         setup = other.ok("initial-setup")
         assert "which came with the folder" in setup.stderr and "skip  db.setup" in setup.stderr, setup.stderr
         assert find_home(own.settings).data.exists() == (number == 0)
-        other.ok("env.destroy", "--yes")
+        other.ok("env.destroy", "--confirm", "cruddur")

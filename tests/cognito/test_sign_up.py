@@ -18,9 +18,9 @@ import pytest
 from botocore.exceptions import ClientError
 from moto import mock_aws
 
+from tasks.localenv.aws.emulatordoor import door_to, function_variables
 from tasks.localenv.checkout import saved
 from tasks.localenv.cognito import seed
-from tasks.localenv.cognito.emulated import door_to, function_variables
 from tasks.localenv.cognito.users import find_pool
 from tasks.localenv.engines.emulator_server.trigger import Trigger
 from tasks.localenv.machine.folders import TOOL
@@ -82,7 +82,7 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
         aws_secret_access_key="local",
     )
     yield App(environ, settings, client, seed.find_client(find_pool(settings)))
-    inv("env.destroy", "--yes", environ=environ)
+    inv("env.destroy", "--confirm", "cruddur", environ=environ)
     saved.forget()  # of this process, which has asked that emulator too
 
 

@@ -87,7 +87,7 @@ def test_nobody_and_a_wrong_password_are_told(pool: Settings) -> None:
 def command(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Finished]]:
     environ = environment(tmp_path_factory.mktemp("tokens") / "state")
     yield lambda *words: inv(*words, environ=environ)
-    inv("env.destroy", "--yes", environ=environ)
+    inv("env.destroy", "--confirm", "cruddur", environ=environ)
 
 
 def test_the_command_prints_them_and_they_survive_a_restart_and_a_reset(command: Callable[..., Finished]) -> None:

@@ -35,7 +35,7 @@ def environ(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]
     (folder / "shop").mkdir()
     given = {**environment(folder / "state"), "LOCALENV_APP": str(folder / "shop"), "LOCALENV_SERVICES": "postgres"}
     yield given
-    inv("env.destroy", "--yes", environ=given)
+    inv("env.destroy", "--confirm", "cruddur", environ=given)
 
 
 @pytest.fixture
@@ -100,8 +100,8 @@ def test_a_change_from_its_file_to_the_database_and_back(app: Path, run: Run) ->
     assert query_of_status(run) == {"pending": [], "problems": []}
     asked = run("db.rollback")
     assert (asked.code, f"will undo {path.relative_to(app)}" in asked.stderr) == (3, True)
-    assert commands(asked) == ["inv db.rollback --yes"]
-    done(run("db.rollback", "--yes"))
+    assert commands(asked) == ["inv db.rollback --confirm cruddur"]
+    done(run("db.rollback", "--confirm", "cruddur"))
     assert query_of_status(run)["pending"] == [str(path.relative_to(app))]
     path.unlink()
     assert query(run, "select count(*) from information_schema.columns where column_name = 'bio'") == [[0]]
@@ -226,7 +226,7 @@ def test_a_diff_is_empty_where_both_are_alike_and_ends_with_1_where_not(app: Pat
 
 def test_a_file_that_is_no_migration_is_told_before_anything_starts(app: Path, run: Run) -> None:
     migration(app, "001_bio.sql", "alter table users add bio text;")
-    for words in (["db.migrate"], ["db.rollback", "--yes"], ["db.diff"], ["db.setup"]):
+    for words in (["db.migrate"], ["db.rollback", "--confirm", "cruddur"], ["db.diff"], ["db.setup"]):
         refused = run(*words)
         assert refused.code == 1, refused
         assert "sql/migrations/001_bio.sql:1:1: a migration without `-- migrate:up`" in refused.stderr
@@ -251,9 +251,9 @@ def test_under_docker_it_is_the_same(app: Path, environ: dict[str, str]) -> None
         assert "+CREATE TABLE" not in run("db.diff").stdout and "-CREATE TABLE public.tags" in run("db.diff").stdout
         done(run("db.migrate"))
         assert (run("db.diff").code, run("db.diff").stdout) == (0, "")
-        done(run("db.rollback", "--yes"))
+        done(run("db.rollback", "--confirm", "cruddur"))
     finally:
-        run("env.destroy", "--yes")
+        run("env.destroy", "--confirm", "cruddur")
 
 
 Prod = Callable[..., tuple[int, str]]

@@ -74,12 +74,12 @@ def test_the_life_of_an_environment(own: Own) -> None:
 
     unasked = own("env.destroy")
     assert unasked.code == 3
-    assert "env.destroy --yes" in unasked.stderr.splitlines()[-1]
+    assert "env.destroy --confirm cruddur" in unasked.stderr.splitlines()[-1]
     assert find_home(permitted(read_settings(environ=own.environ))).data.exists()
-    destroyed = own("env.destroy", "--yes")
+    destroyed = own("env.destroy", "--confirm", "cruddur")
     assert destroyed.code == 0
     assert [path.name for path in (own.folder / "state").iterdir()] == ["lock"]
-    assert own("env.destroy", "--yes").stderr.split("  ")[-1] == "nothing to remove\n"
+    assert own("env.destroy", "--confirm", "cruddur").stderr.split("  ")[-1] == "nothing to remove\n"
 
 
 def test_status_shows_services_and_exits_4_when_one_is_down(own: Own) -> None:
@@ -139,7 +139,12 @@ def test_nothing_is_started_or_stopped_for_production(cli: Cli, task: str) -> No
 
 def test_destroy_does_not_exist_for_production(cli: Cli) -> None:
     done = cli(
-        "env.destroy", "--yes", "--target", "prod", PROD_CONNECTION_URL="postgresql://u:p@db.example.com/cruddur"
+        "env.destroy",
+        "--confirm",
+        "cruddur",
+        "--target",
+        "prod",
+        PROD_CONNECTION_URL="postgresql://u:p@db.example.com/cruddur",
     )
     assert done.code == 2
     assert "env.destroy does not exist for --target prod" in done.stderr

@@ -15,7 +15,7 @@ from tests.support.environments import Finished, environment, inv
 def environ(tmp_path: Path) -> Iterator[dict[str, str]]:
     given = environment(tmp_path / "state")
     yield given
-    inv("env.destroy", "--yes", environ=given)
+    inv("env.destroy", "--confirm", "cruddur", environ=given)
 
 
 def test_a_command_has_the_variables_and_gives_the_exit_code(environ: dict[str, str]) -> None:
@@ -39,4 +39,4 @@ def test_for_ci_all_is_gone_afterwards_also_where_the_command_fails(environ: dic
     done = inv("exec", "--destroy", "--", "false", environ=environ)
     assert done.code == 1
     assert inv("env.status", environ=environ).code == 4
-    assert "nothing to remove" in inv("env.destroy", "--yes", environ=environ).stderr
+    assert "nothing to remove" in inv("env.destroy", "--confirm", "cruddur", environ=environ).stderr

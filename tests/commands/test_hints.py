@@ -187,10 +187,20 @@ def half_made_copy(settings: Settings) -> None:
 
 def clone_lost(settings: Settings) -> None:
     worlds.snapshot_there(settings)
+    drop_others(settings)
+
+
+def drop_others(settings: Settings) -> None:
+    """Drop each database that stands beside the app's."""
     with databases.maintenance(settings.postgres) as conn:
         for name, _ in databases.names(conn):
             if name not in (*worlds.OTHERS, settings.postgres.database):
                 databases.drop(conn, name)
+
+
+def kept_lost(settings: Settings) -> None:
+    worlds.undo_there(settings)
+    drop_others(settings)
 
 
 def paused(settings: Settings) -> None:
@@ -235,7 +245,7 @@ ROWS = [
         "kept as it is", "db.schema-load --accept"),
     row("tasks/localenv/postgres/migrating:_acceptable: db.setup", worlds.empty_database, "db.schema-load --accept",
         "nothing to accept", "db.setup"),
-    row("tasks/localenv/postgres/migrating:_newest: db.migrate --plan", worlds.set_up, "db.rollback --yes",
+    row("tasks/localenv/postgres/migrating:_newest: db.migrate --plan", worlds.set_up, "db.rollback --confirm cruddur",
         "no migration is applied", "db.migrate --plan", "no sql/migrations"),
     row("tasks/localenv/environment/check:link_cases: cognito.sync-ids", worlds.unlinked, "check", "in the pool",
         "cognito.sync-ids"),
@@ -306,8 +316,6 @@ ROWS = [
         "relation .* already exists", "db.setup --force"),
     row("tasks/localenv/postgres/load:_run: db.reset", worlds.schema_changed, "db.schema-load",
         "relation .* already exists", "db.reset"),
-    row("tasks/localenv/postgres/setup:_require_kept: snapshot.list", worlds.set_up, "db.undo", "nothing to go back to",
-        "snapshot.list", "no snapshots"),
     row("tasks/localenv/snapshot/save:NOTHING: initial-setup", worlds.nothing, "snapshot.save one", "no database",
         "initial-setup"),
     row("tasks/localenv/dynamodb/copies:_save_definition: ddb.describe … --as-file", worlds.table_that_cannot_be_saved,
@@ -315,10 +323,10 @@ ROWS = [
         "ddb.describe cruddur-messages --as-file", "a table file cannot say GlobalSecondaryIndexes.0..WarmThroughput"),
     row("tasks/localenv/snapshot/shelf:_hint_for_missing: snapshot.save …", worlds.set_up, "snapshot.restore one --yes",
         "no snapshot", "snapshot.save one"),
-    row("tasks/localenv/snapshot/shelf:require_free: …", worlds.restore_cut_short, "snapshot.save one", "cut short",
-        "snapshot.restore one"),
-    row("tasks/localenv/snapshot/restore:_lost: snapshot.delete … --yes", clone_lost, "snapshot.restore one --yes",
-        "its clone is not", "snapshot.delete one --yes"),
+    row("tasks/localenv/snapshot/undoing:_require_database: undo --list", kept_lost, "undo --yes", "which had the old",
+        "undo --list", "database cruddur"),
+    row("tasks/localenv/snapshot/restore:_lost: snapshot.delete … --confirm …", clone_lost,
+        "snapshot.restore one --yes", "its clone is not", "snapshot.delete one --confirm one"),
     row("tasks/env:export: env.up", worlds.down, "env.export", "not all services run", "env.up"),
     row("tasks/ddb/conversations:_no_conversation: ddb.send-message --as … --to … --text Hello", worlds.set_up,
         "ddb.get-conversation --as londo --with bayko", "have no conversation", "ddb.send-message"),
@@ -328,6 +336,8 @@ ROWS = [
     row("tasks/ddb/conversations:_way_to_send: ddb.list-conversations --as … --format json", worlds.set_up,
         f"ddb.send-message --as londo --group {UNKNOWN_GROUP} --text Hi", "nothing was sent", "ddb.list-conversations",
         '"status": "ok"'),
+    row("tasks/_run:require_name: … …", worlds.snapshot_there, "snapshot.delete one", "nothing brings that back",
+        "snapshot.delete --name one --confirm one"),
     row("tasks/_run:require_yes: … …", worlds.set_up, "db.drop", "answer was not yes", "db.drop --yes"),
     row("tasks/localenv/engines/__init__:choose: env.down --engine …", worlds.set_up, "doctor --engine docker",
         "run under the engine embedded", "env.down --engine embedded"),
@@ -388,8 +398,8 @@ SHOWN: dict[str, Callable[[], str] | str] = {
     "tasks/localenv/postgres/decision:WRITE: db.new-migration NAME": "tests/commands/test_db_migrations.py",
     "tasks/localenv/postgres/load:_hint_for_seed: db.reset": "tests/postgres/test_migrations.py",
     "tasks/localenv/postgres/load:_hint_for_seed: db.setup --force": "tests/postgres/test_migrations.py",
-    "tasks/localenv/snapshot/note:hint: …": "tests/snapshot/test_snapshot.py",
-    "tasks/localenv/snapshot/restore:_read: …": "tests/commands/test_snapshot.py",
+    "tasks/localenv/snapshot/undoing:_require: undo … --engine …": "tests/engines/docker/test_snapshot_travels.py",
+    "tasks/localenv/snapshot/restore:_read: snapshot.restore … --file …": "tests/commands/test_snapshot.py",
     "tasks/localenv/checkout/saved:require_saved: check": "tests/engines/test_emulator_saving.py",
     "tasks/localenv/engines/emulator:require_saved: env.down --yes": "tests/engines/test_emulator_saving.py",
     "tasks/localenv/machine/waiting:error: env.up": "tests/engines/test_paused.py",

@@ -70,7 +70,7 @@ ROWS: dict[str, list[Row] | str] = {
     ],
     "env.down": [row(worlds.down, worlds.set_up)],
     "env.restart": [row(worlds.down, worlds.set_up)],
-    "env.destroy": [row(worlds.set_up, worlds.destroyed, **YES), row(worlds.set_up)],
+    "env.destroy": [row(worlds.set_up, worlds.destroyed, confirm="cruddur"), row(worlds.set_up, confirm="other")],
     "env.status": [row(worlds.set_up, worlds.down, result_codes=(4,))],
     "env.logs": [row(worlds.set_up), row(worlds.set_up, service="nope"), row(worlds.set_up, lines=-1)],
     "env.export": [row(worlds.set_up, worlds.down), row(worlds.set_up, format="nope")],
@@ -117,7 +117,7 @@ ROWS: dict[str, list[Row] | str] = {
         row(worlds.set_up, worlds.down, file="missing.sql"),
     ],
     "db.migrate": [row(worlds.nothing, worlds.set_up, worlds.down, worlds.schema_changed)],
-    "db.rollback": [row(worlds.nothing, worlds.set_up, worlds.foreign_database, **YES)],
+    "db.rollback": [row(worlds.nothing, worlds.set_up, worlds.foreign_database, confirm="cruddur")],
     "db.new-migration": [row(worlds.set_up, worlds.down), row(worlds.down, name="a/b")],
     "db.diff": [
         row(worlds.nothing, worlds.set_up, worlds.foreign_database),
@@ -143,7 +143,16 @@ ROWS: dict[str, list[Row] | str] = {
         row(worlds.set_up, worlds.undo_there, **FORCE),
         row(worlds.foreign_database, **YES),
     ],
-    "db.undo": [row(worlds.nothing, worlds.set_up, worlds.undo_there, worlds.down)],
+    "undo": [
+        row(worlds.nothing, worlds.set_up, worlds.undo_there, worlds.down),
+        row(worlds.undo_with_changes, worlds.restore_cut_short),
+        row(worlds.undo_with_changes, worlds.restore_cut_short, **YES),
+        row(worlds.undo_there, keep="0"),
+        row(worlds.undo_there, list=True),
+        row(worlds.undo_there, worlds.down, id="nope"),
+        row(worlds.down, keep="-1"),
+        row(worlds.down, keep="1", list=True),
+    ],
     "db.reset": [
         row(worlds.nothing, worlds.set_up, worlds.schema_changed, worlds.foreign_database),
         row(worlds.foreign_database, **YES),
@@ -268,9 +277,9 @@ ROWS: dict[str, list[Row] | str] = {
     ],
     "snapshot.list": [row(worlds.set_up, worlds.snapshot_there)],
     "snapshot.delete": [
-        row(worlds.snapshot_there, worlds.restore_cut_short, name="one", **YES),
+        row(worlds.snapshot_there, worlds.restore_cut_short, name="one", confirm="one"),
         row(worlds.snapshot_there, name="one"),
-        row(worlds.set_up, name="one", **YES),
+        row(worlds.set_up, name="one", confirm="one"),
     ],
 }
 
@@ -282,15 +291,26 @@ def _said(match: re.Match[str], before: World, after: World) -> bool:
     return True
 
 
-def _swapped(match: re.Match[str], before: World, after: World) -> bool:
-    name, kept = match[1], f"{match[1]}__undo"
-    return bool(before.oid(kept)) and (after.oid(name), after.oid(kept)) == (before.oid(kept), before.oid(name))
+def _came_back(match: re.Match[str], before: World, after: World) -> bool:
+    return after.oid(match[1]) in _kept(match[1], before) and _is_kept(match[1], before, after)
 
 
 def _built(match: re.Match[str], before: World, after: World) -> bool:
-    name = match[1]
-    kept = not before.oid(name) or after.oid(f"{name}__undo") in (before.oid(name), before.oid(f"{name}__undo"))
-    return after.oid(name) not in (0, before.oid(name)) and kept
+    return after.oid(match[1]) not in (0, before.oid(match[1])) and _is_kept(match[1], before, after)
+
+
+def _dropped(match: re.Match[str], before: World, after: World) -> bool:
+    return after.oid(match[1]) == 0 < before.oid(match[1]) and _is_kept(match[1], before, after)
+
+
+def _kept(name: str, world: World) -> set[int]:
+    return {oid for each, oid, _ in world.databases if each.startswith(f"{name}__undo_")}
+
+
+def _is_kept(name: str, before: World, after: World) -> bool:
+    """Return whether what was replaced can be brought back; an empty database is not kept."""
+    was_empty = next((not contents for each, _, contents in before.databases if each == name), True)
+    return was_empty or before.oid(name) in _kept(name, after) or _kept(name, before) == _kept(name, after)
 
 
 ANNOUNCED: dict[str, Announced] = {
@@ -302,12 +322,22 @@ ANNOUNCED: dict[str, Announced] = {
     r"record \S+ as applied": lambda m, before, after: before.databases != after.databases,
     r"apply .*": lambda m, before, after: before.databases != after.databases,
     r"rename it to (\S+);.*": _built,
-    r"swap (\S+) with the previous one": _swapped,
+    r"database (\S+): put back the one before .*": _came_back,
+    r"database (\S+): remove it: there was none before .*": _dropped,
+    r"table (\S+): put it back with its ([\d,]+) items": lambda m, before, after: (
+        after.items(m[1]) == int(m[2].replace(",", ""))
+    ),
+    r"table (\S+): remove it, there was none": lambda m, before, after: after.items(m[1]) < 0,
+    r"user pool: put back ([\d,]+) users, .*": lambda m, before, after: len(after.users) == int(m[1]),
+    r"keep what is there now: .*": lambda m, before, after: not set(after.undo) <= set(before.undo),
+    r"lose what changed since: .*": _said,
+    r"lose with them the snapshots .*": lambda m, before, after: bool(before.snapshots) > bool(after.snapshots),
+    r"remove what undoes .*": lambda m, before, after: len(after.undo) < len(before.undo),
+    r"keep a copy of it for .*": lambda m, before, after: len(after.undo) > len(before.undo),
     r"end the session of .*": _said,
     r"drop table (\S+) with .*": lambda m, before, after: before.items(m[1]) >= 0 and after.items(m[1]) < 0,
-    r"drop (\S+); `\S+ db.undo` brings it back": lambda m, before, after: (
-        after.oid(m[1]) == 0 < before.oid(m[1]) == after.oid(f"{m[1]}__undo")
-    ),
+    r"drop (\S+); `\S+ undo` brings it back": _dropped,
+    r"keep a copy of it in \S+__template, .*": _said,
     r"copy (\S+__template)(, made from the same files .*)?": lambda m, before, after: (
         after.oid(m[1]) > 0 and (not m[2] or after.oid(m[1]) == before.oid(m[1]))
     ),
@@ -336,9 +366,7 @@ ANNOUNCED: dict[str, Announced] = {
         after.items(m[1]) == int(m[3].replace(",", ""))
     ),
     r"replace the emulated pool by ([\d,]+) users, .*": lambda m, before, after: len(after.users) == int(m[1]),
-    r"keep all of that as snapshot (\S+)": lambda m, before, after: (
-        dict(before.snapshots).get(m[1]) != dict(after.snapshots)[m[1]]
-    ),
+    r"keep all of that: .*": lambda m, before, after: not set(after.undo) <= set(before.undo),
     r"[A-Z]+ \S+": _said,
 }
 """Each line that a plan can have, and whether what it announces has happened. The first that matches counts."""
@@ -458,7 +486,7 @@ def assert_codes_agree(name: str, row: Row, planned: Ran, ran: Ran, told: str) -
     open_ended = any(step == name and text.startswith("after ") for _, step, text in planned.lines)
     if planned.code == ran.code or (planned.code == 0 and ran.code in row.result_codes):
         return
-    if planned.code == 0 and ran.code == 3 and "the answer was not yes" in ran.shown:
+    if planned.code == 0 and ran.code == 3 and re.search("the answer was not yes|nothing brings that back", ran.shown):
         return  # a question is no refusal, and the plan has shown what it is about
     assert open_ended and planned.code == 0 and ran.code != 2, told
 

@@ -18,7 +18,8 @@ from tasks.localenv.dynamodb.copies import Items
 from tasks.localenv.machine.folders import TOOL
 from tasks.localenv.settings import Settings, read_settings
 from tasks.localenv.snapshot import listing
-from tasks.localenv.snapshot.shelf import UNFINISHED, Shelf
+from tasks.localenv.snapshot.entries import Entries
+from tasks.localenv.snapshot.shelf import Shelf
 from tests.support.environments import KEPT, PATIENCE_S, Finished, environment, inv, permitted, reachable, wait_until
 from tests.support.seeded import quiet
 from tests.support.snapshots import State, change, leftovers, look
@@ -27,8 +28,8 @@ Town = dict[str, str]
 KILLED_AT_SWAP = f"""
 import os, sys
 sys.path.insert(0, {str(TOOL)!r})
-from tasks.localenv.snapshot import restore
-restore._swap = lambda *arguments: os.kill(os.getpid(), 9)
+from tasks.localenv.postgres import aside
+aside.replace_by = lambda *arguments, **more: os.kill(os.getpid(), 9)
 from invoke.main import program
 program.run()
 """
@@ -82,15 +83,19 @@ def kill_a_restore(town: Town, settings: Settings, name: str, when: Callable[[Pa
     process.wait(PATIENCE_S)
 
 
+def is_open(settings: Settings) -> bool:
+    return any(each.is_open for each in Entries(settings).all())
+
+
 def begun(folder: Path) -> bool:
-    return (folder / UNFINISHED).exists()
+    return any((folder.parent / "undo").glob("*.open/pool.json"))
 
 
 def preparing(folder: Path) -> bool:
-    return any(path.name.startswith(".new-") for path in folder.iterdir())
+    return any((folder.parent / "undo").glob("*.open"))
 
 
-@pytest.mark.parametrize(("when", "then_s"), [(preparing, 0.1), (begun, 0.0), (begun, 0.01), (begun, 0.04)])
+@pytest.mark.parametrize(("when", "then_s"), [(preparing, 0.01), (begun, 0.0), (begun, 0.01), (begun, 0.04)])
 @pytest.mark.reliability("kills")
 def test_a_killed_restore_is_completed_by_the_same_command(
     town: Town, states: tuple[State, State], when: Callable[[Path], bool], then_s: float
@@ -99,21 +104,22 @@ def test_a_killed_restore_is_completed_by_the_same_command(
     restore(town, "b")
     kill_a_restore(town, settings, "a", when, then_s)
     told = inv("db.sessions", environ=town).stderr
-    assert ("`inv snapshot.restore a` is under way or was cut short" in told) == bool(Shelf(settings).unfinished())
+    assert ("`inv snapshot.restore a --yes` is under way or was cut short" in told) == is_open(settings)
     done = restore(town, "a")
     assert (done.code, look(settings)) == (0, states[0])
-    assert (leftovers(settings), Shelf(settings).unfinished()) == ([], "")
+    assert (leftovers(settings), Entries(settings).has_open) == ([], False)
 
 
 @pytest.mark.reliability("kills")
-def test_a_killed_restore_is_taken_back_by_before_restore(town: Town, states: tuple[State, State]) -> None:
+def test_a_killed_restore_is_taken_back_by_undo(town: Town, states: tuple[State, State]) -> None:
     settings = permitted(read_settings(environ=town))
     restore(town, "b")
     killed = subprocess.run([sys.executable, "-c", KILLED_AT_SWAP, *words_of("a")], env=variables_of(town), check=False)
-    assert (killed.returncode, Shelf(settings).unfinished()) == (-signal.SIGKILL, "a")
-    done = restore(town, "before-restore")
-    assert "agree" not in done.stdout and look(settings) == states[1]
-    assert (leftovers(settings), Shelf(settings).unfinished()) == ([], "")
+    assert (killed.returncode, is_open(settings)) == (-signal.SIGKILL, True)
+    assert "what has changed since is not known" in inv("undo", environ=town).stderr
+    done = inv("undo", "--yes", environ=town)
+    assert (done.code, look(settings)) == (0, states[1])
+    assert (leftovers(settings), Entries(settings).has_open) == ([], False)
 
 
 def test_a_restore_shows_what_it_replaces_and_needs_a_yes(town: Town, states: tuple[State, State]) -> None:
@@ -151,8 +157,8 @@ def test_a_name_is_replaced_only_after_a_yes_and_deleted_after_another(town: Tow
     assert inv("snapshot.save", "c", "--yes", environ=town).code == 0
     refused = inv("snapshot.delete", "c", environ=town)
     assert (refused.code, "will remove snapshot c, made" in refused.stderr) == (3, True)
-    assert inv("snapshot.delete", "c", "--yes", environ=town).code == 0
-    gone = inv("snapshot.delete", "c", "--yes", environ=town)
+    assert inv("snapshot.delete", "c", "--confirm", "c", environ=town).code == 0
+    gone = inv("snapshot.delete", "c", "--confirm", "c", environ=town)
     assert (gone.code, "there is no snapshot 'c'" in gone.stderr) == (2, True)
 
 
@@ -197,7 +203,6 @@ def test_a_moved_folder_keeps_its_data_users_and_snapshots(town: Town, states: t
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
-        (("save", "before-restore"), 2, "before-restore is the name of what a restore replaces"),
         (("save", "a/b"), 2, "'a/b' is not a name for a snapshot"),
         (("save",), 2, "put it after the command: `inv snapshot.save seeded`"),
         (("restore", "check"), 2, "there is no snapshot 'check'"),

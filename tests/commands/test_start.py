@@ -33,7 +33,7 @@ def environ(tmp_path: Path) -> Iterator[dict[str, str]]:
     given = {**kept, **environment(tmp_path / "state")}
     yield given
     if (tmp_path / "state").exists():
-        inv("env.destroy", "--yes", environ=given)
+        inv("env.destroy", "--confirm", "cruddur", environ=given)
 
 
 def run(command: list[str], environ: dict[str, str], **keywords: object) -> Finished:
@@ -152,7 +152,7 @@ def test_the_least_memory_is_enough(command: list[str], environ: dict[str, str])
     def lower() -> None:
         resource.setrlimit(resource.RLIMIT_AS, (LEAST_BYTES, LEAST_BYTES))
 
-    for words in (["initial-setup"], ["status"], ["env.destroy", "--yes"]):
+    for words in (["initial-setup"], ["status"], ["env.destroy", "--confirm", "cruddur"]):
         done = run([*command, *words], environ, preexec_fn=lower)
         assert done.code == 0, done
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.localenv.cognito.emulated import Door
+from tasks.localenv.aws.emulatordoor import Door
 from tasks.localenv.engines.emulator_server.inside import changed_state
 from tasks.localenv.engines.emulator_server.server import is_permitted
 from tasks.localenv.errors import LocalEnvError
@@ -80,11 +80,11 @@ def test_the_door_of_a_running_emulator_takes_all_or_nothing(live: Settings, tmp
     door = Door(live.cognito, file, live.permit)
     state = door.fetch()
     for nonsense in (b"", b"[]", b"{}", json.dumps({**json.loads(state), "payload": {"user_pools": 3}}).encode()):
-        with pytest.raises(LocalEnvError, match="the AWS emulator refused the pool"):
+        with pytest.raises(LocalEnvError, match="the AWS emulator refused it"):
             door.replace(nonsense)
     broken = json.loads(state)
     broken["payload"]["user_pools"]["data"]["0\0us-east-1\0'us-east-1_x'"] = 3
-    with pytest.raises(LocalEnvError, match="the AWS emulator refused the pool"):
+    with pytest.raises(LocalEnvError, match="the AWS emulator refused it"):
         door.replace(json.dumps(broken).encode())
     assert door.fetch() == state
     (tmp_path / "token").write_text("guessed")

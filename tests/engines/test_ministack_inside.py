@@ -21,9 +21,9 @@ from typing import Any
 
 import pytest
 
+from tasks.localenv.aws.emulatordoor import door_to
 from tasks.localenv.aws.wire import AwsError, api
-from tasks.localenv.cognito.emulated import door_to
-from tasks.localenv.engines.emulator_server import inside
+from tasks.localenv.engines.emulator_server import inside, poolstate
 from tasks.localenv.machine.folders import TOOL
 from tasks.localenv.settings import Settings
 
@@ -230,8 +230,10 @@ def test_users_of_a_state_are_those_of_the_pool(live: Settings) -> None:
     user = cognito("AdminCreateUser", UserPoolId=pool, Username="somebody")["User"]
     sub = next(each["Value"] for each in user["Attributes"] if each["Name"] == "sub")
     state = door_to(live).fetch()
-    assert (pool, "somebody", sub) in inside.users_of(state)
-    names = {one["Id"]: one["Name"] for one in inside._pools(json.loads(inside.renamed(state, "former", "latter")))}
+    assert (pool, "somebody", sub) in poolstate.users_of(state)
+    names = {
+        one["Id"]: one["Name"] for one in poolstate._pools(json.loads(poolstate.renamed(state, "former", "latter")))
+    }
     assert names[pool] == "latter"
     cognito("DeleteUserPool", UserPoolId=pool)
     with pytest.raises(AwsError):
@@ -283,3 +285,56 @@ def test_nothing_else_of_this_project_names_what_is_inside_ministack() -> None:
     pattern = re.compile(r"ministack\.(app|core|services)|__ministack_format__|from ministack|import ministack")
     found = [path.relative_to(TOOL) for top in ("tasks", "ddb") for path in (TOOL / top).rglob("*.py")]
     assert [path for path in found if pattern.search((TOOL / path).read_text())] == [ours]
+
+
+def test_a_table_is_dumped_with_all_that_belongs_to_it_and_replaced_alone(objects: Path) -> None:
+    """Else a restore would lose what it does not know of, or take from another table."""
+    dynamodb: Any = inside._module("dynamodb")
+    assert [part for part in inside.TABLE_PARTS if not hasattr(dynamodb, f"_{part}")] == []
+    names = ("dumped", "dumped-2")
+    for name in names:
+        call("DynamoDB_20120810.CreateTable", table_of(name))
+        call("DynamoDB_20120810.PutItem", {"TableName": name, "Item": {"id": {"S": name}}})
+        call(
+            "DynamoDB_20120810.UpdateTimeToLive",
+            {"TableName": name, "TimeToLiveSpecification": {"Enabled": True, "AttributeName": "until"}},
+        )
+    region = next(key[1] for key in dynamodb._tables._data if key[2] == "dumped")
+    saved, before = inside.dump_table(region, "dumped"), described(*names)
+    call("DynamoDB_20120810.DeleteTable", {"TableName": "dumped"})
+    call("DynamoDB_20120810.PutItem", {"TableName": "dumped-2", "Item": {"id": {"S": "new"}}})
+    changed = described("dumped-2")
+    assert inside.replace_table(region, "dumped", saved) == 1
+    assert described(*names) == {**before, **changed}
+    for wrong in ("dumped-2", "other"):
+        with pytest.raises(ValueError, match="not the state of table"):
+            inside.replace_table(region, wrong, saved)
+    with pytest.raises(ValueError, match="not the state of a table"):
+        inside.replace_table(region, "dumped", inside.dump("dynamodb"))
+    with pytest.raises(KeyError):
+        inside.require_table(region, "other")
+    assert described(*names) == {**before, **changed}
+
+
+def table_of(name: str) -> dict[str, Any]:
+    return {
+        "TableName": name,
+        "AttributeDefinitions": [{"AttributeName": "id", "AttributeType": "S"}],
+        "KeySchema": [{"AttributeName": "id", "KeyType": "HASH"}],
+        "BillingMode": "PAY_PER_REQUEST",
+        "Tags": [{"Key": "of", "Value": name}],
+    }
+
+
+def described(*names: str) -> dict[str, Any]:
+    """What is to be seen of tables: description, items, tags and time to live."""
+    found: dict[str, Any] = {}
+    for name in names:
+        table = call("DynamoDB_20120810.DescribeTable", {"TableName": name})[1]["Table"]
+        found[name] = (
+            table,
+            call("DynamoDB_20120810.Scan", {"TableName": name})[1]["Items"],
+            call("DynamoDB_20120810.ListTagsOfResource", {"ResourceArn": table["TableArn"]})[1],
+            call("DynamoDB_20120810.DescribeTimeToLive", {"TableName": name})[1],
+        )
+    return found

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tasks.localenv.settings import Settings
+from tests.support.keeping import keeping_databases
 from tests.support.projects import PEOPLE, POSTS, SCHEMA, SEED, write
 
 
@@ -21,4 +22,4 @@ def project(database: Settings, tmp_path: Path) -> Settings:
         "seeds/people.csv": PEOPLE,
     }.items():
         write(tmp_path, name, text)
-    return replace(database, root=tmp_path)
+    return keeping_databases(replace(database, root=tmp_path))

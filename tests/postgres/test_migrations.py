@@ -210,10 +210,10 @@ def test_a_rebuild_keeps_the_order_around_what_cannot_run_in_a_transaction(proje
 def test_a_reset_runs_migrations_too(project: Settings) -> None:
     migration(project, "001_tags.sql", TAGS.replace("up\n", "up transaction:false\n"))
     migration(project, "002_index.sql", INDEX)
-    build(project)
-    run_sql(project, "insert into posts values (99)")
     planned = "apply sql/migrations/002_index.sql, outside of the transaction: CREATE INDEX CONCURRENTLY"
     assert planned in setup.plan_reset(project, yes=False)
+    build(project)
+    run_sql(project, "insert into posts values (99)")
     setup.reset(project, silent)
     assert rows(project, VERSIONS) == ["001", "002"]
     assert (rows(project, "select id from posts"), drift(project), pending(project)) == ([1, 2], [], [])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -24,16 +23,17 @@ from tasks.localenv.postgres.sqlfile import SqlError
 from tasks.localenv.settings import Settings
 from tasks.localenv.settings.people import read_people
 from tests.support.environments import PATIENCE_S, wait_until
+from tests.support.keeping import swap_back
 from tests.support.projects import PEOPLE, SCHEMA, build, drift, handles, rows, run_sql, silent, write
 
 
 def names(settings: Settings) -> list[str]:
-    """The databases of this test: all start with its database's name."""
+    """The databases of this test, without the copy for a reset: all start with its database's name."""
     name = settings.postgres.database
     found = rows(
         settings, f"select datname::text from pg_database where datname ~ '^{name}' order by 1", database="postgres"
     )
-    return [each.removeprefix(name) for each in found]
+    return [each.removeprefix(name) for each in found if not each.endswith("__template")]
 
 
 # --- build beside, swap, undo -----------------------------------------------------------------------------------------
@@ -69,33 +69,20 @@ def test_a_rebuild_keeps_the_old_database_and_undo_swaps_them_back_and_forth(pro
     run_sql(project, "insert into posts values (99)")
     write(project.root, "seeds/sql/2_posts.sql", "insert into posts values (3);")
     assert drift(project) == ["seeds/sql/2_posts.sql changed since it was applied"]
-    assert build(project).endswith("; the old one is kept, `inv db.undo` brings it back")
-    assert (rows(project, "select id from posts"), names(project)) == ([3], ["", "__undo"])
-    assert re.fullmatch(
-        r"t_\w+ is the previous database, made \d+ s ago; another `inv db.undo` swaps them back", setup.undo(project)
-    )
-    assert (rows(project, "select id from posts"), names(project)) == ([1, 2, 99], ["", "__undo"])
-    setup.undo(project)
+    build(project)
+    assert (rows(project, "select id from posts"), names(project)) == ([3], ["", "__kept"])
+    swap_back(project)
+    assert (rows(project, "select id from posts"), names(project)) == ([1, 2, 99], ["", "__kept"])
+    swap_back(project)
     assert rows(project, "select id from posts") == [3]
 
 
-def test_only_the_last_generation_is_kept(project: Settings) -> None:
-    for number in range(3):
-        write(project.root, "seeds/sql/2_posts.sql", f"insert into posts values ({number});")
-        build(project)
-    assert names(project) == ["", "__undo"]
-    setup.undo(project)
-    assert rows(project, "select id from posts") == [1]
-
-
-def test_undo_brings_back_a_dropped_database_and_says_when_there_is_none(project: Settings) -> None:
-    with pytest.raises(LocalEnvError, match="so there is nothing to go back to"):
-        setup.undo(project)
+def test_a_dropped_database_is_put_aside(project: Settings) -> None:
     build(project)
     run_sql(project, "insert into posts values (99)")
-    assert setup.drop(project).endswith("; `inv db.undo` brings it back")
-    assert names(project) == ["__undo"]
-    setup.undo(project)
+    assert setup.drop(project).startswith(f"dropped {project.postgres.database}")
+    assert names(project) == ["__kept"]
+    swap_back(project)
     assert (rows(project, "select id from posts"), names(project)) == ([1, 2, 99], [""])
 
 
@@ -159,7 +146,7 @@ def test_a_run_killed_while_it_builds_is_repaired_by_the_next(project: Settings,
     assert rows(project, "select id from posts") == [1, 2]
     write(project.root, "seeds/sql/2_posts.sql", "insert into posts values (6);")
     build(project)
-    assert (rows(project, "select id from posts"), names(project)) == ([6], ["", "__undo"])
+    assert (rows(project, "select id from posts"), names(project)) == ([6], ["", "__kept"])
 
 
 def sessions_in(project: Settings, name: str) -> list[databases.Session]:
@@ -200,7 +187,7 @@ def test_whose_sessions_were_ended_is_said(project: Settings) -> None:
     with connect(address) as conn:
         pid = conn.info.backend_pid
         sentence = setup.drop(project)
-        assert f"; ended 1 session: the app (pid {pid}, postgres@127.0.0.1, idle); " in sentence
+        assert f"; ended 1 session: the app (pid {pid}, postgres@127.0.0.1, idle)" in sentence
 
 
 # --- whose database it is ---------------------------------------------------------------------------------------------
@@ -267,7 +254,7 @@ def test_a_foreign_database_is_replaced_when_told_to_and_kept_as_the_undo(projec
     assert setup.read_decision(project, typed=False).action == "keep"
     build(project, yes=True)
     assert handles(project) == ["ann", "bobby"]
-    setup.undo(project)
+    swap_back(project)
     assert rows(project, "select a from precious") == [1]
 
 
@@ -378,19 +365,19 @@ def test_a_reset_that_fails_changes_nothing(project: Settings) -> None:
     with pytest.raises(SqlError, match=r"^seeds/sql/2_posts.sql:1:27: "):
         setup.reset(project, silent)
     assert rows(project, "select id from posts") == [1, 2, 99]
-    assert names(project) == ["", "__template"]
+    assert names(project) == [""]
 
 
 def test_a_reset_copies_what_the_same_files_made_before(project: Settings) -> None:
     build(project)
-    assert "made from sql/schema.sql, seeds/sql/1_users.sql" in setup.reset(project, silent)
-    assert names(project) == ["", "__template", "__undo"]
+    assert "made from a copy of what the same files made" in setup.reset(project, silent)
+    assert names(project) == ["", "__kept"]
     run_sql(project, "insert into posts values (99)")
     assert setup.plan_reset(project, yes=False)[0].startswith(f"copy {project.postgres.database}__template, made from")
     assert "made from a copy of what the same files made" in setup.reset(project, silent)
     assert (handles(project), rows(project, "select id from posts")) == (["ann", "bobby"], [1, 2])
     assert setup.read_decision(project, typed=True).action == "keep"
-    setup.undo(project)
+    swap_back(project)
     assert rows(project, "select id from posts") == [1, 2, 99]
     write(project.root, "seeds/people.csv", PEOPLE.replace("bobby", "robert"))
     assert "made from sql/schema.sql" in setup.reset(project, silent)
@@ -463,10 +450,10 @@ def test_names_of_sixty_three_bytes_still_have_a_name_beside_them(project: Setti
     settings = replace(project, postgres=replace(project.postgres, database=long))
     build(settings)
     build(settings, force=True)
-    setup.undo(settings)
+    swap_back(settings)
     assert handles(settings) == ["ann", "bobby"]
     with databases.maintenance(settings.postgres) as conn:
-        beside = databases.sibling_name(long, "undo")
+        beside = databases.sibling_name(long, "kept")
         assert (len(beside.encode()) <= 63, databases.exists(conn, beside)) == (True, True)
 
 
@@ -477,7 +464,8 @@ def test_a_plan_says_what_setup_would_do_and_does_nothing(project: Settings) -> 
         "apply sql/schema.sql",
         "apply seeds/sql/1_users.sql",
         "apply seeds/sql/2_posts.sql",
-        f"rename it to {name}; the old one, if there is one, is kept as {name}__undo",
+        f"keep a copy of it in {name}__template, if it is small, for `inv db.reset`",
+        f"rename it to {name}; the old one, if there is one, is kept for `inv undo`",
     ]
     assert names(project) == []
 
@@ -513,7 +501,8 @@ def test_schema_files_follow_the_schema_in_the_order_of_their_names(project: Set
     write(project.root, "sql/schema/30_more.sql", "create table more ();")
     assert drift(project) == ["sql/schema/30_more.sql is not applied"]
     again = {"again": False, "yes": False}
-    assert load.plan_schema(project, scripts.read_schema(project), **again) == ["apply sql/schema/30_more.sql"]
+    kept = "keep a copy of it for `inv undo`, which ends the sessions in it"
+    assert load.plan_schema(project, scripts.read_schema(project), **again) == [kept, "apply sql/schema/30_more.sql"]
     assert load.apply_schema(project, "", silent) == "applied sql/schema/30_more.sql (1 statement, 0 rows)"
     assert drift(project) == []
     (project.root / "sql/schema/30_more.sql").unlink()
@@ -576,18 +565,18 @@ def test_a_file_that_cannot_run_in_a_transaction_runs_last_each_statement_by_its
     write(project.root, "sql/schema/10_index.sql", INDEX + "vacuum users; reindex table concurrently users;")
     plan = setup.plan(project, typed=True)
     last = "sql/schema/10_index.sql last, outside of the transaction: CREATE INDEX CONCURRENTLY"
-    assert plan[1:-1] == [
+    assert plan[1:-2] == [
         "apply sql/schema.sql",
         "apply seeds/sql/1_users.sql",
         "apply seeds/sql/2_posts.sql",
         f"apply {last}",
     ]
+    assert f"apply {last}" in setup.plan_reset(project, yes=False)
     said: list[str] = []
     setup.setup(project, said.append, typed=True)
     assert said == [last]
     assert rows(project, "select indisvalid from pg_index where indexrelid = 'by_handle'::regclass") == [True]
     assert drift(project) == []
-    assert f"apply {last}" in setup.plan_reset(project, yes=False)
     setup.reset(project, silent)
     assert drift(project) == []
     load.apply_schema(project, "sql/schema/10_index.sql", silent)

@@ -25,7 +25,6 @@ LONG_MODULES: dict[str, int] = {
     "tasks.localenv.checkout.ownership": 408,
     "tasks.localenv.engines.daemon": 354,
     "tasks.localenv.engines.embedded.home": 360,
-    "tasks.localenv.snapshot.restore": 448,
 }
 
 NAMED_ELSEWHERE = {

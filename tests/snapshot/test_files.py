@@ -21,7 +21,6 @@ from tasks.localenv.snapshot.manifest import (
     read_manifest,
     table_files,
 )
-from tasks.localenv.snapshot.note import Note, read_note, write_note
 from tasks.localenv.snapshot.save import describe
 from tests.support.snapshots import Edit, flipped, repacked
 
@@ -85,7 +84,7 @@ def test_what_was_packed_is_unpacked(tmp_path: Path, manifest: Manifest, folder:
         (lambda parts: [*parts[:-1], flipped(parts[-1])], "pool.json is damaged"),
         (lambda parts: [*parts[:-1], ("pool.json", parts[-1][1] + b" ")], "'pool.json' does not match the manifest"),
         (lambda parts: [("manifest.json", b"[]"), *parts[1:]], "not the manifest of a snapshot"),
-        (lambda parts: [("manifest.json", b'{"schemaVersion": 9}')], "manifest of version 9, and this tool knows 1"),
+        (lambda parts: [("manifest.json", b'{"schemaVersion": 9}')], "manifest of version 9, and this tool knows 2"),
         (
             lambda parts: [("manifest.json", parts[0][1].replace(b"pool.json", b"../pool")), *parts[1:]],
             "it names other files than a snapshot has",
@@ -164,30 +163,6 @@ def test_what_a_file_replaces_is_said(file: Path, tmp_path: Path) -> None:
     assert portable.replaced(tmp_path / "new.tar") == ""
     assert portable.replaced(tmp_path / "mine.tar").endswith("mine.tar, which is not a snapshot that can be read")
     assert portable.replaced(file).startswith(f"replace {file}, snapshot a made ")
-
-
-@pytest.mark.parametrize(
-    ("note", "sentence"),
-    [
-        (
-            Note("a", "inv snapshot.restore a"),
-            "`inv snapshot.restore a` is under way or was cut short, and the stores are partly restored:"
-            " run it again, or `inv snapshot.restore before-restore` to go back",
-        ),
-        (
-            Note("before-restore", "inv snapshot.restore before-restore"),
-            "`inv snapshot.restore before-restore` is under way or was cut short, and the stores are partly restored:"
-            " run it again",
-        ),
-        (
-            Note("", "inv snapshot.restore a", is_done=True),
-            "`inv snapshot.restore a` has restored every store, and is cleaning up or was cut short: run it again",
-        ),
-    ],
-)
-def test_a_note_is_read_as_it_was_written_and_says_what_to_type(tmp_path: Path, note: Note, sentence: str) -> None:
-    write_note(tmp_path / "note", note)
-    assert (read_note(tmp_path / "note"), note.sentence) == (note, sentence)
 
 
 @pytest.mark.parametrize("name", ["", "-x", "--help", "a/b", "../a", "a b", "a%", "_a", "ä", "a" * 41, "a.tar.gz"])

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tasks.localenv.cognito.emulated import door_to
+from tasks.localenv.aws.emulatordoor import door_to
 from tasks.localenv.cognito.seed import PASSWORD, find_client
 from tasks.localenv.cognito.users import find_pool
 from tasks.localenv.dynamodb import copies
@@ -25,11 +25,12 @@ from tasks.localenv.errors import LocalEnvError, UsageError
 from tasks.localenv.postgres import databases, ledger, properties
 from tasks.localenv.postgres.connection import connect
 from tasks.localenv.settings import Settings
-from tasks.localenv.snapshot import listing, restore, save
-from tasks.localenv.snapshot.manifest import BEFORE, read_manifest
+from tasks.localenv.snapshot import listing, restore, save, undoing
+from tasks.localenv.snapshot.entries import Entries
+from tasks.localenv.snapshot.manifest import read_manifest
 from tasks.localenv.snapshot.shelf import Shelf
 from tests.support.environments import PATIENCE_S
-from tests.support.ports import find_free
+from tests.support.keeping import restored, run, undone
 from tests.support.seeded import complete, quiet
 from tests.support.snapshots import Edit, Part, as_other_project, beside, change, flipped, leftovers, look, repacked
 
@@ -46,18 +47,22 @@ def names(settings: Settings) -> list[tuple[str, str]]:
     return [(each.name, each.state) for each in listing.find(settings)]
 
 
-def test_a_restore_brings_back_all_stores_and_before_restore_what_it_replaced(mine: Settings) -> None:
+def open_entries(settings: Settings) -> list[str]:
+    return [each.entry.command for each in Entries(settings).all() if each.is_open]
+
+
+def test_a_restore_brings_back_all_stores_and_undo_what_it_replaced(mine: Settings) -> None:
     saved = look(mine)
     save.save(mine, "a", quiet)
     changed = change(mine)
     assert (changed.postgres, changed.users) != (saved.postgres, saved.users) and changed.tables != saved.tables
-    restore.restore(mine, "a", quiet)
+    restored(mine, "a")
     assert look(mine) == saved
-    restore.restore(mine, BEFORE, quiet)
+    undone(mine)
     assert look(mine) == changed
-    restore.restore(mine, BEFORE, quiet)
+    undone(mine)
     assert look(mine) == saved
-    assert names(mine) == [("a", ""), (BEFORE, "")]
+    assert names(mine) == [("a", "")]
     assert leftovers(mine) == []
 
 
@@ -67,7 +72,7 @@ def test_a_user_who_comes_back_signs_in_as_before(mine: Settings) -> None:
     save.save(mine, "a", quiet)
     change(mine)
     pool.call("DeleteUserPool", UserPoolId=pool.id)
-    restore.restore(mine, "a", quiet)
+    restored(mine, "a")
     assert (find_pool(mine).id, find_client(pool)) == (pool.id, client_id)
     signed_in = pool.call(
         "InitiateAuth",
@@ -96,11 +101,12 @@ def test_what_belongs_to_the_database_as_a_whole_comes_back(mine: Settings) -> N
                 conn.execute(statement.format(name).encode())
             wanted = properties.fetch(conn, name)
             save.save(mine, "a", quiet)
-            restore.restore(mine, "a", quiet)
+            restored(mine, "a")
             assert properties.fetch(conn, name) == wanted
             assert [setting.value for setting in wanted.settings] == ["x=y", '"$user", "a, b", public', "5MB"]
         finally:
             databases.drop(conn, name)
+            undoing.forget(mine, 0)
             conn.execute("DROP ROLE clerk_of_snapshots")
 
 
@@ -171,7 +177,7 @@ def test_only_the_items_that_differ_are_written(mine: Settings) -> None:
     client.delete_item(TableName=table, Key={name: deleted[name] for name in ("pk", "sk")})
     client.put_item(TableName=table, Item={"pk": key["pk"], "sk": {"S": "nobody's"}})
     made = client.describe_table(TableName=table)["Table"]["CreationDateTime"]
-    restore.restore(mine, "a", quiet)
+    restored(mine, "a")
     assert look(mine) == saved
     assert client.describe_table(TableName=table)["Table"]["CreationDateTime"] == made
 
@@ -187,7 +193,7 @@ def test_a_table_that_was_defined_otherwise_is_made_anew(mine: Settings) -> None
         KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
         BillingMode="PAY_PER_REQUEST",
     )
-    restore.restore(mine, "a", quiet)
+    restored(mine, "a")
     assert (look(mine), fetch_definition(client, table).properties) == (saved, shape)
 
 
@@ -223,7 +229,7 @@ def test_a_table_whose_indexes_have_several_key_attributes_comes_back(mine: Sett
     saved, shape = look(mine), fetch_definition(client, name)
     save.save(mine, "a", quiet)
     copies.drop_table(client, name)
-    restore.restore(mine, "a", quiet)
+    restored(mine, "a")
     assert (look(mine), fetch_definition(client, name)) == (saved, shape)
 
 
@@ -241,7 +247,7 @@ def test_a_table_that_could_not_be_restored_is_refused_at_save_and_nothing_is_le
     with pytest.raises(LocalEnvError, match=wrong):
         restore.plan(mine, "a", None)
     with pytest.raises(LocalEnvError, match=wrong):
-        restore.restore(mine, "a", quiet)
+        restored(mine, "a")
     copies.drop_table(client, name)
     client.create_table(**keyed(name, "a|b", WarmThroughput={"ReadUnitsPerSecond": 13000}))
     with pytest.raises(LocalEnvError, match=r"a definition does not keep GlobalSecondaryIndexes\[0\].WarmThroughput"):
@@ -255,9 +261,11 @@ def test_a_real_pool_is_left_alone_and_that_is_said(mine: Settings) -> None:
     assert save.save(real, "a", quiet).endswith("no emulated pool")
     users = look(mine).users
     said: list[str] = []
-    restore.restore(real, "a", said.append)
+    with run(real) as its:
+        restore.restore(its, "a", said.append)
     assert said == ["leave user pool us-east-1_RealPool1 as it is: it is a real one"]
-    restore.restore(mine, "a", said.append)
+    with run(mine) as its:
+        restore.restore(its, "a", said.append)
     assert said[1:] == ["leave the emulated pool as it is: the snapshot was saved without one"]
     assert look(mine).users == users
 
@@ -267,7 +275,7 @@ def test_another_project_on_the_same_server_sees_none_of_it(mine: Settings, tmp_
     other = as_other_project(mine, tmp_path / "other", "other-abcdef")
     assert names(other) == []
     with pytest.raises(UsageError, match="there is no snapshot 'a'"):
-        restore.restore(other, "a", quiet)
+        restored(other, "a")
     save.save(other, "a", quiet)
     listing.delete(other, "a", quiet)
     assert names(mine) == [("a", "")]
@@ -279,11 +287,11 @@ def test_a_long_database_name_leaves_room_for_the_clones(mine: Settings) -> None
         databases.clone(conn, mine.postgres, mine.postgres.database, long.postgres.database)
     try:
         save.save(long, "a", quiet)
-        restore.restore(long, "a", quiet)
-        assert names(long) == [("a", ""), (BEFORE, "")]
+        restored(long, "a")
+        assert names(long) == [("a", "")]
     finally:
-        for name in ("a", BEFORE):
-            listing.delete(long, name, quiet)
+        listing.delete(long, "a", quiet)
+        undoing.forget(long, 0)
 
 
 def test_a_snapshot_that_was_tampered_with_is_refused_before_anything_changes(mine: Settings) -> None:
@@ -291,7 +299,7 @@ def test_a_snapshot_that_was_tampered_with_is_refused_before_anything_changes(mi
     changed = change(mine)
     (mine.state_dir / "snapshots" / "a" / "pool.json").write_text("{}")
     with pytest.raises(UsageError, match=r"snapshot a: pool.json has changed since it was saved"):
-        restore.restore(mine, "a", quiet)
+        restored(mine, "a")
     assert look(mine) == changed
     assert (names(mine), leftovers(mine)) == ([("a", "")], [])
 
@@ -302,11 +310,11 @@ def test_a_clone_that_is_gone_is_said_before_anything_changes(mine: Settings) ->
         databases.drop(conn, Shelf(mine).clone_name(Shelf(mine).read("a").id))
     assert names(mine) == [("a", listing.LOST)]
     with pytest.raises(UsageError, match=r"its clone is not on the server at"):
-        restore.restore(mine, "a", quiet)
+        restored(mine, "a")
     manifest = mine.state_dir / "snapshots" / "a" / "manifest.json"
     manifest.write_text(manifest.read_text().replace('"engine": "embedded"', '"engine": "docker"'))
     with pytest.raises(UsageError, match="was saved under the engine docker, and embedded runs now") as caught:
-        restore.restore(mine, "a", quiet)
+        restored(mine, "a")
     assert "--file a.tar.gz" in caught.value.hint
 
 
@@ -315,7 +323,7 @@ def test_a_snapshot_of_another_database_is_refused_and_keeps_its_clone(mine: Set
     name = mine.postgres.database
     other = replace(mine, postgres=replace(mine.postgres, database="other"))
     with pytest.raises(UsageError, match=f"was saved of database {name}, and CONNECTION_URL names other"):
-        restore.restore(other, "a", quiet)
+        restored(other, "a")
     assert names(other) == [("a", "")]
     listing.delete(other, "a", quiet)
     assert (names(mine), leftovers(mine)) == ([], [])
@@ -330,65 +338,18 @@ def test_a_snapshot_that_is_being_saved_is_no_orphan(mine: Settings) -> None:
     assert names(mine) == [("a", ""), ("b", "")]
 
 
-def cut_short(settings: Settings, name: str, *, done: bool = False) -> None:
-    """Leave what a restore leaves that is killed just before the database is swapped, or when only tidying is left."""
-    shelf, command = Shelf(settings), f"inv snapshot.restore {name}"
-    source = restore.Source(shelf.read(name), shelf.place(name))
-    back = source.folder == shelf.before
-    incoming = restore._prepare(settings, shelf, source, quiet, save_before=not shelf.unfinished())
-    if not back:
-        shelf.begin(name, command)
-    restore._change_others(settings, source, None, quiet)
-    if done:
-        restore._swap(settings, shelf, incoming)
-        shelf.done(command, went_back=back)
-
-
-@pytest.mark.reliability("kills")
-def test_the_way_back_stays_when_it_is_cut_short_too(mine: Settings) -> None:
+def test_what_an_earlier_version_left_of_a_restore_is_kept_as_a_snapshot(mine: Settings) -> None:
     save.save(mine, "a", quiet)
-    restore.restore(mine, "a", quiet)  # an older before-restore, which is not meant
-    changed = change(mine)
-    cut_short(mine, "a")
-    deaf = replace(mine, cognito=replace(mine.cognito, port=find_free()))  # type: ignore[type-var]
-    with pytest.raises(LocalEnvError) as caught:
-        restore.restore(deaf, BEFORE, quiet)
-    assert caught.value.hint == "run `inv snapshot.restore a`, or run `inv snapshot.restore before-restore` to go back"
-    for name in ("a", BEFORE):
-        with pytest.raises(LocalEnvError, match=f"was cut short, and {name} is needed to complete it"):
-            listing.delete(mine, name, quiet)
-    with pytest.raises(LocalEnvError, match="is needed to complete it"):
-        save.save(mine, "a", quiet)
-    cut_short(mine, BEFORE)
-    restore.restore(mine, BEFORE, quiet)
-    assert (look(mine), leftovers(mine), Shelf(mine).unfinished()) == (changed, [], "")
-
-
-@pytest.mark.reliability("kills")
-def test_a_before_restore_that_is_cut_short_is_completed_and_can_be_taken_back(mine: Settings) -> None:
-    saved = look(mine)
-    save.save(mine, "a", quiet)
-    changed = change(mine)
-    restore.restore(mine, "a", quiet)
-    cut_short(mine, BEFORE)
-    restore.restore(mine, BEFORE, quiet)
-    assert look(mine) == changed
-    restore.restore(mine, BEFORE, quiet)
-    assert (look(mine), leftovers(mine)) == (saved, [])
-
-
-def test_a_restore_that_was_cut_short_at_its_end_is_not_done_twice(mine: Settings) -> None:
-    saved = look(mine)
-    save.save(mine, "a", quiet)
-    changed = change(mine)
-    for name, wanted in (("a", saved), (BEFORE, changed), (BEFORE, saved)):
-        cut_short(mine, name, done=True)
-        assert restore.restore(mine, name, quiet) == "every store was restored before this was cut short"
-        assert (look(mine), leftovers(mine), names(mine)) == (wanted, [], [("a", ""), (BEFORE, "")])
-    cut_short(mine, "a")
-    cut_short(mine, BEFORE, done=True)
-    assert restore.restore(mine, BEFORE, quiet) == "every store was restored before this was cut short"
-    assert (look(mine), leftovers(mine), names(mine)) == (saved, [], [("a", ""), (BEFORE, "")])
+    folder = mine.state_dir / "snapshots"
+    (folder / "a").rename(folder / ".before")
+    (folder / "unfinished.json").write_text("{}")
+    said: list[str] = []
+    save.save(mine, "b", said.append)
+    told = "a restore of an earlier version was cut short: what it replaced is snapshot before-restore"
+    assert said[0] == told and (names(mine), leftovers(mine)) == ([("b", ""), ("before-restore", "")], [])
+    changed, saved = change(mine), Shelf(mine).read("before-restore")
+    restored(mine, "before-restore")
+    assert look(mine) != changed and saved.name == "a"
 
 
 def test_a_file_goes_to_another_project_with_its_users(mine: Settings, tmp_path: Path) -> None:
@@ -397,14 +358,14 @@ def test_a_file_goes_to_another_project_with_its_users(mine: Settings, tmp_path:
     save.save_file(mine, "a", file, quiet)
     change(mine)
     other = as_other_project(mine, tmp_path / "other", "other-abcdef")
-    restore.restore(other, "a", quiet, file=file)
-    restored = look(other)
-    assert (restored.tables, restored.users) == (saved.tables, saved.users)
-    assert restored.postgres.rows == saved.postgres.rows
+    restored(other, "a", file=file)
+    now = look(other)
+    assert (now.tables, now.users) == (saved.tables, saved.users)
+    assert now.postgres.rows == saved.postgres.rows
     assert ledger.observe(other.postgres).project_id == "other-abcdef"
     assert (other.state_dir / "user_pool").read_text() == (mine.state_dir / "user_pool").read_text()
-    assert (names(other), leftovers(other)) == ([(BEFORE, "")], [])
-    listing.delete(other, BEFORE, quiet)
+    assert (names(other), leftovers(other)) == ([], [])
+    undoing.forget(other, 0)
 
 
 def with_pool(content: bytes) -> Edit:
@@ -425,10 +386,10 @@ def test_a_failure_in_the_middle_goes_back_to_what_was_there(mine: Settings, tmp
     state["__ministack_format__"] = 99
     changed = change(mine)
     with pytest.raises(LocalEnvError, match="written in format 99") as caught:
-        restore.restore(mine, "a", quiet, file=repacked(file, with_pool(json.dumps(state).encode())))
+        restored(mine, "a", file=repacked(file, with_pool(json.dumps(state).encode())))
     assert caught.value.evidence == "kept: every store is as it was before"
     assert look(mine) == changed
-    assert (names(mine), leftovers(mine), Shelf(mine).unfinished()) == ([], [], "")
+    assert (names(mine), leftovers(mine), open_entries(mine)) == ([], [], [])
 
 
 def test_a_failure_that_nobody_thought_of_goes_back_too(mine: Settings, tmp_path: Path) -> None:
@@ -440,8 +401,8 @@ def test_a_failure_that_nobody_thought_of_goes_back_too(mine: Settings, tmp_path
         raise KeyError("Item")
 
     with pytest.raises(KeyError):
-        restore.restore(mine, "a", quiet, file=file, prove=mistake)
-    assert (look(mine), Shelf(mine).unfinished()) == (changed, "")
+        restored(mine, "a", file=file, prove=mistake)
+    assert (look(mine), open_entries(mine)) == (changed, [])
 
 
 def test_items_that_are_none_are_refused_before_anything_changes(mine: Settings, tmp_path: Path) -> None:
@@ -459,8 +420,8 @@ def test_items_that_are_none_are_refused_before_anything_changes(mine: Settings,
         return [("manifest.json", json.dumps(manifest).encode()), *kept]
 
     with pytest.raises(UsageError, match=r"items of table .*:1:1: no 'pk', which is in the table's key"):
-        restore.restore(mine, "a", quiet, file=repacked(file, edit))
-    assert (look(mine), Shelf(mine).unfinished()) == (changed, "")
+        restored(mine, "a", file=repacked(file, edit))
+    assert (look(mine), open_entries(mine)) == (changed, [])
 
 
 def test_sql_that_this_server_does_not_take_changes_nothing(mine: Settings, tmp_path: Path) -> None:
@@ -475,7 +436,7 @@ def test_sql_that_this_server_does_not_take_changes_nothing(mine: Settings, tmp_
         return [("manifest.json", json.dumps(manifest).encode()), ("postgres.sql", sql), *parts[2:]]
 
     with pytest.raises(LocalEnvError, match=r'postgres.sql:\d+:8: syntax error at or near "NONSENSE"') as caught:
-        restore.restore(mine, "a", quiet, file=repacked(file, edit))
+        restored(mine, "a", file=repacked(file, edit))
     assert caught.value.evidence.endswith("nothing was restored")
     assert look(mine) == before
 
@@ -485,7 +446,7 @@ def test_a_bad_file_changes_nothing_and_leaves_nothing(mine: Settings, tmp_path:
     save.save_file(mine, "a", file, quiet)
     before = look(mine)
     with pytest.raises(UsageError, match=r"pool.json is damaged"):
-        restore.restore(mine, "a", quiet, file=repacked(file, lambda parts: [*parts[:-1], flipped(parts[-1])]))
+        restored(mine, "a", file=repacked(file, lambda parts: [*parts[:-1], flipped(parts[-1])]))
     assert look(mine) == before
     assert (names(mine), leftovers(mine)) == ([], [])
 

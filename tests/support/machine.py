@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import json
 import os
 import shlex
 import shutil
@@ -34,7 +35,7 @@ from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_a
 from tasks.localenv.engines.embedded.home import OUTSIDE
 from tasks.localenv.settings.kept import kept_project
 from tests.support import orders
-from tests.support.orders import Command, Database, Table, World
+from tests.support.orders import Command, Database, Entry, Table, World
 
 ROOT = Path(__file__).resolve().parents[2]
 SHIPPED = (
@@ -243,18 +244,41 @@ def kill_group(process: subprocess.Popen[str]) -> None:
 
 
 @dataclass(frozen=True)
+class SeenEntry:
+    """An entry of undo: the names of its parts ("no table" for one that was not there), and its database."""
+
+    parts: frozenset[str]
+    database: Database | None
+    is_open: bool
+    follows_half: bool
+    kept: str
+
+    def fits(self, entry: Entry) -> bool:
+        """Compare with the model's; what follows a half was kept of a state that the model does not know."""
+        if (bool(entry.cut), entry.follows_half) != (self.is_open, self.follows_half):
+            return False
+        if entry.follows_half:
+            return {name for name, _ in entry.parts} == {name.removeprefix("no ") for name in self.parts}
+        parts = {name if held is not None else f"no {name}" for name, held in entry.parts}
+        return parts == self.parts and alike(dict(entry.parts).get("database"), self.database)
+
+
+@dataclass(frozen=True)
 class Seen:
     """What the stores hold, read without the program under test."""
 
     database: Database | None
-    undo: Database | None
+    undo: tuple[SeenEntry, ...]
     table: Table | None
     databases: frozenset[str]
 
     def fits(self, world: World) -> bool:
         return (
-            alike(world.database, self.database) and alike(world.undo, self.undo) and world.table == self.table
-        )  # fmt: skip
+            alike(world.database, self.database)
+            and world.table == self.table
+            and len(world.undo) == len(self.undo)
+            and all(seen.fits(entry) for seen, entry in zip(self.undo, world.undo, strict=True))
+        )
 
 
 def alike(held: Database | None, seen: Database | None) -> bool:
@@ -270,8 +294,23 @@ def see(checkout: Checkout) -> Seen:
     address = f"postgresql://postgres:password@127.0.0.1:{checkout.ports['postgres']}"
     with psycopg.connect(f"{address}/postgres", autocommit=True) as conn:
         names = frozenset(name for (name,) in conn.execute("SELECT datname::text FROM pg_database").fetchall())
-    found = {name: see_database(f"{address}/{name}") for name in ("cruddur", "cruddur__undo") if name in names}
-    return Seen(found.get("cruddur"), found.get("cruddur__undo"), see_table(checkout.ports["dynamodb"]), names)
+    database = see_database(f"{address}/cruddur") if "cruddur" in names else None
+    undo = see_undo(checkout.state / "undo", address, names)
+    return Seen(database, undo, see_table(checkout.ports["dynamodb"]), names)
+
+
+def see_undo(folder: Path, address: str, names: frozenset[str]) -> tuple[SeenEntry, ...]:
+    """Read the entries of undo, newest first. A database that was not put aside in the end is no part of one."""
+    notes = [(json.loads(path.read_bytes()), path) for path in folder.glob("*/entry.json")]
+    found = []
+    for note, path in sorted(notes, key=lambda each: (each[0]["created"], each[0]["id"]), reverse=True):
+        kept = note["database"] and note["database"]["kept"]
+        parts = {*(["table"] if note["tables"] else []), *(["no table"] if note["absent"] else [])}
+        parts |= {"pool"} if note["cognito"] else set()
+        parts |= {"database"} if kept in names else {"no database"} if kept == "" else set()
+        held = see_database(f"{address}/{kept}") if kept in names else None
+        found.append(SeenEntry(frozenset(parts), held, path.parent.suffix == ".open", note["follows_half"], kept or ""))
+    return tuple(found)
 
 
 def see_database(url: str) -> Database:
@@ -450,7 +489,11 @@ class Orders(RuleBasedStateMachine):
         checked = self.checkout.run("check")
         self.keep(lambda world: world.check_code == checked.code, f"check: {checked.code}\n{checked.text}", text)
         clones = {name for name in seen.databases if "__snap_" in name}
-        kept = {"cruddur", "cruddur__undo", "cruddur__template", "postgres", "template0", "template1"}
+        self.keep(
+            lambda world: any(entry.cut for entry in world.undo) == ("cut short" in checked.text), checked.text, text
+        )
+        kept = {"cruddur", "cruddur__template", "postgres", "template0", "template1"}
+        kept |= {entry.kept for entry in seen.undo}
         strange = seen.databases - clones - kept
         if strange:
             self.fail(f"databases are left: {strange}", text)

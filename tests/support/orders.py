@@ -9,8 +9,9 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
-BEFORE = "before-restore"
+KEPT = 3
 Texts = frozenset[str]
 
 
@@ -41,15 +42,29 @@ class Saved:
 
 
 @dataclass(frozen=True)
+class Entry:
+    """What a command kept for undo: parts of the world (database, table, pool) as they were before it.
+
+    `cut` is its line where it was cut short, `follows_half` whether that one came before it. `undoes` is what an undo
+    that was cut short brings back.
+    """
+
+    parts: tuple[tuple[str, Any], ...]
+    cut: str = ""
+    follows_half: bool = False
+    undoes: Entry | None = None
+
+
+@dataclass(frozen=True)
 class World:
-    """An environment. `pool` numbers the user pools that there have been; 0 is none."""
+    """An environment. `pool` numbers the user pools that there have been; 0 is none. `undo` is newest first."""
 
     files: int = 0
     up: bool = False
     database: Database | None = None
-    undo: Database | None = None
     table: Table | None = None
     pool: int = 0
+    undo: tuple[Entry, ...] = ()
     snapshots: tuple[tuple[str, Saved], ...] = ()
 
     @property
@@ -106,8 +121,10 @@ def pooled(world: World) -> World:
 
 
 def numbers(world: World) -> Iterable[int]:
-    held = [world.database, world.undo, *(saved.database for _, saved in world.snapshots)]
-    return [*(saved.pool for _, saved in world.snapshots), *(database.linked for database in held if database)]
+    kept = [value for entry in world.undo for _, value in entry.parts]
+    held = [world.database, *(saved.database for _, saved in world.snapshots), *kept]
+    linked = [database.linked for database in held if isinstance(database, Database)]
+    return [*(saved.pool for _, saved in world.snapshots), *(pool for pool in kept if isinstance(pool, int)), *linked]
 
 
 def tabled(world: World) -> World:
@@ -135,26 +152,57 @@ def initial_setup(world: World, text: str) -> list[Outcome]:
     return [(one, 3) for one in dict.fromkeys(beside)]
 
 
-def db_setup(world: World, *, force: bool) -> World:
-    if world.database and world.database.version == world.files and not force:
-        return up(world)
-    return replace(up(world), database=Database(world.files), undo=world.database or world.undo)
+def keeping(line: str, change: Callable[[World], World], *names: str) -> Effect:
+    """Return the effect of a command that replaces parts of the world, and keeps them where there is any of them."""
+    return done(lambda world: kept(world, change(up(world)), line, names))
 
 
-def db_undo(world: World, text: str) -> list[Outcome]:
-    if world.undo is None:
+def kept(world: World, after: World, line: str, names: Iterable[str]) -> World:
+    entry = kept_of(world, line, names)
+    return replace(after, undo=pushed(world.undo, entry)) if any(held is not None for _, held in entry.parts) else after
+
+
+def kept_of(world: World, line: str, names: Iterable[str]) -> Entry:
+    parts = tuple((name, getattr(world, name)) for name in names)
+    return Entry(parts, follows_half=any(entry.cut == line for entry in world.undo))
+
+
+def pushed(undo: Iterable[Entry], entry: Entry) -> tuple[Entry, ...]:
+    """Put an entry before the others, none of which is one cut short after that; so many are kept."""
+    return (entry, *(replace(each, cut="", undoes=None) for each in undo))[:KEPT]
+
+
+def db_setup(line: str, *, force: bool) -> Effect:
+    def effect(world: World, text: str) -> list[Outcome]:
+        if world.database and world.database.version == world.files and not force:
+            return [(up(world), 0)]
+        return keeping(line, new_database, "database")(world, text)
+
+    return effect
+
+
+def new_database(world: World) -> World:
+    return replace(world, database=Database(world.files))
+
+
+def reset_all(world: World) -> World:
+    world = pooled(world)
+    return replace(world, database=Database(world.files, linked=world.pool), table=Table(seeded=True))
+
+
+def target(undo: Iterable[Entry]) -> Entry | None:
+    """Return what an undo without an id brings back."""
+    newest = next((entry for entry in undo if not entry.follows_half), None)
+    return newest.undoes or newest if newest else None
+
+
+def undo(world: World, text: str) -> list[Outcome]:
+    entry = target(world.undo)
+    if entry is None:
         return [(up(world), 1)]
-    return [(replace(up(world), database=world.undo, undo=world.database), 0)]
-
-
-def put_aside(world: World, database: Database | None) -> World:
-    """Replace the database; db.undo brings back the present one."""
-    return replace(up(world), database=database, undo=world.database or world.undo)
-
-
-def reset(world: World) -> World:
-    world = pooled(built(world))
-    return replace(put_aside(world, Database(world.files, linked=world.pool)), table=Table(seeded=True))
+    parts, rest = dict(entry.parts), list(world.undo)
+    rest.remove(entry)
+    return [(replace(up(world), **parts, undo=pushed(rest, kept_of(world, UNDO, parts))), 0)]
 
 
 def send(world: World, text: str) -> list[Outcome]:
@@ -182,7 +230,8 @@ def restore(name: str) -> Effect:
         if saved is None:
             return [(world, 2), (up(world), 2)]
         after = replace(up(world), database=saved.database, table=saved.table, pool=saved.pool)
-        return [(after.with_snapshot(BEFORE, world.saved), after.check_code)]
+        names = ["database", *(["table"] if world.table or saved.table else []), "pool"]
+        return [(kept(world, after, f"snapshot.restore {name} --yes", names), after.check_code)]
 
     return effect
 
@@ -191,6 +240,7 @@ def destroyed(world: World) -> World:
     return World(files=world.files)
 
 
+UNDO = "undo --yes"
 POST = (
     "db.query --write --sql \"INSERT INTO activities (user_uuid, message) SELECT uuid, '{text}' FROM users"
     " WHERE handle = 'andrewbrown'\""
@@ -200,24 +250,23 @@ COMMANDS = (
     Command("initial-setup", initial_setup),
     Command("ddb.send-message --as andrewbrown --to bayko --text {text}", send, locks=False),
     Command(POST, post, locks=False),
-    Command("db.setup", done(lambda world: db_setup(world, force=False))),
-    Command("db.setup --force", done(lambda world: db_setup(world, force=True))),
-    Command("db.undo", db_undo),
-    Command("db.reset --yes", done(lambda world: put_aside(world, Database(world.files)))),
-    Command("db.drop --yes", done(lambda world: put_aside(world, None))),
-    Command("ddb.drop --yes", done(lambda world: replace(up(world), table=None))),
+    Command("db.setup", db_setup("db.setup", force=False)),
+    Command("db.setup --force", db_setup("db.setup --force", force=True)),
+    Command(UNDO, undo),
+    Command("db.reset --yes", keeping("db.reset --yes", new_database, "database")),
+    Command("db.drop --yes", keeping("db.drop --yes", lambda world: replace(world, database=None), "database")),
+    Command("ddb.drop --yes", keeping("ddb.drop --yes", lambda world: replace(world, table=None), "table")),
     Command("ddb.seed", done(seeded)),
     Command("cognito.sync-ids", done(linked)),
-    Command("reset --yes", done(reset)),
+    Command("reset --yes", keeping("reset --yes", reset_all, "database", "table", "pool")),
     Command("snapshot.save a --yes", save("a")),
     Command("snapshot.save b --yes", save("b")),
     Command("snapshot.restore a --yes", restore("a")),
     Command("snapshot.restore b --yes", restore("b")),
-    Command(f"snapshot.restore {BEFORE} --yes", restore(BEFORE)),
     Command("env.up", done(up)),
     Command("env.down", done(lambda world: replace(world, up=False))),
     Command("env.restart", done(up)),
-    Command("env.destroy --yes", done(destroyed)),
+    Command("env.destroy --confirm cruddur", done(destroyed)),
 )
 LOCKING = tuple(command for command in COMMANDS if command.locks)
 
@@ -232,14 +281,40 @@ def codes(worlds: Iterable[World], command: Command, text: str) -> set[int]:
 
 
 def cut_short(worlds: Iterable[World], command: Command, text: str) -> set[World]:
-    """Return the worlds that a killed command may have left: of each part what was before, or what comes after."""
+    """Return the worlds that a killed command may have left: of each part what was before, or what comes after.
+
+    What it kept by then is the entry of a command that was cut short.
+    """
+    names = [each.name for each in fields(World) if each.name != "undo"]
     found: set[World] = set()
     for world in worlds:
         for after, _ in command.effect(world, text):
-            names = [each.name for each in fields(World)]
             parts = [dict.fromkeys((getattr(world, name), getattr(after, name))) for name in names]
-            found |= {World(**dict(zip(names, chosen, strict=True))) for chosen in itertools.product(*parts)}
+            for chosen in itertools.product(*parts):
+                left = replace(world, **dict(zip(names, chosen, strict=True)))
+                found |= {replace(left, undo=each) for each in _undo_of(world, after, left, command.line)}
     return found
+
+
+def _undo_of(world: World, after: World, left: World, line: str) -> Iterable[tuple[Entry, ...]]:
+    """Return what may be kept where a command from `world` to `after` left a world of their parts."""
+    if after.undo in (world.undo, ()):
+        yield from {world.undo, after.undo}
+        return
+    entry, goal = after.undo[0], target(world.undo) if line == UNDO else None
+    changed = {name for name, held in entry.parts if getattr(left, name) != held}
+    if not changed:
+        yield world.undo
+    if all(getattr(left, name) == getattr(after, name) for name, _ in entry.parts):
+        yield after.undo
+        if not goal:
+            yield entry, *(replace(each, cut="", undoes=None) for each in world.undo)  # before the oldest went
+    if goal and "database" in changed and dict(goal.parts)["database"]:
+        return  # its last step
+    for count in range(1, len(entry.parts) + 1):
+        for parts in itertools.combinations(entry.parts, count):
+            if changed <= {name for name, _ in parts}:
+                yield replace(entry, parts=parts, cut=line, undoes=goal), *world.undo
 
 
 def at_once(worlds: Iterable[World], first: Command, second: Command, ended: tuple[int, int]) -> set[World]:

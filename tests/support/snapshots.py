@@ -9,18 +9,19 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from tasks.localenv.aws.emulatordoor import door_to
 from tasks.localenv.checkout.ownership import MARK
-from tasks.localenv.cognito.emulated import door_to
 from tasks.localenv.cognito.users import find_pool
 from tasks.localenv.dynamodb import copies, schema
 from tasks.localenv.dynamodb.client import connect as connect_dynamodb
 from tasks.localenv.dynamodb.copies import Items
 from tasks.localenv.dynamodb.scan import scan
-from tasks.localenv.engines.emulator_server.inside import users_of
+from tasks.localenv.engines.emulator_server.poolstate import users_of
 from tasks.localenv.postgres import checksum, databases
 from tasks.localenv.postgres.checksum import Contents
 from tasks.localenv.postgres.connection import connect
 from tasks.localenv.settings import Settings
+from tasks.localenv.snapshot.entries import Entries
 from tasks.localenv.snapshot.shelf import Shelf
 
 SESSIONS_OFF = "SELECT datname::text FROM pg_database WHERE NOT datallowconn AND datname <> 'template0'"
@@ -70,8 +71,13 @@ def leftovers(settings: Settings) -> list[str]:
         # A server that tests share has clones of others.
         named = [name for name, _ in databases.names(conn) if name.startswith(f"{settings.postgres.database}__snap_")]
         closed = [name for (name,) in conn.execute(SESSIONS_OFF).fetchall() if name == settings.postgres.database]
-    folders = [path.name for path in shelf.folder.iterdir() if path.name not in (*shelf.names(), MARK)]
-    return sorted([*(set(named) - kept), *closed, *folders])
+    inside = shelf.folder.iterdir() if shelf.folder.is_dir() else ()
+    folders = [path.name for path in inside if path.name not in (*shelf.names(), MARK)]
+    entries, undo = Entries(settings), f"{settings.postgres.database}__undo_"
+    held = {each.entry.database.kept for each in entries.all() if each.entry.database}
+    with databases.maintenance(settings.postgres) as conn:
+        aside = {name for name, _ in databases.names(conn) if name.startswith(undo)}
+    return sorted([*(set(named) - kept), *closed, *folders, *(aside - held)])
 
 
 def beside(live: Settings, mine: Settings) -> Settings:

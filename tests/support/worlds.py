@@ -10,20 +10,21 @@ from typing import TYPE_CHECKING, Any
 from unittest import mock
 
 from tasks.localenv import engines
-from tasks.localenv.cognito.emulated import door_to
+from tasks.localenv.aws.emulatordoor import door_to
 from tasks.localenv.cognito.users import find_pool, look_for_pool
 from tasks.localenv.dynamodb import copies, schema
 from tasks.localenv.dynamodb.client import connect as connect_dynamodb
 from tasks.localenv.dynamodb.scan import scan
-from tasks.localenv.engines.emulator_server.inside import users_of
+from tasks.localenv.engines.emulator_server.poolstate import users_of
 from tasks.localenv.machine.folders import TOOL
-from tasks.localenv.postgres import checksum, databases, setup
+from tasks.localenv.postgres import aside, checksum, databases, setup
 from tasks.localenv.postgres.connection import connect
 from tasks.localenv.settings import Settings
 from tasks.localenv.settings.people import read_people
 from tasks.localenv.snapshot import restore, save
+from tasks.localenv.snapshot.entries import Entries
 from tasks.localenv.snapshot.shelf import Shelf
-from tests.support import seeded
+from tests.support import keeping, seeded
 from tests.support.seeded import quiet
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ class World:
     tables: tuple[tuple[str, int, str], ...]
     users: tuple[tuple[str, str, str], ...]
     snapshots: tuple[tuple[str, str], ...]
+    undo: tuple[str, ...]
 
     @property
     def database_names(self) -> set[str]:
@@ -59,12 +61,13 @@ def look(settings: Settings) -> World:
     running = tuple((state.service, state.holder) for state in states if state.status == "running")
     shelf = Shelf(settings)
     snapshots = tuple((name, shelf.read(name).id) for name in shelf.names())
+    undo = tuple(each.entry.id for each in Entries(settings).all())
     if len(running) < len(states):
-        return World(running, (), (), (), snapshots)
+        return World(running, (), (), (), snapshots, undo)
     client = connect_dynamodb(settings)
     tables = tuple(_table(client, name) for name in sorted(schema.fetch_names(client)))
     users = tuple(users_of(door_to(settings).fetch()))
-    return World(running, _databases(settings), tables, users, snapshots)
+    return World(running, _databases(settings), tables, users, snapshots, undo)
 
 
 def _table(client: DynamoDBClient, name: str) -> tuple[str, int, str]:
@@ -96,7 +99,8 @@ def clear(settings: Settings) -> None:
     client = connect_dynamodb(settings)
     for table in schema.fetch_tables(client):
         copies.drop_table(client, table.shape.name)
-    shutil.rmtree(Shelf(settings).folder, ignore_errors=True)
+    for folder in (Shelf(settings).folder, Entries(settings).folder):
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def nothing(settings: Settings) -> None:
@@ -160,7 +164,8 @@ def other_projects_database(settings: Settings) -> None:
 
 def undo_there(settings: Settings) -> None:
     set_up(settings)
-    setup.setup(settings, quiet, typed=True, force=True)
+    with keeping.run(settings, "inv db.setup --force") as its:
+        setup.setup(its, quiet, typed=True, force=True)
 
 
 def table_missing(settings: Settings) -> None:
@@ -255,8 +260,14 @@ def snapshot_there(settings: Settings) -> None:
 def restore_cut_short(settings: Settings) -> None:
     """A restore of `one` has changed tables and pool, but not the database yet."""
     snapshot_there(settings)
-    with mock.patch.object(restore, "_swap", side_effect=KeyboardInterrupt), contextlib.suppress(KeyboardInterrupt):
-        restore.restore(settings, "one", quiet)
+    swap = mock.patch.object(aside, "replace_by", side_effect=KeyboardInterrupt)
+    with swap, contextlib.suppress(KeyboardInterrupt), keeping.run(settings, "inv snapshot.restore one") as its:
+        restore.restore(its, "one", quiet)
+
+
+def undo_with_changes(settings: Settings) -> None:
+    undo_there(settings)
+    _change_a_name(settings)
 
 
 def _change_a_name(settings: Settings) -> None:

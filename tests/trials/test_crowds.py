@@ -24,7 +24,7 @@ from tests.support.seeded import quiet
 
 SEND = "ddb.send-message --as andrewbrown --to bayko --text Hello"
 RESTORE = "snapshot.restore seeded --yes"
-DESTROY = "env.destroy --yes"
+DESTROY = "env.destroy --confirm cruddur"
 FORCED_SEED = "ddb.seed --force"
 
 PAIRS = (

@@ -385,10 +385,10 @@ def test_a_manifest_of_s3_that_means_harm_is_refused(table: Town, tmp_path: Path
 
 def test_notes_of_our_own_that_are_spoilt_do_no_harm(live_environment: Town) -> None:
     state = Path(live_environment["LOCALENV_STATE_DIR"])
-    for name in ("ports", "compose.json", "snapshots/unfinished.json"):
+    for name in ("ports", "compose.json", "undo/0000beef.open/entry.json"):
         note = state / name
         before = note.read_bytes() if note.exists() else None
-        note.parent.mkdir(exist_ok=True)
+        note.parent.mkdir(exist_ok=True, parents=True)
         note.write_text("[" * 100_000)
         try:
             done = measured("snapshot.list", environ=live_environment)

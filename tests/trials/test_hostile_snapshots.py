@@ -348,10 +348,10 @@ def test_a_restore_that_was_killed_leaves_a_role_that_the_next_command_removes(
     process.send_signal(signal.SIGKILL)
     process.wait(30)
     assert roles(settings) == [(guest.role_name(settings.project_id),)]
-    assert inv("snapshot.delete", "nosuch", "--yes", environ=town).code == 2
+    assert inv("snapshot.delete", "nosuch", "--confirm", "nosuch", environ=town).code == 2
     assert inv("snapshot.save", "next", environ=town).code == 0
     unchanged(town, before)
-    assert inv("snapshot.delete", "next", "--yes", environ=town).code == 0
+    assert inv("snapshot.delete", "next", "--confirm", "next", environ=town).code == 0
 
 
 def _sleeps(settings: Settings) -> bool:

@@ -57,7 +57,7 @@ def evil(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     settings = permitted(read_settings(environ=environ))
     _plant(settings)
     yield environ
-    inv("env.destroy", "--yes", environ=environ)
+    inv("env.destroy", "--confirm", "cruddur", environ=environ)
 
 
 def _plant(settings: Settings) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from tests.support import orders
 from tests.support.machine import ROOT, namespace
-from tests.support.orders import BEFORE, COMMANDS, SET_UP, Command, Database, Table, World
+from tests.support.orders import COMMANDS, KEPT, SET_UP, Command, Database, Entry, Table, World
 from tests.support.reliability import Count
 
 GRACE_S = 400
@@ -56,14 +56,24 @@ def test_an_edited_schema_is_kept_until_setup_is_typed_and_undo_goes_back() -> N
     edited = replace(SET_UP, files=1)
     assert {code for _, code in command("initial-setup").effect(edited, "")} == {3}
     built = after(edited, "db.setup")
-    assert (built.database, built.undo) == (Database(1), SET_UP.database)
-    assert after(built, "db.undo").database == SET_UP.database
+    assert (built.database, built.undo) == (Database(1), (Entry((("database", SET_UP.database),)),))
+    back = after(built, "undo")
+    assert (back.database, back.undo) == (SET_UP.database, (Entry((("database", Database(1)),)),))
+    assert after(back, "undo") == built
 
 
 def test_a_restore_brings_back_all_and_keeps_what_was_there() -> None:
     world = after(SET_UP, "ddb.send-message", "snapshot.save a", "db.drop", "snapshot.restore a")
     assert (world.table, world.database) == (Table(seeded=True, messages=frozenset({"text 0"})), SET_UP.database)
-    assert dict(world.snapshots)[BEFORE].database is None
+    assert dict(world.undo[0].parts)["database"] is None
+    assert after(world, "undo").database is None
+
+
+def test_undo_brings_back_only_what_its_command_replaced_and_the_oldest_goes() -> None:
+    world = after(SET_UP, "ddb.drop", "ddb.send-message", "undo")
+    assert (world.table, world.undo[0].parts) == (SET_UP.table, (("table", Table(messages=frozenset({"text 1"}))),))
+    assert len(after(SET_UP, *["db.reset"] * 5).undo) == KEPT
+    assert after(SET_UP, "env.destroy", "db.drop").undo == ()
 
 
 def test_a_pool_made_anew_is_another_one() -> None:
@@ -75,7 +85,9 @@ def test_a_pool_made_anew_is_another_one() -> None:
 def test_a_killed_command_leaves_its_parts_as_before_or_after() -> None:
     killed = orders.cut_short({SET_UP}, command("reset"), "")
     assert {world.up for world in killed} == {False, True}
-    assert orders.run(killed, command("reset"), "", 0) == {after(SET_UP, "reset")}
+    again = orders.run(killed, command("reset"), "", 0)
+    assert {replace(world, undo=()) for world in again} == {replace(after(SET_UP, "reset"), undo=())}
+    assert {orders.undo(world, "")[0][0].database for world in again} >= {SET_UP.database}
 
 
 def test_two_at_once_may_come_in_either_order() -> None:

@@ -46,20 +46,20 @@ WORDS = {
     "cognito.token": ["bayko"],
     "db.dump": ["--file", "/dev/null"],
     "db.new-migration": ["a/b"],
-    "db.rollback": ["--yes"],
+    "db.rollback": ["--confirm", "cruddur"],
     "exec": ["--", "true"],
     "db.query": ["select 1 / 0"],
     "ddb.query": ["SELECT * FROM nowhere"],
     "why": ["andrewbrown"],
     "snapshot.save": ["one", "--yes"],
     "snapshot.restore": ["one", "--yes"],
-    "snapshot.delete": ["one", "--yes"],
+    "snapshot.delete": ["one", "--confirm", "one"],
     "ddb.list-conversations": ["--as", "andrewbrown"],
     "ddb.get-conversation": ["--as", "andrewbrown", "--with", "bayko"],
     "ddb.send-message": ["--as", "andrewbrown", "--to", "bayko", "--text", "Hello"],
     "ddb.import": ["/dev/null"],
     "ddb.stream": ["--once"],
-    "env.destroy": ["--yes"],
+    "env.destroy": ["--confirm", "cruddur"],
     "rds.update-sg-rule": ["--description", "x"],
 }
 PRINTS_THEM = ("env.export",)
@@ -150,7 +150,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]
     made = inv("initial-setup", environ=environ)
     assert (made.code, leaks(made.stdout + made.stderr)) == (0, [])
     yield environ
-    inv("env.destroy", "--yes", environ=environ)
+    inv("env.destroy", "--confirm", "cruddur", environ=environ)
 
 
 def test_no_secret_is_shown_or_kept_where_everything_works(running: dict[str, str], tmp_path: Path) -> None:
@@ -199,4 +199,4 @@ def test_the_lock_tells_others_no_secret_that_was_typed(tmp_path: Path) -> None:
     environ = {**environment(tmp_path / "state"), "PGPASSWORD": f"typed-{PIECES[0]}"}
     inv("ddb.drop", "--table", f"typed-{PIECES[0]}", "--yes", environ=environ)
     assert leaking_files(tmp_path) == []
-    inv("env.destroy", "--yes", environ=environ)
+    inv("env.destroy", "--confirm", "cruddur", environ=environ)

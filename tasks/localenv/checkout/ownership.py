@@ -73,8 +73,10 @@ POSTGRES = Made(
         **_files("hba.conf", "reserve", "new-????????", "new-????????.password"),
     }
 )
-SNAPSHOT_FILES = _files("manifest.json*", "postgres.sql", "pool.json", "table-*.json", "*items-*.jsonl.gz*")
+TABLE_FILES = ("table-*.json*", "*items-*.jsonl.gz*", "items-*.state*")
+SNAPSHOT_FILES = _files("manifest.json*", "postgres.sql", "pool.json*", *TABLE_FILES)
 SNAPSHOT = Made(SNAPSHOT_FILES)
+UNDO = Made({**SNAPSHOT_FILES, **_files("entry.json*")})
 FOLDERS = {
     "postgres": POSTGRES,
     "emulator": Made(_files("dynamodb*", "cognito*", "s3*", "tmp", "token*", "running*", "unsaved*")),
@@ -88,6 +90,7 @@ FOLDERS = {
             "*": Made(SNAPSHOT_FILES, sign="manifest.json"),
         }
     ),
+    "undo": Made(dict.fromkeys(("????????", "????????.open"), UNDO)),
 }
 FILES = {
     "lock": rb'\{"pid"',

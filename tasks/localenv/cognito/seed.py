@@ -11,15 +11,16 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ..aws.emulatordoor import door_to, function_variables
 from ..aws.wire import Api, AwsError, api
 from ..errors import ConfirmationNeeded, LocalEnvError, UsageError
-from ..hints import Command
+from ..hints import Command, inv
 from ..machine import private
 from ..machine.disk import disk_errors
 from ..machine.parallel import side_by_side
 from ..settings import emulated_pool_file
+from ..settings.guard import keeper_of
 from ..settings.people import Person
-from .emulated import door_to, function_variables
 from .shape import FIXED, FIXED_OF_CLIENT, MARK, SHAPE_TAG, Shape, read_shape
 from .users import Pool, PoolUser, emulated_pools, find_pool, look_for_pool, noted_pools, pages
 
@@ -103,7 +104,7 @@ class Seeded:
         if lost := self._lost():
             raise ConfirmationNeeded(
                 f"another pool loses {len(lost)} {'user' if len(lost) == 1 else 'users'} who signed up",
-                hint=Command("cognito.seed", "--force", "--yes", when="to lose them"),
+                hint=Command("cognito.seed", "--force", "--yes", when=f"to do it; {inv('undo')} brings them back"),
                 evidence=lost[:10],
             )
 
@@ -147,6 +148,8 @@ def apply(settings: Settings, people: Iterable[Person], *, anew: bool = False, y
         if not yes:
             found.require_yes()
         found = Seeded(found.shape, None, "", False, found.told, (), plan_changes(people, (), found.shape))
+        if keeper := keeper_of(settings):
+            keeper.pool()
     if found.pool:
         _fill(found.pool, found)
     pool = found.pool or _create(settings, found)

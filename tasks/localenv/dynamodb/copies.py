@@ -1,12 +1,16 @@
-"""Saves a table to two files, its definition and its items, and restores it; equal items have equal hashes."""
+"""Saves a table to two files, its definition and its contents, and restores it.
+
+The contents are the emulator's own state where it is ours, at the speed of the file, else items, whose hash does not
+depend on their order.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import tempfile
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +21,7 @@ from ..machine import private
 from ..machine.disk import disk_errors
 from ..machine.parallel import side_by_side
 from . import schema
-from .itemwriter import Request, deletes, puts, write
+from .itemwriter import Request, deletes, is_dynamodb_local, puts, write
 from .scan import scan
 from .schema.definition import fetch_definition
 from .tablefiles import TableFile, read_table
@@ -28,7 +32,13 @@ from .transfer.itemline import Keys
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
+    from ..aws.emulatordoor import TableDoor
 
+
+STATE = ".state"
+Counted = Callable[[int], None]
+"""Called now and then with the number of items so far."""
+SEGMENTS = 4
 REBUILD_FROM = 2_000_000
 """From this many items a table is rebuilt: finding the differences takes a number in memory for each item."""
 
@@ -43,19 +53,36 @@ class Items:
 
 @dataclass(frozen=True)
 class Files:
-    """The files of a table: its definition as CloudFormation properties, its items as compressed JSON lines."""
+    """The files of a table: its definition as CloudFormation properties, and its contents.
+
+    These are items as compressed JSON lines, or in a file that ends in .state the emulator's own state.
+    """
 
     definition: Path
     content: Path
 
+    @property
+    def are_state(self) -> bool:
+        return self.content.suffix == STATE
 
-def save_table(client: DynamoDBClient, name: str, files: Files) -> Items:
-    """Write a table to its files and return what they hold.
+
+def save_table(
+    client: DynamoDBClient,
+    name: str,
+    files: Files,
+    *,
+    door: TableDoor | None = None,
+    on_read: Counted = lambda count: None,
+) -> Items:
+    """Write a table to its files and return what they hold; `door` is for the emulator's own state.
 
     Raises TableMissing, and LocalEnvError if `replace_table` could not restore it from them.
     """
     _save_definition(client, name, files.definition)
-    export_items(client, name, files.content)
+    if files.are_state and door:
+        count = door.save(name, files.content)
+        return Items(count, file_sha256(files.content))
+    export_items(client, name, files.content, on_read=on_read)
     return digest(_read_lines(files))
 
 
@@ -108,24 +135,52 @@ def _definition(name: str, path: Path) -> TableFile:
 
 
 def replace_table(
-    client: DynamoDBClient, name: str, files: Files, wanted: Items, *, present: Files | None = None
+    client: DynamoDBClient,
+    name: str,
+    files: Files,
+    wanted: Items,
+    *,
+    door: TableDoor | None = None,
+    present: Files | None = None,
+    on_written: Counted = lambda count: None,
 ) -> None:
     """Restore a table from its files, whatever it is now.
 
     `present` are files of the table as it is now, with the same definition: then writing the differences may suffice.
     Raises UsageError if the files are not those of the table, LocalEnvError if the items differ afterwards.
     """
+    if files.are_state:
+        _replace_state(name, files, wanted, door)
+        return
     file = _definition(name, files.definition)
     if present and wanted.count < REBUILD_FROM:
         write(client, name, _differences(present, files, [key for key, _ in file.shape.key]))
         if measure_items(client, name) == wanted:
             return
     drop_table(client, name)
+    schema.apply_tables(client, [_without_stream(file)])
+    import_items(client, name, files.content, shown=f"items of table {name}", on_written=on_written)
     schema.apply_tables(client, [file])
-    import_items(client, name, files.content, shown=f"items of table {name}")
     found = measure_items(client, name)
     if found != wanted:
         raise LocalEnvError(f"table {name}: wanted {wanted.count:,} items, found {found.count:,}, or they differ")
+
+
+def _without_stream(file: TableFile) -> TableFile:
+    """Return a table to fill: its stream comes afterwards, which has nothing to say of what was there before."""
+    properties = {name: value for name, value in file.properties.items() if name != "StreamSpecification"}
+    return replace(file, properties=properties, shape=replace(file.shape, stream=""))
+
+
+def _replace_state(name: str, files: Files, wanted: Items, door: TableDoor | None) -> None:
+    if door is None:
+        raise UsageError(
+            f"table {name} was saved as the emulator's own state, and DynamoDB is another server now",
+            hint="stop setting DYNAMODB_LOCAL_JAR, or restore what was saved with it",
+        )
+    found = door.replace(name, files.content)
+    if found != wanted.count:
+        raise LocalEnvError(f"table {name}: wanted {wanted.count:,} items, found {found:,}")
 
 
 def _differences(present: Files, wanted: Files, key: list[str]) -> Iterator[Request]:
@@ -163,15 +218,38 @@ def drop_table(client: DynamoDBClient, name: str) -> None:
 
 
 def measure_items(client: DynamoDBClient, name: str) -> Items:
-    """Read every item of a table and return their digest."""
-    return digest(_lines(scan(client, name, consistent=True)))
+    """Read every item of a table and return their digest. DynamoDB Local answers several scans at once."""
+    segments = SEGMENTS if is_dynamodb_local(client, name) else 1
+
+    def part(number: int) -> tuple[int, int]:
+        return _add_up(_lines(scan(client, name, consistent=True, segment=(number, segments))))
+
+    parts = side_by_side([partial(part, number) for number in range(segments)])
+    return _items(sum(count for count, _ in parts), sum(total for _, total in parts))
+
+
+def file_sha256(path: Path) -> str:
+    """Return the SHA-256 of a file, in hexadecimal."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()
 
 
 def digest(lines: Iterable[bytes]) -> Items:
     """Add up the hashes of items, one a line, so that their order does not matter."""
+    return _items(*_add_up(lines))
+
+
+def _add_up(lines: Iterable[bytes]) -> tuple[int, int]:
     total = count = 0
     for count, line in enumerate(lines, 1):  # noqa: B007 - counted for the result
         total += int.from_bytes(hashlib.sha256(line).digest(), "big")
+    return count, total
+
+
+def _items(count: int, total: int) -> Items:
     return Items(count, hashlib.sha256(str(total).encode()).hexdigest())
 
 

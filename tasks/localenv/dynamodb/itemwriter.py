@@ -1,5 +1,9 @@
 """Reads and writes items in bulk: concurrent batches, with unprocessed items retried.
 
+DynamoDB Local commits each item of a batch to disk by itself, and a transaction once: there many go in transactions of
+100, ten times as fast (measured on a disk that takes 10 ms to sync), but not where the table has a stream: then a
+transaction is slower. At AWS transactions would cost twice the capacity.
+
 Source: Amazon DynamoDB API Reference, BatchWriteItem: a call may succeed and still return UnprocessedItems, to be
 retried with exponential backoff; BatchGetItem does the same with UnprocessedKeys.
 """
@@ -10,10 +14,12 @@ import itertools
 import random
 import threading
 import time
+import uuid
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from ..aws.wire import AwsError
 from ..errors import TimedOut
 from ..machine.parallel import side_by_side
 from ..machine.waiting import waiting
@@ -21,7 +27,10 @@ from ..machine.waiting import waiting
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
-BATCH_SIZE = 25
+BATCH_SIZE, TRANSACTION_SIZE = 25, 100
+REFUSED = ("ValidationException", "TransactionCanceledException", "TransactionConflictException")
+LOCAL_ARN = ":ddblocal:"
+"""In the ARN of a table of DynamoDB Local."""
 BATCHES_AT_ONCE = 4
 STALLED_S = 60.0
 FIRST_PAUSE_S = 0.05
@@ -50,28 +59,33 @@ def write(
     *,
     on_written: Callable[[int], None] = lambda count: None,
     at_once: int = BATCHES_AT_ONCE,
+    by_transaction: bool = False,
     stalled_s: float = STALLED_S,
     sleep: Callable[[float], None] = time.sleep,
 ) -> int:
     """Send every request and return how many there were. No two may have the same key.
 
-    Holds `at_once` batches in memory, so there may be any number of requests. Calls `on_written` with the number
+    Holds `at_once` batches in memory, so there may be any number of requests. `by_transaction` is for a table of which
+    `takes_transactions` says that it gains. Calls `on_written` with the number
     written so far, from several threads. Raises TimedOut if a batch makes no progress for `stalled_s`.
     """
-    batches = _Batches(requests)
+    batches = _Batches(requests, TRANSACTION_SIZE if by_transaction else BATCH_SIZE)
     counting = threading.Lock()
     written = 0
 
     def work() -> None:
         nonlocal written
         for batch in batches:
-            _write_batch(client, table, batch, stalled_s, sleep)
+            if not by_transaction or not _transact(client, table, batch):
+                for start in range(0, len(batch), BATCH_SIZE):
+                    _write_batch(client, table, batch[start : start + BATCH_SIZE], stalled_s, sleep)
             with counting:
                 written += len(batch)
                 on_written(written)
 
     try:
-        side_by_side([work] * at_once, at_once=at_once)
+        workers = 1 if by_transaction else at_once  # several transactions at once are no faster
+        side_by_side([work] * workers, at_once=workers)
     finally:
         batches.close()
     return written
@@ -98,8 +112,9 @@ def _values(data: Any) -> int:
 class _Batches:
     """Hands out batches to several threads; none after `close`."""
 
-    def __init__(self, requests: Iterable[Request]) -> None:
+    def __init__(self, requests: Iterable[Request], size: int) -> None:
         self._requests = iter(requests)
+        self._size = size
         self._lock = threading.Lock()
         self._closed = False
 
@@ -113,7 +128,7 @@ class _Batches:
 
     def _next(self) -> list[Request]:
         with self._lock:
-            return [] if self._closed else take_batch(self._requests, BATCH_SIZE)
+            return [] if self._closed else take_batch(self._requests, self._size)
 
     def close(self) -> None:
         self._closed = True
@@ -162,6 +177,33 @@ class _Backoff:
         # Full jitter: a random pause up to the bound, so that parallel batches do not retry at once.
         self.sleep(random.uniform(0, self.pause_s))
         self.pause_s = min(self.pause_s * 2, LONGEST_PAUSE_S)
+
+
+def takes_transactions(client: DynamoDBClient, table: str) -> bool:
+    """Return whether many items are written faster in transactions: DynamoDB Local, and no stream."""
+    stream = client.describe_table(TableName=table)["Table"].get("StreamSpecification", {})
+    return is_dynamodb_local(client, table) and not stream.get("StreamEnabled")
+
+
+def is_dynamodb_local(client: DynamoDBClient, table: str) -> bool:
+    """Return whether a table is one of Amazon's DynamoDB Local."""
+    return LOCAL_ARN in client.describe_table(TableName=table)["Table"].get("TableArn", "")
+
+
+def _transact(client: DynamoDBClient, table: str, batch: list[Request]) -> bool:
+    """Write a batch in one transaction; return whether it was taken: it may be too large, or meet another writer."""
+    parts: Any = [
+        {name.removesuffix("Request"): {"TableName": table, **content}}
+        for request in batch
+        for name, content in request.items()
+    ]
+    try:
+        client.transact_write_items(TransactItems=parts, ClientRequestToken=str(uuid.uuid4()))
+    except AwsError as error:
+        if error.aws_code not in REFUSED:
+            raise
+        return False
+    return True
 
 
 def _write_batch(

@@ -17,12 +17,18 @@ if TYPE_CHECKING:
 HEAD_ITEMS = 1000
 
 
-def scan(client: DynamoDBClient, table: str, *, limit: int = 0, consistent: bool = False) -> Iterator[dict[str, Any]]:
+def scan(
+    client: DynamoDBClient, table: str, *, limit: int = 0, consistent: bool = False, segment: tuple[int, int] = (0, 1)
+) -> Iterator[dict[str, Any]]:
     """Yield every item (DynamoDB JSON), or the first `limit` of them. Holds one page of 1 MB in memory.
 
-    `consistent` uses strongly consistent reads, for twice the capacity. Raises TableMissing.
+    `consistent` uses strongly consistent reads, for twice the capacity. `segment` is one of so many parts of the table.
+    Raises TableMissing.
     """
+    number, segments = segment
     query: dict[str, Any] = {"TableName": table, "ConsistentRead": consistent}
+    if segments > 1:
+        query |= {"Segment": number, "TotalSegments": segments}
     left = limit
     while True:
         if limit:

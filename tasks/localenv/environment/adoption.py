@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from .. import engines
-from ..cognito.emulated import door_to
+from ..aws.emulatordoor import door_to
 from ..cognito.users import look_for_pool
 from ..engines.docker.takeovernote import note_stage, read_takeover
-from ..engines.emulator_server.inside import renamed
+from ..engines.emulator_server.poolstate import renamed
 from ..errors import LocalEnvError
 from ..hints import inv
 from ..machine.disk import disk_errors
@@ -103,7 +103,7 @@ def _record_files(conn: psycopg.Connection[Any], settings: Settings) -> str:
     missing = [name for name, there in rows if there is None]
     if missing or not rows:
         why = f"without {', '.join(missing[:3])}" if missing else "without tables"
-        return f"{SCHEMA} is not its schema ({why}): {inv('db.setup')} builds anew, and {inv('db.undo')} goes back"
+        return f"{SCHEMA} is not its schema ({why}): {inv('db.setup')} builds anew, and {inv('undo')} goes back"
     has_rows = any(_has_rows(conn, table) for _, table in rows)
     for script in scripts if has_rows else schema:
         ledger.record(conn, script.entry)

@@ -11,6 +11,7 @@ from ..cognito.users import look_for_pool
 from ..dynamodb import schema
 from ..dynamodb.client import connect
 from ..postgres import setup
+from ..settings.guard import keeper_of
 from ..settings.people import Person
 from .app import Say, Seeding
 
@@ -40,7 +41,7 @@ def addresses(settings: Settings) -> list[tuple[str, str]]:
 
 
 def removed_by_reset(settings: Settings, people: Sequence[Person], tables: Sequence[TableFile]) -> list[str]:
-    """Return what `reset` removes: the rows, which db.undo brings back, tables and pool users."""
+    """Return what `reset` removes: rows, tables and pool users."""
     unseeded = seed.unseeded_users(settings, people) if settings.cognito_is_emulated else []
     lines = [f"every row of database {settings.postgres.database}"] if "postgres" in settings.services else []
     lines += [f"table {table.shape.name} with {table.items:,} items" for table in _fetch_tables(settings, tables)]
@@ -75,14 +76,19 @@ def reset(
         seedings.append(prepare(conn))
 
     if "postgres" in settings.services:
-        say(setup.reset(settings, say, yes=yes, prove=prove))
+        say(setup.reset(settings, say, yes=yes, prove=prove, keeps_empty=True))
     else:
         seedings.append(prepare(None))
+    keeper = keeper_of(settings)
     if settings.cognito_is_emulated:
+        if keeper:
+            keeper.pool()
         seed.remove(settings, unseeded)
         say(seed.apply(settings, people))
     if queries and has_pool:
         sync.apply(settings, queries, sync.compare(settings, queries))
+    if keeper and tables:
+        keeper.tables(table.name for table in tables)
     for table in found:
         say(schema.drop_table(connect(settings), table))
     if tables:

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from ..hints import Command, either
+from ..hints import Command, either, inv
 from ..settings.people import PEOPLE, nearest
-from . import databases, ledger, migrations, session
+from . import aside, databases, ledger, migrations, session
 from .connection import connect, server_errors
 from .decision import due_schema, due_seeds, reason_to_skip_schema, reason_to_skip_seeds, require_ours
 from .runner import Outcome, run_file
@@ -60,7 +60,9 @@ def plan_schema(settings: Settings, scripts: Sequence[Script], *, again: bool, y
     """Return what `apply_schema` would do, a line each. Raises as it does."""
     observed = ledger.observe(settings.postgres)
     require_ours(observed, settings, yes=yes)
-    return plan_files(due_schema(scripts, observed, again=again))
+    due = due_schema(scripts, observed, again=again)
+    kept = [f"keep a copy of it for {inv('undo')}, which ends the sessions in it"]
+    return [*(kept if due and not observed.is_empty and settings.is_local else ()), *plan_files(due)]
 
 
 def apply_schema(settings: Settings, path: str, say: Say, *, again: bool = False, yes: bool = False) -> str:
@@ -68,8 +70,10 @@ def apply_schema(settings: Settings, path: str, say: Say, *, again: bool = False
 
     Raises SqlError with the place.
     """
-    scripts = read_schema(settings, path)
-    with in_place(settings, yes=yes) as conn:
+    scripts, observed = read_schema(settings, path), ledger.observe(settings.postgres)
+    require_ours(observed, settings, yes=yes)
+    is_wanted = bool(due_schema(scripts, observed, again=again)) and not observed.is_empty
+    with aside.kept_copy(settings, is_wanted=is_wanted), in_place(settings, yes=yes) as conn:
         return f"applied {apply(conn, due_schema(scripts, ledger.read(conn), again=again), say)}"
 
 

@@ -11,11 +11,13 @@ import hashlib
 import os
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..errors import LocalEnvError, UsageError
+from ..hints import inv
 from ..machine.folders import APP, require_app
 from ..machine.reading import read_note
 from .addresses import Endpoint, PostgresAddress, loopback_host
@@ -40,7 +42,8 @@ class Settings:
     names, whose ports the user asked for. `left_out` names those that the app does not need, each with the reason: they
     are neither started nor looked at.
     `prod_postgres`, `prod_reading` (a read-only role) and `prod_account` are production's, whatever the target;
-    `workspace_ip` is unparsed. With a `permit`, which only the guard issues, stores open for writing.
+    `workspace_ip` is unparsed. `undo` goes back `undo_keep` commands, with at most `undo_bytes` in all.
+    With a `permit`, which only the guard issues, stores open for writing.
     """
 
     root: Path
@@ -61,6 +64,8 @@ class Settings:
     session_token: str = ""
     hook_wait_s: float = 60
     hook_timeout_s: float = 600
+    undo_keep: int = 3
+    undo_bytes: int = 2_000_000_000
     cors_origins: tuple[str, ...] = ("loopback",)
     prod_postgres: PostgresAddress | None = None
     prod_reading: PostgresAddress | None = None
@@ -78,6 +83,11 @@ class Settings:
     @property
     def is_local(self) -> bool:
         return self.target == "local"
+
+    @property
+    def name_of_all(self) -> str:
+        """The name that confirms what concerns all stores: the database's, or the folder's of an app without one."""
+        return self.postgres.database if "postgres" in self.services else self.root.name
 
     @property
     def cognito_is_emulated(self) -> bool:
@@ -112,6 +122,29 @@ class Settings:
         )
 
 
+_AS_GIVEN = {
+    "engine": "LOCALENV_ENGINE",
+    "postgres": "CONNECTION_URL",
+    "dynamodb": "AWS_ENDPOINT_URL_DYNAMODB",
+    "cognito": "AWS_ENDPOINT_URL_COGNITO_IDENTITY_PROVIDER",
+    "region": "AWS_DEFAULT_REGION",
+    "access_key": "AWS_ACCESS_KEY_ID",
+    "secret_key": "AWS_SECRET_ACCESS_KEY",
+    "session_token": "AWS_SESSION_TOKEN",
+    "message_table": "DDB_MESSAGE_TABLE",
+    "user_pool_id": "AWS_COGNITO_USER_POOL_ID",
+    "user_pool_client_id": "AWS_COGNITO_USER_POOL_CLIENT_ID",
+    "prod_account": "PROD_AWS_ACCOUNT_ID",
+    "hook_wait_s": "LOCALENV_HOOK_WAIT_S",
+    "hook_timeout_s": "LOCALENV_HOOK_TIMEOUT_S",
+    "undo_keep": "LOCALENV_UNDO_KEEP",
+    "cors_origins": "LOCALENV_CORS_ORIGINS",
+    "security_group": "DB_SG_ID",
+    "security_group_rule": "DB_SG_RULE_ID",
+    "workspace_ip": "GITPOD_IP",
+    "checkip_url": "LOCALENV_CHECKIP_URL",
+}
+"""The fields of Settings that are the value of a variable."""
 _BY_NAME = {variable.name: variable for variable in VARIABLES}
 
 
@@ -136,28 +169,11 @@ def read_settings(
         state_dir=state_dir,
         project_id=project_id(root, state_dir),
         target="local",
-        engine=values["LOCALENV_ENGINE"],
-        postgres=values["CONNECTION_URL"],
-        dynamodb=values["AWS_ENDPOINT_URL_DYNAMODB"],
-        cognito=values["AWS_ENDPOINT_URL_COGNITO_IDENTITY_PROVIDER"],
-        region=values["AWS_DEFAULT_REGION"],
-        access_key=values["AWS_ACCESS_KEY_ID"],
-        secret_key=values["AWS_SECRET_ACCESS_KEY"],
-        session_token=values["AWS_SESSION_TOKEN"],
-        message_table=values["DDB_MESSAGE_TABLE"],
-        user_pool_id=values["AWS_COGNITO_USER_POOL_ID"],
-        user_pool_client_id=values["AWS_COGNITO_USER_POOL_CLIENT_ID"],
         dynamodb_local_jar=values["DYNAMODB_LOCAL_JAR"] or None,
         prod_postgres=values["PROD_CONNECTION_URL"] or None,
         prod_reading=values["PROD_READ_CONNECTION_URL"] or None,
-        prod_account=values["PROD_AWS_ACCOUNT_ID"],
-        hook_wait_s=values["LOCALENV_HOOK_WAIT_S"],
-        hook_timeout_s=values["LOCALENV_HOOK_TIMEOUT_S"],
-        cors_origins=values["LOCALENV_CORS_ORIGINS"],
-        security_group=values["DB_SG_ID"],
-        security_group_rule=values["DB_SG_RULE_ID"],
-        workspace_ip=values["GITPOD_IP"],
-        checkip_url=values["LOCALENV_CHECKIP_URL"],
+        undo_bytes=values["LOCALENV_UNDO_MB"] * 1_000_000,
+        **{field: values[name] for field, name in _AS_GIVEN.items()},
         left_out=left_out(root, values["LOCALENV_SERVICES"]),
         movable=tuple(s for s, name in PORT_VARIABLES.items() if not _given(_BY_NAME[name], environ, in_file)[1]),
         warnings=(*_near_misses(in_file, dotenv), *_ignored(environ), *_unfinished(state_dir)),
@@ -281,11 +297,13 @@ def _line_of(name: str, dotenv: Path) -> int:
 
 
 def _unfinished(state_dir: Path) -> list[str]:
-    """Return the warning of an interrupted restore (snapshot/shelf.py): which one, and what to type."""
-    try:
-        return [str(read_note(state_dir / "snapshots" / "unfinished.json")["sentence"])]
-    except (OSError, ValueError, KeyError, TypeError):
-        return []
+    """Return a warning for each command that was cut short while it replaced something (snapshot/entries.py)."""
+    found = []
+    for note in sorted(state_dir.glob("undo/*.open/entry.json")):
+        with suppress(OSError, ValueError, KeyError, TypeError):
+            what = f"`{read_note(note)['command']}` is under way or was cut short"
+            found.append(f"{what}: run it again, or {inv('undo')} brings back what was there")
+    return found
 
 
 def _ignored(environ: Mapping[str, str]) -> list[str]:

@@ -6,12 +6,16 @@ unless their settings carry a permit (postgres/connection.py, wire.py), and no o
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from ..errors import ConfirmationNeeded, UsageError
+from ..hints import inv
 
 if TYPE_CHECKING:
+    import psycopg
+
     from . import Settings, Target
 
 Kind = Literal["reads", "writes", "destroys"]
@@ -19,7 +23,7 @@ Kind = Literal["reads", "writes", "destroys"]
 
 @dataclass(frozen=True)
 class Effect:
-    """What a step does to data. `undoable`: another command restores what it replaced or removed."""
+    """What a step does to data. `undoable`: what it replaces or removes locally is kept, and `undo` brings it back."""
 
     kind: Kind
     undoable: bool = False
@@ -28,15 +32,26 @@ class Effect:
     def reads(self) -> bool:
         return self.kind == "reads"
 
-    def __str__(self) -> str:
-        return self.kind + ("" if self.reads else ", undoable" if self.undoable else ", not undoable")
+    @property
+    def word(self) -> str:
+        """Name it in one word: reads, writes, replaces (what undo brings back) or destroys (what nothing does)."""
+        return "replaces" if self.undoable else self.kind
+
+    @property
+    def sentence(self) -> str:
+        return {
+            "reads": "only reads",
+            "writes": "adds or changes data",
+            "replaces": f"replaces or removes data, and {inv('undo')} brings that back",
+            "destroys": "removes data for good, after its name was typed or given as --confirm NAME",
+        }[self.word]
 
 
 READS = Effect("reads")
 WRITES = Effect("writes")
 """Adds or changes rows, items, users, tables or settings."""
 REPLACES = Effect("destroys", undoable=True)
-"""Replaces or removes whole stores, tables or databases, and keeps the old ones."""
+"""Replaces or removes whole stores, tables or databases, and keeps the old local ones (snapshot/keeper.py)."""
 DESTROYS = Effect("destroys")
 """Replaces or removes whole stores, tables or databases for good."""
 
@@ -55,17 +70,34 @@ class Observed:
     account: str = ""
 
 
+class Keeper(Protocol):
+    """Keeps what a run is about to replace or remove, as it was before the run: what is kept already stays as it is."""
+
+    def database(self, conn: psycopg.Connection[Any], *, copy: bool = False) -> str:
+        """Return the name that the present database is to get, empty where one is kept; with `copy` a copy has it."""
+
+    def tables(self, names: Iterable[str]) -> None:
+        """Keep these tables, also that one is not there."""
+
+    def pool(self) -> None:
+        """Keep the state of the emulated pools."""
+
+
 _seal = object()
 
 
 @dataclass(frozen=True)
 class Permit:
-    """The permission to change the stores of a target. Only the guard issues it."""
+    """The permission to change the stores of a target. Only the guard issues it.
+
+    `keeper` is called for the run's keeper by whoever replaces or removes; None where the effect is not undoable.
+    """
 
     target: Target
     effect: Effect
     observed: Observed
     seal: object
+    keeper: Callable[[Settings], Keeper] | None = None
 
     def __post_init__(self) -> None:
         if self.seal is not _seal:
@@ -113,9 +145,19 @@ def decide_at_aws(settings: Settings, effect: Effect, observed: Observed) -> Per
     return Permit("prod", effect, observed, _seal)
 
 
-def permitted(settings: Settings, permit: Permit) -> Settings:
-    """Return the settings with the permit, which open the target's stores for writing."""
+def permitted(settings: Settings, permit: Permit, keeper: Callable[[Settings], Keeper] | None = None) -> Settings:
+    """Return the settings with the permit, which open the target's stores for writing.
+
+    `keeper` goes with it where what the effect replaces locally can be brought back.
+    """
+    permit = replace(permit, keeper=keeper if settings.is_local and permit.effect.undoable else None)
     return replace(settings, permit=permit, postgres=replace(settings.postgres, permit=permit))
+
+
+def keeper_of(settings: Settings) -> Keeper | None:
+    """Return what keeps whatever a step with these settings replaces or removes; None where nothing is kept."""
+    permit = settings.permit
+    return permit.keeper(settings) if permit and permit.keeper else None
 
 
 def require_account(settings: Settings, account: str, arn: str = "") -> None:

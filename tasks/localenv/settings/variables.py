@@ -87,6 +87,11 @@ def seconds(text: str) -> float:
     return float(pattern(r"\d{1,5}", "a whole number of seconds")(text))
 
 
+def number(text: str) -> int:
+    """Accept a whole number of six digits at most."""
+    return int(pattern(r"[0-9]{1,6}", "a whole number")(text))
+
+
 def origins(text: str) -> tuple[str, ...]:
     """Accept web origins in browsers' notation, separated by commas or spaces; `loopback` means all on this machine."""
     return tuple(dict.fromkeys(one for word in re.split(r"[\s,]+", text.lower()) if word for one in [_origin(word)]))
@@ -118,6 +123,8 @@ VARIABLES = (
     Variable("LOCALENV_CORS_ORIGINS", LOOPBACK, origins),
     Variable("LOCALENV_HOOK_WAIT_S", "60", seconds),
     Variable("LOCALENV_HOOK_TIMEOUT_S", "600", seconds),
+    Variable("LOCALENV_UNDO_KEEP", "3", number),
+    Variable("LOCALENV_UNDO_MB", "2000", number),
     Variable(
         "CONNECTION_URL", "postgresql://postgres:password@localhost:5432/cruddur", parse_postgres_url, secret=True
     ),

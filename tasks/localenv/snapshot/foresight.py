@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 from ..dynamodb import copies, schema
 from ..dynamodb.client import connect
+from ..hints import inv
 from ..postgres import databases
-from .manifest import BEFORE, Manifest
+from .manifest import Manifest
 
 if TYPE_CHECKING:
     from ..settings import Settings
@@ -35,11 +36,11 @@ def about_tables(settings: Settings, manifest: Manifest) -> list[str]:
     return lines
 
 
-def about_before(settings: Settings) -> list[str]:
+def about_undo(settings: Settings) -> list[str]:
     """Return that the present state is kept. Raises LocalEnvError if a table of it could not be restored."""
     if "dynamodb" in settings.services:
         copies.require_restorable(connect(settings))
-    return [f"keep all of that as snapshot {BEFORE}"]
+    return [f"keep all of that: {inv('undo')} brings it back"]
 
 
 def about_pool(settings: Settings, manifest: Manifest) -> list[str]:

@@ -8,19 +8,19 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import datetime, timezone
 from typing import Any
 
+from ..dynamodb.copies import STATE
 from ..errors import UsageError
 from ..hints import inv
 from ..machine.reading import json_of
 from ..postgres.properties import Properties
 
-VERSION = 1
-BEFORE = "before-restore"
-"""The snapshot that `restore` saves of the stores it replaces, to go back to."""
-
+VERSION = 2
+FORMER_HASH = 1
+"""The version whose `sha256` of a database is another one: its rows are counted instead."""
 POSTGRES_FILE = "postgres.sql"
 POOL_FILE = "pool.json"
 NAME = r"[A-Za-z0-9][A-Za-z0-9_-]{0,39}"
@@ -57,7 +57,7 @@ class Database:
 
 @dataclass(frozen=True)
 class Table:
-    """A table of DynamoDB. `sha256` is that of its items, independent of their order."""
+    """A table of DynamoDB. `sha256` is that of its items, whatever their order, or of the emulator's own state."""
 
     name: str
     items: int
@@ -90,7 +90,10 @@ class Origin:
 
 @dataclass(frozen=True)
 class Manifest:
-    """A whole snapshot. `id` names its clone on the server; a part is None or empty where the store had nothing."""
+    """A whole snapshot. `id` names its clone on the server; a part is None or empty where the store had nothing.
+
+    `version` is that of its form: 1 or VERSION.
+    """
 
     name: str
     id: str
@@ -99,6 +102,7 @@ class Manifest:
     postgres: Database | None
     tables: tuple[Table, ...]
     cognito: Users | None
+    version: int = VERSION
 
     @property
     def is_portable(self) -> bool:
@@ -121,7 +125,7 @@ class Manifest:
         """Summarize the contents in one line."""
         rows = f"{self.postgres.rows:,} rows" if self.postgres else "no database"
         users = f"{self.cognito.users:,} pool users" if self.cognito else "no emulated pool"
-        return f"{rows}, {self.items:,} items in {_counted(len(self.tables), 'table')}, {users}"
+        return f"{rows}, {self.items:,} items in {counted(len(self.tables), 'table')}, {users}"
 
     def files(self) -> Iterator[File]:
         """Yield every file of the snapshot but the manifest."""
@@ -134,7 +138,8 @@ class Manifest:
             yield self.cognito.file
 
     def as_json(self) -> str:
-        return json.dumps({"schemaVersion": VERSION, **asdict(self)}, indent=2, ensure_ascii=False) + "\n"
+        data = asdict(self)
+        return json.dumps({"schemaVersion": data.pop("version"), **data}, indent=2, ensure_ascii=False) + "\n"
 
 
 def read_manifest(text: str | bytes, shown: str) -> Manifest:
@@ -144,13 +149,13 @@ def read_manifest(text: str | bytes, shown: str) -> Manifest:
         version = data["schemaVersion"]
     except (UsageError, KeyError, TypeError) as error:
         raise UsageError(f"{shown}: not the manifest of a snapshot") from error
-    if version != VERSION:
+    if version not in (FORMER_HASH, VERSION):
         raise UsageError(
             f"{shown}: manifest of version {version!r}, and this tool knows {VERSION}",
             hint="update this checkout to the commit that saved it, or a later one",
         )
     try:
-        found = _manifest(data)
+        found = replace(_manifest(data), version=version)
         _check(found)
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         fault = f"{type(error).__name__}: {error}"[:300]
@@ -173,9 +178,9 @@ def checked_name(name: str) -> str:
     return name
 
 
-def table_files(number: int) -> tuple[str, str]:
-    """Return the file names of the n-th table's definition and items. A table's own name may not suit a file."""
-    return f"table-{number}.json", f"items-{number}.jsonl.gz"
+def table_files(number: int, *, as_state: bool = False) -> tuple[str, str]:
+    """Return the file names of the n-th table's definition and contents. A table's own name may not suit a file."""
+    return f"table-{number}.json", f"items-{number}.state" if as_state else f"items-{number}.jsonl.gz"
 
 
 def _manifest(data: dict[str, Any]) -> Manifest:
@@ -187,12 +192,21 @@ def _manifest(data: dict[str, Any]) -> Manifest:
         created=data["created"],
         origin=Origin(**data["origin"]),
         postgres=None if postgres is None else Database(**{**postgres, "file": sql}),
-        tables=tuple(
-            Table(**{**each, "definition": File(**each["definition"]), "content": File(**each["content"])})
-            for each in data["tables"]
-        ),
-        cognito=None if cognito is None else Users(**{**cognito, "file": File(**cognito["file"])}),
+        tables=read_tables(data["tables"]),
+        cognito=read_users(cognito),
     )
+
+
+def read_tables(data: list[dict[str, Any]]) -> tuple[Table, ...]:
+    """Return tables from their JSON. Raises KeyError or TypeError for anything else."""
+    return tuple(
+        Table(**{**each, "definition": File(**each["definition"]), "content": File(**each["content"])}) for each in data
+    )
+
+
+def read_users(data: dict[str, Any] | None) -> Users | None:
+    """Return users from their JSON. Raises KeyError or TypeError for anything else."""
+    return None if data is None else Users(**{**data, "file": File(**data["file"])})
 
 
 def _check(found: Manifest) -> None:
@@ -208,7 +222,9 @@ def _check(found: Manifest) -> None:
     if datetime.fromisoformat(found.created).tzinfo is None or abs(found.age_s) > CENTURY_S:
         raise ValueError(f"created {found.created!r}")
     wanted = [POSTGRES_FILE] if found.is_portable else []
-    wanted += [name for number in range(len(found.tables)) for name in table_files(number)]
+    for number, table in enumerate(found.tables):
+        as_state = table.content.name.endswith(STATE) and not found.is_portable
+        wanted += table_files(number, as_state=as_state)
     wanted += [POOL_FILE] if found.cognito else []
     if [file.name for file in found.files()] != wanted:
         raise ValueError("it names other files than a snapshot has")
@@ -233,5 +249,6 @@ def _fits(held: Any, wanted: type) -> bool:
     return not isinstance(held, int) or -1 <= held < LARGEST
 
 
-def _counted(count: int, what: str) -> str:
-    return f"{count} {what}" if count == 1 else f"{count} {what}s"
+def counted(count: int, what: str) -> str:
+    """Return 1 item, 2 items."""
+    return f"{count} {what}" if count == 1 else f"{count:,} {what}s"

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from datetime import datetime, timezone
@@ -12,12 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import VERSION
-from ..cognito.emulated import door_to
+from ..aws.emulatordoor import door_to, door_to_tables
 from ..cognito.users import look_for_pool
-from ..dynamodb import copies, schema
+from ..dynamodb import copies, schema, transfer
 from ..dynamodb.client import connect as connect_dynamodb
 from ..dynamodb.copies import Files
-from ..engines.emulator_server.inside import users_of
+from ..engines.emulator_server.poolstate import users_of
 from ..errors import LocalEnvError, UsageError
 from ..hints import Command
 from ..machine import private, shell
@@ -50,7 +49,7 @@ def save(settings: Settings, name: str, say: Say) -> str:
     """Save the state of all stores under a name, replacing a snapshot of that name. Returns what was done."""
     shelf = Shelf(settings)
     tidy(settings, shelf, say)
-    require_possible(settings, name)
+    require_possible(settings)
     with tidied(settings, shelf):
         manifest_id, folder = shelf.new()
         manifest = take(settings, shelf, name, manifest_id, folder, say)
@@ -114,7 +113,11 @@ def take(
                 shelf.mark(conn, manifest_id, name, created)
         return found
 
-    jobs: list[Callable[[], Any]] = [postgres, partial(_tables, settings, folder), partial(_users, settings, folder)]
+    jobs: list[Callable[[], Any]] = [
+        postgres,
+        partial(save_tables, settings, folder, portable=as_sql, say=say),
+        partial(save_users, settings, folder),
+    ]
     with disk_errors(folder):
         database, tables, users = side_by_side(jobs)
     return Manifest(name, manifest_id, created, _origin(settings), database, tuple(tables), users)
@@ -128,16 +131,11 @@ def is_there(settings: Settings) -> bool:
 
 def describe(path: Path) -> File:
     """Return the name, size and hash of a snapshot's file."""
-    with path.open("rb") as file:
-        digest = hashlib.sha256()
-        while chunk := file.read(1 << 20):
-            digest.update(chunk)
-        return File(path.name, file.tell(), digest.hexdigest())
+    return File(path.name, path.stat().st_size, copies.file_sha256(path))
 
 
-def require_possible(settings: Settings, name: str = "") -> None:
-    """Raise LocalEnvError where there is nothing to save, a table could not be restored, or a restore needs `name`."""
-    Shelf(settings).require_free(name)
+def require_possible(settings: Settings) -> None:
+    """Raise LocalEnvError where there is nothing to save, or a table could not be restored."""
     if "postgres" in settings.services and not is_there(settings):
         raise LocalEnvError(f"there is no database {settings.postgres.database}, so nothing to save", hint=NOTHING)
     if "dynamodb" in settings.services:
@@ -171,21 +169,35 @@ def _dump(settings: Settings, folder: Path) -> Database:
     return Database(address.database, 0, held.tables, held.rows, held.sha256, asdict(found), file)
 
 
-def _tables(settings: Settings, folder: Path) -> list[Table]:
+def save_tables(
+    settings: Settings,
+    folder: Path,
+    names: Iterable[str] | None = None,
+    *,
+    first: int = 0,
+    portable: bool = False,
+    say: Say = lambda line: None,
+) -> list[Table]:
+    """Write tables to a folder, all or those named, with numbers for their files from `first` on.
+
+    As the emulator's own state where it is ours, for this server alone; with `portable` as items.
+    """
     if "dynamodb" not in settings.services:
         return []
-    client = connect_dynamodb(settings)
+    client, door = connect_dynamodb(settings), None if portable else door_to_tables(settings)
 
     def table(number: int, name: str) -> Table:
-        files = Files(*(folder / file for file in table_files(number)))
-        items = copies.save_table(client, name, files)
+        files = Files(*(folder / file for file in table_files(number, as_state=door is not None)))
+        on_read = transfer.throttled(say, f"{{count}} items of {name} read")
+        items = copies.save_table(client, name, files, door=door, on_read=on_read)
         return Table(name, items.count, items.sha256, describe(files.definition), describe(files.content))
 
-    names = schema.fetch_names(client)
-    return side_by_side([partial(table, number, name) for number, name in enumerate(names)], at_once=4)
+    wanted = enumerate(schema.fetch_names(client) if names is None else names, first)
+    jobs = [partial(table, number, name) for number, name in wanted]
+    return side_by_side(jobs, at_once=4) if jobs else []
 
 
-def _users(settings: Settings, folder: Path) -> Users | None:
+def save_users(settings: Settings, folder: Path) -> Users | None:
     """Write the state of the emulated Cognito to a file; a real pool is not saved, and an app may have none."""
     if not settings.cognito_is_emulated:
         return None

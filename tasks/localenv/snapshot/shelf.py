@@ -1,7 +1,7 @@
 """The storage of snapshots: one folder each in the state folder, and one clone each on the database server.
 
-Names that begin with a dot are not snapshots: `.new-ID` is being written, `.old-ID` is being removed, and an
-unfinished restore goes back to `.before`.
+Names that begin with a dot are not snapshots: `.new-ID` is being written, `.old-ID` is being removed. A restore of an
+earlier version that was cut short left `.before`, which becomes the snapshot `before-restore`.
 """
 
 from __future__ import annotations
@@ -22,8 +22,7 @@ from ..machine import private
 from ..machine.disk import disk_errors
 from ..machine.reading import is_there, read_bytes
 from ..postgres import databases, guest
-from .manifest import BEFORE, Manifest, checked_name, read_manifest
-from .note import Note, read_note, write_note, write_whole
+from .manifest import Manifest, checked_name, read_manifest
 
 if TYPE_CHECKING:
     import psycopg
@@ -31,8 +30,8 @@ if TYPE_CHECKING:
     from ..settings import Settings
 
 MANIFEST = "manifest.json"
-UNFINISHED = "unfinished.json"
-"""Exists from just before a restore's first change until everything is cleaned up (note.py)."""
+BEFORE = "before-restore"
+"""What a restore of an earlier version saved of the stores that it replaced."""
 
 
 @dataclass(frozen=True)
@@ -51,8 +50,6 @@ class Shelf:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.folder = settings.state_dir / "snapshots"
-        self.before = self.folder / ".before"
-        self._note = self.folder / UNFINISHED
         self._mark = _mark(settings.project_id[-6:])
 
     def names(self) -> list[str]:
@@ -71,12 +68,10 @@ class Shelf:
     def _hint_for_missing(self, name: str) -> str:
         if known := ", ".join(self.names()):
             return f"there are: {known}"
-        return "a restore makes it" if name == BEFORE else Command("snapshot.save", name, when="to make one")
+        return Command("snapshot.save", name, when="to make one")
 
     def place(self, name: str) -> Path:
-        """Return the folder of a snapshot. `before-restore` is that of the unfinished restore, if there is one."""
-        if name == BEFORE and self.before.is_dir() and self.unfinished() not in ("", BEFORE):
-            return self.before
+        """Return the folder of a snapshot."""
         return self.folder / checked_name(name)
 
     def twin(self, name: str) -> str:
@@ -94,7 +89,8 @@ class Shelf:
 
     def complete(self, folder: Path, manifest: Manifest, target: Path) -> None:
         """Write the manifest, then move the snapshot to its place. The former snapshot there is removed."""
-        write_whole(folder / MANIFEST, manifest.as_json())
+        with disk_errors(folder):
+            private.write(folder / MANIFEST, manifest.as_json(), durably=True)
         former = self._put_aside(target)
         with disk_errors(self.folder):
             _move(folder, target)
@@ -112,21 +108,8 @@ class Shelf:
         with suppress(OSError):
             _remove(folder)
 
-    def read_before(self) -> Manifest:
-        """Read the manifest of the state that an unfinished restore goes back to."""
-        return _manifest_of(self.before, f"snapshot {BEFORE}")
-
-    def require_free(self, name: str) -> None:
-        """Raise LocalEnvError where an unfinished restore needs this snapshot unchanged."""
-        found = self.note()
-        if found and (name == found.source or (name == BEFORE and self.place(name) == self.before)):
-            raise LocalEnvError(
-                f"`{found.command}` was cut short, and {name} is needed to complete it",
-                hint=Command.of(found.command, when="first"),
-            )
-
     def clone_name(self, role: str) -> str:
-        """Return the name of a clone for the snapshot with this id; `in` and `out` are those of a restore."""
+        """Return the name of a clone for the snapshot with this id; `in` is that of a restore."""
         return databases.sibling_name(self.settings.postgres.database, f"{self._mark}_{role}")
 
     def mark(self, conn: psycopg.Connection[Any], manifest_id: str, name: str, created: str) -> None:
@@ -173,12 +156,14 @@ class Shelf:
         told = []
         for folder in sorted(self.folder.glob(".*-????????")) if self.folder.is_dir() else []:
             told.append(f"cleaned up after a killed command: {self._settle(folder)}")
-        found = read_note(self._note)
-        if found and found.is_done:
-            told.append(f"cleaned up after a killed command: `{found.command}` is complete")
-            self.end()
-        elif self.before.is_dir() and not found:
-            self.remove(self.before)
+        before = self.folder / ".before"
+        if (before / MANIFEST).exists():
+            former = self._put_aside(self.folder / BEFORE)
+            _move(before, self.folder / BEFORE)
+            if former:
+                self._remove(former)
+            told.append(f"a restore of an earlier version was cut short: what it replaced is snapshot {BEFORE}")
+        (self.folder / "unfinished.json").unlink(missing_ok=True)
         known = {manifest.id for manifest in self._all()}
         for database in self._databases(conn, "in|out"):
             databases.drop(conn, database)
@@ -199,46 +184,6 @@ class Shelf:
         new = self._ids(".new")
         return [clone for clone in self.clones(conn) if clone.id in new and clone.name]
 
-    def note(self) -> Note | None:
-        """Read the note of a restore that is changing the stores, or was interrupted while doing so."""
-        found = read_note(self._note)
-        return None if found and found.is_done else found
-
-    def begin(self, source: str, command: str) -> None:
-        """Note that `command` is about to change the stores."""
-        write_note(self._note, Note(source, command))
-
-    def done(self, command: str, *, went_back: bool) -> None:
-        """Note that the restore has changed everything. What remains is idempotent: `end` does it."""
-        write_note(self._note, Note(BEFORE if went_back else "", command, is_done=True, went_back=went_back))
-
-    def is_done(self, command: str) -> bool:
-        """Return whether this exact command was interrupted when only cleaning up was left."""
-        found = read_note(self._note)
-        return bool(found and found.is_done and found.command == command)
-
-    def end(self) -> None:
-        """Turn the earlier state into the snapshot `before-restore`, or remove it once it is restored."""
-        found = read_note(self._note)
-        if found and found.went_back:
-            self.remove(self.before)
-        elif self.before.is_dir():
-            former = self._put_aside(self.folder / BEFORE)
-            with disk_errors(self.folder):
-                _move(self.before, self.folder / BEFORE)
-            if former:
-                self._remove(former)
-        self.forget()
-
-    def forget(self) -> None:
-        """Remove the note: the stores are consistent."""
-        self._note.unlink(missing_ok=True)
-
-    def unfinished(self) -> str:
-        """Return the source of an unfinished restore; empty if there is none."""
-        found = self.note()
-        return found.source if found else ""
-
     def _databases(self, conn: psycopg.Connection[Any], role: str) -> dict[str, str]:
         """Return this project's databases of a role (a regular expression), each with its comment."""
         named = re.compile(rf".*__{self._mark}_({role})", re.DOTALL)
@@ -250,8 +195,7 @@ class Shelf:
 
     def _all(self) -> list[Manifest]:
         found = []
-        places = [self.folder / name for name in self.names()] + ([self.before] if self.before.is_dir() else [])
-        for place in places:
+        for place in (self.folder / name for name in self.names()):
             with suppress(LocalEnvError):
                 found.append(_manifest_of(place, place.name))
         return found

@@ -20,7 +20,7 @@ def environ(tmp_path: Path) -> Iterator[dict[str, str]]:
     port = given["CONNECTION_URL"].rpartition(":")[2].partition("/")[0]
     given["CONNECTION_URL"] = CLOSED.format(quote(PASSWORD, safe=""), port)
     yield given
-    inv("env.destroy", "--yes", environ=given)
+    inv("env.destroy", "--confirm", "cruddur", environ=given)
 
 
 def test_no_secret_is_shown_or_kept(environ: dict[str, str], tmp_path: Path) -> None:

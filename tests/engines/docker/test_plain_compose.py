@@ -303,7 +303,7 @@ def app(tmp_path: Path) -> Iterator[App]:
     (root / "docker-compose.yml").write_text(FILE)
     made = App(root, Plain(root))
     yield made
-    made.inv("env.destroy", "--yes")
+    made.inv("env.destroy", "--confirm", "cruddur")
     made.plain.remove()
 
 

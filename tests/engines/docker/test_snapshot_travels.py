@@ -9,6 +9,7 @@ import pytest
 
 from tasks.localenv import engines
 from tasks.localenv.settings import Settings, read_settings
+from tasks.localenv.snapshot.entries import Entries
 from tests.support.environments import environment, inv, permitted, reachable
 from tests.support.seeded import quiet
 from tests.support.snapshots import change, leftovers, look
@@ -58,3 +59,11 @@ def test_a_snapshot_comes_back_under_docker_and_goes_to_the_other_engine_and_bac
     told = done(docker, "snapshot.restore", "b", "--yes", "--file", str(tmp_path / "embedded.tar.gz"))
     assert "6 users, 6 pool users and 124 items agree" in told
     assert look(docker[1]).tables == saved.tables
+    newest = Entries(docker[1]).all()[0].entry
+    done(docker, "env.down")
+    other = inv("undo", newest.id, "--engine", "embedded", environ=docker[0])
+    assert "ran under the engine docker, and embedded runs now" in other.stderr
+    assert f"`inv undo {newest.id} --engine docker`" in other.stderr
+    done(docker, "env.down", "--engine", "embedded")
+    done(docker, "undo", newest.id, "--engine", "docker")
+    assert (look(docker[1]), leftovers(docker[1])) == (saved, [])

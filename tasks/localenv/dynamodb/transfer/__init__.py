@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..itemwriter import puts, write
+from ..itemwriter import puts, takes_transactions, write
 from ..scan import scan
 from ..schema import require_whole_table
 from ..schema.fitness import key_limits
@@ -58,7 +58,8 @@ def import_items(
     """
     keys = replace(keys_of(client, table), strict=False)
     items = read_items(path, shown or str(path), keys)
-    return write(client, table, puts(items), on_written=on_written, at_once=at_once)
+    by_transaction = takes_transactions(client, table)
+    return write(client, table, puts(items), on_written=on_written, at_once=at_once, by_transaction=by_transaction)
 
 
 def keys_of(client: DynamoDBClient, table: str) -> Keys:

@@ -16,7 +16,7 @@ from typing import IO, TYPE_CHECKING
 from ...errors import UsageError
 from ...machine.disk import no_space, spooled
 from ...machine.reading import is_folder, is_stream, opened, path_of
-from ..itemwriter import BATCHES_AT_ONCE, fetch, puts, take_batch, write
+from ..itemwriter import BATCHES_AT_ONCE, fetch, puts, take_batch, takes_transactions, write
 from .itemfile import read_items, read_lines
 from .itemline import Fill, Keys, Line
 from .s3folder import Part, check_part, find_parts
@@ -118,16 +118,19 @@ def apply(
     *,
     only_new: bool = False,
     at_once: int = BATCHES_AT_ONCE,
+    on_change: Callable[[], None] = lambda: None,
     on_written: Callable[[int], None] = lambda count: None,
 ) -> Outcome:
     """Write the items that differ from the table's. The parts must have passed `check`.
 
+    `on_change` is called once, before the first write to a table that has items.
     Running it again completes an interrupted import. `only_new` skips items whose key the table has. Reads before it
     writes: a concurrent write in between is overwritten.
     """
     outcome = Outcome()
-    changes = _changes(client, table, parts, keys, only_new=only_new, outcome=outcome)
-    write(client, table, puts(changes), on_written=on_written, at_once=at_once)
+    changes = _changes(client, table, parts, keys, only_new=only_new, outcome=outcome, on_change=on_change)
+    by_transaction = takes_transactions(client, table)
+    write(client, table, puts(changes), on_written=on_written, at_once=at_once, by_transaction=by_transaction)
     return outcome
 
 
@@ -137,7 +140,14 @@ def stdin_bytes() -> IO[bytes]:
 
 
 def _changes(
-    client: DynamoDBClient, table: str, parts: list[Part], keys: Keys, *, only_new: bool, outcome: Outcome
+    client: DynamoDBClient,
+    table: str,
+    parts: list[Part],
+    keys: Keys,
+    *,
+    only_new: bool,
+    outcome: Outcome,
+    on_change: Callable[[], None] = lambda: None,
 ) -> Iterator[Item]:
     """Yield the items to write, and count all. An empty table is not queried for them."""
     is_empty = not client.scan(TableName=table, Limit=1, ConsistentRead=True)["Items"]
@@ -156,6 +166,8 @@ def _changes(
                 continue
             else:
                 outcome.replaced += 1
+            if not is_empty and outcome.new + outcome.replaced == 1:
+                on_change()
             yield item
 
 

@@ -216,6 +216,80 @@ def replace_cognito(text: bytes) -> None:
         raise ValueError(f"{type(error).__name__}: {error}") from error
 
 
+TABLE_PARTS: tuple[str, ...] = (
+    "tables",
+    "tags",
+    "ttl_settings",
+    "pitr_settings",
+    "kinesis_destinations",
+    "contributor_insights",
+    "resource_policies",
+)
+"""The parts of DynamoDB's state that say something of a table: by its name, its ARN, or the name of an index of it."""
+
+
+def dump_table(region: str, name: str) -> bytes:
+    """Return all that belongs to a table, as `dump` writes it."""
+    persistence, dynamodb = _persistence(), _module("dynamodb")
+    state = {}
+    for part in TABLE_PARTS:
+        held = getattr(dynamodb, f"_{part}")
+        state[part] = type(held)()
+        for (account, where, key), value in list(held._data.items()):
+            if where == region and _is_of_table(key, name):
+                if part == "tables":
+                    value = {each: held for each, held in value.items() if each != dynamodb._INDEX_MEMBERS}
+                state[part].set_scoped(account, where, key, value)
+    wrapped = {FORMAT: persistence._state_format_version("dynamodb"), PAYLOAD: state}
+    return json.dumps(wrapped, default=persistence._json_default).encode()
+
+
+def require_table(region: str, name: str) -> int:
+    """Return the number of a table's items. Raises KeyError where there is none."""
+    found = [
+        table
+        for (_, where, key), table in list(_module("dynamodb")._tables._data.items())
+        if (where, key) == (region, name)
+    ]
+    if not found:
+        raise KeyError(name)
+    return sum(map(len, found[0]["items"].values()))
+
+
+def replace_table(region: str, name: str, text: bytes) -> int:
+    """Replace a table by one that `dump_table` wrote, or create it; return the number of its items.
+
+    The stream of one that had another is closed, as if it had been deleted. Raises ValueError, with nothing changed,
+    for anything else than that table.
+    """
+    dynamodb, state = _module("dynamodb"), parse("dynamodb", text)
+    if set(state) != set(TABLE_PARTS) or not all(hasattr(part, "_data") for part in state.values()):
+        raise ValueError("not the state of a table")
+    keys = [key for part in state.values() for key in part._data]
+    tables = list(state["tables"]._data.items())
+    if not tables or not all(where == region and _is_of_table(key, name) for _, where, key in keys):
+        raise ValueError(f"not the state of table {name} in {region}")
+    items = sum(len(found) for _, table in tables for found in table["items"].values())
+    responses = importlib.import_module(f"{PACKAGE}.core.responses")
+    for (account, where, key), table in tables:
+        responses.set_request_account_id(account)
+        responses.set_request_region(where)
+        former = dynamodb._tables.get(key)
+        if former and former.get("LatestStreamArn") != table.get("LatestStreamArn"):
+            dynamodb.drop_stream_records(key, former)
+    for part in TABLE_PARTS:
+        held = getattr(dynamodb, f"_{part}")
+        for scoped in [key for key in held._data if key[1] == region and _is_of_table(key[2], name)]:
+            del held._data[scoped]
+    dynamodb.load_persisted_state(state)
+    return items
+
+
+def _is_of_table(key: str, name: str) -> bool:
+    own = key.rpartition(":table/")[2] if key.startswith("arn:") else key
+    return own == name or own.startswith(f"{name}/index/")
+
+
 def copy_nothing() -> None:
     """Disable deep copies in a process that only saves and exits: it halves the time of a dump."""
     module: Any = copy
@@ -237,38 +311,6 @@ def write_objects() -> bool:
                 s3._persist_object(bucket, key, found)
                 good = good and found.get("body") is None
     return good
-
-
-def users_of(state: bytes) -> list[tuple[str, str, str]]:
-    """List pool id, username and sub of every user in Cognito's state, sorted. Raises ValueError if it is invalid."""
-    found = []
-    try:
-        for pool in _pools(json.loads(state)):
-            for username, user in pool["_users"].items():
-                subs = [each.get("Value", "") for each in user.get("Attributes", ()) if each.get("Name") == "sub"]
-                found.append((str(pool["Id"]), str(username), "".join(subs)))
-    except (KeyError, TypeError, AttributeError) as error:
-        raise ValueError("no state of Cognito") from error
-    return sorted(found)
-
-
-def renamed(state: bytes, former: str, name: str) -> bytes:
-    """Return a state with its pools called `former`, the project that saved it, renamed to `name`."""
-    data = json.loads(state)
-    for pool in _pools(data):
-        if pool.get("Name") == former:
-            pool["Name"] = name
-    return json.dumps(data).encode()
-
-
-def _pools(data: Any) -> list[dict[str, Any]]:
-    try:
-        found = list(data[PAYLOAD]["user_pools"]["data"].values())
-    except (KeyError, TypeError, AttributeError) as error:
-        raise ValueError("no state of Cognito") from error
-    if not all(isinstance(pool, dict) for pool in found):
-        raise ValueError("no state of Cognito")
-    return found
 
 
 def _put_cognito(state: dict[str, Any]) -> None:

@@ -15,6 +15,7 @@ import sys
 import time
 import traceback
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -149,24 +150,11 @@ class Store:
             return "its folder was removed"
         if reason := _objects(names):
             return reason
-        self._child = self._fork(names)
-        while True:
-            ended, status = os.waitpid(self._child, os.WNOHANG)
-            if ended:
-                self._child = 0
-                return _reason(os.waitstatus_to_exitcode(status))
-            await asyncio.sleep(0.005)
-
-    def _fork(self, names: list[str]) -> int:
-        child = os.fork()
-        if child:
-            return child
-        code = UNKNOWN
+        self._child = fork(lambda: self._write(names))
         try:
-            inside.copy_nothing()
-            code = self._write(names)
+            return _reason(await ended(self._child))
         finally:
-            os._exit(code)
+            self._child = 0
 
     def _write(self, names: list[str]) -> int:
         """Write each of these states; return 0, or the errno of the first failure."""
@@ -183,6 +171,45 @@ class Store:
 
     def _file(self, name: str) -> Path:
         return self.folder / f"{name}.json"
+
+
+def fork(work: Callable[[], int]) -> int:
+    """Do work in a child, which has a frozen copy of the memory; return its process id. Its exit code is the result."""
+    child = os.fork()
+    if child:
+        return child
+    code = UNKNOWN
+    try:
+        inside.copy_nothing()
+        code = work()
+    finally:
+        os._exit(code)
+
+
+async def ended(child: int) -> int:
+    """Wait for a child and return its exit code, negative for a signal."""
+    while True:
+        pid, status = os.waitpid(child, os.WNOHANG)
+        if pid:
+            return os.waitstatus_to_exitcode(status)
+        await asyncio.sleep(0.005)
+
+
+async def save_table(region: str, name: str, path: Path) -> str:
+    """Write a table to a file, by a child; return why that failed. Raises KeyError where there is none."""
+    inside.require_table(region, name)
+
+    def write() -> int:
+        try:
+            write_whole(path, inside.dump_table(region, name))
+        except OSError as error:
+            return error.errno or UNKNOWN
+        except Exception:  # noqa: BLE001 - told by the log
+            log(traceback.format_exc())
+            return UNKNOWN
+        return 0
+
+    return _reason(await ended(fork(write)))
 
 
 def write_whole(path: Path, text: bytes) -> None:

@@ -16,13 +16,15 @@ from typing import Any
 
 from . import TOKEN, inside
 from .gate import Gate, Headers, Scope, is_from_browser
-from .saving import Store, close_to_others
+from .saving import Store, close_to_others, save_table
 from .trigger import Trigger
 
 COGNITO = "/_localenv/cognito"
 """The endpoint to fetch (GET) and replace (PUT) all of Cognito's state: no Cognito API sets a user's sub."""
 FUNCTION = "/_localenv/function"
 """The endpoint of the variables of the app's function: their hash (GET), or others from now on (PUT)."""
+TABLES = "/_localenv/tables"
+"""The endpoint that says that tables go through it (GET), and that writes one to a file or replaces it by one (PUT)."""
 SAVE = "/_localenv/save"
 """The endpoint that reports whether all is on disk (GET), or tries to save first (POST)."""
 TOKEN_HEADER = b"x-localenv-token"
@@ -134,6 +136,8 @@ class Server:
             await self._report_saved(scope["method"], send)
         elif scope["path"] == COGNITO and is_permitted(scope, self.token):
             await self._exchange_cognito(scope["method"], receive, send)
+        elif scope["path"] == TABLES and is_permitted(scope, self.token):
+            await self._exchange_table(scope["method"], receive, send)
         elif scope["path"] == FUNCTION and is_permitted(scope, self.token):
             await self._exchange_variables(scope["method"], receive, send)
         else:  # ministack's own endpoints among them
@@ -155,6 +159,24 @@ class Server:
             return await answer(send, 400, str(error).encode())
         self.store.note("cognito")
         return await answer(send, 204, headers=self._unsaved())
+
+    async def _exchange_table(self, method: str, receive: Receive, send: Send) -> None:
+        """Answer with the number of items of a table that was written or replaced."""
+        if method == "GET":
+            return await answer(send, 204)
+        try:
+            asked = json.loads(await read_body(receive))
+            region, name, path = str(asked["region"]), str(asked["table"]), Path(asked["file"])
+            if asked["way"] == "out":
+                items, reason = inside.require_table(region, name), await save_table(region, name, path)
+            else:
+                items, reason = inside.replace_table(region, name, path.read_bytes()), ""
+                self.store.note("dynamodb")
+        except (ValueError, TypeError, KeyError, OSError) as error:
+            return await answer(send, 400, f"{type(error).__name__}: {error}".encode())
+        if reason:
+            return await answer(send, 400, reason.encode())
+        return await answer(send, 200, json.dumps({"items": items}).encode(), headers=self._unsaved())
 
     async def _exchange_variables(self, method: str, receive: Receive, send: Send) -> None:
         if method == "GET":
