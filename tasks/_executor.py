@@ -18,15 +18,16 @@ from typing import TYPE_CHECKING, Any
 from invoke import Executor, Exit, Local, ParserContext, UnexpectedExit
 
 from . import _app
+from ._envelope import Answer, Found, ending, show_failure
 from ._graph import Node, StepContext, check_inputs, collect, is_refused
 from ._keeping import Keeping
 from ._lazy import lazy
-from ._output import Reporter, envelope, printed, show, stream
-from ._run import Options, Run
+from ._output import Reporter, as_typed, printed, show, stream
+from ._run import FORMATS, Options, Run
 from ._running import running
 from ._scheduler import Scheduler
-from .localenv.checkout.lock import ProjectLock, command_line
-from .localenv.errors import INTERRUPTED, LocalEnvError, UsageError
+from ._steplock import StepLock
+from .localenv.errors import INTERRUPTED, Interrupted, LocalEnvError, UsageError
 from .localenv.machine.waiting import speaking
 
 if TYPE_CHECKING:
@@ -41,10 +42,13 @@ class GraphExecutor(Executor):
     @running()
     def execute(self, *tasks: str | tuple[str, dict[str, Any]] | ParserContext) -> dict[Any, Any]:
         reporter = Reporter()
+        calls = self.normalize(tasks)
         try:
-            nodes, options = collect(self.collection, self.normalize(tasks), dry=self.config.run.dry)
+            nodes, options = collect(self.collection, calls, dry=self.config.run.dry)
         except LocalEnvError as error:
             reporter.failed("inv", error)
+            if any(call.kwargs.get("format") == "json" for call in calls):
+                show_failure(" ".join(call.called_as or call.task.name for call in calls), error)
             raise Exit(code=error.code) from error
         reporter.width = max((len(node.name) for node in nodes), default=0)
         return GraphRun(nodes, options, reporter, self.context_for).go()
@@ -80,35 +84,6 @@ class PrefixedLocal(Local):
             self.say(line)
 
 
-class StepLock:
-    """The project's lock as the steps of one run take it: once, for the first step that needs it, until the last."""
-
-    def __init__(self) -> None:
-        self._lock: ProjectLock | None = None
-        self._started = time.time()
-
-    @property
-    def held(self) -> bool:
-        return self._lock is not None and self._lock.held
-
-    @property
-    def was_taken(self) -> bool:
-        return self._lock is not None
-
-    def take(self, run: Run) -> None:
-        """Wait for the lock. Raises TimedOut when another run keeps it."""
-        self._lock = ProjectLock(run.settings.state_dir)
-        self._lock.acquire(command_line(), run.say)
-
-    def release(self) -> None:
-        if self._lock:
-            self._lock.release()
-
-    def was_used_by_others(self, run: Run) -> bool:
-        """Return whether another run has held the lock since this one began."""
-        return ProjectLock(run.settings.state_dir).used_since(self._started)
-
-
 class GraphRun:
     """One run of the graph: decides for each call in turn whether to skip it, and runs the others.
 
@@ -134,6 +109,7 @@ class GraphRun:
         self.interrupted = False
         self._printed = printed()
         self._waits: Run | None = None  # the step that wants the lock
+        self.answer = Answer(nodes, reporter.warnings, {} if options.plan else None)
         self._skipped: list[tuple[str, str]] = []  # not told yet: the second walk may see it otherwise
 
     def go(self) -> dict[Any, Any]:
@@ -151,6 +127,7 @@ class GraphRun:
             self.interrupted = True
             self._report_rest()
             self.reporter.line("FAIL", "interrupted", "run the same command again to go on")
+            self._show_answer(Interrupted("interrupted", hint="run the same command again to go on"))
             raise Exit(code=INTERRUPTED) from None
         except LocalEnvError as error:  # the lock was not to be had
             self._report_failure(self._waits.name if self._waits else "inv", error)
@@ -161,14 +138,21 @@ class GraphRun:
                 self.lock.release()
         if self.error:
             self._report_rest()
+        self._show_answer(ending(self.error) if self.error else None)
+        if self.error:
             self._raise(self.error)
         return self.results
+
+    def _show_answer(self, error: LocalEnvError | None) -> None:
+        if self.options.format == "json":
+            self.answer.show(error)
 
     def _tell_way_back(self) -> None:
         """Complete what was kept of that which the run replaced, and say how to go back; after a failure as well."""
         try:
             for line in self.keeping.give_up() if self.error else self.keeping.finish():
                 self.reporter.line("", "undo", line)
+                self.answer.undo.append(line)
             if self.lock.held and not self.error:
                 self.keeping.settle(self.shared.settings)
         except LocalEnvError as error:
@@ -202,6 +186,12 @@ class GraphRun:
 
         Of several tasks on one line, one may write what another reads: those are asked in their turn, by their bodies.
         """
+        for node in self.nodes:
+            if node.typed and not self.error:
+                try:
+                    self._view(node, interactive=False).format  # noqa: B018 - checked as it is read
+                except UsageError as error:
+                    self._never_began(node, error)
         if sum(node.typed for node in self.nodes) > 1:
             return
         for node in self.nodes:
@@ -211,13 +201,15 @@ class GraphRun:
                     if not _lacking(node, c):
                         check_inputs(node, c)
                 except Exception as error:  # noqa: BLE001 - as in _perform
-                    self._fail(node, error)
-                    self.outcome = dict.fromkeys(
-                        map(id, self.nodes), "failed"
-                    )  # of a run that never began, none is left
+                    self._never_began(node, error)
+
+    def _never_began(self, node: Node, error: BaseException) -> None:
+        self._fail(node, error)
+        self.outcome = dict.fromkeys(map(id, self.nodes), "failed")  # of a run that never began, none is left
 
     def _perform(self, node: Node, alone: bool) -> None:
         run = self._view(node, interactive=alone and not self.options.plan)
+        started = time.monotonic()
         try:
             act = self._plan if self.options.plan else self._run
             with speaking(run.say):
@@ -229,17 +221,20 @@ class GraphRun:
             if self._may_see_it_otherwise(run, error):
                 self.outcome[id(node)], self._waits = "waits", run
             else:
-                self._fail(node, error)
+                self._fail(node, error, time.monotonic() - started)
 
-    def _fail(self, node: Node, error: BaseException) -> None:
+    def _fail(self, node: Node, error: BaseException, seconds: float = 0) -> None:
         self.outcome[id(node)] = "failed"
         self._report_failure(node.name, error)
+        told = ending(error)
+        node.record.ended("failed" if told else "ok", told.message if told else "", seconds)
 
     def _run(self, node: Node, run: Run, *, alone: bool) -> str:
         c = self.context_for(node, run, alone=alone)
         reason = self._reason_to_skip(node, c)
         if reason is not None:
             run.require_saved()
+            node.record.ended("skip", reason)
             self._skipped.append((node.name, reason))
             if self.lock.held:
                 self._tell_skipped()
@@ -253,8 +248,9 @@ class GraphRun:
         started = time.monotonic()
         self.results[node.task] = sentence = node.task(c, **node.arguments)
         run.require_saved()
+        node.record.ended("ok", sentence, time.monotonic() - started)
         if not node.shows or isinstance(sentence, str):
-            self.reporter.done(node.name, time.monotonic() - started, sentence or "")
+            self.reporter.done(node.name, node.record.seconds, sentence or "")
         return "ran"
 
     def _may_see_it_otherwise(self, run: Run, error: BaseException) -> bool:
@@ -270,24 +266,35 @@ class GraphRun:
         return self.lock.was_used_by_others(self.shared)
 
     def _view(self, node: Node, *, interactive: bool) -> Run:
-        return self.shared.for_step(
-            node.name,
-            node.arguments,
-            node.effect,
+        run = self.shared.for_step(
+            name=node.name,
+            options=replace(self.options, format=self.options.format or node.format),
+            arguments=node.arguments,
+            effect=node.effect,
+            formats=getattr(node.task, "formats", FORMATS),
             requested=node.requested,
             typed=node.typed,
             interactive=interactive,
         )
+        node.record = run.record
+        return run
 
     def _plan(self, node: Node, run: Run, *, alone: bool) -> str:
         c = self.context_for(node, run, alone=False)
         blocked = [b.name for b in node.before if self.outcome.get(id(b)) == "ran"]
         reason = None if blocked else self._reason_to_skip(node, c)
         word, text = ("skip", reason) if reason else ("run", f"after {', '.join(blocked)}" if blocked else "")
-        show(f"{word:<4}  {node.name:<{self.reporter.width}}  {text}".rstrip())
+        planned: dict[str, Any] = {"step": node.name, "action": word, "reason": as_typed(text), "lines": []}
+        if self.answer.plan is not None:
+            self.answer.plan[id(node)] = planned
+        if not run.as_json:
+            show(f"{word:<4}  {node.name:<{self.reporter.width}}  {text}".rstrip())
         plan = getattr(node.task, "plan", None)
-        if plan and not reason and not blocked:
-            stream(f"      {line}" for line in plan(c))
+        lines = plan(c) if plan and not reason and not blocked else ()
+        if run.as_json:
+            planned["lines"].extend(map(as_typed, lines))
+        else:
+            stream(f"      {line}" for line in lines)
         return "skipped" if reason else "ran"
 
     def _reason_to_skip(self, node: Node, c: StepContext) -> str | None:
@@ -312,12 +319,14 @@ class GraphRun:
 
     def _report_failure(self, name: str, error: BaseException) -> None:
         self._tell_skipped()
-        if isinstance(error, LocalEnvError):
+        told = error.error if isinstance(error, Found) else error
+        if isinstance(told, LocalEnvError):
             typed = [(node.name, node.arguments) for node in self.nodes if node.typed]
             is_typed = name in (of for of, _ in typed)
             run = replace(self.shared, name=name, arguments=self._arguments_of(name), typed=is_typed)
-            error.hint = run.advised(error, typed)
-            self.reporter.failed(name, error)
+            told.hint = run.advised(told, typed)
+            if told is error:
+                self.reporter.failed(name, told)
         self.error = self.error or error
 
     def _arguments_of(self, name: str) -> dict[str, Any]:
@@ -329,7 +338,4 @@ class GraphRun:
     def _raise(self, error: BaseException) -> None:
         if not isinstance(error, LocalEnvError):
             raise error
-        for node in self.nodes:
-            if node.requested and node.arguments.get("format") == "json":
-                show(envelope(node.name, None, node.effect, error=error))
         raise Exit(code=error.code) from error

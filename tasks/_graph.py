@@ -8,13 +8,14 @@ from __future__ import annotations
 import copy
 import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
 
 from invoke import Call, Collection, Context, Exit, Task, UnexpectedExit
 from invoke.parser import Argument
 
+from ._envelope import Answer, Found, Record, Refused
 from ._output import Reporter
 from ._run import FORMATS, Options, Run
 from ._usage import Misuse
@@ -26,6 +27,7 @@ OPTION_HELP = {
     "engine": "what runs the local services: auto, docker or embedded",
     "plan": "show what would be done and why, and change nothing",
     "force": "do it even where the check says that it is done",
+    "format": "text, or json: all of the answer as one object, a stream as JSON lines",
 }
 
 
@@ -54,8 +56,8 @@ class Step(Task[Any]):
     one with `lock` False: it writes, but is safe beside any other run. `aggregate` marks a task that stands for its
     `pre`: --force means them too. `alone` names a flag with which the body needs none of its `pre`. `local_only`
     refuses --target prod, and is skipped there as the `pre` of others. `after` names steps that it waits for where they
-    are part of the run, without needing them. With `own_formats` the body
-    checks --format, which takes other words than text and json.
+    are part of the run, without needing them. `formats` are the
+    values of --format where they are others than text and json, the default first, and `format_help` explains them.
     """
 
     def __init__(
@@ -72,7 +74,8 @@ class Step(Task[Any]):
         aggregate: bool = False,
         alone: str = "",
         local_only: bool = False,
-        own_formats: bool = False,
+        formats: tuple[str, ...] = FORMATS,
+        format_help: str = OPTION_HELP["format"],
         after: Sequence[Task[Any]] = (),
         **kwargs: Any,
     ) -> None:
@@ -91,7 +94,8 @@ class Step(Task[Any]):
         self.aggregate = aggregate
         self.alone = alone
         self.local_only = local_only
-        self.own_formats = own_formats
+        self.formats = formats
+        self.format_help = format_help
         self.after = tuple(after)
 
     def effect_of(self, arguments: Mapping[str, Any]) -> Effect:
@@ -103,7 +107,7 @@ class Step(Task[Any]):
         arguments = super().get_arguments(ignore_unknown_help)
         for argument in arguments:
             argument.__class__ = Option  # they come ready made from Invoke
-        for name, text in OPTION_HELP.items():
+        for name, text in {**OPTION_HELP, "format": self.format_help}.items():
             arguments.append(Option(names=(name,), kind=bool if name in ("plan", "force") else str, help=text))
         return arguments
 
@@ -112,8 +116,12 @@ class Step(Task[Any]):
         c = args[0]
         if not isinstance(c, StepContext):
             options, kwargs = split_options(kwargs)
-            run = Run(self.name, options, Reporter(), kwargs, effect=self.effect_of(kwargs))
-            c = StepContext(c.config, run=run)
+            run = Run(self.name, options, Reporter(), kwargs, effect=self.effect_of(kwargs), formats=self.formats)
+            result = super().__call__(StepContext(c.config, run=run), *args[1:], **kwargs)
+            if run.as_json:
+                run.record.ended("ok", result)
+                Answer([Refused(self.name, run.effect, record=run.record)]).show()
+            return result
         return super().__call__(c, *args[1:], **kwargs)
 
 
@@ -149,6 +157,8 @@ class Node:
     requested: bool
     typed: bool = False
     called_as: str | None = None
+    format: str = ""
+    record: Record = field(default_factory=Record)
     before: list[Node] = field(default_factory=list)
 
     @property
@@ -190,7 +200,8 @@ def collect(collection: Collection, calls: list[Call], *, dry: bool = False) -> 
         )
 
     def add(call: Call, *, requested: bool) -> Node:
-        arguments = bind(call.task, split_options(call.kwargs)[1])
+        given, own = split_options(call.kwargs)
+        arguments = bind(call.task, own)
         name = names.get(call.task, call.task.name)
         key = (name, repr(sorted(arguments.items())))
         if key not in nodes:
@@ -202,6 +213,7 @@ def collect(collection: Collection, calls: list[Call], *, dry: bool = False) -> 
                 if node.needs_pre or options[0].plan
             ]
             nodes[key] = node
+        nodes[key].format = nodes[key].format or given.format
         nodes[key].requested |= requested
         return nodes[key]
 
@@ -215,12 +227,21 @@ def collect(collection: Collection, calls: list[Call], *, dry: bool = False) -> 
             if previous is not None and new is not previous and not reaches(previous, new):
                 new.before.append(previous)
         previous = node
-    found, chosen = list(nodes.values()), options[0] if options else Options()
+    found, chosen = list(nodes.values()), replace(options[0], format=_format_of_run(options))
     order_by_wish(found)
     for node in found:
         if node.typed and is_refused(node, chosen):
             raise UsageError(f"{node.name} does not exist for --target prod", hint="run it without --target")
     return found, chosen
+
+
+def _format_of_run(options: Iterable[Options]) -> str:
+    """Return json where a task on the command line has it: it holds for all of the run. Raises UsageError."""
+    formats = {given.format for given in options} - {""}
+    if "json" in formats and len(formats) > 1:
+        other = max(formats - {"json"})
+        raise UsageError(f"one answer as JSON, and another one as {other}", hint="run the tasks one by one")
+    return "json" if "json" in formats else ""
 
 
 def bind(task: Task[Any], kwargs: dict[str, Any]) -> dict[str, Any]:
@@ -244,8 +265,6 @@ def is_refused(node: Node, options: Options) -> bool:
 
 def check_inputs(node: Node, c: StepContext) -> None:
     """Raise what is wrong with the arguments of a call and the files that they name. A pipe is left to the body."""
-    if bind(node.task, {}).get("format") in FORMATS and not getattr(node.task, "own_formats", False):
-        c.step.format  # noqa: B018 - checked as it is read
     inputs = getattr(node.task, "inputs", None)
     if inputs and not any(map(_is_pipe, node.arguments.values())):
         inputs(c)
@@ -261,4 +280,4 @@ def reaches(start: Node, goal: Node) -> bool:
     return any(node is goal or reaches(node, goal) for node in start.before)
 
 
-__all__ = ["DESTROYS", "READS", "REPLACES", "WRITES", "Exit", "Step", "StepContext", "UnexpectedExit", "step"]
+__all__ = ["DESTROYS", "READS", "REPLACES", "WRITES", "Exit", "Found", "Step", "StepContext", "UnexpectedExit", "step"]

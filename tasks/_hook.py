@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from . import _output
-from ._graph import Exit, StepContext
+from ._graph import Found, StepContext
 from .localenv.environment import hook
 from .localenv.errors import LocalEnvError
 
@@ -20,9 +20,11 @@ def run(c: StepContext) -> None:
             verdict = hook.run(options.engine, ["--force"] if options.force else [], _output.say, _output.relay)
         except LocalEnvError as error:
             verdict = hook.failure(error.code, f"{error.message}; {error.hint}" if error.hint else error.message)
-    _output.stream([_output.as_typed(verdict.line)])
+    c.step.emit({"verdict": verdict.line}, verdict.line)
     if verdict.code:
-        raise Exit(code=verdict.code)
+        failed = LocalEnvError(verdict.line)
+        failed.code = verdict.code
+        raise Found(failed)
 
 
 @contextmanager

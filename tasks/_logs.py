@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import itertools
-import json
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from . import _output
@@ -32,23 +31,22 @@ def listed(found: dict[str, str]) -> list[str]:
 
 def follow(c: StepContext, names: Sequence[str], lines: int) -> None:
     """Write lines until Ctrl-C, which is the end that is meant: no complaint, and the exit code of one."""
-    write: Callable[[LogLine], _output.Line] = _as_json if c.step.format == "json" else _Prefixed()
+    found = _flushed(engines.follow(c.step.settings, names, lines))
     try:
-        _output.stream(_flushed(map(write, engines.follow(c.step.settings, names, lines))))
+        c.step.stream("line", found, lambda found: map(_Prefixed(), found), _as_value)
     except KeyboardInterrupt:
         raise Exit(code=INTERRUPTED) from None
 
 
-def _flushed(lines: Iterable[_output.Line]) -> Iterator[_output.Line]:
+def _flushed(lines: Iterable[LogLine]) -> Iterator[LogLine]:
     """Let each line be read before the next one is waited for."""
     for line in lines:
         yield line
         sys.stdout.flush()
 
 
-def _as_json(line: LogLine) -> str:
-    what = "event" if line.is_event else "line"
-    return json.dumps({"service": line.source, what: without_sequences(line.text)}, ensure_ascii=False)
+def _as_value(line: LogLine) -> dict[str, object]:
+    return {"service": line.source, "text": without_sequences(line.text), "event": line.is_event}
 
 
 class _Prefixed:

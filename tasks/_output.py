@@ -6,23 +6,18 @@ streams themselves (_door.py) see to the rest.
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shlex
 import sys
 import threading
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from ._door import defused, write_bytes, write_json, write_own
 from .localenv.errors import LocalEnvError
-from .localenv.hints import commands_of
 from .localenv.machine.columns import harmless, harmless_lines, padded, width
 from .localenv.machine.masking import masked
-
-if TYPE_CHECKING:
-    from .localenv.settings.guard import Effect
 
 _printed = 0
 COLOURS = {"ok": "32", "skip": "2", "run": "36", "FAIL": "31", "warn": "33"}
@@ -49,6 +44,7 @@ class Reporter:
 
     def __init__(self, width: int = 12) -> None:
         self.width = width
+        self.warnings: list[str] = []
         self._lock = threading.Lock()
         self._colour = sys.stderr.isatty() and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
 
@@ -59,6 +55,7 @@ class Reporter:
         self.line("skip", name, f"         {reason}")
 
     def warn(self, name: str, text: str) -> None:
+        self.warnings.append(text)
         self.line("warn", name, text)
 
     def progress(self, name: str, text: str) -> None:
@@ -140,29 +137,6 @@ def _as_data(text: str) -> str:
 
 def _as_property(text: str) -> str:
     return _as_data(text).replace(":", "%3A").replace(",", "%2C")
-
-
-def envelope(
-    command: str, data: Any, effect: Effect, *, warnings: Iterable[str] = (), error: LocalEnvError | None = None
-) -> list[str]:
-    """Write a result as lines of JSON: schemaVersion, command, effect, status, data, warnings, error."""
-    body = {
-        "schemaVersion": 1,
-        "command": command,
-        "effect": effect.word,
-        "status": "error" if error else "ok",
-        "data": data,
-        "warnings": list(warnings),
-        "error": error
-        and {
-            "code": error.name,
-            "message": error.message,
-            "hint": as_typed(error.hint),
-            "commands": [as_typed(command.shown).strip("`") for command in commands_of(error.hint)],
-            "retryable": error.retryable,
-        },
-    }
-    return json.dumps(body, indent=2, default=str, ensure_ascii=False).split("\n")
 
 
 def printed() -> int:

@@ -6,13 +6,14 @@ import difflib
 import shlex
 import sys
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ._advice import Situation, advised, fitting
+from ._envelope import Record, entry
 from ._lazy import lazy
-from ._output import Lines, Reporter, as_typed, envelope, harmless_line, show
+from ._output import Data, Line, Lines, Reporter, as_typed, harmless_line, show, show_exactly, stream
 from .localenv.errors import ConfirmationNeeded, LocalEnvError, UsageError
 from .localenv.hints import Command, words_of
 from .localenv.settings import guard, read_settings
@@ -32,16 +33,18 @@ else:
     callers = lazy("localenv.production.caller")
 
 FORMATS = ("text", "json")
+Entry = TypeVar("Entry")
 
 
 @dataclass(frozen=True)
 class Options:
-    """The options that every step has; they hold for the whole run."""
+    """The options that every step has; they hold for the whole run, but for the format that other steps do not have."""
 
     target: str = "local"
     engine: str = ""
     plan: bool = False
     force: bool = False
+    format: str = field(default="", compare=False)
 
     def with_plan(self) -> Options:
         return replace(self, plan=True)
@@ -70,7 +73,8 @@ class Run:
 
     `typed` is True for a task that the user named on the command line, `requested` also for one that a typed
     aggregate stands for. `interactive` is True when the step has the terminal to itself and may ask. `effect` is what
-    the step does to data. `may_write` is True once the guard has let the step write: until then it only looks.
+    the step does to data. `formats` are the values of --format, the default first. `record` is what the run's answer
+    tells of the step. `may_write` is True once the guard has let the step write: until then it only looks.
     """
 
     name: str
@@ -81,6 +85,8 @@ class Run:
     typed: bool = True
     interactive: bool = True
     effect: Effect = READS
+    formats: tuple[str, ...] = FORMATS
+    record: Record = field(default_factory=Record)
     may_write: bool = False
     _settings: _Once | None = None
     _keeping: Keeping | None = None
@@ -89,19 +95,10 @@ class Run:
     def shared(cls, options: Options, reporter: Reporter, keeping: Keeping | None = None) -> Run:
         return cls("", options, reporter, _settings=_Once(options), _keeping=keeping)
 
-    def for_step(
-        self, name: str, arguments: dict[str, Any], effect: Effect, *, requested: bool, typed: bool, interactive: bool
-    ) -> Run:
+    def for_step(self, *, interactive: bool, **of_step: Any) -> Run:
+        """Return the view of one step: its name, arguments, effect, formats, and whether it was typed or requested."""
         may_ask = interactive and sys.stdin is not None and sys.stdin.isatty()
-        return replace(
-            self,
-            name=name,
-            arguments=arguments,
-            effect=effect,
-            requested=requested,
-            typed=typed,
-            interactive=may_ask,
-        )
+        return replace(self, interactive=may_ask, record=Record(), **of_step)
 
     @property
     def settings(self) -> Settings:
@@ -247,24 +244,57 @@ class Run:
         if not self.effect.reads:
             saved.require_saved()
 
-    def emit(self, data: Any, text: Lines | Callable[[], Lines]) -> None:
-        """Print the step's result on stdout: `data` as JSON with --format json, else the line or lines of `text`."""
+    def emit(self, data: Any, text: Lines | Callable[[], Lines] = ()) -> None:
+        """Give the step's result: `data` for --format json, else the line or lines of `text` on stdout."""
         self.require_saved()
-        if self.format == "json":
-            show(envelope(self.name, data, self.effect))
-        else:
+        self.record.data = data
+        if not self.as_json:
             shown = text() if callable(text) else text
             if shown:
                 show(as_typed(shown) if isinstance(shown, str) else shown)
 
+    def emit_exactly(self, data: Any, text: str) -> None:
+        """Give a result that holds secrets by purpose, as `emit` does."""
+        self.record.data, self.record.exact = data, True
+        if not self.as_json:
+            show_exactly(text)
+
+    def note(self, **values: Any) -> None:
+        """Add to the step's data for --format json what its sentence says too: counts, names."""
+        self.record.notes.update(values)
+
+    def stream(
+        self,
+        kind: str,
+        entries: Iterable[Entry],
+        as_text: Callable[[Iterable[Entry]], Iterable[Line | Data | list[str]]],
+        as_value: Callable[[Entry], Any] = lambda entry: entry,
+    ) -> int | None:
+        """Print entries as they come and count them; None when the reader had enough.
+
+        With --format json each is a line of its own, `{kind: value}`; without a `kind` its text is JSON already.
+        """
+        self.record.count = 0
+        counted = self._counted(entries)
+        lines = (entry(kind, as_value(one)) for one in counted) if self.as_json and kind else as_text(counted)
+        return None if stream(lines) is None else self.record.count
+
+    def _counted(self, entries: Iterable[Entry]) -> Iterator[Entry]:
+        for self.record.count, one in enumerate(entries, 1):
+            yield one
+
+    @property
+    def as_json(self) -> bool:
+        return self.format == "json"
+
     @property
     def format(self) -> str:
         """The value of --format, checked."""
-        given = str(self.arguments.get("format", "text"))
-        if given not in FORMATS:
-            near = difflib.get_close_matches(given, FORMATS, n=1, cutoff=0.3)
+        given = self.options.format or self.formats[0]
+        if given not in self.formats:
+            near = difflib.get_close_matches(given, self.formats, n=1, cutoff=0.3)
             raise UsageError(
-                f"--format {given!r} is not one of {', '.join(FORMATS)}",
+                f"--format {given!r} is not one of {', '.join(self.formats)}",
                 hint=f"did you mean {near[0]!r}?" if near else "",
             )
         return given

@@ -6,16 +6,18 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from invoke import Exit, UnexpectedExit
 from invoke.main import program
 
 from . import _door, _usage
+from ._envelope import show_failure
 from ._lazy import lazy
 from ._output import Reporter
-from ._start import INTERRUPTED, end_with, flush_at_exit, leave, on_interrupt, open_streams, require_memory
+from ._start import INTERRUPTED, end_with, flush_at_exit, leave, on_interrupt, open_streams, require_memory, wants_json
+from .localenv.errors import LocalEnvError
 
 if TYPE_CHECKING:
     from .localenv.machine import uncaught
@@ -67,7 +69,10 @@ def running() -> Iterator[None]:
 
 
 def tell(error: BaseException) -> int:
-    """Write what happened to stderr and return the exit code for it."""
+    """Write what happened to stderr, and the envelope where it is asked for; return the exit code."""
     known = uncaught.understood(error)
     Reporter(len("inv")).failed("inv", known)
+    if wants_json(sys.argv):
+        with suppress(LocalEnvError):  # of stdout, which may be what failed
+            show_failure("inv", known)
     return known.code

@@ -13,9 +13,21 @@ LEAST_BYTES = 256_000_000
 """Of address space: the largest run takes 170 MB. With less, libraries write tracebacks of their own, and Python's
 Thread.start waits for ever for a thread that had not enough to begin with."""
 M_ARENA_MAX = -8  # malloc.h
+BARE_ANSWER = (
+    b'{"schemaVersion": 2, "command": "inv", "effect": "reads", "status": "error", "data": null, "steps": [], '
+    b'"warnings": [], "undo": [], "error": {"code": %d, "name": "%s", "message": "%s", "hint": "", "commands": [], '
+    b'"retryable": false, "evidence": []}}\n'
+)
+"""The envelope (_envelope.py), where nothing can be loaded that writes it."""
 NO_ROOM = b"""FAIL  inv  there is not enough memory, or not enough open files, to begin with
       hint raise the limits of `ulimit -v` and `ulimit -n`, then run the same command again
 """
+
+
+def wants_json(words: list[str]) -> bool:
+    """Return whether a command line asks for its answer as JSON, understood or not."""
+    ours = words[: words.index("--")] if "--" in words else words
+    return "--format=json" in ours or any(ours[at : at + 2] == ["--format", "json"] for at in range(len(ours)))
 
 
 def leave(*_: object) -> None:
@@ -153,6 +165,9 @@ def end_with(error: BaseException) -> None:
         text = NO_ROOM if lacks else _told_alone(error if type(worse) is type(error) else worse)
         code = 6 if text == NO_ROOM else 1
         os.write(2, text)
+        if wants_json(sys.argv):
+            why = (b"preflight", b"not enough memory or open files") if code == 6 else (b"fault", b"cannot be loaded")
+            os.write(1, BARE_ANSWER % (code, *why))
     os._exit(code)
 
 

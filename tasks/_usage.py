@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import difflib
 import re
+import sys
 from typing import Any
 
 from invoke import Exit, program, terminals
@@ -15,6 +16,8 @@ from invoke.completion import complete
 from invoke.parser import parser
 
 from . import _output
+from ._envelope import show_failure
+from ._start import wants_json
 from .localenv.errors import UsageError
 from .localenv.hints import inv
 
@@ -33,22 +36,42 @@ class Misuse(Exit):
         self.context = context
 
     def __str__(self) -> str:
-        task = getattr(self.context, "name", None) or ""
-        text, hint = _explained(str(self.args[0]), task, self.context)
-        who = task or "inv"
+        text, hint = self._explained
+        who = self._task or "inv"
         lines = [f"FAIL  {who}  {text}", *([f"      {'hint':<{len(who)}}  {hint}"] if hint else [])]
         return "\n".join(_output.harmless_line(_output.as_typed(line)) for line in lines)
+
+    @property
+    def _task(self) -> str:
+        return getattr(self.context, "name", None) or ""
+
+    @property
+    def _explained(self) -> tuple[str, str]:
+        return _explained(str(self.args[0]), self._task, self.context)
+
+    def show_answer(self) -> None:
+        """Print the envelope."""
+        message, hint = self._explained
+        show_failure(self._task or "inv", UsageError(message, hint=hint))
 
 
 def install() -> None:
     """Have Invoke raise Misuse for what it does not understand, and catch it where it completes a word for a shell.
 
-    And have it take a terminal for wide enough for its lists: it gives the texts what the names leave, and fails over
-    less than nothing.
+    And have it print the envelope for that, and take a terminal for wide enough for its lists: it gives the texts what
+    the names leave, and fails over less than nothing.
     """
     for module in (parser, program, complete):
         vars(module)["ParseError"] = Misuse
+    vars(program)["print"] = _print
     vars(program)["pty_size"] = lambda: (max(NARROWEST, terminals.pty_size()[0]), terminals.pty_size()[1])
+
+
+def _print(*values: Any, **how: Any) -> None:
+    """Print what Invoke prints, and of a mistake the envelope too, where it is asked for."""
+    print(*values, **how)
+    if isinstance(values[0] if values else None, Misuse) and wants_json(sys.argv):
+        values[0].show_answer()
 
 
 def _explained(message: str, task: str, context: Any) -> tuple[str, str]:

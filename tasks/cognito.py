@@ -13,7 +13,6 @@ from .localenv.errors import UsageError
 from .localenv.hints import inv
 from .localenv.settings.parts import LINK, SIGN_UP, lacks
 from .localenv.settings.people import read_people
-from .localenv.settings.variables import checked, choice
 
 if TYPE_CHECKING:
     from .localenv.cognito import seed as seeding
@@ -89,14 +88,14 @@ def seed(c: StepContext, yes: bool = False) -> str:
     return seeding.apply(c.step.writable("the user pool"), people(c), anew=c.step.force, yes=yes)
 
 
-@step(effect=READS, pre=[seed], help={"format": "text or json"})
-def list_users(c: StepContext, format: str = "text") -> None:
+@step(effect=READS, pre=[seed])
+def list_users(c: StepContext) -> None:
     """List every user of the pool, with and without a handle."""
     users = sorted(
         pool.list_users(c.step.settings), key=lambda user: (user.handle is None, user.handle or "", user.username)
     )
     c.step.emit(
-        [vars(user) for user in users],
+        [user.as_dict() for user in users],
         lambda: _output.table(map(_row, users), HEADINGS) or "nobody is in the pool",
     )
 
@@ -157,17 +156,12 @@ def sync_ids(c: StepContext, create: bool = False, confirm: str = "") -> str:
     if comparison.match.changes:
         settings = c.step.writable_database(confirm)
     changed = sync.apply(settings, _link(c), comparison)
+    c.step.note(users=comparison.users, matched=len(comparison.match.pairs), changed=changed, added=added)
     done = f"{len(comparison.match.pairs)} of {comparison.users} users have their sub, {changed} changed"
     return done + (f", {added} added" if added else "")
 
 
 WHO = "their handle, username or e-mail address"
-TOKEN_FORMATS = ("text", "json", "header")
-
-
-def _whose_token(c: StepContext) -> str:
-    checked("--format", c.step.arguments["format"], choice(*TOKEN_FORMATS))
-    return _whose(c)
 
 
 def _whose(c: StepContext) -> str:
@@ -182,24 +176,20 @@ def _whose(c: StepContext) -> str:
     pre=[seed],
     word="handle",
     needed=True,
-    inputs=_whose_token,
-    own_formats=True,
+    inputs=_whose,
+    formats=("text", "json", "header"),
+    format_help="text, json, or header: Authorization: Bearer …",
     help={
         "handle": WHO,
         "password": "theirs (default: that of the seeds)",
-        "format": "text, json, or header: Authorization: Bearer …",
     },
 )
-def token(c: StepContext, handle: str = "", password: str = "", format: str = "text") -> None:
+def token(c: StepContext, handle: str = "", password: str = "") -> None:
     """Sign a user of the emulated pool in, and print the tokens."""
-    found = tokens.sign_in(c.step.settings, _whose_token(c), password)
-    if format == "header":
-        _output.show_exactly(f"Authorization: Bearer {found.access_token}")
-    elif format == "json":
-        _output.show_exactly("\n".join(_output.envelope(c.step.name, vars(found), c.step.effect)))
-    else:
-        rows = [f"{name}  {getattr(found, f'{name}_token')}" for name in ("access", "id", "refresh")]
-        _output.show_exactly("\n".join(rows))
+    found = tokens.sign_in(c.step.settings, _whose(c), password)
+    rows = [f"{name}  {getattr(found, f'{name}_token')}" for name in ("access", "id", "refresh")]
+    header = f"Authorization: Bearer {found.access_token}"
+    c.step.emit_exactly(found, header if c.step.format == "header" else "\n".join(rows))
 
 
 @word_step(

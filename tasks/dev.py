@@ -28,6 +28,7 @@ LINTERS = (
     ("ruff", "check", "."),
     ("ruff", "format", "--check", "."),
     ("mypy",),
+    ("tasks._schemas", "--check"),
 )
 
 
@@ -44,7 +45,7 @@ def run_tests(c: Context, only: str = "") -> None:
 
 @task(auto_shortflags=False)
 def lint(c: Context) -> None:
-    """Check style, format and types, and the shell scripts."""
+    """Check style, format and types, the JSON schemas, and the shell scripts."""
     _require("ruff", "mypy")
     commands: list[list[str]] = [[sys.executable, "-m", *words] for words in LINTERS]
     shellcheck = _program("shellcheck")

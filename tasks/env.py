@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from . import _app, _logs, _output, _wishes
-from ._graph import DESTROYS, READS, WRITES, Exit, StepContext, step
+from ._graph import DESTROYS, READS, WRITES, Found, StepContext, step
 from ._lazy import lazy
 from ._words import word_step
-from .localenv.errors import UsageError
-from .localenv.hints import Command, inv
+from .localenv.errors import ServiceFailed, UsageError
+from .localenv.hints import START, Command, inv
 from .localenv.settings.kept import kept_project
 from .localenv.settings.variables import checked, choice
 
@@ -32,7 +32,6 @@ else:
     shelves = lazy("localenv.snapshot.shelf")
 
 NOTHING_LOCAL = "target prod: nothing to start here"
-NOT_ALL_RUN = 4
 SERVICES: tuple[ServiceName, ...] = ("postgres", "dynamodb", "cognito")
 
 
@@ -111,6 +110,7 @@ def up(c: StepContext, ports: str = "", adopt: bool = False) -> str:
     for line in _left_out(c):
         c.step.say(line)
     states += [state for state in engines.look_at_others(c.step.settings) if state.status == "running"]
+    c.step.note(services=[state.as_dict() for state in states])
     return ", ".join(
         f"{s.service} {s.address} ({s.version})" if s.version else f"{s.service} {s.address}" for s in states
     )
@@ -157,20 +157,20 @@ def restart(c: StepContext, yes: bool = False) -> str:
     return _listed(states)
 
 
-@step(effect=READS, help={"format": "text or json"})
-def status(c: StepContext, format: str = "text") -> None:
+@step(effect=READS)
+def status(c: StepContext) -> None:
     """Show each service, its address and its version; exit 4 when one is down."""
     if not c.step.settings.is_local:
         c.step.emit([], NOTHING_LOCAL)
         return
     states = [*engines.look(c.step.settings), *engines.look_at_others(c.step.settings)]
     c.step.emit(
-        [vars(one) for one in states],
+        [one.as_dict() for one in states],
         lambda: [*_output.table(map(_row, states), HEADINGS), *_app.left_out(c), *_left_out(c)],
     )
     _wishes.tell_notices(c)
-    if any(state.is_down for state in states):
-        raise Exit(code=NOT_ALL_RUN)
+    if down := [state.service for state in states if state.is_down]:
+        raise Found(ServiceFailed(f"{', '.join(down)} not running", hint=START))
 
 
 @word_step(
@@ -181,11 +181,10 @@ def status(c: StepContext, format: str = "text") -> None:
         "service": "postgres, dynamodb, cognito, or another of docker-compose.yml (default: each of them)",
         "follow": "go on with what they write, until Ctrl-C",
         "lines": "this many of each",
-        "format": "text or json (with --follow one object a line)",
     },
     inputs=lambda c: _named(c),
 )
-def logs(c: StepContext, service: str = "", follow: bool = False, lines: int = 20, format: str = "text") -> None:
+def logs(c: StepContext, service: str = "", follow: bool = False, lines: int = 20) -> None:
     """Show the last lines that the services wrote: env.logs postgres -f."""
     if not c.step.settings.is_local:
         c.step.emit({}, NOTHING_LOCAL)
@@ -195,7 +194,8 @@ def logs(c: StepContext, service: str = "", follow: bool = False, lines: int = 2
         _logs.follow(c, names, lines)
         return
     found = {name: engines.logs(c.step.settings, name, lines) for name in names}
-    c.step.emit(found, lambda: _logs.listed(found))
+    data = {name: text.split("\n") if text else [] for name, text in found.items()}
+    c.step.emit(data, lambda: _logs.listed(found))
 
 
 def _named(c: StepContext) -> Sequence[str]:
@@ -207,43 +207,34 @@ def _named(c: StepContext) -> Sequence[str]:
     return [checked("--service", service, choice(*SERVICES, *others))] if service else [*_app.services(c), *others]
 
 
-def _way_to_write(c: StepContext) -> str:
-    return str(checked("--format", c.step.arguments["format"], choice(*exports.FORMATS)))
-
-
 @step(
     effect=READS,
     local_only=True,
-    inputs=_way_to_write,
-    help={
-        "format": "shell (for eval), dotenv, json, github (appends to $GITHUB_ENV) or docker (for --env-file)",
-        "legacy": "also AWS_ENDPOINT_URL, for an SDK older than July 2023",
-    },
+    formats=("shell", "dotenv", "json", "github", "docker"),
+    format_help="shell (for eval), dotenv, json, github (appends to $GITHUB_ENV) or docker (for --env-file)",
+    help={"legacy": "also AWS_ENDPOINT_URL, for an SDK older than July 2023"},
 )
-def export(c: StepContext, format: str = "shell", legacy: bool = False) -> None:
+def export(c: StepContext, legacy: bool = False) -> None:
     """Print the variables that the app needs, passwords included."""
-    _way_to_write(c)
-    settings = c.step.settings
+    settings, form = c.step.settings, c.step.format
     if not engines.look_if_up(settings):
         c.step.reporter.warn(
             c.step.name, f"not all services run: {Command('env.up', when='first, it may pick other ports')}"
         )
-    if format == "docker":
+    if form == "docker":
         settings, command = exports.for_container(settings)
         c.step.say(f"for `{command} --env-file FILE`")
     values = exports.variables(settings, legacy=legacy)
-    if format == "json":
-        _output.show_exactly("\n".join(_output.envelope(c.step.name, values, c.step.effect)))
-    elif format == "github":
+    if form == "github":
         exports.append_to(os.environ.get("GITHUB_ENV", ""), exports.as_github(values))
         c.step.say(f"{len(values)} variables for the steps that follow")
     else:
-        write = {"shell": exports.as_shell, "dotenv": exports.as_dotenv, "docker": exports.as_env_file}[format]
-        _output.show_exactly(write(values).removesuffix("\n"))
+        ways = {"shell": exports.as_shell, "dotenv": exports.as_dotenv, "docker": exports.as_env_file}
+        c.step.emit_exactly(values, ways[form](values).removesuffix("\n") if form in ways else "")
 
 
-@step(name="list", effect=READS, help={"format": "text or json"})
-def list_checkouts(c: StepContext, format: str = "text") -> None:
+@step(name="list", effect=READS)
+def list_checkouts(c: StepContext) -> None:
     """List every checkout's environment on this machine, and what is left."""
     found = neighbours.list_neighbours(c.step.settings)
     c.step.emit([one.as_dict() for one in found], lambda: _listing(found) or "no environment on this machine")

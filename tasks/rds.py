@@ -8,8 +8,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from . import _output
-from ._graph import READS, WRITES, Exit, StepContext, step
+from ._graph import READS, WRITES, Found, StepContext, step
 from ._lazy import lazy
+from .localenv.errors import ServiceFailed
 
 if TYPE_CHECKING:
     from .localenv.production.rds import address as addresses
@@ -21,9 +22,6 @@ else:
     instances = lazy("localenv.production.rds.instances")
     rule = lazy("localenv.production.rds.rule")
 
-FORMAT = "text or json"
-NOT_IN_SERVICE = 4
-
 
 def _change(c: StepContext) -> Change:
     settings, arguments = c.step.settings, c.step.arguments
@@ -34,7 +32,7 @@ def _change(c: StepContext) -> Change:
 
 def _is_open(c: StepContext) -> str | None:
     change = _change(c)
-    if change.is_needed or c.step.format == "json":
+    if change.is_needed or c.step.as_json:
         return None
     return f"{change.rule.id} of {change.rule.group}: {change.wanted} already ({change.address.source})"
 
@@ -56,10 +54,9 @@ def _where(c: StepContext, change: Change) -> str:
     help={
         "address": "this workspace's public address (default: GITPOD_IP, or else asked of LOCALENV_CHECKIP_URL)",
         "description": "what the rule is to say of itself",
-        "format": FORMAT,
     },
 )
-def update_sg_rule(c: StepContext, address: str = "", description: str = "GITPOD", format: str = "text") -> str:
+def update_sg_rule(c: StepContext, address: str = "", description: str = "GITPOD") -> str:
     """Let this workspace's address through to the production database."""
     change = _change(c)
     c.step.say(_where(c, change))
@@ -67,20 +64,23 @@ def update_sg_rule(c: StepContext, address: str = "", description: str = "GITPOD
     sentence = f"{change.rule.id}: {change.wanted} already"
     if is_due:
         sentence = rule.apply_change(c.step.writable_at_aws(change.rule.id), change)
-    c.step.emit({**change.as_dict(), "changed": is_due}, "")
+    c.step.emit({**change.as_dict(), "changed": is_due})
     return sentence
 
 
 @step(
     effect=READS,
-    help={"instance": "its identifier (default: the one of PROD_CONNECTION_URL, or else all)", "format": FORMAT},
+    help={"instance": "its identifier (default: the one of PROD_CONNECTION_URL, or else all)"},
 )
-def status(c: StepContext, instance: str = "", format: str = "text") -> None:
+def status(c: StepContext, instance: str = "") -> None:
     """Show the production database at AWS; exit 4 when it is not up."""
     found = instances.examine(c.step.settings, instance)
     c.step.emit(found.as_dict(), lambda: _shown(found))
     if found.is_down:
-        raise Exit(code=NOT_IN_SERVICE)
+        names = [one.identifier for one in found.instances if not one.answers]
+        raise Found(
+            ServiceFailed(f"{', '.join(names)} not in service" if names else f"no DB instance in {found.region}")
+        )
 
 
 def _shown(found: Report) -> list[str]:

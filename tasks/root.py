@@ -7,13 +7,13 @@ import shlex
 import sys
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from . import _app, _output, cognito, db, ddb, env
-from ._graph import READS, REPLACES, WRITES, Exit, StepContext, step
+from ._graph import READS, REPLACES, WRITES, Exit, Found, StepContext, step
 from ._lazy import lazy
 from .db.building import CONFIRM
-from .localenv.errors import LocalEnvError, UsageError
+from .localenv.errors import LocalEnvError, PreflightFailed, ServiceFailed, UsageError
 from .localenv.hints import Command, commands_of, either, inv
 from .localenv.machine.folders import APP
 
@@ -48,11 +48,6 @@ else:
     shell = lazy("localenv.machine.shell")
     handles = lazy("localenv.postgres.handles")
 
-FORMAT = "text or json"
-FINDINGS = 1
-NOT_ALL_RUN = 4
-PREFLIGHT = 6
-
 
 def _has_nothing(c: StepContext) -> str | None:
     """Say that there is nothing to hold against each other; whoever types it is told by the body."""
@@ -84,27 +79,30 @@ def _plan_check(c: StepContext) -> Iterable[str]:
     help={
         "limit": "this many findings, and subjects of each, at most (default: 20 findings, 3 subjects)",
         "repair": "repair all items of this cause, as the hint of a finding says",
-        "format": FORMAT,
         "confirm": CONFIRM,
     },
 )
-def check(c: StepContext, limit: int = 0, repair: str = "", format: str = "text", confirm: str = "") -> str | None:
+def check(c: StepContext, limit: int = 0, repair: str = "", confirm: str = "") -> str:
     """Prove that users, user pool and items belong together."""
     if repair:
         return _repair(c, repair, confirm)
     found = examine(c, limit)
     report = replace(found, findings=tuple(_fitting(c, found.findings)))
     saved.require_saved()
-    _answer(c, report.as_dict(), failure(report) if report.total else None)
-    return report.sentence if c.step.format == "text" else None
+    c.step.emit(report.as_dict())
+    if report.total:
+        raise failure(report)
+    return report.sentence
 
 
-def _repair(c: StepContext, cause: str, confirm: str) -> str | None:
+def _repair(c: StepContext, cause: str, confirm: str) -> str:
     settings, app = _to_repair(c, c.step.writable(c.step.settings.message_table, confirm))
     outcome = repairing.repair(settings, app, cause, _users(c), c.step.say)
     c.step.require_saved()
-    _answer(c, outcome.as_dict(), outcome.failure())
-    return outcome.sentence if c.step.format == "text" else None
+    c.step.emit(outcome.as_dict())
+    if error := outcome.failure():
+        raise error
+    return outcome.sentence
 
 
 def _to_repair(c: StepContext, settings: Settings) -> tuple[Settings, App]:
@@ -115,18 +113,6 @@ def _to_repair(c: StepContext, settings: Settings) -> tuple[Settings, App]:
 
 def _users(c: StepContext) -> list[User]:
     return handles.fetch_everybody(c.step.settings, c.step.settings.root / "sql" / "users" / "names.sql")
-
-
-def _answer(c: StepContext, data: dict[str, Any], error: LocalEnvError | None) -> None:
-    """Print a result as JSON where that is asked for, and end where there is an error."""
-    if c.step.format == "text" and error:
-        raise error
-    if c.step.format == "json":
-        if error:
-            error.hint = c.step.fitting(error.hint)
-        _output.show(_output.envelope(c.step.name, data, c.step.effect, error=error))
-        if error:
-            raise Exit(code=FINDINGS)
 
 
 def examine(c: StepContext, limit: int = 0, settings: Settings | None = None) -> Report:
@@ -153,8 +139,8 @@ def _fitting(c: StepContext, findings: Iterable[Finding]) -> list[Finding]:
     return found
 
 
-@step(effect=READS, help={"format": FORMAT})
-def status(c: StepContext, format: str = "text") -> None:
+@step(effect=READS)
+def status(c: StepContext) -> None:
     """Show services, data and freshness; exit 4 when a service is down."""
     settings = c.step.settings
     seen = overview.examine(settings, _app.part(settings), lambda: _uuids(c), lambda: ddb.tables.files_of(c))
@@ -162,7 +148,9 @@ def status(c: StepContext, format: str = "text") -> None:
     found = replace(seen, problems=tuple(problems))
     c.step.emit({"target": c.step.settings.target, **found.as_dict()}, lambda: _shown(c, found))
     if found.is_down:
-        raise Exit(code=NOT_ALL_RUN)
+        down = [state.service for state in found.services if state.is_down]
+        down += [problem.store for problem in found.problems if problem.is_down]
+        raise Found(ServiceFailed(f"{', '.join(dict.fromkeys(down))} not running", hint=START_ALL))
 
 
 def _uuids(c: StepContext) -> list[str]:
@@ -170,6 +158,7 @@ def _uuids(c: StepContext) -> list[str]:
 
 
 HEADINGS = ("SERVICE", "STATUS", "ADDRESS", "VERSION", "")
+START_ALL = either(Command("env.up", when="to start what is down"), Command("initial-setup", when="for all of it"))
 
 
 def _row(s: ServiceState) -> tuple[str, ...]:
@@ -183,8 +172,7 @@ def _shown(c: StepContext, found: Status) -> list[str]:
         *([f"{problem.store}: {problem.text}", f"  hint: {problem.hint}"] for problem in found.problems),
     ]
     if any(state.is_down for state in found.services):
-        way = either(Command("env.up", when="to start what is down"), Command("initial-setup", when="for all of it"))
-        parts.append([_output.as_typed(c.step.fitting(way))])
+        parts.append([_output.as_typed(c.step.fitting(START_ALL))])
     if not found.services and not found.lines:
         parts.append([f"target {c.step.settings.target}: nothing to show"])
     return _output.parted(parts)
@@ -203,7 +191,8 @@ def initial_setup(c: StepContext, hook: bool = False) -> str | None:
     if hook:
         _hook.run(c)
         return None
-    _output.show(_output.table(stores.addresses(c.step.settings)))
+    rows = stores.addresses(c.step.settings)
+    c.step.emit({"services": [{"service": name, "address": address} for name, address in rows]}, _output.table(rows))
     ways = {"postgres": "db.connect", "cognito": "cognito.list-users"}
     shown = ["status", *(way for service, way in ways.items() if service in c.step.settings.services)]
     return f"ready; look around with {', '.join(map(inv, shown))}"
@@ -239,8 +228,8 @@ def reset(c: StepContext, yes: bool = False, confirm: str = "") -> str:
     )
 
 
-@step(effect=READS, help={"format": FORMAT})
-def doctor(c: StepContext, format: str = "text") -> None:
+@step(effect=READS)
+def doctor(c: StepContext) -> None:
     """Test what this machine has and lacks, and name each remedy."""
     try:
         findings = diagnosis.examine(c.step.settings)
@@ -253,7 +242,8 @@ def doctor(c: StepContext, format: str = "text") -> None:
         rows += [f"{'':<16}hint: {f.hint}"] if f.hint else []
     c.step.emit([finding.as_dict() for finding in findings], lambda: _output.table(rows))
     if diagnosis.has_failure(findings):
-        raise Exit(code=PREFLIGHT)
+        first = next(one for one in findings if one.level == "FAIL")
+        raise Found(PreflightFailed(f"{first.subject}: {first.text}", hint=first.hint))
 
 
 def _id_to_explain(c: StepContext) -> str:
@@ -265,9 +255,9 @@ def _id_to_explain(c: StepContext) -> str:
     pre=[env.up],
     inputs=_id_to_explain,
     positional=["name"],
-    help={"name": "a handle, uuid, sub, e-mail address, or any other id in the stores", "format": FORMAT},
+    help={"name": "a handle, uuid, sub, e-mail address, or any other id in the stores"},
 )
-def why(c: StepContext, name: str | None = None, format: str = "text") -> None:
+def why(c: StepContext, name: str | None = None) -> None:
     """Explain an id across the stores, and whether they agree on it."""
     found = explaining.explain(
         c.step.settings, _app.part(c.step.settings), cognito.queries(c), cognito.people(c), name or ""
@@ -289,6 +279,7 @@ def init(c: StepContext) -> str:
     starting.write(APP, files)
     for file in files:
         c.step.say(f"{file.path} written from {file.source}")
+    c.step.note(files=[str(file.path) for file in files])
     for line in starting.missing_lines(APP):
         c.step.say(f".env lacks {line}")
     after = f"look through {'it' if len(files) == 1 else 'them'}, then {inv('doctor')} and {inv('initial-setup')}"
@@ -313,11 +304,13 @@ def _command(c: StepContext) -> list[str]:
 )
 def exec_command(c: StepContext, destroy: bool = False) -> None:
     """Run a command with the app's variables, everything up: exec -- pytest -x."""
+    words, stdout = _command(c), sys.stderr if c.step.as_json else None  # the answer alone is on stdout then
     try:
-        code = shell.attach(_command(c), env={**os.environ, **exports.variables(c.step.settings)})
+        code = shell.attach(words, env={**os.environ, **exports.variables(c.step.settings)}, stdout=stdout)
     finally:
-        removed = (
-            shell.attach(shell.inv_command("env.destroy", "--confirm", c.step.settings.name_of_all)) if destroy else 0
-        )
+        remove = shell.inv_command("env.destroy", "--confirm", c.step.settings.name_of_all)
+        removed = shell.attach(remove, stdout=stdout) if destroy else 0
     # A command that a signal has ended has its number, as in a shell.
-    raise Exit(code=128 - code if code < 0 else code or removed)
+    code = 128 - code if code < 0 else code
+    c.step.emit({"command": words, "exitCode": code})
+    raise Exit(code=code or removed)

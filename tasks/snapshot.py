@@ -147,8 +147,8 @@ def restore(c: StepContext, name: str = "", file: str = "", yes: bool = False, c
 HEADINGS = ("NAME", "MADE", "ENGINE", "COMMIT", "ROWS", "ITEMS", "USERS", "SIZE", "")
 
 
-@step(effect=READS, local_only=True, name="list", help={"format": "text or json"})
-def list_snapshots(c: StepContext, format: str = "text") -> None:
+@step(effect=READS, local_only=True, name="list")
+def list_snapshots(c: StepContext) -> None:
     """List this project's snapshots, and clones that lost theirs."""
     found = listing.find(c.step.settings)
     c.step.emit(

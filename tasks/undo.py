@@ -57,7 +57,6 @@ def _plan(c: StepContext) -> list[str]:
         "list": "list what there is to go back to",
         "keep": "remove what goes back further than this many commands",
         "yes": "do not ask where something has changed since",
-        "format": "text or json",
     },
 )
 def undo(
@@ -66,7 +65,6 @@ def undo(
     list: bool = False,
     keep: str = "",
     yes: bool = False,
-    format: str = "text",
 ) -> str | None:
     """Bring back what the last command replaced or removed; a second undo undoes that."""
     if list:
@@ -77,6 +75,7 @@ def undo(
         removed = undoing.forget(c.step.writable("what undo brings back"), int(keep))
         for line in removed:
             c.step.say(line)
+        c.step.note(removed=len(removed))
         return f"removed {len(removed)}; the newest {keep} are kept"
     changed = undoing.plan(c.step.settings, _id(c))[1]
     if changed:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .. import _output, env
-from .._graph import DESTROYS, READS, WRITES, Exit, StepContext, step
+from .. import env
+from .._graph import DESTROYS, READS, WRITES, Found, StepContext, step
 from .._lazy import lazy
+from ..localenv.errors import LocalEnvError
 from ..localenv.hints import inv
 from .building import CONFIRM
-from .looking import FORMAT
 
 if TYPE_CHECKING:
     from ..localenv.engines import pg_dump
@@ -20,8 +20,6 @@ else:
     migrating = lazy("localenv.postgres.migrating")
     schemadiff = lazy("localenv.postgres.schemadiff")
     scripts = lazy("localenv.postgres.scripts")
-
-DIFFERENT = 1
 
 
 def _new_file(c: StepContext) -> Path:
@@ -41,7 +39,7 @@ def new_migration(c: StepContext, name: str | None = None) -> str:
     """Write an empty migration into sql/migrations, and print its path."""
     path = _new_file(c)
     migrating.write_new(c.step.settings.root, path)
-    _output.show(str(path))
+    c.step.emit({"path": str(path)}, str(path))
     return (
         f"write the change below `-- migrate:up` and what undoes it below `-- migrate:down`, then {inv('db.migrate')}"
     )
@@ -79,12 +77,12 @@ def _plan_diff(c: StepContext) -> list[str]:
     pre=[env.up],
     plan=_plan_diff,
     inputs=lambda c: migrating.read_shape(c.step.settings),
-    help={"format": FORMAT, "confirm": CONFIRM},
+    help={"confirm": CONFIRM},
 )
-def diff(c: StepContext, format: str = "text", confirm: str = "") -> None:
+def diff(c: StepContext, confirm: str = "") -> None:
     """Compare the database with what the files make; exit 1 where they differ."""
     settings = c.step.writable_database(confirm)
     lines = schemadiff.compare(settings, pg_dump.dump_command, c.step.say)
     c.step.emit({"alike": not lines, "diff": lines}, lines)
     if lines:
-        raise Exit(code=DIFFERENT)
+        raise Found(LocalEnvError("the database is not as its files make it"))

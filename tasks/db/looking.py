@@ -36,22 +36,20 @@ else:
     queries = lazy("localenv.postgres.query")
     building = lazy("localenv.postgres.setup")
 
-FORMAT = "text or json"
-
 
 @step(
     effect=READS,
     effects={"kill": WRITES},
     lock=False,
     pre=[env.up],
-    help={"kill": "end them", "format": FORMAT, "confirm": CONFIRM},
+    help={"kill": "end them", "confirm": CONFIRM},
 )
-def sessions(c: StepContext, kill: bool = False, format: str = "text", confirm: str = "") -> None:
+def sessions(c: StepContext, kill: bool = False, confirm: str = "") -> None:
     """List the sessions in the database; --kill ends them."""
     settings = c.step.writable_database(confirm) if kill else c.step.settings
     found = building.read_sessions(settings, kill=kill)
     nobody = "nobody else is connected"
-    c.step.emit([vars(session) for session in found], lambda: _output.table(map(_row, found), HEADINGS) or nobody)
+    c.step.emit(found, lambda: _output.table(map(_row, found), HEADINGS) or nobody)
     if kill and found:
         c.step.say(f"ended {len(found)}")
 
@@ -78,6 +76,7 @@ def _row(session: Session) -> tuple[object, ...]:
     shows=True,
     lock=False,
     pre=[setup],
+    inputs=lambda c: _refuse_json(c, "a session at the terminal has no answer", "give db.query a statement"),
     help={"write": "let the session change production data", "confirm": CONFIRM},
 )
 def connect(c: StepContext, write: bool = False, confirm: str = "") -> None:
@@ -90,6 +89,11 @@ def connect(c: StepContext, write: bool = False, confirm: str = "") -> None:
     code = prompt.attach(client, address)
     if code:
         raise LocalEnvError(f"{client.name} ended with exit code {code}")
+
+
+def _refuse_json(c: StepContext, why: str, hint: str) -> None:
+    if c.step.as_json:
+        raise UsageError(f"{c.step.name} --format json: {why}", hint=hint)
 
 
 def _address_for_session(c: StepContext, confirm: str, *, write: bool) -> PostgresAddress:
@@ -139,7 +143,6 @@ def _statement(c: StepContext) -> tuple[SqlFile, Mapping[str, str]]:
         "file": "a file that holds it, such as sql/users/short.sql",
         "param": "name=value for a %(name)s in it; may be repeated",
         "write": "let it change data, and commit (local target only)",
-        "format": FORMAT,
         "confirm": CONFIRM,
     },
     inputs=_statement,
@@ -150,17 +153,18 @@ def query(
     file: str = "",
     param: list[str] | None = None,
     write: bool = False,
-    format: str = "text",
     confirm: str = "",
 ) -> None:
     """Run one statement, read-only unless --write, and print its rows."""
     settings = c.step.settings
     statement, parameters = _statement(c)
-    as_json = c.step.format == "json"
     reading = settings.prod_reading or settings.postgres
     address = c.step.writable_database(confirm).postgres if write else reading
     with queries.run(address, statement, parameters) as rows:
-        _output.stream(queries.as_json(rows, c.step.name) if as_json else queries.as_table(rows))
+        if c.step.as_json:
+            c.step.stream("row", rows.objects(), lambda _: ())
+        else:
+            _output.stream(queries.as_table(rows))
 
 
 def _what_to_dump(c: StepContext) -> tuple[list[str], Path | None]:
@@ -170,7 +174,9 @@ def _what_to_dump(c: StepContext) -> tuple[list[str], Path | None]:
         raise UsageError("--schema-only and --data-only leave nothing to write", hint="give one of the two")
     if not file:
         raise UsageError("db.dump wants a file", hint=Command("db.dump", "--file", "dump.sql", when="(- is stdout)"))
-    if file != "-":
+    if file == "-":
+        _refuse_json(c, "stdout has the SQL", "name a file: --file dump.sql")
+    else:
         wholefile.require_folder(path_of(file).absolute().parent)
     return ["--schema-only"] * schema_only + ["--data-only"] * data_only, None if file == "-" else path_of(file)
 
@@ -192,4 +198,5 @@ def dump(c: StepContext, file: str = "", schema_only: bool = False, data_only: b
     settings = c.step.settings
     wanted, path = _what_to_dump(c)
     size = dumping.write_sql([*pg_dump.dump_command(settings), *wanted], settings.postgres, path)
+    c.step.note(file=file, bytes=size)
     return f"{size:,} bytes in {file}" if path else None

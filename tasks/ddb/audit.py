@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from .. import _output
-from .._graph import READS, Exit, StepContext, step
+from .._graph import READS, StepContext, step
 from .._lazy import lazy
 from ..localenv.errors import LocalEnvError
-from .tables import FORMAT, TABLE, named
+from .tables import TABLE, named
 
 if TYPE_CHECKING:
     from ..localenv.production.audit import report
@@ -16,25 +16,18 @@ if TYPE_CHECKING:
 else:
     report = lazy("localenv.production.audit.report")
 
-FINDINGS = 1
 STREAM_POLICY = ("ddb", "streams", "policy.json")
 
 
-@step(effect=READS, help={"table": TABLE, "format": FORMAT})
-def audit(c: StepContext, table: str = "", format: str = "text") -> None:
+@step(effect=READS, help={"table": TABLE})
+def audit(c: StepContext, table: str = "") -> None:
     """Examine the table at AWS: protection, recovery, access, capacity."""
     settings = c.step.settings
     shipped = "/".join(STREAM_POLICY), settings.root.joinpath(*STREAM_POLICY)
     found = report.examine(settings, named(c), pattern=shipped)
-    error = _failure(found) if found.problems else None
-    if c.step.format == "json":
-        _output.show(_output.envelope(c.step.name, found.as_dict(), c.step.effect, error=error))
-        if error:
-            raise Exit(code=FINDINGS)
-        return
-    _output.show(_shown(found))
-    if error:
-        raise error
+    c.step.emit(found.as_dict(), lambda: _shown(found))
+    if found.problems:
+        raise _failure(found)
 
 
 def _shown(found: Report) -> list[str]:
@@ -46,6 +39,6 @@ def _shown(found: Report) -> list[str]:
     return [head, *_output.table(rows)]
 
 
-def _failure(found: Report) -> Any:
+def _failure(found: Report) -> LocalEnvError:
     problems = report.counted(found.problems, "problem")
     return LocalEnvError(f"table {found.table}: {problems}", hint="run the command below each problem")

@@ -20,7 +20,7 @@ from ..localenv.machine.columns import aligned, cut
 from ..localenv.machine.reading import NOTE_BYTES, read_stream
 from . import tables
 from .seeds import lookup
-from .tables import CONFIRM, FORMAT
+from .tables import CONFIRM
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -73,10 +73,10 @@ def _check_message(c: StepContext) -> None:
     effect=READS,
     pre=[env.up],
     word="as_",
-    help={"as": WHO, "limit": LIMIT, "before": BEFORE, "format": FORMAT},
+    help={"as": WHO, "limit": LIMIT, "before": BEFORE},
     inputs=_check_page,
 )
-def list_conversations(c: StepContext, as_: str = "", limit: int = 20, before: str = "", format: str = "text") -> None:
+def list_conversations(c: StepContext, as_: str = "", limit: int = 20, before: str = "") -> None:
     """List a user's conversations, the newest first."""
     older_than = _time(before)
     _check_limit(limit)
@@ -92,14 +92,7 @@ def list_conversations(c: StepContext, as_: str = "", limit: int = 20, before: s
     effect=READS,
     pre=[env.up],
     inputs=_check_conversation,
-    help={
-        "as": WHO,
-        "with": "handle of the other one",
-        "group": GROUP,
-        "limit": LIMIT,
-        "before": BEFORE,
-        "format": FORMAT,
-    },
+    help={"as": WHO, "with": "handle of the other one", "group": GROUP, "limit": LIMIT, "before": BEFORE},
 )
 def get_conversation(
     c: StepContext,
@@ -108,7 +101,6 @@ def get_conversation(
     group: str = "",
     limit: int = 20,
     before: str = "",
-    format: str = "text",
 ) -> None:
     """Show the newest messages of a conversation, the newest at the end."""
     older_than = _time(before)
@@ -153,7 +145,6 @@ def _plan_send(c: StepContext) -> list[str]:
         "group": "uuid of the group, instead of --to",
         "text": "the message; - reads it from stdin",
         "confirm": CONFIRM,
-        "format": FORMAT,
     },
 )
 def send_message(
@@ -163,11 +154,9 @@ def send_message(
     group: str = "",
     text: str = "",
     confirm: str = "",
-    format: str = "text",
 ) -> str:
     """Send a message to somebody, or into a group."""
     _check_way(to, group, "--to")
-    c.step.format  # noqa: B018 - a wrong one is said before anything is sent
     said = _text(text)
     sender, *others = _users(c, {"--as": as_, **({"--to": to} if to else {})})
     settings = c.step.writable(c.step.settings.message_table, confirm)
@@ -182,7 +171,7 @@ def send_message(
         raise _not_sent(error, sender, group) from error
     except messages.Busy as error:
         raise TimedOut(f"nothing was sent: {error}", hint="run the same command again") from error
-    c.step.emit(vars(sent), "")
+    c.step.emit(sent)
     kind = "new group" if sent.is_new_group else "group"
     return f"sent in {kind} {sent.group} at {_local(sent.message['sk'])}; {_consumed(sent.capacity)}"
 
@@ -291,7 +280,7 @@ def _show(
     lines = aligned(((_local(at), handle, text) for at, handle, text in rows), _columns())
     data: dict[str, Any] = {what: items, "cursor": page.cursor, "next": following, "capacity": page.capacity}
     c.step.emit(data, lambda: [*(lines if rows else [nothing]), _consumed(page.capacity)])
-    if following and c.step.format == "text":
+    if following and not c.step.as_json:
         sys.stdout.flush()
         c.step.say(f"older ones: `{following}`")
 

@@ -46,17 +46,19 @@ LOCAL_BATCHES, AWS_BATCHES = 4, 8
     effect=READS,
     pre=[env.up],
     word="table",
-    help={"table": TABLE, "limit": "this many items at most (default: all)", "format": "text, or json: a line an item"},
+    help={"table": TABLE, "limit": "this many items at most (default: all)"},
     inputs=lambda c: _positive(c.step.arguments["limit"]),
 )
-def scan(c: StepContext, table: str = "", limit: int = 0, format: str = "text") -> str | None:
+def scan(c: StepContext, table: str = "", limit: int = 0) -> str | None:
     """Print every item of a table as it comes, page after page."""
-    as_json, limit = c.step.format == "json", _positive(limit)
+    limit = _positive(limit)
     client, name = dynamodb.connect(c.step.settings), tables.named(c)
     key = tuple(attribute for attribute, _ in schema.require_whole_table(client, name).shape.key)
     items = scanning.scan(client, name, limit=limit)
-    count = _output.stream(scanning.as_json_line(item) if as_json else scanning.as_text(item, key) for item in items)
-    return None if count is None else f"{_counted(count)} of {name}"
+    shown = c.step.stream(
+        "item", items, lambda found: (scanning.as_text(item, key) for item in found), scanning.plain_item
+    )
+    return None if shown is None else f"{_counted(shown)} of {name}"
 
 
 def _statement(c: StepContext) -> Statement:
@@ -85,7 +87,6 @@ def _plan_query(c: StepContext) -> list[str]:
         "param": 'value of the next ? in it: text, or typed as {"N": "5"}; may be repeated',
         "limit": "this many items at most (default: all)",
         "write": "let it change data",
-        "format": "text, or json: a line an item",
         "confirm": CONFIRM,
     },
     inputs=lambda c: (_positive(c.step.arguments["limit"]), _statement(c)),
@@ -97,11 +98,10 @@ def query(
     param: list[str] | None = None,
     limit: int = 0,
     write: bool = False,
-    format: str = "text",
     confirm: str = "",
 ) -> str | None:
     """Run one PartiQL statement, read-only unless --write."""
-    as_json, limit = c.step.format == "json", _positive(limit)
+    limit = _positive(limit)
     statement, client = _statement(c), dynamodb.connect(c.step.settings)
     parameters = partiql.parse_parameters(param or (), statement)
     key = tuple(name for name, _ in transfer.keys_of(client, statement.table).key)
@@ -109,12 +109,12 @@ def query(
         client = dynamodb.connect(c.step.writable(statement.table, confirm))
     if whole := partiql.full_scan_warning(client, statement):
         c.step.reporter.warn(c.step.name, whole)
-    consumed, count = partiql.Consumed(), partiql.Count()
-    items = count.each(partiql.run(client, statement, parameters, consumed, limit=limit))
-    lines = map(scanning.as_json_line, items) if as_json else scanning.as_table(items, key)
-    if _output.stream(lines) is None:
+    consumed = partiql.Consumed()
+    items = partiql.run(client, statement, parameters, consumed, limit=limit)
+    count = c.step.stream("item", items, lambda found: scanning.as_table(found, key), scanning.plain_item)
+    if count is None:
         return None
-    what = "done" if not count.items and not statement.is_read else _counted(count.items)
+    what = "done" if not count and not statement.is_read else _counted(count)
     return f"{statement.verb} {statement.table}: {what}{consumed}"
 
 
@@ -150,14 +150,15 @@ def export(c: StepContext, table: str = "", file: str = "-", s3: str = "") -> st
         items, size_bytes = s3folder.write_folder(
             folder, name, scanning.scan(client, name, consistent=True), description
         )
+        c.step.note(items=items, bytes=size_bytes, file=destination)
         return f"{_counted(items)} of {name} in {destination} ({size_bytes:,} bytes); next: {_upload(folder, name)}"
     if file == "-":
-        count = _output.stream(
-            _output.Data(itemfile.as_line(item)) for item in scanning.scan(client, name, consistent=True)
-        )
+        items_of = scanning.scan(client, name, consistent=True)
+        count = c.step.stream("", items_of, lambda found: (_output.Data(itemfile.as_line(item)) for item in found))
         return None if count is None else f"{_counted(count)} of {name}"
     progress = transfer.throttled(c.step.say, "{count} items read")
     done = transfer.export_items(client, name, Path(file).expanduser(), on_read=progress)
+    c.step.note(items=done.items, bytes=done.size_bytes, file=destination)
     return f"{_counted(done.items)} of {name} in {destination} ({done.size_bytes:,} bytes)"
 
 
@@ -232,4 +233,5 @@ def import_items(c: StepContext, table: str = "", file: str = "", only_new: bool
             on_change=lambda: tables.keep(settings, [name]),
             on_written=transfer.throttled(c.step.say, f"{{count}} of {count:,} items written"),
         )
+    c.step.note(table=name, items=count, **vars(outcome))
     return f"{_counted(count)} for {name}: {outcome}"

@@ -60,12 +60,10 @@ def stream(c: StepContext, once: bool = False) -> str:
         _repair(c, counted)
         if not once:
             c.step.say("reading from the oldest record on; end it with Ctrl-C")
-        lines = _lines(c, counted, once=once)
-        if _output.stream(lines) is None and once:
-            for _ in lines:  # the reader had enough (`| head`), the stream has more
-                pass
+        _follow(c, counted, once=once)
     except KeyboardInterrupt:
         counted.ending = "; stopped by Ctrl-C"
+    c.step.note(changes=counted.moved, repaired=counted.repaired, failed=counted.failed)
     return counted.result(once=once)
 
 
@@ -92,7 +90,7 @@ def _everybody(c: StepContext) -> list[User]:
         return []
 
 
-def _lines(c: StepContext, counted: Counted, *, once: bool) -> Iterator[str]:
+def _follow(c: StepContext, counted: Counted, *, once: bool) -> None:
     settings = c.step.writable(c.step.settings.message_table)
     client, table = dynamodb.connect(settings), settings.message_table
     states: dict[str, str] = {}
@@ -107,7 +105,21 @@ def _lines(c: StepContext, counted: Counted, *, once: bool) -> Iterator[str]:
         return group_rows.handle(client, table, records)
 
     batches = streaming.batches(settings, table, once=once)
-    return counted.lines(streaming.outcomes(batches, handle), state_of)
+    handled = counted.each(streaming.outcomes(batches, handle))
+    shown = c.step.stream("record", handled, lambda found: (_line(one, state_of) for one in found), _as_value)
+    if shown is None and once:
+        for _ in handled:  # the reader had enough (`| head`), the stream has more
+            pass
+
+
+def _line(one: Handled, state_of: Callable[[str], str]) -> str:
+    done = f"gave up: {one.error}" if one.error else f"{_counted(one.moved, 'change')} to its rows"
+    done = done if one.error or one.moved else _output.as_typed(state_of(one.group))
+    return f"{one.event:<6}  {one.sort_key}  group {one.group}  {done}"
+
+
+def _as_value(one: Handled) -> dict[str, object]:
+    return {"event": one.event, "sk": one.sort_key, "group": one.group, "changes": one.moved, "error": one.error}
 
 
 def _state(client: DynamoDBClient, table: str, group: str) -> str:
@@ -120,7 +132,7 @@ def _state(client: DynamoDBClient, table: str, group: str) -> str:
 
 @dataclass
 class Counted:
-    """Writes a line a record, and counts. `reasons` tell why a group was given up."""
+    """Counts records as they are handled. `reasons` tell why a group was given up."""
 
     records: int = 0
     moved: int = 0
@@ -129,14 +141,12 @@ class Counted:
     reasons: dict[str, str] = field(default_factory=dict)
     ending: str = ""
 
-    def lines(self, outcomes: Iterable[Handled], state_of: Callable[[str], str]) -> Iterator[str]:
+    def each(self, outcomes: Iterable[Handled]) -> Iterator[Handled]:
         for one in outcomes:
             self.records += 1
             self.moved += one.moved
             self.note(one.group, one.error)
-            done = f"gave up: {one.error}" if one.error else f"{_counted(one.moved, 'change')} to its rows"
-            done = done if one.error or one.moved else _output.as_typed(state_of(one.group))
-            yield f"{one.event:<6}  {one.sort_key}  group {one.group}  {done}"
+            yield one
 
     def note(self, group: str, error: str) -> None:
         """Take note of what became of a group at last."""

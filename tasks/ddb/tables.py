@@ -35,7 +35,6 @@ else:
     tableshape = lazy("localenv.dynamodb.tableshape")
 
 CONFIRM = "name of the table to write to, for --target prod"
-FORMAT = "text or json"
 TABLE = "name of the table (default: the one of DDB_MESSAGE_TABLE, or the app's only one)"
 
 
@@ -149,8 +148,8 @@ def _allow_changes(c: StepContext, works: list[Work], confirm: str) -> Settings:
     return c.step.writable(",".join(work.file.name for work in works), confirm)
 
 
-@step(effect=READS, pre=[env.up], help={"format": FORMAT})
-def list_tables(c: StepContext, format: str = "text") -> None:
+@step(effect=READS, pre=[env.up])
+def list_tables(c: StepContext) -> None:
     """List the tables with their state, keys, indexes and item counts."""
     tables = schema.fetch_tables(dynamodb.connect(c.step.settings))
     data = [dict(zip(COLUMNS, _row(table), strict=True)) for table in tables]
@@ -162,9 +161,9 @@ def list_tables(c: StepContext, format: str = "text") -> None:
     effect=READS,
     pre=[env.up],
     word="table",
-    help={"table": TABLE, "as_file": "as a table file for ddb/tables (CloudFormation, JSON)", "format": FORMAT},
+    help={"table": TABLE, "as_file": "as a table file for ddb/tables (CloudFormation, JSON)"},
 )
-def describe(c: StepContext, table: str = "", as_file: bool = False, format: str = "text") -> None:
+def describe(c: StepContext, table: str = "", as_file: bool = False) -> None:
     """Describe a table: keys, indexes, throughput, stream, items."""
     client, name = dynamodb.connect(c.step.settings), named(c)
     if as_file:

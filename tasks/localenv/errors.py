@@ -82,3 +82,10 @@ class NotLocal(LocalEnvError):
 
 
 INTERRUPTED = 130
+
+
+class Interrupted(LocalEnvError):
+    """Ctrl-C, or what else ends a program in order."""
+
+    code = INTERRUPTED
+    name = "interrupted"

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tasks.localenv.machine.folders import TOOL, find_app
+from tests.support.answers import entries
 from tests.support.environments import KEPT, PATIENCE_S, Finished, environment, reachable
 from tests.support.ports import find_free
 
@@ -54,7 +55,7 @@ def app(tmp_path: Path) -> Iterator[Path]:
             root,
             "env.destroy",
             "--confirm",
-            "cruddur",
+            "shop",
             search=root if (root / "tasks.py").exists() else root / "localenv",
         )
 
@@ -86,7 +87,7 @@ def put_beside(app: Path) -> Path:
 
 def products(inv: Run) -> object:
     done = inv("db.query", "SELECT sku FROM products ORDER BY sku", "--format", "json")
-    return json.loads(done.stdout)["data"] if done.code == 0 else done
+    return entries(done.stdout, "row") if done.code == 0 else done
 
 
 def test_one_line_brings_the_namespaces_into_the_tasks_of_an_app(app: Path) -> None:
@@ -112,7 +113,7 @@ def test_one_line_brings_the_namespaces_into_the_tasks_of_an_app(app: Path) -> N
     shown = subprocess.run(["git", "status", "--short", "-uall"], cwd=app, capture_output=True, text=True, check=True)
     assert not [line for line in shown.stdout.splitlines() if ".local" in line]
     assert not (app / "localenv" / ".local").exists()
-    assert inv("env.destroy", "--confirm", "cruddur").code == 0
+    assert inv("env.destroy", "--confirm", "shop").code == 0
     assert sorted(path.name for path in (app / ".local").iterdir()) == [".gitignore", "lock"]
 
 
@@ -162,7 +163,7 @@ def test_an_app_has_it_as_a_package_too(app: Path, tmp_path: Path) -> None:
     assert inv("prices").stdout == "3 EUR\n"
     assert products(inv) == [{"sku": "mug"}, {"sku": "tea"}]
     assert "FAIL" not in inv("doctor").stdout
-    assert inv("env.destroy", "--confirm", "cruddur").code == 0
+    assert inv("env.destroy", "--confirm", "shop").code == 0
 
 
 def test_whose_folder_is_the_apps(tmp_path: Path) -> None:
@@ -231,7 +232,7 @@ def test_what_is_missing_is_written_from_what_an_app_has(app: Path) -> None:
     assert before == {path: path.read_bytes() for path in app.glob("*/*.sql")}
     assert inv("initial-setup").code == 0
     assert products(inv) == [{"sku": "mug"}, {"sku": "tea"}]
-    assert inv("env.destroy", "--confirm", "cruddur").code == 0
+    assert inv("env.destroy", "--confirm", "shop").code == 0
 
 
 @pytest.mark.docker
@@ -273,4 +274,4 @@ def test_the_compose_file_of_an_app_is_used_whatever_it_calls_its_services(app: 
     lacking = inv("env.up")
     assert (lacking.code, "docker-compose.yml has no postgres" in lacking.stderr) == (2, True), lacking
     (app / "docker-compose.yml").unlink()
-    assert inv("env.destroy", "--confirm", "cruddur").code == 0
+    assert inv("env.destroy", "--confirm", "shop").code == 0

@@ -110,7 +110,7 @@ def test_the_command_prints_them_and_they_survive_a_restart_and_a_reset(command:
     assert jwt.decode(data["id_token"], options={"verify_signature": False})["preferred_username"] == "bayko"
     for options, message in (
         ([], "cognito.token wants a handle"),
-        (["bayko", "--format", "yaml"], "--format: 'yaml' is not one of text, json, header"),
+        (["bayko", "--format", "yaml"], "--format 'yaml' is not one of text, json, header"),
     ):
         refused = command("cognito.token", *options)
         assert (refused.code, message in refused.stderr) == (2, True), refused

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from tasks.localenv.postgres.connection import connect
 from tasks.localenv.postgres.query import require_read_only
 from tasks.localenv.postgres.sqlfile import SqlFile
 from tasks.localenv.settings import Settings
+from tests.support.answers import answer, entries
 from tests.support.environments import PATIENCE_S, Finished, inv, wait_until
 
 Db = Callable[..., Finished]
@@ -167,23 +169,48 @@ def test_a_query_prints_a_table_or_json(db: Db) -> None:
             "bayko        bayko@example.com",
         ],
     )
-    assert json.loads(db("db.query", "--sql", sql, "--format", "json").stdout) == {
-        "schemaVersion": 1,
-        "command": "db.query",
-        "status": "ok",
-        "data": [
-            {"handle": "andrewbrown", "email": "andrew@example.com", "nothing": None},
-            {"handle": "bayko", "email": "bayko@example.com", "nothing": None},
-        ],
-        "warnings": [],
-        "error": None,
+    assert entries(db("db.query", "--sql", sql, "--format", "json").stdout, "row") == [
+        {"handle": "andrewbrown", "email": "andrew@example.com", "nothing": None},
+        {"handle": "bayko", "email": "bayko@example.com", "nothing": None},
+    ]
+
+
+def test_values_of_a_query_keep_their_type_or_become_exact_text(db: Db, built: Settings) -> None:
+    sql = (
+        "SELECT 9007199254740991 AS safe, 9007199254740993 AS large, 1.10 AS exact, 0.5::float8 AS double, "
+        r"'NaN'::float8 AS nan, timestamptz '2026-11-27 10:30+00' AS at, date '2026-11-27' AS day, '\xff00'::bytea AS "
+        "raw, true AS yes, ARRAY[1, 2] AS list, '{\"a\": 1}'::jsonb AS object"
+    )
+    (row,) = entries(db("db.query", sql, "--format", "json").stdout, "row")
+    at = datetime.fromisoformat(row.pop("at"))
+    assert at == datetime(2026, 11, 27, 10, 30, tzinfo=timezone.utc)
+    assert row == {
+        "safe": 9007199254740991,
+        "large": "9007199254740993",
+        "exact": "1.10",
+        "double": 0.5,
+        "nan": "nan",
+        "day": "2026-11-27",
+        "raw": "/wA=",
+        "yes": True,
+        "list": [1, 2],
+        "object": {"a": 1},
     }
+
+
+def test_a_stream_that_breaks_says_so_at_its_end(db: Db, built: Settings) -> None:
+    sql = "SELECT 1 / (2500 - n) AS one FROM generate_series(1, 3000) AS n"
+    done = db("db.query", sql, "--format", "json")
+    envelope = answer(done.stdout)
+    assert (done.code, envelope["status"], envelope["error"]["code"]) == (1, "error", 1)
+    assert envelope["steps"][-1]["seconds"] > 0
+    assert len(done.stdout.splitlines()) > 1000
 
 
 def test_a_query_file_takes_its_parameters_by_name(db: Db, built: Settings) -> None:
     file = str(TOOL / "sql/users/short.sql")
     found = db("db.query", "--file", file, "--param", "handle=londo", "--format", "json")
-    assert [row["display_name"] for row in json.loads(found.stdout)["data"]] == ["Londo Mollari"]
+    assert [row["display_name"] for row in entries(found.stdout, "row")] == ["Londo Mollari"]
     missing = db("db.query", "--file", file)
     assert (missing.code, "needs a value for handle" in missing.stderr) == (2, True)
     wrong = db("db.query", "--file", file, "--param", "handel=londo")

@@ -18,6 +18,7 @@ from moto import mock_aws
 from tasks import ns
 from tasks._executor import GraphExecutor
 from tasks.localenv.settings import read_settings
+from tests.support.answers import entries
 from tests.support.boto import forget_clients
 from tests.support.environments import Finished, environment, inv, reachable
 from tests.support.ports import find_free
@@ -74,7 +75,7 @@ def steps(finished: Finished) -> dict[str, str]:
 
 
 def query(run: Run, sql: str) -> object:
-    return [[*row.values()] for row in json.loads(done(run("db.query", sql, "--format", "json")))["data"]]
+    return [[*row.values()] for row in entries(done(run("db.query", sql, "--format", "json")), "row")]
 
 
 def commands(finished: Finished) -> list[str]:
@@ -251,9 +252,9 @@ def test_under_docker_it_is_the_same(app: Path, environ: dict[str, str]) -> None
         assert "+CREATE TABLE" not in run("db.diff").stdout and "-CREATE TABLE public.tags" in run("db.diff").stdout
         done(run("db.migrate"))
         assert (run("db.diff").code, run("db.diff").stdout) == (0, "")
-        done(run("db.rollback", "--confirm", "cruddur"))
+        done(run("db.rollback", "--confirm", "shop"))
     finally:
-        run("env.destroy", "--confirm", "cruddur")
+        run("env.destroy", "--confirm", "shop")
 
 
 Prod = Callable[..., tuple[int, str]]

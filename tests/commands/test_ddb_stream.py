@@ -16,7 +16,7 @@ import pytest
 
 from ddb.messages import each_row_in_group, key_of
 from ddb.streams.group_rows import Handled
-from tasks.ddb.stream import Counted
+from tasks.ddb.stream import Counted, _line
 from tasks.localenv.aws.wire import AwsError
 from tasks.localenv.dynamodb import streamreader
 from tasks.localenv.dynamodb.client import connect
@@ -83,7 +83,7 @@ def test_what_was_given_up_at_last_is_a_failure_of_once() -> None:
         Handled("2", "INSERT", "another", "t2", 0, "Busy: no room"),
         Handled("3", "INSERT", "another", "t3", 2),
     ]
-    assert [line.split("  ")[-1] for line in told.lines(handled, lambda group: "its rows are right")] == [
+    assert [_line(one, lambda group: "").split("  ")[-1] for one in told.each(handled)] == [
         "gave up: Busy: no room",
         "gave up: Busy: no room",
         "2 changes to its rows",

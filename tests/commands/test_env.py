@@ -99,19 +99,23 @@ def test_status_as_json_is_one_envelope(cli: Cli, live_environment: dict[str, st
     status = cli("env.status", "--format", "json")
     assert (status.code, status.stderr) == (0, "")
     envelope = json.loads(status.stdout)
-    assert {**envelope, "data": None} == {
-        "schemaVersion": 1,
+    (step,) = envelope["steps"]
+    assert {**envelope, "data": None, "steps": [{**step, "seconds": 0}]} == {
+        "schemaVersion": 2,
         "command": "env.status",
+        "effect": "reads",
         "status": "ok",
         "data": None,
+        "steps": [{"name": "env.status", "status": "ok", "seconds": 0, "sentence": ""}],
         "warnings": [],
+        "undo": [],
         "error": None,
     }
     assert [(row["service"], row["status"], row["address"]) for row in envelope["data"]] == [
         (service, "running", address)
         for service, address in zip(("postgres", "dynamodb", "cognito"), addresses(live_environment), strict=True)
     ]
-    assert all(re.fullmatch(r"pid \d+", row["holder"]) and row["since"] > 0 for row in envelope["data"])
+    assert all(re.fullmatch(r"pid \d+", row["holder"]) and row["since"].endswith("+00:00") for row in envelope["data"])
 
 
 def test_logs_show_the_last_lines_of_each_service(cli: Cli) -> None:

@@ -19,7 +19,7 @@ import pytest
 from invoke import Collection, Config, Executor, Exit
 
 from tasks._executor import GraphExecutor
-from tasks._graph import READS, WRITES, StepContext, step
+from tasks._graph import READS, WRITES, Found, StepContext, step
 from tasks._output import Reporter
 from tasks.localenv.checkout.lock import ProjectLock
 from tasks.localenv.errors import ConfirmationNeeded, LocalEnvError, ServiceFailed, UsageError
@@ -441,31 +441,106 @@ def test_a_flag_may_stand_in_for_what_a_step_needs_and_a_plan_shows_it_nonethele
     assert stage.ran == ["all", "up", "all"]
 
 
-def test_json_output_has_an_envelope_for_errors_too(stage: Stage, capsys: pytest.CaptureFixture[str]) -> None:
-    def scan(c: StepContext, format: str = "text") -> None:
-        if c.step.format == "json":
-            raise LocalEnvError("table gone", hint=Command("ddb.schema-load"))
+def envelope_of(capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
+    """Return the envelope, with the seconds of its steps taken out: the only line on stdout."""
+    (line,) = capsys.readouterr().out.splitlines()
+    found: dict[str, Any] = json.loads(line)
+    for one in found["steps"]:
+        assert one.pop("seconds") >= 0
+    return found
 
-    stage.tasks["scan"] = step(effect=READS)(scan)
-    with pytest.raises(Exit):
-        stage.run(("scan", {"format": "json"}))
-    assert json.loads(capsys.readouterr().out) == {
-        "schemaVersion": 1,
-        "command": "scan",
-        "status": "error",
-        "data": None,
-        "warnings": [],
-        "error": {
-            "code": "failure",
-            "message": "table gone",
-            "hint": "run `inv ddb.schema-load`",
-            "commands": ["inv ddb.schema-load"],
-            "retryable": False,
+
+def test_as_json_a_failed_run_is_one_object_with_all_of_its_steps(
+    stage: Stage, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(c: StepContext) -> None:
+        c.step.reporter.warn("scan", "old")
+        raise LocalEnvError("table gone", hint=Command("ddb.schema-load"), evidence=["a", "b"])
+
+    stage.add("up", check=lambda c: "up already")
+    stage.add("scan", "up", body=fail, effect=READS)
+    stage.add("after", "scan")
+    with pytest.raises(Exit) as ended:
+        stage.run(("after", {"format": "json"}))
+    assert (ended.value.code, envelope_of(capsys)) == (
+        1,
+        {
+            "schemaVersion": 2,
+            "command": "after",
+            "effect": "writes",
+            "status": "error",
+            "data": None,
+            "steps": [
+                {"name": "up", "status": "skip", "sentence": "up already"},
+                {"name": "scan", "status": "failed", "sentence": "table gone"},
+                {"name": "after", "status": "not run", "sentence": ""},
+            ],
+            "warnings": ["old"],
+            "undo": [],
+            "error": {
+                "code": 1,
+                "name": "failure",
+                "message": "table gone",
+                "hint": "run `inv ddb.schema-load`",
+                "commands": ["inv ddb.schema-load"],
+                "retryable": False,
+                "evidence": ["a", "b"],
+            },
         },
-    }
+    )
     with pytest.raises(Exit):
         stage.run(("scan", {"format": "jsn"}))
     assert "did you mean 'json'?" in capsys.readouterr().err
+
+
+def test_as_json_several_tasks_are_one_object_and_a_sentence_is_data(
+    stage: Stage, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def count(c: StepContext) -> str:
+        c.step.note(items=3)
+        return "wrote 3 items"
+
+    stage.add("write", body=count)
+    stage.add("look", body=lambda c: c.step.emit([1, 2], "1, 2"), effect=READS)
+    stage.run("write", ("look", {"format": "json"}))
+    found = envelope_of(capsys)
+    assert (found["command"], found["effect"], found["data"]) == (
+        "write look",
+        "writes",
+        [
+            {"command": "write", "effect": "writes", "data": {"sentence": "wrote 3 items", "items": 3}},
+            {"command": "look", "effect": "reads", "data": [1, 2]},
+        ],
+    )
+    stage.run("write", ("look", {"format": "json"}), dry=True)
+    planned = envelope_of(capsys)["data"]["plan"]
+    assert [(one["step"], one["action"]) for one in planned] == [("write", "run"), ("look", "run")]
+    stage.run(("look", {"format": "json"}), executor=Executor)
+    assert json.loads(capsys.readouterr().out)["data"] == [1, 2]
+
+
+def test_an_exit_code_that_a_result_asks_for_is_that_of_the_error(
+    stage: Stage, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def down(c: StepContext) -> None:
+        c.step.emit(["postgres"], "postgres")
+        raise Found(ServiceFailed("postgres not running"))
+
+    def leave(c: StepContext) -> None:
+        raise Exit(code=0)
+
+    stage.add("status", body=down, effect=READS)
+    stage.add("leave", body=leave, effect=READS)
+    with pytest.raises(Exit) as ended:
+        stage.run(("status", {"format": "json"}))
+    found = envelope_of(capsys)
+    assert (ended.value.code, found["error"]["code"], found["data"]) == (4, 4, ["postgres"])
+    with pytest.raises(Exit):
+        stage.run(("leave", {"format": "json"}))
+    assert envelope_of(capsys)["status"] == "ok"
+    with pytest.raises(Exit):
+        stage.run("status")
+    assert capsys.readouterr() == ("postgres\n", "")
 
 
 def test_a_failing_line_becomes_an_annotation_on_github(

@@ -224,8 +224,8 @@ TOMAS = next(str(person.uuid) for person in PEOPLE if person.handle == "tomas")
 REPAIR = "tasks/localenv/environment/check:_repair: check --repair …"
 
 ROWS = [
-    row("tasks/root:_shown: env.up", worlds.down, "status", "stopped", "env.up"),
-    row("tasks/root:_shown: initial-setup", worlds.destroyed, "status", "stopped", "initial-setup"),
+    row("tasks/root:START_ALL: env.up", worlds.down, "status", "stopped", "env.up"),
+    row("tasks/root:START_ALL: initial-setup", worlds.destroyed, "status", "stopped", "initial-setup"),
     row("tasks/localenv/postgres/connection:_connection_error: db.setup", worlds.no_database, "status", "does not",
         "db.setup"),
     row("tasks/localenv/postgres/connection:server_error: db.setup", sql("DROP TABLE users CASCADE"), "check",

@@ -238,7 +238,7 @@ def test_a_fault_of_this_program_is_told_with_its_traceback(environ: dict[str, s
     assert lines[0] == "FAIL env.status this is a fault of inv itself: KeyError: '***'"
     assert lines[1] == "| Traceback (most recent call last):"
     assert lines[-1].startswith("hint report it with the lines above")
-    assert '"code": "fault"' in done.stdout
+    assert '"name": "fault"' in done.stdout
     assert "Kq7Vx" not in done.stdout + done.stderr
     status.write_text("this is no Python\n")
     broken = subprocess.run([str(copy / "inv"), "--list"], env=environ, capture_output=True, text=True)

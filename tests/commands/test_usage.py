@@ -44,7 +44,16 @@ def test_it_is_told_with_a_hint(line: str, message: str, hint: str, tmp_path: Pa
 def test_a_shell_is_given_the_options_of_a_task(tmp_path: Path) -> None:
     done = inv("--complete", "--", "inv", "ddb.export", "--f", environ=environment(tmp_path / "state"))
     assert (done.code, done.stderr) == (0, "")
-    assert set(done.stdout.split()) == {"--engine", "--file", "--force", "--plan", "--s3", "--table", "--target"}
+    assert set(done.stdout.split()) == {
+        "--engine",
+        "--file",
+        "--force",
+        "--format",
+        "--plan",
+        "--s3",
+        "--table",
+        "--target",
+    }
 
 
 def test_help_in_a_program_of_ones_own_lists_the_options(capsys: pytest.CaptureFixture[str]) -> None:

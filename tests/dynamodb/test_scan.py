@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import pytest
 
 from tasks.localenv.dynamodb.client import TableMissing, connect
 from tasks.localenv.dynamodb.itemwriter import puts, write
-from tasks.localenv.dynamodb.scan import as_json_line, as_text, plain, scan
+from tasks.localenv.dynamodb.scan import as_text, plain, scan
 from tasks.localenv.dynamodb.schema import apply_tables
 from tasks.localenv.dynamodb.tablefiles import read_tables
 from tasks.localenv.settings import Settings
@@ -74,14 +73,6 @@ def test_a_missing_table_is_said(fresh: Settings) -> None:
 )
 def test_a_value_is_written_as_json_has_it(value: dict[str, Any], wanted: Any) -> None:
     assert plain(value) == wanted
-
-
-def test_an_item_is_one_line_of_json() -> None:
-    line = as_json_line({"sk": {"S": "two\nlines"}, "pk": {"S": "ñ"}, "n": {"N": "1"}})
-    assert (line, json.loads(line)) == (
-        '{"n": 1, "pk": "ñ", "sk": "two\\nlines"}',
-        {"n": 1, "pk": "ñ", "sk": "two\nlines"},
-    )
 
 
 def test_an_item_for_people_has_its_key_first_and_the_rest_aligned() -> None:

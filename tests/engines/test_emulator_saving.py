@@ -396,9 +396,9 @@ def test_on_a_full_disk_every_command_that_writes_or_proves_says_so(on_tmpfs: di
     hint = f"free some space on the disk of {filler.parent}: it saves by itself, then run `inv check`"
     assert all(hint in done.stderr for done in told)
     as_json = run("check", "--format", "json")
-    assert (as_json.code, one_object(as_json)["error"]["code"]) == (6, "preflight")
+    assert (as_json.code, one_object(as_json)["error"]["name"]) == (6, "preflight")
     sent_as_json = run("ddb.send-message", "--as", "bayko", "--to", "andrewbrown", "--text", "x", "--format", "json")
-    assert (sent_as_json.code, one_object(sent_as_json)["error"]["code"]) == (6, "preflight")
+    assert (sent_as_json.code, one_object(sent_as_json)["error"]["name"]) == (6, "preflight")
     assert f": {FULL}" in run("env.status").stdout
     assert state_file(settings).read_bytes() == good
 

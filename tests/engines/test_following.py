@@ -22,6 +22,7 @@ from tasks.localenv.machine.folders import TOOL
 from tasks.localenv.postgres.connection import connect
 from tasks.localenv.settings import Settings
 from tests.conftest import Cli
+from tests.support.answers import answer
 from tests.support.environments import KEPT, PATIENCE_S
 
 
@@ -137,6 +138,7 @@ def test_all_services_are_followed_until_ctrl_c(
         assert following.communicate(timeout=PATIENCE_S)[1] == ""
     finally:
         following.kill()
-    found = [json.loads(line) for line in out.read_text().splitlines() if "ERROR" in line]
-    assert following.returncode == 130
-    assert found[0]["service"] == "postgres" and found[0]["line"].split("ERROR")[1].startswith(':  column "no such')
+    *lines, end_of_stream = out.read_text().splitlines()
+    found = [json.loads(line)["line"] for line in lines if "ERROR" in line]
+    assert (following.returncode, answer(end_of_stream)["error"]["code"]) == (130, 130)
+    assert found[0]["service"] == "postgres" and found[0]["text"].split("ERROR")[1].startswith(':  column "no such')

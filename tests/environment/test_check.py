@@ -214,7 +214,7 @@ def test_the_command_is_clean_after_initial_setup_and_fails_on_a_finding(
     listed = cli("check", "--format", "json", **where)
     assert listed.code == 1
     envelope = json.loads(listed.stdout)
-    assert (envelope["status"], envelope["data"]["total"], envelope["error"]["code"]) == ("error", 1, "failure")
+    assert (envelope["status"], envelope["data"]["total"], envelope["error"]["name"]) == ("error", 1, "failure")
     (finding,) = envelope["data"]["findings"]
     assert (finding["subject"], finding["subjects"], finding["count"]) == ("user bayko", ["user bayko"], 1)
     assert (finding["cause"], finding["commands"]) == ("unlinked", ["inv cognito.sync-ids"])

@@ -38,6 +38,7 @@ PROGRAMS = {
     "tasks.localenv.engines.emulator_server.run_handler": "started by trigger.py",
     "tasks": "tasks.py hands over to it",
     "tasks._start": "./inv runs it",
+    "tasks._schemas": "inv lint runs it, and whoever writes docs/schema",
     "tasks._executor": "tasks/_running.py names it, as text",
     "tasks.localenv.engines.emulator_server.__main__": "the emulator's process is this",
     "tasks.localenv.engines.emulator_server.server": "that program imports it by its folder's name",

@@ -158,18 +158,30 @@ def keeping(line: str, change: Callable[[World], World], *names: str) -> Effect:
 
 
 def kept(world: World, after: World, line: str, names: Iterable[str]) -> World:
-    entry = kept_of(world, line, names)
-    return replace(after, undo=pushed(world.undo, entry)) if any(held is not None for _, held in entry.parts) else after
-
-
-def kept_of(world: World, line: str, names: Iterable[str]) -> Entry:
-    parts = tuple((name, getattr(world, name)) for name in names)
-    return Entry(parts, follows_half=any(entry.cut == line for entry in world.undo))
+    parts = {name: getattr(world, name) for name in names}
+    if all(held is None for held in parts.values()) and line != UNDO:
+        return after
+    half = next((entry for entry in world.undo if entry.cut == line and not entry.follows_half), None)
+    if half is None:
+        return replace(after, undo=pushed(world.undo, Entry(tuple(parts.items()))))
+    held = dict(half.parts)
+    whole = replace(half, parts=tuple({**parts, **held}.items()))
+    undo = [whole if entry is half else entry for entry in world.undo]
+    if "database" in parts and "database" not in held:
+        del parts["database"]  # it is put aside once
+    entry = Entry(tuple(parts.items()), follows_half=True)
+    if all(held is None for held in parts.values()) and line != UNDO:
+        return replace(after, undo=tuple(closed(undo))[:KEPT])
+    return replace(after, undo=pushed(undo, entry))
 
 
 def pushed(undo: Iterable[Entry], entry: Entry) -> tuple[Entry, ...]:
     """Put an entry before the others, none of which is one cut short after that; so many are kept."""
-    return (entry, *(replace(each, cut="", undoes=None) for each in undo))[:KEPT]
+    return (entry, *closed(undo))[:KEPT]
+
+
+def closed(undo: Iterable[Entry]) -> Iterable[Entry]:
+    return [replace(each, cut="", undoes=None) for each in undo]
 
 
 def db_setup(line: str, *, force: bool) -> Effect:
@@ -202,7 +214,7 @@ def undo(world: World, text: str) -> list[Outcome]:
         return [(up(world), 1)]
     parts, rest = dict(entry.parts), list(world.undo)
     rest.remove(entry)
-    return [(replace(up(world), **parts, undo=pushed(rest, kept_of(world, UNDO, parts))), 0)]
+    return [(kept(replace(world, undo=tuple(rest)), replace(up(world), **parts), UNDO, parts), 0)]
 
 
 def send(world: World, text: str) -> list[Outcome]:
@@ -308,7 +320,7 @@ def _undo_of(world: World, after: World, left: World, line: str) -> Iterable[tup
     if all(getattr(left, name) == getattr(after, name) for name, _ in entry.parts):
         yield after.undo
         if not goal:
-            yield entry, *(replace(each, cut="", undoes=None) for each in world.undo)  # before the oldest went
+            yield entry, *closed(world.undo)  # before the oldest went
     if goal and "database" in changed and dict(goal.parts)["database"]:
         return  # its last step
     for count in range(1, len(entry.parts) + 1):

@@ -19,6 +19,7 @@ from tasks.localenv.machine.columns import harmless, harmless_lines, without_seq
 from tasks.localenv.postgres.connection import connect
 from tasks.localenv.settings import Settings, read_settings
 from tests.cognito.test_pool import add_pool_users
+from tests.support.answers import entries
 from tests.support.boto import local_client
 from tests.support.environments import Finished, environment, inv, permitted, reachable
 from tests.trials.test_secrets import TASKS, WORDS
@@ -99,7 +100,7 @@ def test_values_are_told_from_the_structure_around_them(evil: dict[str, str]) ->
     ]
     assert table.stdout.count("\n") == 3
     data = inv("db.query", "select handle from users where handle like 'Eve%'", "--format", "json", environ=evil)
-    assert json.loads(data.stdout)["data"] == [{"handle": EVIL}]
+    assert entries(data.stdout, "row") == [{"handle": EVIL}]
     users = inv("cognito.list-users", environ=evil)
     (line,) = [line for line in users.stdout.split("\n") if line.startswith("Eve")]
     assert line.startswith(f"{HARMLESS}  {HARMLESS}  eve@example.com")

@@ -16,6 +16,7 @@ from tasks import ns
 from tasks._graph import Step
 from tasks.localenv.machine.folders import TOOL
 from tasks.localenv.settings.variables import VARIABLES
+from tests.support.answers import answer, faults
 from tests.support.environments import environment, inv, reachable
 
 pytestmark = pytest.mark.reliability("secrets")
@@ -64,13 +65,18 @@ WORDS = {
 }
 PRINTS_THEM = ("env.export",)
 """What it is for: its result, and that alone, has the password."""
+ENDS_IT = ("env.destroy",)
+"""What would leave the others nothing to look at."""
 
 TASKS = {name: ns[name] for name in ns.task_names if isinstance(ns[name], Step)}
 
 
-def words_of(name: str) -> list[str]:
-    takes_format = "format" in TASKS[name].argspec(TASKS[name].body).parameters
-    return [name, *WORDS.get(name, []), *(["--format", "json"] if takes_format else [])]
+FORMATS = ("text", "json")
+
+
+def words_of(name: str, form: str) -> list[str]:
+    task, *behind = [name, *WORDS.get(name, [])]
+    return [task, *(["--format", "json"] if form == "json" else []), *behind]
 
 
 def leaks(text: str) -> list[str]:
@@ -87,9 +93,10 @@ def leaking_files(folder: Path) -> list[str]:
 
 @dataclass
 class Watched:
-    """What a command wrote, and the command lines of the environment's processes while it ran."""
+    """What a command wrote, of it what went to stdout, and the environment's command lines while it ran."""
 
     text: str
+    stdout: str
     processes: set[str]
 
 
@@ -101,13 +108,14 @@ def watched(*words: str, environ: dict[str, str]) -> Watched:
         env={**kept, **environ},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
+        stderr=subprocess.PIPE,
         text=True,
     )
     seen: set[str] = set()
     while True:
         try:
-            return Watched(process.communicate(timeout=0.05)[0], seen)
+            stdout, stderr = process.communicate(timeout=0.05)
+            return Watched(stdout + stderr, stdout, seen)
         except subprocess.TimeoutExpired:
             seen |= set(_command_lines(environ["LOCALENV_STATE_DIR"]))
 
@@ -123,22 +131,30 @@ def _command_lines(state_dir: str) -> Iterator[str]:
             continue
 
 
+@pytest.mark.parametrize("form", FORMATS)
 @pytest.mark.parametrize("name", TASKS)
-def test_no_part_of_a_password_is_shown_where_the_settings_cannot_be_read(name: str, tmp_path: Path) -> None:
+def test_no_part_of_a_password_is_shown_where_the_settings_cannot_be_read(name: str, form: str, tmp_path: Path) -> None:
     environ = {**environment(tmp_path / "state"), **PLANTED, "CONNECTION_URL": OPEN}
-    done = inv(*words_of(name), environ=environ)
+    done = inv(*words_of(name, form), environ=environ)
+    assert form == "text" or (faults(name, done.stdout), _code(done.stdout)) == ([], done.code)
     assert leaks(done.stdout + done.stderr) == []
     assert "Traceback" not in done.stderr
     reads_none = name in ("doctor", "init")  # they work where .env is what is wrong
     assert reads_none or (done.code, "CONNECTION_URL in the environment" in done.stderr) == (2, True)
 
 
+@pytest.mark.parametrize("form", FORMATS)
 @pytest.mark.parametrize("name", [name for name in TASKS if not TASKS[name].local_only])
-def test_no_secret_of_production_is_shown_where_it_cannot_be_reached(name: str, tmp_path: Path) -> None:
-    done = inv(*words_of(name), "--target", "prod", environ={**environment(tmp_path / "state"), **PLANTED})
+def test_no_secret_of_production_is_shown_where_it_cannot_be_reached(name: str, form: str, tmp_path: Path) -> None:
+    done = inv(*words_of(name, form), "--target", "prod", environ={**environment(tmp_path / "state"), **PLANTED})
     assert leaks(done.stdout + done.stderr) == []
     assert "Traceback" not in done.stderr
     assert leaking_files(tmp_path) == []
+    assert form == "text" or (faults(name, done.stdout), _code(done.stdout)) == ([], done.code)
+
+
+def _code(stdout: str) -> int:
+    return int((answer(stdout)["error"] or {"code": 0})["code"])
 
 
 @pytest.fixture(scope="module")
@@ -158,8 +174,12 @@ def test_no_secret_is_shown_or_kept_where_everything_works(running: dict[str, st
         assert leaks(inv(*words, environ=running).stderr) == []
     quiet = [name for name in TASKS if TASKS[name].effect.reads and name not in PRINTS_THEM]
     for name in quiet:
-        seen = watched(*words_of(name), environ=running)
+        seen = watched(*words_of(name, "json"), environ=running)
         assert (name, leaks(seen.text), leaks("\n".join(seen.processes))) == (name, [], [])
+        assert (name, faults(name, seen.stdout)) == (name, [])
+    for name in (name for name in TASKS if not TASKS[name].effect.reads and name not in ENDS_IT):
+        done = inv(*words_of(name, "json"), environ=running)
+        assert (name, leaks(done.stdout + done.stderr), faults(name, done.stdout)) == (name, [], [])
     assert leaking_files(Path(running["LOCALENV_STATE_DIR"])) == []
     assert leaking_files(tmp_path) == []
 
@@ -168,7 +188,7 @@ def test_a_wrong_password_is_not_shown(running: dict[str, str]) -> None:
     port = running["CONNECTION_URL"].rpartition(":")[2].partition("/")[0]
     wrong = {**running, "CONNECTION_URL": CLOSED.format(quote(f"{PIECES[1]} {PIECES[0]}", safe=""), port)}
     for name in ("db.query", "db.sessions", "status", "check", "env.status"):
-        seen = watched(*words_of(name), environ=wrong)
+        seen = watched(*words_of(name, "json"), environ=wrong)
         assert (name, leaks(seen.text), leaks("\n".join(seen.processes))) == (name, [], [])
 
 
@@ -188,6 +208,8 @@ def test_export_prints_the_password_by_purpose_and_exactly(running: dict[str, st
     for form in ("shell", "dotenv", "json"):
         done = inv("env.export", "--format", form, environ=running)
         assert (quote(PASSWORD, safe="") in done.stdout, leaks(done.stderr)) == (True, [])
+    assert faults("env.export", done.stdout) == []
+    assert quote(PASSWORD, safe="") in answer(done.stdout)["data"]["CONNECTION_URL"]
 
 
 def test_every_secret_variable_is_planted() -> None:

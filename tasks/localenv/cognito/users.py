@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ..aws.wire import Api, AwsError, api
 from ..errors import LocalEnvError, ServiceFailed, UsageError
 from ..hints import RESTART, Command
+from ..machine.jsonvalues import iso_time
 from ..settings import emulated_pool_file
 from .shape import MARK
 
@@ -37,6 +38,10 @@ class PoolUser:
     enabled: bool
     person: str = ""
     created_s: float = 0
+
+    def as_dict(self) -> dict[str, Any]:
+        told = {name: value for name, value in vars(self).items() if name != "created_s"}
+        return {**told, "created": iso_time(self.created_s)}
 
     @property
     def name_shown(self) -> str:

@@ -39,18 +39,6 @@ class Consumed:
         return "" if self.units is None else f", {self.units:,g} capacity units"
 
 
-@dataclass
-class Count:
-    """Counts items as they pass through `each`."""
-
-    items: int = 0
-
-    def each(self, items: Iterable[Item]) -> Iterator[Item]:
-        for item in items:
-            self.items += 1
-            yield item
-
-
 def read_query(sql: str, file: str) -> Statement:
     """Read the statement from the command line or from a file. Raises UsageError."""
     if bool(sql) == bool(file):

@@ -68,11 +68,6 @@ def plain_item(item: dict[str, dict[str, Any]]) -> dict[str, Any]:
     return {name: plain(item[name]) for name in sorted(item)}
 
 
-def as_json_line(item: dict[str, dict[str, Any]]) -> str:
-    """Return an item as one line of JSON."""
-    return json.dumps(plain_item(item), ensure_ascii=False)
-
-
 def as_text(item: dict[str, dict[str, Any]], key: tuple[str, ...]) -> list[str]:
     """Return an item as lines for people: its key first, the other attributes aligned below it."""
     shown = {name: _shown(plain(value)) for name, value in sorted(item.items())}

@@ -5,10 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from ..errors import TimedOut
 from ..hints import LOGS, either
+from ..machine.jsonvalues import iso_time
 
 ServiceName = Literal["postgres", "dynamodb", "cognito"]
 Status = Literal["running", "starting", "stopped", "failed", "ended"]
@@ -34,6 +35,9 @@ class ServiceState:
     detail: str = ""
     holder: str = ""
     since: float = 0
+
+    def as_dict(self) -> dict[str, Any]:
+        return {**vars(self), "since": iso_time(self.since)}
 
     @property
     def is_down(self) -> bool:

@@ -27,6 +27,7 @@ from ..engines.embedded.home import OUTSIDE, find_server_folders, kind_of
 from ..engines.state import read_choice
 from ..errors import LocalEnvError
 from ..machine.answers import Each
+from ..machine.jsonvalues import iso_time
 from ..machine.ports import commands
 from ..settings import Settings, project_id
 from ..settings.kept import PROJECT
@@ -64,7 +65,7 @@ class Neighbour:
     remove: str = ""
 
     def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
+        return {**asdict(self), "created": iso_time(self.created), "used": iso_time(self.used)}
 
 
 @dataclass

@@ -67,10 +67,9 @@ class Status:
         return any(state.is_down for state in self.services) or any(problem.is_down for problem in self.problems)
 
     def as_dict(self) -> dict[str, Any]:
-        found: dict[str, Any] = {
-            name: [vars(value) for value in getattr(self, name)] for name in ("services", "lines", "problems")
-        }
-        return {**found, "leftOut": dict(self.left_out)}
+        services = [state.as_dict() for state in self.services]
+        found = {name: [vars(value) for value in getattr(self, name)] for name in ("lines", "problems")}
+        return {"services": services, **found, "leftOut": dict(self.left_out)}
 
 
 Seen = tuple[list["ServiceState"], list[Line], list[Problem]]

@@ -212,7 +212,17 @@ def inv_command(*words: str) -> list[str]:
     return [sys.executable, *start, "--search-root", str(SEARCH_ROOT), *words]
 
 
-def attach(command: Sequence[str | Path], *, env: Mapping[str, str] | None = None, cwd: Path | None = None) -> int:
-    """Run a program in this terminal (psql, pgcli, pytest) and return its exit code."""
+def attach(
+    command: Sequence[str | Path],
+    *,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    stdout: IO[str] | None = None,
+) -> int:
+    """Run a program in this terminal (psql, pgcli, pytest) and return its exit code.
+
+    `stdout` is where its output goes instead.
+    """
     with starting(command):
-        return subprocess.call([str(part) for part in command], env=None if env is None else dict(env), cwd=cwd)
+        variables = None if env is None else dict(env)
+        return subprocess.call([str(part) for part in command], env=variables, cwd=cwd, stdout=stdout)

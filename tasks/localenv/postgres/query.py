@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -153,19 +152,6 @@ def as_table(rows: Rows) -> Iterator[str]:
     widths = [max(map(width, column)) for column in zip(names, *head, strict=True)]
     for cells in itertools.chain([names, ["-" * cells for cells in widths]], head, map(_cells, rows.rows)):
         yield "  ".join(padded(cell, wide) for cell, wide in zip(cells, widths, strict=True)).rstrip()
-
-
-def as_json(rows: Rows, command: str) -> Iterator[str]:
-    """Yield the lines of the JSON envelope, one row a line, as the rows arrive."""
-    yield f'{{"schemaVersion": 1, "command": {json.dumps(command)}, "status": "ok", "data": ['
-    before = ""
-    for row in rows.objects():
-        if before:
-            yield f"{before},"
-        before = f"  {json.dumps(row, default=str, ensure_ascii=False)}"
-    if before:
-        yield before
-    yield '], "warnings": [], "error": null}'
 
 
 def _fetch(cursor: psycopg.Cursor[Any]) -> Iterator[Sequence[Any]]:

@@ -19,7 +19,7 @@ from ...errors import UsageError
 from ...machine.reading import lines, opened, plain, require_utf8
 from ...machine.wholefile import written_whole
 from .csvfile import read_csv
-from .itemline import ONE_A_LINE, Fill, Keys, Line, read_line
+from .itemline import ONE_A_LINE, Fill, Keys, Line, cut_off, end_of_stream, read_line
 from .typed import Item, as_written
 
 
@@ -82,8 +82,9 @@ class _Hashing:
 def read_lines(path: Path, shown: str, keys: Keys, fill: Fill | None = None) -> Iterator[Line]:
     """Read the items of a file, a line in memory; detects compression by the first bytes, CSV by the suffix.
 
-    A line is an item in DynamoDB JSON, bare or within {"Item": …}, or plain JSON: the value of its key tells which. A
-    line that does not fit the table has an error at path:line:column. `fill` is that of `read_line`. Raises UsageError
+    A line is an item in DynamoDB JSON, bare or within {"Item": …}, or plain JSON, bare or within {"item": …}: the value
+    of its key tells which. The envelope that ends the stream of a command is passed over, if it ended well. A line that
+    does not fit the table has an error at path:line:column. `fill` is that of `read_line`. Raises UsageError
     if the file cannot be read on.
     """
     with open_plain(path, shown) as file:
@@ -91,7 +92,10 @@ def read_lines(path: Path, shown: str, keys: Keys, fill: Fill | None = None) -> 
             yield from read_csv(file, shown, keys)
             return
         for number, text in _texts(file, shown):
-            yield read_line(f"{shown}:{number}", text, keys, fill)
+            place = f"{shown}:{number}"
+            end = end_of_stream(text)
+            if end != "ok":
+                yield Line(place, {}, cut_off(place)) if end else read_line(place, text, keys, fill)
 
 
 def read_items(path: Path, shown: str, keys: Keys) -> Iterator[Item]:

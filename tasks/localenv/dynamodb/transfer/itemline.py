@@ -5,6 +5,7 @@ Connects to nothing. Source of the rules: Amazon DynamoDB Developer Guide, "Cons
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
@@ -33,6 +34,7 @@ from .typed import (
     value_bytes,
 )
 
+ENVELOPE = '{"schemaVersion": '
 ONE_A_LINE = "write one item a line: `jq -c '.[]'` splits an array, `jq -c .` joins the lines of an item"
 
 
@@ -85,9 +87,12 @@ def read_line(place: str, text: str, keys: Keys, fill: Fill | None = None) -> Li
 def _item_of(data: Any, keys: Keys, fill: Fill | None) -> Item:
     """Return the item of a line's data: DynamoDB JSON if the key's value is an object, else plain JSON."""
     steps: Steps = ()
+    is_streamed = False
     hash_key = keys.key[0][0] if keys.key else ""  # a precheck has no table
     if isinstance(data, dict) and set(data) == {"Item"} and not (hash_key == "Item" and _is_key_value(data["Item"])):
         data, steps = data["Item"], ("Item",)
+    elif is_streamed := _is_streamed(data, keys):
+        data, steps = data["item"], ("item",)
     if not isinstance(data, dict):
         raise Misfit(steps, f"wanted an item, found {quoted(data)}", hint=ONE_A_LINE if isinstance(data, list) else "")
     for image in ("NewImage", "OldImage"):
@@ -95,7 +100,7 @@ def _item_of(data: Any, keys: Keys, fill: Fill | None) -> Item:
             raise Misfit(steps, "a change of an incremental export, not an item", hint="use a full export")
     require_keys(data, keys, steps)
     is_typed_item = isinstance(data.get(hash_key), dict) if keys.key else all(map(is_typed, data.values()))
-    is_plain = not steps and not is_typed_item
+    is_plain = is_streamed or (not steps and not is_typed_item)
     if fill:
         data = fill(data, steps, is_plain)
     if is_plain:
@@ -112,6 +117,27 @@ def checked_item(data: Any, keys: Keys, steps: Steps = ()) -> Item:
         if name in item:
             _check_key(name, item[name], keys, steps)
     return item
+
+
+def _is_streamed(data: Any, keys: Keys) -> bool:
+    """Return whether this is a line of `ddb.scan --format json`, and no item with one attribute, the key `item`."""
+    if not isinstance(data, dict) or set(data) != {"item"} or not isinstance(data["item"], dict):
+        return False
+    return keys.key[0][0] != "item" if keys.key else not is_typed(data["item"])
+
+
+def end_of_stream(text: str) -> str:
+    """Return the status in the envelope that ends what `ddb.scan --format json` writes; empty for another line."""
+    if not text.startswith(ENVELOPE):
+        return ""
+    with contextlib.suppress(ValueError):
+        data = json.loads(text)
+        return str(data["status"]) if {"command", "effect", "status", "steps", "error"} <= set(data) else ""
+    return ""
+
+
+def cut_off(place: str) -> UsageError:
+    return UsageError(f"{place}:1: the command that wrote this failed: items are missing", hint="run it again")
 
 
 def _is_key_value(value: Any) -> bool:
