@@ -13,10 +13,11 @@ if IS_IMPORTED:
 
 from invoke import Collection  # noqa: E402
 
-from . import cognito, db, ddb, dev, env, rds, root, snapshot, undo  # noqa: E402
+from . import cognito, completion, db, ddb, dev, env, rds, root, snapshot, undo  # noqa: E402
 
 ns = Collection.from_module(root)
-ns.add_task(undo.undo)
+for task in (undo.undo, completion.completion):
+    ns.add_task(task)
 for module in (env, db, ddb, cognito, rds, snapshot):
     ns.add_collection(Collection.from_module(module))
 if IS_IMPORTED:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from invoke import Executor, Exit, Local, ParserContext, UnexpectedExit
 
-from . import _app
+from . import _app, _runs
 from ._envelope import Answer, Found, ending, show_failure
 from ._graph import Node, StepContext, check_inputs, collect, is_refused
 from ._keeping import Keeping
@@ -51,6 +51,9 @@ class GraphExecutor(Executor):
                 show_failure(" ".join(call.called_as or call.task.name for call in calls), error)
             raise Exit(code=error.code) from error
         reporter.width = max((len(node.name) for node in nodes), default=0)
+        if options.graph:
+            _runs.show_graph(nodes, options)
+            return {}
         return GraphRun(nodes, options, reporter, self.context_for).go()
 
     def context_for(self, node: Node, run: Run, *, alone: bool) -> StepContext:
@@ -107,7 +110,7 @@ class GraphRun:
         self.results: dict[Any, Any] = {}
         self.error: BaseException | None = None
         self.interrupted = False
-        self._printed = printed()
+        self._printed, self._began = printed(), time.monotonic()
         self._waits: Run | None = None  # the step that wants the lock
         self.answer = Answer(nodes, reporter.warnings, {} if options.plan else None)
         self._skipped: list[tuple[str, str]] = []  # not told yet: the second walk may see it otherwise
@@ -138,6 +141,8 @@ class GraphRun:
                 self.lock.release()
         if self.error:
             self._report_rest()
+        elif not self._quiet and not self.options.plan:
+            self.reporter.total(_runs.chain(self.nodes), time.monotonic() - self._began)
         self._show_answer(ending(self.error) if self.error else None)
         if self.error:
             self._raise(self.error)

@@ -28,11 +28,33 @@ OPTION_HELP = {
     "plan": "show what would be done and why, and change nothing",
     "force": "do it even where the check says that it is done",
     "format": "text, or json: all of the answer as one object, a stream as JSON lines",
+    "graph": "show the steps of the run and what each waits for, and run nothing",
 }
 
 
+FLAGS = ("plan", "force", "graph")
+VALUES = {
+    "engine": "engines",
+    "target": "targets",
+    "handle": "handles",
+    "as_": "handles",
+    "with_": "handles",
+    "to": "handles",
+    "table": "tables",
+    "service": "services",
+    "file": "files",
+    "s3": "files",
+}
+"""Where the values of an argument come from that is called so."""
+
+
 class Option(Argument):
-    """An argument of a step. What should be a whole number and is none is a usage error."""
+    """An argument of a step. What should be a whole number and is none is a usage error.
+
+    `is_hidden` is one that the step takes like every other, and that makes no difference there.
+    """
+
+    is_hidden = False
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Option:
         """Copy the surface alone: Invoke copies every argument of every task at each start."""
@@ -58,6 +80,8 @@ class Step(Task[Any]):
     refuses --target prod, and is skipped there as the `pre` of others. `after` names steps that it waits for where they
     are part of the run, without needing them. `formats` are the
     values of --format where they are others than text and json, the default first, and `format_help` explains them.
+    `example` is a command line; `values` names where those of arguments come from that are not called as in VALUES;
+    `codes` are exit codes that mean something of their own.
     """
 
     def __init__(
@@ -74,6 +98,9 @@ class Step(Task[Any]):
         aggregate: bool = False,
         alone: str = "",
         local_only: bool = False,
+        example: str = "",
+        values: Mapping[str, str] | None = None,
+        codes: Mapping[int, str] | None = None,
         formats: tuple[str, ...] = FORMATS,
         format_help: str = OPTION_HELP["format"],
         after: Sequence[Task[Any]] = (),
@@ -94,9 +121,17 @@ class Step(Task[Any]):
         self.aggregate = aggregate
         self.alone = alone
         self.local_only = local_only
+        self.example = example
+        self.values = {**VALUES, **(values or {})}
+        self.codes = dict(codes or {})
         self.formats = formats
         self.format_help = format_help
         self.after = tuple(after)
+
+    @property
+    def has_force(self) -> bool:
+        """Return whether --force makes a difference: there is a check to pass over, of its own or of its parts."""
+        return self.check is not None or self.aggregate
 
     def effect_of(self, arguments: Mapping[str, Any]) -> Effect:
         """Return what the body does to data when it is called with these arguments."""
@@ -108,7 +143,9 @@ class Step(Task[Any]):
         for argument in arguments:
             argument.__class__ = Option  # they come ready made from Invoke
         for name, text in {**OPTION_HELP, "format": self.format_help}.items():
-            arguments.append(Option(names=(name,), kind=bool if name in ("plan", "force") else str, help=text))
+            option = Option(names=(name,), kind=bool if name in FLAGS else str, help=text)
+            option.is_hidden = (name == "target" and self.local_only) or (name == "force" and not self.has_force)
+            arguments.append(option)
         return arguments
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:

@@ -19,6 +19,7 @@ from .localenv.errors import LocalEnvError
 from .localenv.machine.columns import harmless, harmless_lines, padded, width
 from .localenv.machine.masking import masked
 
+WORTH_A_TOTAL_S = 2
 _printed = 0
 COLOURS = {"ok": "32", "skip": "2", "run": "36", "FAIL": "31", "warn": "33"}
 
@@ -70,6 +71,13 @@ class Reporter:
             self.line("", "hint", error.hint)
         if os.environ.get("GITHUB_ACTIONS") == "true":
             self._write(Marked(annotation(error.message), ""))
+
+    def total(self, chain: list[tuple[str, float]], seconds: float) -> None:
+        """Say how long all of it took, and which steps one after the other took the longest; a short run needs none."""
+        if seconds < WORTH_A_TOTAL_S or len(chain) < 2:
+            return
+        slowest = " > ".join(f"{name} {took:.1f} s" for name, took in chain)
+        self.line("", "total", f"{seconds:6.2f}s  slowest: {slowest}")
 
     def not_run(self, names: Iterable[str]) -> None:
         listed = ", ".join(names)

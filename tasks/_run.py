@@ -44,6 +44,7 @@ class Options:
     engine: str = ""
     plan: bool = False
     force: bool = False
+    graph: bool = False
     format: str = field(default="", compare=False)
 
     def with_plan(self) -> Options:
@@ -147,7 +148,7 @@ class Run:
         """
         for line in will:
             self.say(f"will {line}")
-        if not yes and not (self.interactive and self._ask("Go on? Type yes: ").lower() == "yes"):
+        if not yes and not (self.interactive and self._ask("Go on? Type yes: ").lower() in ("y", "yes")):
             hint = Command(self.name, *words_of({**self.arguments, "yes": True}))
             raise ConfirmationNeeded("nothing was changed: the answer was not yes", hint=hint)
 

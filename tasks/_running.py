@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from invoke import Exit, UnexpectedExit
 from invoke.main import program
 
-from . import _door, _usage
+from . import _door, _help, _usage
 from ._envelope import show_failure
 from ._lazy import lazy
 from ._output import Reporter
@@ -36,12 +36,14 @@ def guard() -> None:
     open_streams()
     _door.install()
     _usage.install()
+    _help.install()
     on_interrupt(leave)
     sys.excepthook = lambda kind, error, trace: end_with(error)
     sys.unraisablehook = lambda unraisable: None  # nobody misses what fails while it is thrown away
     threading.excepthook = lambda args: None  # threads hand their errors over, or only load a library ahead
     flush_at_exit()
     require_memory()
+    _usage.refuse_flags_of_invoke(sys.argv[1:])
 
 
 @contextmanager

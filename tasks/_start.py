@@ -61,9 +61,28 @@ def main() -> None:
 
         flush_at_exit()
         program.config_class = _config_class()
+        program._name, program.version = "localenv", f"{release()} (Invoke {program.version})"
+        if "--help-all" in sys.argv:
+            sys.argv[sys.argv.index("--help-all")] = "--help"
+        else:
+            vars(program)["print_help"] = print_help
         program.run()
     except Exception as error:  # noqa: BLE001 - the last place where it can be told
         end_with(error)
+
+
+def print_help() -> None:
+    """Show the help of this tool: the tasks, once they are loaded, have put theirs in the place of this function."""
+    from invoke.main import program
+
+    program.load_collection()
+    program.print_help()
+
+
+def release() -> str:
+    """Return the release of this tool, without loading it."""
+    with open(os.path.join(os.path.dirname(__file__), "localenv", "__init__.py")) as file:  # noqa: PTH118, PTH120, PTH123
+        return next(line.partition('"')[2].rpartition('"')[0] for line in file if line.startswith("VERSION"))
 
 
 def require_memory() -> None:

@@ -9,6 +9,8 @@ import ast
 import difflib
 import re
 import sys
+from collections.abc import Sequence
+from types import SimpleNamespace
 from typing import Any
 
 from invoke import Exit, program, terminals
@@ -67,6 +69,28 @@ def install() -> None:
     vars(program)["pty_size"] = lambda: (max(NARROWEST, terminals.pty_size()[0]), terminals.pty_size()[1])
 
 
+def refuse_flags_of_invoke(words: Sequence[str]) -> None:
+    """Raise Misuse for a short flag behind a task that the task has not got.
+
+    Invoke takes -f, -c, -e and their like there too, as its own: `db.seed -f more.sql` would read its configuration.
+    """
+    from . import ns
+
+    task = ""
+    for word in words:
+        if word == "--":
+            return
+        if word in ns.task_names:
+            task = word
+        elif task and re.fullmatch("-[a-zA-Z]", word) and word != "-h":
+            arguments = ns[task].get_arguments()
+            flags = [
+                f"{'-' if len(name) == 1 else '--'}{name.replace('_', '-')}" for a in arguments for name in a.names
+            ]
+            if word not in flags:
+                raise Misuse(f"No idea what {word!r} is!", SimpleNamespace(name=task, flags=flags))
+
+
 def _print(*values: Any, **how: Any) -> None:
     """Print what Invoke prints, and of a mistake the envelope too, where it is asked for."""
     print(*values, **how)
@@ -95,19 +119,34 @@ def _unquoted(shown: str) -> str:
 
 
 def _unknown_option(word: str, task: str, context: Any) -> tuple[str, str]:
-    near = difflib.get_close_matches(word, list(getattr(context, "flags", ())), n=1)
+    flags = list(getattr(context, "flags", ()))
+    near = difflib.get_close_matches(word, flags, n=1)
+    if not near and len(word) == 2:  # -f of --file
+        near = [flag for flag in flags if flag.startswith(f"-{word}")]
     what = f"{inv('--help', task)} lists the options" if task else "options of a task stand behind its name"
-    return f"there is no option {word}", f"did you mean {near[0]}?" if near else what
+    return f"there is no option {word}", f"did you mean {' or '.join(near)}?" if near else what
 
 
 def _unknown_word(word: str, task: str, of_task: str) -> tuple[str, str]:
     from . import ns
 
     names = list(ns.task_names)
-    near = [name for name in names if name.rpartition(".")[2] == word]
-    near = near or difflib.get_close_matches(word, names, n=2, cutoff=0.75)
-    if near:
+    inside = [name for name in names if name.startswith(f"{word}.")]
+    if inside and not task:
+        meant = [f"{word}.{name}" for name in sys.argv if f"{word}.{name}" in names]
+        hint = f"did you mean {inv(meant[0])}?" if meant else f"it has {', '.join(inside)}"
+        return f"{word} is a namespace, not a task", hint
+    if near := _near(word, names):
         return f"there is no task {word!r}", f"did you mean {' or '.join(map(inv, near))}?"
     if task:
         return f"{word!r} is no task, and {task} takes no such word", f"a value stands behind its option: {of_task}"
     return f"there is no task {word!r}", of_task
+
+
+def _near(word: str, names: list[str]) -> list[str]:
+    """Return the tasks that a word may mean: of its name, of one that reads alike, or of its namespace."""
+    namespace, _, name = word.rpartition(".")
+    alike = [each for each in names if each.rpartition(".")[2] == word or each.replace(".", "") == word]
+    alike = alike or difflib.get_close_matches(word, names, n=2, cutoff=0.75)
+    inside = {each.rpartition(".")[2]: each for each in names if namespace and each.rpartition(".")[0] == namespace}
+    return alike or [inside[each] for each in difflib.get_close_matches(name, inside, n=2, cutoff=0.4)]

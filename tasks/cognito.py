@@ -73,6 +73,7 @@ def _plan_seed(c: StepContext) -> list[str]:
 
 
 @step(
+    example="inv cognito.seed",
     effect=REPLACES,  # with --force, a pool of another shape
     pre=[env.up],
     check=_is_seeded,
@@ -88,7 +89,7 @@ def seed(c: StepContext, yes: bool = False) -> str:
     return seeding.apply(c.step.writable("the user pool"), people(c), anew=c.step.force, yes=yes)
 
 
-@step(effect=READS, pre=[seed])
+@step(example="inv cognito.list-users", effect=READS, pre=[seed])
 def list_users(c: StepContext) -> None:
     """List every user of the pool, with and without a handle."""
     users = sorted(
@@ -132,6 +133,7 @@ def _plan_sync(c: StepContext) -> list[str]:
 
 
 @step(
+    example="inv cognito.sync-ids",
     effect=WRITES,
     pre=[db.setup, seed],
     check=_is_synced,
@@ -172,6 +174,7 @@ def _whose(c: StepContext) -> str:
 
 
 @word_step(
+    example="inv cognito.token andrewbrown --format header",
     effect=READS,
     pre=[seed],
     word="handle",
@@ -193,6 +196,7 @@ def token(c: StepContext, handle: str = "", password: str = "") -> None:
 
 
 @word_step(
+    example="inv cognito.set-password andrewbrown",
     effect=WRITES,
     pre=[seed],
     local_only=True,

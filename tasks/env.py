@@ -90,6 +90,8 @@ def _adopt(c: StepContext) -> None:
 
 
 @step(
+    example="inv env.up --ports standard",
+    values={"ports": "ports"},
     effect=WRITES,
     check=_is_up,
     plan=_plan_up,
@@ -134,7 +136,7 @@ def _require_yes_to_lose(c: StepContext, yes: bool) -> bool:
     return bool(lost)
 
 
-@step(effect=WRITES, check=_is_down, help={"yes": LOSE})
+@step(example="inv env.down", effect=WRITES, check=_is_down, help={"yes": LOSE})
 def down(c: StepContext, yes: bool = False) -> str:
     """Stop the services and keep their data."""
     if not c.step.settings.is_local:
@@ -144,7 +146,7 @@ def down(c: StepContext, yes: bool = False) -> str:
     return "stopped; what could not be saved is lost" if lose else "stopped; the data is kept"
 
 
-@step(effect=WRITES, check=_is_elsewhere, help={"yes": LOSE})
+@step(example="inv env.restart", effect=WRITES, check=_is_elsewhere, help={"yes": LOSE})
 def restart(c: StepContext, yes: bool = False) -> str:
     """Stop the services and start them again, with their data."""
     if not c.step.settings.is_local:
@@ -157,7 +159,7 @@ def restart(c: StepContext, yes: bool = False) -> str:
     return _listed(states)
 
 
-@step(effect=READS)
+@step(example="inv env.status --format json", codes={4: "a service is down"}, effect=READS)
 def status(c: StepContext) -> None:
     """Show each service, its address and its version; exit 4 when one is down."""
     if not c.step.settings.is_local:
@@ -174,6 +176,7 @@ def status(c: StepContext) -> None:
 
 
 @word_step(
+    example="inv env.logs postgres -f",
     effect=READS,
     word="service",
     short={"follow": "f", "lines": "n"},
@@ -208,6 +211,7 @@ def _named(c: StepContext) -> Sequence[str]:
 
 
 @step(
+    example='eval "$(inv env.export)"',
     effect=READS,
     local_only=True,
     formats=("shell", "dotenv", "json", "github", "docker"),
@@ -233,7 +237,7 @@ def export(c: StepContext, legacy: bool = False) -> None:
         c.step.emit_exactly(values, ways[form](values).removesuffix("\n") if form in ways else "")
 
 
-@step(name="list", effect=READS)
+@step(name="list", example="inv env.list", effect=READS)
 def list_checkouts(c: StepContext) -> None:
     """List every checkout's environment on this machine, and what is left."""
     found = neighbours.list_neighbours(c.step.settings)
@@ -268,6 +272,7 @@ CONFIRM = "name of the database, or of the folder of an app without one, since n
 
 
 @step(
+    example="inv env.destroy --confirm cruddur",
     effect=DESTROYS,
     local_only=True,
     plan=_plan_destroy,

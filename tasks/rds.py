@@ -47,6 +47,7 @@ def _where(c: StepContext, change: Change) -> str:
 
 
 @step(
+    example="inv rds.update-sg-rule --plan",
     effect=WRITES,
     lock=False,
     check=_is_open,
@@ -69,6 +70,7 @@ def update_sg_rule(c: StepContext, address: str = "", description: str = "GITPOD
 
 
 @step(
+    example="inv rds.status",
     effect=READS,
     help={"instance": "its identifier (default: the one of PROD_CONNECTION_URL, or else all)"},
 )

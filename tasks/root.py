@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from . import _app, _output, cognito, db, ddb, env
 from ._graph import READS, REPLACES, WRITES, Exit, Found, StepContext, step
 from ._lazy import lazy
+from ._words import word_step
 from .db.building import CONFIRM
 from .localenv.errors import LocalEnvError, PreflightFailed, ServiceFailed, UsageError
 from .localenv.hints import Command, commands_of, either, inv
@@ -69,6 +70,8 @@ def _plan_check(c: StepContext) -> Iterable[str]:
 
 
 @step(
+    example="inv check --repair future",
+    codes={1: "something does not belong together"},
     effect=READS,
     effects={"repair": WRITES},
     pre=[env.up],
@@ -139,7 +142,7 @@ def _fitting(c: StepContext, findings: Iterable[Finding]) -> list[Finding]:
     return found
 
 
-@step(effect=READS)
+@step(example="inv status", codes={4: "a service is down"}, effect=READS)
 def status(c: StepContext) -> None:
     """Show services, data and freshness; exit 4 when a service is down."""
     settings = c.step.settings
@@ -180,6 +183,7 @@ def _shown(c: StepContext, found: Status) -> list[str]:
 
 @step(
     aggregate=True,
+    example="inv initial-setup --hook",
     effect=READS,  # the body itself: it shows, or starts a command that locks
     alone="hook",
     local_only=True,
@@ -207,6 +211,7 @@ def _plan_reset(c: StepContext) -> list[str]:
 
 
 @step(
+    example="inv reset --yes",
     effect=REPLACES,
     local_only=True,
     pre=[env.up],
@@ -228,7 +233,7 @@ def reset(c: StepContext, yes: bool = False, confirm: str = "") -> str:
     )
 
 
-@step(effect=READS)
+@step(example="inv doctor", codes={6: "something is missing here"}, effect=READS)
 def doctor(c: StepContext) -> None:
     """Test what this machine has and lacks, and name each remedy."""
     try:
@@ -250,11 +255,14 @@ def _id_to_explain(c: StepContext) -> str:
     return explaining.require_id(c.step.arguments["name"] or "")
 
 
-@step(
+@word_step(
+    example="inv why andrewbrown",
+    values={"name": "handles"},
     effect=READS,
     pre=[env.up],
     inputs=_id_to_explain,
-    positional=["name"],
+    word="name",
+    needed=True,
     help={"name": "a handle, uuid, sub, e-mail address, or any other id in the stores"},
 )
 def why(c: StepContext, name: str | None = None) -> None:
@@ -272,7 +280,7 @@ def _plan_init(c: StepContext) -> list[str]:
     return [f"write {file.path}, from {file.source}" for file in starting.find_files(APP)]
 
 
-@step(effect=READS, shows=False, local_only=True, plan=_plan_init)
+@step(example="inv init --plan", effect=READS, shows=False, local_only=True, plan=_plan_init)
 def init(c: StepContext) -> str:
     """Write what this tool reads from what an app has: compose file, schema, seeds. Never over a file."""
     files = starting.find_files(APP)  # no settings are read: .env may be what has to be written
@@ -296,6 +304,8 @@ def _command(c: StepContext) -> list[str]:
 
 @step(
     name="exec",
+    example="inv exec -- pytest -x",
+    codes={1: "or any other: that of the command"},
     effect=READS,
     local_only=True,
     inputs=_command,

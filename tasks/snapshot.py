@@ -81,6 +81,8 @@ def _replaced_snapshot(c: StepContext, name: str) -> list[str]:
 
 
 @word_step(
+    example="inv snapshot.save seeded",
+    values={"name": "snapshots"},
     effect=WRITES,
     pre=[env.up],
     local_only=True,
@@ -112,6 +114,8 @@ def _plan_restore(c: StepContext) -> list[str]:
 
 
 @word_step(
+    example="inv snapshot.restore seeded",
+    values={"name": "snapshots"},
     effect=REPLACES,
     pre=[env.up],
     local_only=True,
@@ -147,7 +151,7 @@ def restore(c: StepContext, name: str = "", file: str = "", yes: bool = False, c
 HEADINGS = ("NAME", "MADE", "ENGINE", "COMMIT", "ROWS", "ITEMS", "USERS", "SIZE", "")
 
 
-@step(effect=READS, local_only=True, name="list")
+@step(example="inv snapshot.list", effect=READS, local_only=True, name="list")
 def list_snapshots(c: StepContext) -> None:
     """List this project's snapshots, and clones that lost theirs."""
     found = listing.find(c.step.settings)
@@ -167,6 +171,8 @@ def _plan_delete(c: StepContext) -> list[str]:
 
 
 @word_step(
+    example="inv snapshot.delete seeded --confirm seeded",
+    values={"name": "snapshots"},
     effect=DESTROYS,
     pre=[env.up],
     local_only=True,

@@ -45,6 +45,8 @@ def _plan(c: StepContext) -> list[str]:
 
 
 @word_step(
+    example="inv undo --list",
+    values={"id": "undo"},
     effect=REPLACES,
     effects={"list": READS},
     pre=[env.up],

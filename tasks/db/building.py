@@ -33,7 +33,14 @@ def _plan_create(c: StepContext) -> list[str]:
     return [f"create {c.step.settings.postgres.database}, empty"]
 
 
-@step(effect=WRITES, pre=[env.up], check=_is_created, plan=_plan_create, help={"confirm": CONFIRM})
+@step(
+    example="inv db.create",
+    effect=WRITES,
+    pre=[env.up],
+    check=_is_created,
+    plan=_plan_create,
+    help={"confirm": CONFIRM},
+)
 def create(c: StepContext, confirm: str = "") -> str:
     """Create the database, empty."""
     return load.create(c.step.writable_database(confirm))
@@ -57,6 +64,7 @@ def _plan_schema(c: StepContext) -> list[str]:
 
 
 @step(
+    example="inv db.schema-load --file more.sql",
     effect=REPLACES,  # of what is there, where the database has contents
     pre=[create],
     check=_is_shaped,
@@ -81,6 +89,7 @@ def _plan_migrate(c: StepContext) -> list[str]:
 
 
 @step(
+    example="inv db.migrate --plan",
     effect=WRITES,
     pre=[schema_load],
     check=_is_migrated,
@@ -107,6 +116,7 @@ def _plan_seed(c: StepContext) -> list[str]:
 
 
 @step(
+    example="inv db.seed --file seeds/sql/01_users.sql",
     effect=WRITES,
     pre=[migrate],
     check=_is_seeded,
@@ -142,6 +152,7 @@ def _read_scripts(c: StepContext) -> list[Script]:
 
 
 @step(
+    example="inv db.setup --force",
     effect=REPLACES,
     pre=[env.up],
     check=_is_set_up,
@@ -163,6 +174,7 @@ def _plan_reset(c: StepContext) -> list[str]:
 
 
 @step(
+    example="inv db.reset",
     effect=REPLACES,
     pre=[create],
     local_only=True,
@@ -187,6 +199,7 @@ def _plan_drop(c: StepContext) -> list[str]:
 
 
 @step(
+    example="inv db.drop --yes",
     effect=REPLACES,
     pre=[env.up],
     check=_is_gone,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from .. import env
 from .._graph import DESTROYS, READS, WRITES, Found, StepContext, step
 from .._lazy import lazy
+from .._words import word_step
 from ..localenv.errors import LocalEnvError
 from ..localenv.hints import inv
 from .building import CONFIRM
@@ -26,11 +27,13 @@ def _new_file(c: StepContext) -> Path:
     return migrating.new_file(c.step.settings.root, c.step.arguments["name"] or "")
 
 
-@step(
+@word_step(
+    example="inv db.new-migration add_bio_to_users",
     effect=READS,  # of no store: it writes a file
     shows=True,
     local_only=True,
-    positional=["name"],
+    word="name",
+    needed=True,
     plan=lambda c: [f"write {_new_file(c)}"],
     inputs=_new_file,
     help={"name": "what it does: add_bio_to_users"},
@@ -51,6 +54,7 @@ def _plan_rollback(c: StepContext) -> list[str]:
 
 
 @step(
+    example="inv db.rollback --confirm cruddur",
     effect=DESTROYS,
     pre=[env.up],
     plan=_plan_rollback,
@@ -71,6 +75,8 @@ def _plan_diff(c: StepContext) -> list[str]:
 
 
 @step(
+    example="inv db.diff",
+    codes={1: "they differ"},
     effect=WRITES,  # a database beside, for as long as it takes
     shows=True,
     local_only=True,

@@ -38,6 +38,7 @@ else:
 
 
 @step(
+    example="inv db.sessions --kill",
     effect=READS,
     effects={"kill": WRITES},
     lock=False,
@@ -72,6 +73,7 @@ def _row(session: Session) -> tuple[object, ...]:
 
 
 @step(
+    example="inv db.connect",
     effect=WRITES,  # the local database may be changed without --write
     shows=True,
     lock=False,
@@ -132,6 +134,7 @@ def _statement(c: StepContext) -> tuple[SqlFile, Mapping[str, str]]:
 
 
 @word_step(
+    example="inv db.query 'select count(*) from users'",
     effect=READS,
     effects={"write": WRITES},
     lock=False,
@@ -182,6 +185,7 @@ def _what_to_dump(c: StepContext) -> tuple[list[str], Path | None]:
 
 
 @step(
+    example="inv db.dump --file dump.sql",
     effect=READS,
     lock=False,
     local_only=True,

@@ -19,7 +19,7 @@ else:
 STREAM_POLICY = ("ddb", "streams", "policy.json")
 
 
-@step(effect=READS, help={"table": TABLE})
+@step(example="inv ddb.audit --target prod", effect=READS, help={"table": TABLE})
 def audit(c: StepContext, table: str = "") -> None:
     """Examine the table at AWS: protection, recovery, access, capacity."""
     settings = c.step.settings

@@ -70,6 +70,7 @@ def _check_message(c: StepContext) -> None:
 
 
 @word_step(
+    example="inv ddb.list-conversations --as andrewbrown",
     effect=READS,
     pre=[env.up],
     word="as_",
@@ -89,6 +90,7 @@ def list_conversations(c: StepContext, as_: str = "", limit: int = 20, before: s
 
 
 @step(
+    example="inv ddb.get-conversation --as andrewbrown --with bayko",
     effect=READS,
     pre=[env.up],
     inputs=_check_conversation,
@@ -133,6 +135,7 @@ def _plan_send(c: StepContext) -> list[str]:
 
 
 @word_step(
+    example="inv ddb.send-message --as andrewbrown --to bayko --text 'Hello'",
     effect=WRITES,
     pre=[db.setup, tables.schema_load],
     lock=False,

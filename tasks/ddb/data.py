@@ -43,6 +43,7 @@ LOCAL_BATCHES, AWS_BATCHES = 4, 8
 
 
 @word_step(
+    example="inv ddb.scan --limit 5",
     effect=READS,
     pre=[env.up],
     word="table",
@@ -74,6 +75,7 @@ def _plan_query(c: StepContext) -> list[str]:
 
 
 @word_step(
+    example="inv ddb.query 'SELECT * FROM \"cruddur-messages\"'",
     effect=READS,
     effects={"write": WRITES},
     lock=False,
@@ -129,6 +131,7 @@ def _positive(limit: int) -> int:
 
 
 @word_step(
+    example="inv ddb.export --file messages.jsonl.gz",
     effect=READS,
     pre=[env.up],
     word="file",
@@ -206,6 +209,7 @@ def _plan_import(c: StepContext) -> list[str]:
 
 @word_step(
     name="import",
+    example="inv ddb.import messages.jsonl.gz",
     effect=REPLACES,  # items of the same key
     pre=[tables.schema_load],
     inputs=lambda c: _glance(c),

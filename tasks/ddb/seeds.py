@@ -180,6 +180,7 @@ def _read(c: StepContext) -> None:
 
 
 @step(
+    example="inv ddb.seed",
     effect=WRITES,
     pre=[db.setup, tables.schema_load],
     check=_is_seeded,

@@ -41,6 +41,7 @@ REASONS_SHOWN = 10
 
 
 @step(
+    example="inv ddb.stream --once",
     effect=WRITES,
     pre=[tables.schema_load],
     lock=False,

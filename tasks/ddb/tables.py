@@ -95,6 +95,7 @@ def _plan_tables(c: StepContext) -> Iterator[str]:
 
 
 @step(
+    example="inv ddb.schema-load --plan",
     effect=WRITES,
     effects={"replace": REPLACES},
     pre=[env.up],
@@ -148,7 +149,7 @@ def _allow_changes(c: StepContext, works: list[Work], confirm: str) -> Settings:
     return c.step.writable(",".join(work.file.name for work in works), confirm)
 
 
-@step(effect=READS, pre=[env.up])
+@step(example="inv ddb.list-tables", effect=READS, pre=[env.up])
 def list_tables(c: StepContext) -> None:
     """List the tables with their state, keys, indexes and item counts."""
     tables = schema.fetch_tables(dynamodb.connect(c.step.settings))
@@ -158,6 +159,7 @@ def list_tables(c: StepContext) -> None:
 
 
 @word_step(
+    example="inv ddb.describe cruddur-messages --as-file",
     effect=READS,
     pre=[env.up],
     word="table",
@@ -189,6 +191,7 @@ def _plan_drop(c: StepContext) -> list[str]:
 
 
 @word_step(
+    example="inv ddb.drop cruddur-messages --yes",
     effect=REPLACES,
     pre=[env.up],
     check=_is_gone,

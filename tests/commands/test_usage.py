@@ -30,7 +30,6 @@ from tests.support.environments import environment, inv
             '"it\'s" is no task, and ddb.list-tables takes no such word',
             "a value stands behind its option: `inv --help ddb.list-tables` lists what it takes",
         ),
-        ("why", "'name' is missing", "`inv --help why` lists what it takes"),
     ],
 )
 def test_it_is_told_with_a_hint(line: str, message: str, hint: str, tmp_path: Path) -> None:
@@ -49,6 +48,7 @@ def test_a_shell_is_given_the_options_of_a_task(tmp_path: Path) -> None:
         "--file",
         "--force",
         "--format",
+        "--graph",
         "--plan",
         "--s3",
         "--table",
