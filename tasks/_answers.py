@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from . import _shapes as shapes
+from .completion import Script
 from .localenv.cognito.tokens import Tokens
 from .localenv.environment import doctor
 from .localenv.postgres.databases import Session
@@ -16,6 +17,7 @@ DATA: dict[str, Any] = {
     "check": shapes.Check | shapes.Repair,
     "cognito.list-users": list[shapes.PoolUser],
     "cognito.token": Tokens,
+    "completion": Script | shapes.Sentence,
     "db.diff": shapes.Diff,
     "db.new-migration": shapes.NewFile,
     "db.sessions": list[Session],

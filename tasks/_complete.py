@@ -130,7 +130,7 @@ def values(listed: Listed, option: Listed, start: str, root: str) -> list[Candid
         return [(FILES, "")]
     named = listed["sources"].get(source)
     if named is None:
-        found = {"handles": handles, "snapshots": snapshots, "undo": undos}.get(source)
+        found = {"handles": handles, "snapshots": snapshots, "undo": undos, "branches": branches}.get(source)
         named = found(root) if found else []
     return [(value, about) for value, about in named if value.startswith(start)]
 
@@ -149,6 +149,13 @@ def handles(root: str) -> list[Candidate]:
 
 def snapshots(root: str) -> list[Candidate]:
     return [(name, "snapshot") for name in inside(root, "snapshots") if not name.startswith(".")]
+
+
+def branches(root: str) -> list[Candidate]:
+    """Return the branches that Git has as files here; of packed ones nothing is known."""
+    heads = os.path.join(root, ".git", "refs", "heads")
+    found = [os.path.relpath(os.path.join(at, name), heads) for at, _, names in os.walk(heads) for name in names]
+    return [(name, "branch") for name in sorted(found)]
 
 
 def undos(root: str) -> list[Candidate]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
@@ -53,7 +52,7 @@ class _Prefixed:
     """Writes lines under each other behind their services' names; on a terminal each name has its colour."""
 
     def __init__(self) -> None:
-        plain = not sys.stdout.isatty() or "NO_COLOR" in os.environ or os.environ.get("TERM") == "dumb"
+        plain = not _output.wants_colour(sys.stdout)
         self.colours = iter(()) if plain else itertools.cycle(("36", "33", "35"))
         self.names: dict[str, str] = {}
 

@@ -40,6 +40,15 @@ Lines = str | Iterable[Line]
 """One line, or several."""
 
 
+def wants_colour(stream: Any) -> bool:
+    """Return whether a stream gets colour, as NO_COLOR, FORCE_COLOR and CLICOLOR_FORCE ask, else as a terminal does."""
+    if os.environ.get("NO_COLOR"):
+        return False
+    if any(os.environ.get(name, "") not in ("", "0") for name in ("FORCE_COLOR", "CLICOLOR_FORCE")):
+        return True
+    return bool(stream.isatty()) and os.environ.get("TERM") != "dumb"
+
+
 class Reporter:
     """Hears what happens to the steps and writes it down. Safe to call from several threads."""
 
@@ -47,7 +56,7 @@ class Reporter:
         self.width = width
         self.warnings: list[str] = []
         self._lock = threading.Lock()
-        self._colour = sys.stderr.isatty() and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
+        self._colour = wants_colour(sys.stderr)
 
     def done(self, name: str, seconds: float, sentence: str) -> None:
         self.line("ok", name, f"{seconds:6.2f}s  {sentence}".rstrip())

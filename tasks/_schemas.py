@@ -19,7 +19,7 @@ from . import ns
 from ._answers import DATA, NOTES, STREAMS
 from ._envelope import SCHEMA_VERSION
 from ._graph import Step
-from ._shapes import Effects, Error, Plan, Sentence, Streamed
+from ._shapes import Effects, Error, Graph, Plan, Sentence, Streamed
 from ._shapes import Step as StepShape
 from .localenv.machine.folders import TOOL
 
@@ -81,7 +81,7 @@ class Writer:
         streams = task in STREAMS and STREAMS[task].always
         if not streams and (task not in DATA or task in NOTES):
             ways.append(self.object({"sentence": str, **beside}, ["sentence"]) if beside else self.of(Sentence))
-        return {"anyOf": [*ways, self.of(Plan), {"type": "null"}]}
+        return {"anyOf": [*ways, self.of(Plan), self.of(Graph), {"type": "null"}]}
 
     def envelope(self, command: Schema, effects: Iterable[str], data: Schema) -> Schema:
         fields = {"steps": list[StepShape], "warnings": list[str], "undo": list[str]}

@@ -185,6 +185,15 @@ class LogLine(TypedDict):
     event: bool
 
 
+class GraphStep(TypedDict):
+    step: str
+    waitsFor: Lines
+
+
+class Graph(TypedDict):
+    graph: list[GraphStep]
+
+
 class Diff(TypedDict):
     """Whether the database is as its files make it, and the unified diff."""
 
@@ -272,9 +281,14 @@ class PoolUser(TypedDict):
 
 
 class Snapshot(TypedDict):
-    """A snapshot of the three stores; `created` may be empty where only remains are left."""
+    """A snapshot of the three stores, or the data of a branch; `created` may be empty where only remains are left.
+
+    `worktree` is the folder of another worktree that has it, empty for one of this checkout.
+    """
 
     name: str
+    kind: Literal["snapshot", "branch"]
+    worktree: str
     created: str
     state: str
     engine: str

@@ -80,9 +80,12 @@ def print_help() -> None:
 
 
 def release() -> str:
-    """Return the release of this tool, without loading it."""
-    with open(os.path.join(os.path.dirname(__file__), "localenv", "__init__.py")) as file:  # noqa: PTH118, PTH120, PTH123
-        return next(line.partition('"')[2].rpartition('"')[0] for line in file if line.startswith("VERSION"))
+    """Return the release of this tool, without loading it; empty where its file is not there to be read."""
+    try:
+        with open(os.path.join(os.path.dirname(__file__), "localenv", "__init__.py")) as file:  # noqa: PTH118, PTH120, PTH123
+            return next(line.partition('"')[2].rpartition('"')[0] for line in file if line.startswith("VERSION"))
+    except (OSError, StopIteration):
+        return ""
 
 
 def require_memory() -> None:

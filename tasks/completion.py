@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
-from . import _complete, _output
+from . import _complete
 from ._graph import READS, StepContext
 from ._lists import completions
 from ._words import word_step
@@ -20,6 +20,13 @@ SCRIPTS = Path(__file__).parent / "shells"
 SHELLS = ("bash", "zsh", "fish")
 LIST = "list"
 """Stands for a shell where the list alone is written, by a Tab that has found it older than the tasks."""
+
+
+class Script(TypedDict):
+    """The data of the answer."""
+
+    shell: str
+    script: str
 
 
 def _shell(c: StepContext) -> str:
@@ -36,13 +43,15 @@ def _shell(c: StepContext) -> str:
     word="shell",
     needed=True,
     example='eval "$(./inv completion bash)"',
+    values={"shell": "shells"},
     help={"shell": "bash, zsh or fish"},
 )
 def completion(c: StepContext, shell: str = "") -> None:
     """Print the script with which a shell completes inv, wherever it is called."""
     _write_list()
     if shell != LIST:
-        _output.show_exactly((SCRIPTS / f"inv.{shell}").read_text().rstrip())
+        text = (SCRIPTS / f"inv.{shell}").read_text().rstrip()
+        c.step.emit({"shell": shell, "script": text}, text.split("\n"))
 
 
 def _write_list() -> None:

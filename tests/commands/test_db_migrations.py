@@ -145,7 +145,7 @@ def test_an_edited_schema_names_three_ways_and_each_of_them_works(app: Path, run
     refused = run("initial-setup")
     assert (refused.code, commands(refused)) == (
         3,
-        ["inv db.setup", "inv db.undo", "inv db.new-migration NAME", "inv db.schema-load --accept"],
+        ["inv db.setup", "inv undo", "inv db.new-migration NAME", "inv db.schema-load --accept"],
     )
     assert (
         "to keep the data, undo the edit, then run `inv db.new-migration NAME` and write the change" in refused.stderr

@@ -27,9 +27,11 @@ PYTHON = os.path.realpath(getattr(sys, "_base_executable", sys.executable))
 UV = Path(sys.executable).with_name("uv")
 INVOKE = """
 import json, os, sys
-class program:
-    def run():
+class Program:
+    version = "3"
+    def run(self):
         show()
+program = Program()
 def show():
     print(json.dumps({"arguments": sys.argv[1:], "folder": os.getcwd(), "prefix": sys.prefix, "path": sys.path[0],
                       "typed": os.environ["LOCALENV_INV"]}))
@@ -285,6 +287,12 @@ def test_an_unfinished_environment_is_made_anew(checkout: Checkout) -> None:
     ran = checkout.run("x")
     assert (ran.code, "making .venv with" in ran.stderr) == (0, True)
     assert not (checkout.root / ".venv/leftover").exists()
+
+
+def test_in_a_hook_of_git_nothing_is_installed(bare: Checkout) -> None:
+    ran = bare.run("snapshot.switch", "--if-running")
+    assert (ran.code, "is not that of requirements.txt here" in ran.stderr) == (6, True)
+    assert not (bare.root / ".venv").exists()
 
 
 def test_an_environment_made_by_hand_is_kept_and_completed(checkout: Checkout) -> None:

@@ -29,7 +29,7 @@ AS_JSON = ("--format", "json")
         ("ddb.sed --format json", 2, "inv", "there is no task 'ddb.sed'"),
         ("--format=json ddb.seed", 2, "inv", "there is no option --format"),
         ("ddb.seed --format=json --fiel x", 2, "ddb.seed", "there is no option --fiel"),
-        ("why --format json", 2, "why", "'name' is missing"),
+        ("why --format json", 2, "why", "why wants an id"),
         ("ddb.scan --format json --limit x", 2, "inv", "--limit: 'x' is not a whole number"),
         ("ddb.scan --format json --limit -1", 2, "ddb.scan", "--limit -1 is less than nothing"),
         ("exec --format json", 2, "exec", "exec wants a command"),

@@ -102,6 +102,7 @@ ROWS: dict[str, list[Row] | str] = {
     "doctor": [row(worlds.set_up, result_codes=(6,))],
     "init": [row(worlds.set_up)],
     "exec": "runs a program of the user's",
+    "completion": "prints a script: tests/commands/test_completion.py",
     "why": [row(worlds.set_up, name="andrewbrown"), row(worlds.set_up, worlds.down)],
     "reset": [
         row(worlds.set_up, worlds.nothing, worlds.schema_changed, worlds.table_missing, worlds.down, **YES),
@@ -148,6 +149,7 @@ ROWS: dict[str, list[Row] | str] = {
         row(worlds.undo_with_changes, worlds.restore_cut_short),
         row(worlds.undo_with_changes, worlds.restore_cut_short, **YES),
         row(worlds.undo_there, keep="0"),
+        row(worlds.branch_parked),
         row(worlds.undo_there, list=True),
         row(worlds.undo_there, worlds.down, id="nope"),
         row(worlds.down, keep="-1"),
@@ -275,11 +277,18 @@ ROWS: dict[str, list[Row] | str] = {
         row(worlds.set_up, worlds.down, **YES),
         row(worlds.set_up, worlds.down, file="missing.tar", **YES),
     ],
-    "snapshot.list": [row(worlds.set_up, worlds.snapshot_there)],
+    "snapshot.list": [row(worlds.set_up, worlds.snapshot_there, worlds.branch_parked)],
+    "snapshot.switch": [
+        row(worlds.branch_parked, branch="main"),
+        row(worlds.branch_parked, worlds.set_up, worlds.down, branch="nosuch"),
+        row(worlds.set_up, worlds.branch_parked, if_running=True),
+    ],
+    "snapshot.hook": "writes into the repository of the user's",
     "snapshot.delete": [
         row(worlds.snapshot_there, worlds.restore_cut_short, name="one", confirm="one"),
         row(worlds.snapshot_there, name="one"),
         row(worlds.set_up, name="one", confirm="one"),
+        row(worlds.branch_parked, name="main", confirm="main"),
     ],
 }
 
@@ -354,6 +363,9 @@ ANNOUNCED: dict[str, Announced] = {
     r"(\+|~|-) .*": lambda m, before, after: before.tables != after.tables,
     r"remove every row of database (\S+)": lambda m, before, after: before.databases != after.databases,
     r"remove table (\S+) with .*": lambda m, before, after: before.tables != after.tables,
+    r"keep a copy of all stores as .*": lambda m, before, after: not set(after.undo) <= set(before.undo),
+    r"leave all as it is: .*": lambda m, before, after: before == after,
+    r"remove the data of branch .*": lambda m, before, after: len(after.undo) < len(before.undo),
     r"remove snapshot (\S+), .*": lambda m, before, after: (
         m[1] in dict(before.snapshots) and m[1] not in dict(after.snapshots)
     ),

@@ -62,7 +62,7 @@ def test_a_filled_environment_is_shown_whole(whole: Settings) -> None:
 def test_files_that_changed_are_a_problem_with_its_command(whole: Settings) -> None:
     with connect(whole.postgres) as connection:
         connection.execute("UPDATE localenv.applied SET sha256 = 'x' WHERE path = 'sql/schema.sql'")
-    hint = "run `inv db.setup` to rebuild it; the old one is kept for `inv db.undo`"
+    hint = "run `inv db.setup` to rebuild it; the old one is kept for `inv undo`"
     found = examine(whole)
     assert found.problems == (Problem("postgres", "sql/schema.sql changed since it was applied", hint),)
     assert not found.is_down

@@ -299,7 +299,7 @@ def test_an_edited_schema_names_three_ways(project: Settings) -> None:
     )
     assert re.findall(r"`inv ([^`]+)`", str(caught.value.hint)) == [
         "db.setup",
-        "db.undo",
+        "undo",
         "db.new-migration NAME",
         "db.schema-load --accept",
     ]

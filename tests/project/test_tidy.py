@@ -13,6 +13,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tasks import ns
 from tests.project.test_layers import MODULES, ROOT, imports, tree
 
 FUNCTION_LINES = 50
@@ -120,3 +121,10 @@ def test_a_name_stands_for_one_module() -> None:
 def test_the_notes_of_these_rules_are_of_what_is_there() -> None:
     assert PROGRAMS.keys() - MODULES.keys() == set()
     assert all((ROOT / MODULES[name]).is_file() for name in LONG_MODULES)
+
+
+def test_each_command_that_a_text_names_is_there() -> None:
+    """In a hint, a message, or what a command is for."""
+    named = re.compile(r"""\b(?:inv|Command)\(["']([a-z][\w.-]*)["']""")
+    found = {word for path in MODULES.values() for word in named.findall((ROOT / path).read_text())}
+    assert found - set(ns.task_names) == set()

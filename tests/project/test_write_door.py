@@ -92,6 +92,7 @@ IN_DATABASE: dict[str, tuple[str, ...]] = {
     "undo": (),
     "snapshot.restore": ("one", "--yes"),
     "snapshot.save": ("one", "--yes"),
+    "snapshot.switch": ("feat",),
 }
 """Every step that changes the database, and how it is called here."""
 READ_ONLY = {"db.connect"}

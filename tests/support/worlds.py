@@ -21,7 +21,7 @@ from tasks.localenv.postgres import aside, checksum, databases, setup
 from tasks.localenv.postgres.connection import connect
 from tasks.localenv.settings import Settings
 from tasks.localenv.settings.people import read_people
-from tasks.localenv.snapshot import restore, save
+from tasks.localenv.snapshot import restore, save, switching
 from tasks.localenv.snapshot.entries import Entries
 from tasks.localenv.snapshot.shelf import Shelf
 from tests.support import keeping, seeded
@@ -263,6 +263,14 @@ def restore_cut_short(settings: Settings) -> None:
     swap = mock.patch.object(aside, "replace_by", side_effect=KeyboardInterrupt)
     with swap, contextlib.suppress(KeyboardInterrupt), keeping.run(settings, "inv snapshot.restore one") as its:
         restore.restore(its, "one", quiet)
+
+
+def branch_parked(settings: Settings) -> None:
+    """The data of `feat` are loaded, those of `main` are kept."""
+    set_up(settings)
+    with keeping.run(settings, "inv snapshot.switch feat") as its:
+        switching.bring_in(its, "main", "feat", None, quiet)
+    _change_a_name(settings)
 
 
 def undo_with_changes(settings: Settings) -> None:

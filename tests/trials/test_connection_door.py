@@ -182,14 +182,16 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "snapshot.list": (),
     "snapshot.restore": ("one", "--yes"),
     "snapshot.save": ("one", "--yes"),
+    "snapshot.switch": ("feat",),
     "status": (),
     "why": ("andrewbrown",),
 }
 """Every command that connects to Postgres, and how it is called here."""
-CODES = {"db.rollback": 1}
+CODES = {"db.rollback": 1, "snapshot.switch": 2}
 """Exit codes of those that find nothing to do here."""
 
 ELSEWHERE = {
+    "completion",
     "db.new-migration",
     "ddb.audit", "ddb.describe", "ddb.drop", "ddb.export", "ddb.import", "ddb.list-tables", "ddb.query", "ddb.scan",
     "ddb.schema-load", "env.destroy", "env.down", "env.export", "env.list", "env.logs", "env.restart", "env.status",

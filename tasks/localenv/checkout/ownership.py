@@ -90,7 +90,7 @@ FOLDERS = {
             "*": Made(SNAPSHOT_FILES, sign="manifest.json"),
         }
     ),
-    "undo": Made(dict.fromkeys(("????????", "????????.open"), UNDO)),
+    "undo": Made({**_files("branches.json*"), **dict.fromkeys(("????????", "????????.open"), UNDO)}),
 }
 FILES = {
     "lock": rb'\{"pid"',

@@ -31,7 +31,7 @@ NOTHING_TO_COMPARE = "nothing to compare: this app has neither pool users nor a 
 SEED = Command("db.seed", "--force")
 ADD_SIGNED_UP = Command("cognito.sync-ids", "--create")
 ADD_ROWS = "add a row for each of them to the users of the database: they are not in the seeds"
-WITHOUT_THEM = Command("db.setup", "--force", when=f"for a database without them; {inv('db.undo')} goes back")
+WITHOUT_THEM = Command("db.setup", "--force", when=f"for a database without them; {inv('undo')} goes back")
 FOLLOW = Command("ddb.stream", "--once")
 
 

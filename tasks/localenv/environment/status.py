@@ -138,7 +138,7 @@ def _postgres(settings: Settings) -> Seen:
     pending = [script.file.name for script in observed.pending(files)]
     lines += [Line("postgres", name, "", "pending") for name in pending]
     drift = decision.differences(files, observed) if is_ours else []
-    hint = Command("db.setup", when=f"to rebuild it; the old one is kept for {inv('db.undo')}")
+    hint = Command("db.setup", when=f"to rebuild it; the old one is kept for {inv('undo')}")
     problems = [Problem("postgres", ", ".join(drift), hint)] if drift else []
     if pending:
         text = f"{len(pending)} migration{' is' if len(pending) == 1 else 's are'} pending"

@@ -41,7 +41,7 @@ class Decision:
     def require_agreement(self, name: str) -> None:
         """Raise ConfirmationNeeded when a database is kept although it differs from the files."""
         if self.command:
-            when = f": it builds the new one beside the old one, and {inv('db.undo')} goes back"
+            when = f": it builds the new one beside the old one, and {inv('undo')} goes back"
             raise ConfirmationNeeded(
                 f"database {name} is {self.reason}", hint=either(Command.of(self.command, when=when), self.ways)
             )

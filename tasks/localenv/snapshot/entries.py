@@ -165,11 +165,12 @@ class Entries:
     def prune(self, conn: psycopg.Connection[Any] | None, engine: str, keep: int, at_most_bytes: int) -> list[str]:
         """Remove the oldest entries of an engine: those beyond `keep`, and those beyond a size but for the newest.
 
-        Returns what was removed, an entry each.
+        Data of branches stay. Returns what was removed, an entry each.
         """
         removed, size = [], 0
         entries = self.all() if conn is None else self.with_databases(conn)
-        closed = [each for each in entries if each.entry.engine in (engine, "") and not each.is_open]
+        mine = [each for each in entries if each.entry.engine in (engine, "") and not each.entry.is_parked]
+        closed = [each for each in mine if not each.is_open]
         for number, each in enumerate(closed):
             size += each.entry.size_bytes
             if number >= keep:
@@ -183,8 +184,11 @@ class Entries:
         return removed
 
 
-def require(entries: Sequence[Found], entry_id: str) -> Found:
-    """Return the entry of this id; without one the newest whose state is a whole one. Raises LocalEnvError for none."""
+def require(entries: Sequence[Found], entry_id: str, parked_last: str = "") -> Found:
+    """Return the entry of this id; without one the newest whose state is a whole one. Raises LocalEnvError for none.
+
+    Of the data of branches only those count that the last switch parked, or one that was cut short: `parked_last`.
+    """
     if entry_id:
         for each in entries:
             if each.entry.id == entry_id:
@@ -193,10 +197,15 @@ def require(entries: Sequence[Found], entry_id: str) -> Found:
             f"there is no {entry_id!r} to undo",
             hint=f"there are: {', '.join(each.entry.id for each in entries)}" if entries else "",
         )
-    newest = next((each for each in entries if not each.entry.follows_half), None)
+    whole = (each for each in entries if not each.entry.follows_half)
+    newest = next(
+        (each for each in whole if not each.entry.is_parked or each.is_open or each.entry.id == parked_last), None
+    )
     if newest is None:
         raise LocalEnvError("there is nothing to undo", hint="no command has replaced or removed anything since")
-    if newest.is_open and newest.entry.undoes:  # an undo that was cut short: on to its end
+    if (
+        newest.is_open and newest.entry.undoes and not newest.entry.is_parked
+    ):  # an undo that was cut short: on to its end
         return next((each for each in entries if each.entry.id == newest.entry.undoes), newest)
     return newest
 

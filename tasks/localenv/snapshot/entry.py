@@ -47,7 +47,8 @@ class Entry:
     """One command's. `absent` are the tables that were not there.
 
     `undoes` is the id of the entry that this command, an undo, brings back. `follows_half` says that the same command
-    was cut short before: what is kept is what that one had left.
+    was cut short before: what is kept is what that one had left. `branch` names the Git branch whose data are parked
+    in it; empty for a state that only `undo` brings back.
     """
 
     id: str
@@ -61,6 +62,7 @@ class Entry:
     cognito: Users | None = None
     undoes: str = ""
     follows_half: bool = False
+    branch: str = ""
     marks: Marks | None = None
 
     @property
@@ -71,6 +73,11 @@ class Entry:
     @property
     def is_empty(self) -> bool:
         return not (self.holds_something or self.database or self.absent)
+
+    @property
+    def is_parked(self) -> bool:
+        """Return whether it holds a branch's data: all stores, kept until the branch is loaded again."""
+        return bool(self.branch)
 
     @property
     def size_bytes(self) -> int:

@@ -64,6 +64,24 @@ class Keeper:
         """Note that this run brings back an entry, before anything changes."""
         self._write(self._begun(), undoes=entry_id)
 
+    def begin_switch(self, branch: str, target_id: str) -> bool:
+        """Note that this run parks all stores as the data of a branch and loads those of entry `target_id`.
+
+        What the run kept before is an entry of its own. Goes on with what a killed switch from that branch has parked;
+        returns whether there is such.
+        """
+        with self._lock:
+            self.finish()
+            mine = engines.choose(self.settings).engine
+            for each in self.entries.all() if branch else []:
+                if each.is_open and each.folder and (each.entry.branch, each.entry.engine) == (branch, mine):
+                    with connected(self.settings) as conn:
+                        self._own = Held(self.entries.settled(each.entry, conn), each.folder)
+                    break
+            is_resumed = self._own is not None
+            self._write(self._begun(), branch=branch, undoes=target_id)
+            return is_resumed
+
     def database(self, conn: psycopg.Connection[Any], *, copy: bool = False) -> str:
         """Return the name that the present database is to get, empty where one is kept; with `copy` a copy has it."""
         with self._lock:
@@ -108,7 +126,8 @@ class Keeper:
     def finish(self) -> list[str]:
         """Complete the entry, and remove those that are too many; return lines that say how to go back and what went.
 
-        One that keeps nothing is removed, but for that of an undo. What killed commands left is settled.
+        One that keeps nothing is removed, but for that of an undo. What killed commands left is settled. What the run
+        keeps after that is another entry.
         """
         if not self.entries.has_open:
             return []
@@ -117,20 +136,24 @@ class Keeper:
             if self._own is None:
                 return []
             done, entry = self._own, self.entries.settled(self._own.entry, conn)
-            if not entry.holds_something and not entry.undoes:
+            if not (entry.holds_something or entry.undoes or entry.is_parked):
                 remove_folder(done.folder)
                 if self._half is None:
                     return []
                 done, entry = self._half, self._half.entry
-            entry = replace(entry, marks=mark(self.settings, entry, conn))
+            if not entry.is_parked:
+                entry = replace(entry, marks=mark(self.settings, entry, conn))
             self.entries.write(done.folder, entry)
             self.entries.close(done.folder)
             for other in self.entries.all():
                 if other.is_open and other.folder:
                     self.entries.close(other.folder)  # its command was cut short, and this one came after it
+            self._own, self._half, self._has_database, self.is_done = None, None, False, False
             keep = self.settings.undo_keep
             pruned = self.entries.prune(conn, entry.engine, keep, self.settings.undo_bytes)
-        return [*pruned, f"{inv('undo')} brings back {', '.join(entry.contents)}"] if keep else pruned
+        if not keep or entry.is_parked:
+            return pruned
+        return [*pruned, f"{inv('undo')} brings back {', '.join(entry.contents)}"]
 
     def give_up(self) -> str:
         """Settle the entry of a run that failed; return how to go back, empty where nothing had changed."""
@@ -161,7 +184,7 @@ class Keeper:
             with connected(self.settings) as conn:
                 self.entries.settle(conn)
         half = [each for each in self.entries.all() if each.is_open and each.entry.command == self._command]
-        first = next((each for each in half if not each.entry.follows_half), None)
+        first = next((each for each in half if not (each.entry.follows_half or each.entry.is_parked)), None)
         if first and first.folder:
             self._half = Held(first.entry, first.folder)
         made, folder = self.entries.new()

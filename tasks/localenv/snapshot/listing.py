@@ -1,15 +1,20 @@
-"""Listing and deleting snapshots."""
+"""Listing and deleting snapshots, and the data of branches; those of other worktrees are listed."""
 
 from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..checkout import git
 from ..errors import ServiceFailed, UsageError
 from ..machine.ages import ago
 from ..postgres import databases
+from . import loaded, worktrees
+from .entries import Entries, connected
+from .entry import Entry
 from .manifest import Manifest
 from .save import Say, tidy
 from .shelf import Shelf
@@ -20,16 +25,28 @@ if TYPE_CHECKING:
 ORPHAN = "orphaned clone: its other parts are gone"
 PENDING = "being saved, or left by an interrupted save: the next command cleans up"
 LOST = "its clone is not on this server"
+PARKED = "data of a branch"
+GONE = "data of a branch that Git does not have any more"
 
 
 @dataclass(frozen=True)
 class Listed:
-    """A snapshot, or the remains of one: then `manifest` is None. `state` is empty if it is intact."""
+    """A snapshot, or the remains of one: then `manifest` is None. `state` is empty if it is intact.
+
+    The data of a branch have an `entry` instead, and `place` is the other worktree that has the snapshot.
+    """
 
     name: str
     created: str
     state: str
     manifest: Manifest | None
+    entry: Entry | None = None
+    place: Path | None = None
+
+    @property
+    def note(self) -> str:
+        """What is special about it, in words."""
+        return f"in {self.place}" if self.place and not self.state else self.state
 
     @property
     def age(self) -> str:
@@ -37,23 +54,33 @@ class Listed:
         return ago((datetime.now(timezone.utc) - made).total_seconds()) if made else ""
 
     def as_dict(self) -> dict[str, Any]:
-        m = self.manifest
+        m, parked = self.manifest, self.entry
+        if parked:
+            items = sum(table.items for table in parked.tables)
+            numbers = (0, items, parked.cognito.users if parked.cognito else 0, parked.size_bytes)
+        else:
+            rows = m.postgres.rows if m and m.postgres else 0
+            numbers = (rows, m.items if m else 0, m.cognito.users if m and m.cognito else 0, m.size_bytes if m else 0)
         return {
             "name": self.name,
+            "kind": "branch" if parked else "snapshot",
+            "worktree": str(self.place or ""),
             "created": self.created,
-            "state": self.state or "ok",
-            "engine": m.origin.engine if m else "",
+            "state": "ok" if parked else self.state or "ok",
+            "engine": parked.engine if parked else m.origin.engine if m else "",
             "commit": m.origin.commit if m else "",
             "dirty": m.origin.dirty if m else False,
-            "rows": m.postgres.rows if m and m.postgres else 0,
-            "items": m.items if m else 0,
-            "users": m.cognito.users if m and m.cognito else 0,
-            "bytes": m.size_bytes if m else 0,
+            **dict(zip(("rows", "items", "users", "bytes"), numbers, strict=True)),
         }
 
 
 def find(settings: Settings) -> list[Listed]:
-    """List every snapshot, and every clone without one, sorted by name. Changes nothing."""
+    """List snapshots, data of branches and what other worktrees have, each sorted by name. Changes nothing."""
+    return [*_own(settings), *_branches(settings), *_elsewhere(settings)]
+
+
+def _own(settings: Settings) -> list[Listed]:
+    """Return every snapshot, and every clone without one, sorted by name."""
     shelf = Shelf(settings)
     found = []
     ids: set[str] | None = None
@@ -66,28 +93,56 @@ def find(settings: Settings) -> list[Listed]:
     return sorted(found, key=lambda each: each.name)
 
 
+def _branches(settings: Settings) -> list[Listed]:
+    """Return the data of branches that are not loaded."""
+    known = git.branches(settings.root)
+    found = [each.entry for each in loaded.parked(settings)]
+    listed = [Listed(e.branch, e.created, PARKED if e.branch in known else GONE, None, e) for e in found]
+    return sorted(listed, key=lambda each: each.name)
+
+
+def _elsewhere(settings: Settings) -> list[Listed]:
+    """Return the snapshots of other worktrees, whose servers are not asked."""
+    return [
+        Listed(manifest.name, manifest.created, "", manifest, place=place.root)
+        for place in worktrees.others(settings)
+        for manifest in worktrees.manifests(settings, place)
+    ]
+
+
+def is_branch(settings: Settings, name: str) -> bool:
+    """Return whether there are data of a branch of this name."""
+    return any(each.entry.branch == name for each in loaded.parked(settings))
+
+
 def require_deletable(settings: Settings, name: str) -> list[str]:
-    """Return what `delete` would remove, one thing per line. Raises UsageError if there is no such snapshot."""
-    shelf = Shelf(settings)
-    found = [each for each in find(settings) if each.name == name]
-    if not found:
-        shelf.read(name)
-    return [f"remove snapshot {name}, {_described(each)}" for each in found]
+    """Return what `delete` would remove, one thing per line. Raises UsageError if there is nothing of that name."""
+    found = [each for each in _own(settings) if each.name == name]
+    parked = [each for each in _branches(settings) if each.name == name]
+    if not found and not parked:
+        Shelf(settings).read(name)
+    lines = [f"remove snapshot {name}, {_described(each)}" for each in found]
+    return lines + [
+        f"remove the data of branch {name}, kept {each.age}: {', '.join(each.entry.contents)}"
+        for each in parked
+        if each.entry
+    ]
 
 
 def delete(settings: Settings, name: str, say: Say) -> str:
-    """Remove a snapshot: its files, its clone, and orphaned clones of that name."""
+    """Remove a snapshot: its files, its clone, and orphaned clones of that name. And the data of that branch."""
     shelf = Shelf(settings)
     tidy(settings, shelf, say)
     if name in shelf.names():
         shelf.remove(shelf.folder / name)
-    if "postgres" not in settings.services:
-        return f"removed snapshot {name}"
-    with databases.maintenance(settings.postgres) as conn:
-        for clone in shelf.orphans(conn):
-            if clone.name == name:
+    parked = [each for each in loaded.parked(settings) if each.entry.branch == name]
+    with connected(settings) as conn:
+        if conn is not None:
+            for clone in [each for each in shelf.orphans(conn) if each.name == name]:
                 databases.drop(conn, clone.database)
-    return f"removed snapshot {name}"
+        for each in parked:
+            Entries(settings).remove(each, conn)
+    return f"removed the data of branch {name}" if parked else f"removed snapshot {name}"
 
 
 def _listed(shelf: Shelf, name: str, ids: set[str] | None) -> Listed:

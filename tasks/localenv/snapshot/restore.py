@@ -81,7 +81,7 @@ def restore(
     shelf = Shelf(settings)
     tidy(settings, shelf, say)
     with tidied(settings, shelf), _source(shelf, name, file) as source:
-        _require_fit(settings, shelf, source)
+        require_fit(settings, shelf, source)
         shown = f"snapshot {name}"
         side_by_side(
             [partial(portable.verify, source.folder, part, shown) for part in source.manifest.files()] or [int]
@@ -110,12 +110,17 @@ def _keep(settings: Settings, keeper: Keeper | None, tables: Sequence[str]) -> N
     keeper.pool()
 
 
-def plan(settings: Settings, name: str, file: Path | None) -> list[str]:
-    """Return what `restore` would replace, one thing per line. Changes nothing."""
-    manifest = read(settings, name, file)
-    lines = about_database(settings)
-    if manifest.postgres and file:
-        lines.append(f"run the SQL in {file} as a role of its own, which owns the new database and has no other rights")
+def plan(settings: Settings, name: str, file: Path | None, *, fetched: Manifest | None = None) -> list[str]:
+    """Return what `restore` would replace, one thing per line. Changes nothing.
+
+    `fetched` is the manifest of what will be fetched as a file.
+    """
+    manifest = fetched or read(settings, name, file)
+    lines, shown = about_database(settings), file or "that file"
+    if manifest.postgres and (file or fetched):
+        lines.append(
+            f"run the SQL in {shown} as a role of its own, which owns the new database and has no other rights"
+        )
         lines.append(
             f"hand that database over to {settings.postgres.user}: its functions, triggers, views and indexes run with"
             " that user's rights from then on: continue only if you trust its source"
@@ -154,7 +159,7 @@ def _read(shelf: Shelf, name: str, file: Path | None) -> Manifest:
     return manifest
 
 
-def _require_fit(settings: Settings, shelf: Shelf, source: Source) -> None:
+def require_fit(settings: Settings, shelf: Shelf, source: Source) -> None:
     """Raise UsageError if the snapshot cannot be restored here."""
     manifest = source.manifest
     parts = {"postgres": manifest.postgres, "dynamodb": manifest.tables}
@@ -193,7 +198,7 @@ def _lost(settings: Settings, source: Source) -> UsageError:
         return UsageError(
             f"snapshot {source.name} was saved under the engine {there}, and {here} runs now",
             hint="save it there for every engine: "
-            + inv("snapshot.save", source.name, "--file", f"{source.name}.tar.gz"),
+            + inv("snapshot.save", source.name, "--from-snapshot", "--file", f"{source.name}.tar.gz"),
         )
     if origin.project != settings.project_id:
         return UsageError(

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from .. import engines
@@ -18,6 +19,7 @@ from ..errors import LocalEnvError, ServiceFailed, UsageError
 from ..hints import Command, inv
 from ..postgres import aside, databases
 from ..settings.guard import keeper_of
+from . import loaded, switching
 from .changed import changes
 from .entries import EARLIER, Entries, Found, connected, require
 from .entry import Entry
@@ -43,10 +45,11 @@ def entry_id(text: str) -> str:
 
 def find(settings: Settings) -> list[Found]:
     """Return what there is to undo, newest first; without databases that no command names where no server answers."""
-    entries = Entries(settings)
+    entries, last = Entries(settings), loaded.read_loaded(settings).parked
+    found = entries.all()
     with suppress(ServiceFailed), connected(settings) as conn:
-        return entries.with_databases(conn) if conn else entries.all()
-    return entries.all()
+        found = entries.with_databases(conn) if conn else found
+    return [each for each in found if not each.entry.is_parked or each.is_open or each.entry.id == last]
 
 
 def state(settings: Settings, found: Found) -> str:
@@ -62,6 +65,8 @@ def plan(settings: Settings, entry_id: str) -> tuple[list[str], list[str]]:
     """Return what `undo` would do, one thing a line, and what has changed since. Raises as it does."""
     with connected(settings) as conn:
         target = _require(settings, conn, entry_id)
+        if _is_of_another_branch(settings, target):
+            return _lines(settings, switching.whole(settings, target.entry), conn), []
         return _lines(settings, target.entry, conn), changes(settings, target.entry, conn)
 
 
@@ -76,6 +81,8 @@ def undo(settings: Settings, entry_id: str, say: Say) -> str:
         Entries(settings).settle(conn)
         target = _require(settings, conn, entry_id)
     entry, keeper = target.entry, keeper_of(settings)
+    if _is_of_another_branch(settings, target):
+        return switching.bring_in(settings, loaded.owner(settings), entry.branch, target, say)
     stores = Stores.of_entry(entry, target.folder or settings.state_dir)
     stores.verify()
     if isinstance(keeper, Keeper):
@@ -86,8 +93,9 @@ def undo(settings: Settings, entry_id: str, say: Say) -> str:
     ended: list[databases.Session] = []
     with going_back(settings, keeper) as present, connected(settings) as conn:
         put_back(settings, stores, present, say)
-        if entry.database and conn is not None:
-            ended = aside.replace_by(conn, settings, entry.database.kept)
+        with _noted(settings, entry):
+            if entry.database and conn is not None:
+                ended = aside.replace_by(conn, settings, entry.database.kept)
     if target.folder:
         Entries(settings).remove(target, None)
     return f"as before {entry.shown}: {', '.join(entry.contents)}{databases.describe_ended(ended)}"
@@ -104,14 +112,27 @@ def forget(settings: Settings, keep: int) -> list[str]:
 def plan_forget(settings: Settings, keep: int) -> list[str]:
     """Return what `forget` would remove, one a line."""
     engine = engines.choose(settings).engine
-    mine = [each for each in find(settings) if each.entry.engine in (engine, "") and not each.is_open]
+    found = [each for each in find(settings) if not each.entry.is_parked]
+    mine = [each for each in found if each.entry.engine in (engine, "") and not each.is_open]
     return [f"remove what undoes {each.entry.shown}: {', '.join(each.entry.contents)}" for each in mine[keep:]]
+
+
+def _is_of_another_branch(settings: Settings, found: Found) -> bool:
+    """Return whether an entry holds data of a branch that is not the one loaded: bringing them back is a switch."""
+    return found.entry.is_parked and not found.is_open and found.entry.branch != loaded.owner(settings)
+
+
+def _noted(settings: Settings, entry: Entry) -> AbstractContextManager[None]:
+    return loaded.noted(settings, loaded.Loaded(entry.branch)) if entry.is_parked else nullcontext()
 
 
 def _require(settings: Settings, conn: psycopg.Connection[Any] | None, entry_id: str) -> Found:
     """Return the entry to undo. Raises where there is none, or where it cannot come back here."""
     entries = Entries(settings)
-    target = require(entries.with_databases(conn) if conn else entries.all(), entry_id)
+    found = entries.with_databases(conn) if conn else entries.all()
+    target = require(found, entry_id, loaded.read_loaded(settings).parked)
+    if target.is_open:
+        target = replace(target, entry=entries.settled(target.entry, conn))
     entry, engine = target.entry, engines.choose(settings).engine
     if entry.engine not in ("", engine):
         raise UsageError(
