@@ -636,7 +636,7 @@ def test_a_typed_yes_is_enough(
     assert shown(capsys.readouterr().err) == ["drop | will drop cruddur", "ok drop"]
 
 
-@pytest.mark.parametrize("answer", ["no", "y", ""])
+@pytest.mark.parametrize("answer", ["no", "yeah", ""])
 def test_any_other_answer_and_ctrl_d_change_nothing(
     stage: Stage, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, answer: str
 ) -> None:

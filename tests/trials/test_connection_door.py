@@ -191,7 +191,7 @@ CODES = {"db.rollback": 1, "snapshot.switch": 2}
 """Exit codes of those that find nothing to do here."""
 
 ELSEWHERE = {
-    "completion",
+    "completion", "snapshot.hook",
     "db.new-migration",
     "ddb.audit", "ddb.describe", "ddb.drop", "ddb.export", "ddb.import", "ddb.list-tables", "ddb.query", "ddb.scan",
     "ddb.schema-load", "env.destroy", "env.down", "env.export", "env.list", "env.logs", "env.restart", "env.status",
