@@ -27,6 +27,7 @@ from tasks.localenv.dynamodb.tableshape import Index, TableShape
 from tasks.localenv.errors import ConfirmationNeeded, LocalEnvError
 from tasks.localenv.machine.folders import TOOL
 from tasks.localenv.settings import Settings
+from tasks.localenv.snapshot.entries import Entries
 from tests.dynamodb.test_changes import Cut, index, table
 from tests.support.environments import KEPT, PATIENCE_S, Finished
 from tests.support.reliability import Count
@@ -348,7 +349,7 @@ def test_replace_asks_first(cli: Ddb, filled: Any, fresh: Settings, tmp_path: Pa
 
 @pytest.mark.reliability("kills")
 def test_killed_at_any_moment_the_next_run_ends_it(
-    live_environment: dict[str, str], filled: Any, fresh: Settings, tmp_path: Path, trials: Count
+    live_environment: dict[str, str], cli: Ddb, filled: Any, fresh: Settings, tmp_path: Path, trials: Count
 ) -> None:
     """The command itself, in a process of its own, killed for good."""
     trials(4)
@@ -368,8 +369,9 @@ def test_killed_at_any_moment_the_next_run_ends_it(
         time.sleep(chance.random() * 0.15)
         running.send_signal(signal.SIGKILL)
         running.wait(PATIENCE_S)
-        schema.apply_tables(filled, [file], replace=True)
+        assert cli(*words).code == 0
         assert is_replaced(filled, file, before)
+    assert not Entries(fresh).has_open
 
 
 def test_a_half_replaced_table_is_said_and_not_read(cli: Ddb, filled: Any, fresh: Settings, tmp_path: Path) -> None:

@@ -110,6 +110,8 @@ def echo() -> Iterator[Echo]:
             threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
             stack.callback(server.server_close)
             stack.callback(server.shutdown)
+            if wait:
+                stack.callback(wait.set)
             return f"http://127.0.0.1:{server.server_port}/ip"
 
         yield start
@@ -328,11 +330,9 @@ def test_a_service_that_answers_something_else_is_named(echo: Echo) -> None:
 
 
 def test_a_service_that_does_not_answer_in_time_is_left(echo: Echo) -> None:
-    answer = threading.Event()
-    url = echo(NEW, wait=answer)
+    url = echo(NEW, wait=threading.Event())
     with pytest.raises(TimedOut) as caught:
         address.ask(url, deadline_s=0.2)
-    answer.set()
     assert (caught.value.code, caught.value.message) == (5, f"{url} did not say this workspace's address within 0.2 s")
 
 

@@ -101,10 +101,13 @@ def ask(url: str, deadline_s: float = DEADLINE_S) -> IpAddress:
     The deadline covers all of it, including name resolution. Raises ServiceFailed or TimedOut.
     """
     answers: queue.SimpleQueue[str | LocalEnvError] = queue.SimpleQueue()
+    late = TimedOut(f"{url} did not say this workspace's address within {deadline_s:g} s", hint=GIVE_IT)
 
     def work() -> None:
         try:
             answers.put(_fetch(url, deadline_s))
+        except TimeoutError:
+            answers.put(late)
         except (OSError, HTTPException, UnicodeError) as error:
             answers.put(ServiceFailed(f"{url} does not answer: {error or type(error).__name__}", hint=GIVE_IT))
         except ServiceFailed as error:
@@ -114,7 +117,7 @@ def ask(url: str, deadline_s: float = DEADLINE_S) -> IpAddress:
     try:
         answer = answers.get(timeout=deadline_s)
     except queue.Empty:
-        raise TimedOut(f"{url} did not say this workspace's address within {deadline_s:g} s", hint=GIVE_IT) from None
+        raise late from None
     if isinstance(answer, LocalEnvError):
         raise answer
     try:
