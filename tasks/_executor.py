@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from invoke import Executor, Exit, Local, ParserContext, UnexpectedExit
 
-from . import _app, _runs
+from . import _app, _progress, _runs
 from ._envelope import Answer, Found, ending, show_failure
 from ._graph import Node, StepContext, check_inputs, collect, is_refused
 from ._keeping import Keeping
@@ -28,6 +28,7 @@ from ._running import running
 from ._scheduler import Scheduler
 from ._steplock import StepLock
 from .localenv.errors import INTERRUPTED, Interrupted, LocalEnvError, UsageError
+from .localenv.machine.progress import displaying
 from .localenv.machine.waiting import speaking
 
 if TYPE_CHECKING:
@@ -128,6 +129,7 @@ class GraphRun:
             self._tell_way_back()
         except KeyboardInterrupt:
             self.interrupted = True
+            _progress.end()
             self._report_rest()
             self.reporter.line("FAIL", "interrupted", "run the same command again to go on")
             self._show_answer(Interrupted("interrupted", hint="run the same command again to go on"))
@@ -217,7 +219,7 @@ class GraphRun:
         started = time.monotonic()
         try:
             act = self._plan if self.options.plan else self._run
-            with speaking(run.say):
+            with speaking(run.say), displaying(run.show_progress):
                 self.outcome[id(node)] = act(node, run, alone=alone)
         except KeyboardInterrupt:
             raise

@@ -12,12 +12,18 @@ import shlex
 import sys
 import threading
 from collections.abc import Iterable
+from contextlib import nullcontext
+from pathlib import Path
 from typing import Any, NamedTuple
 
+from . import _progress
 from ._door import defused, write_bytes, write_json, write_own
 from .localenv.errors import LocalEnvError
+from .localenv.machine import folders
 from .localenv.machine.columns import harmless, harmless_lines, padded, width
 from .localenv.machine.masking import masked
+from .localenv.machine.progress import Progress
+from .localenv.machine.reading import is_there
 
 WORTH_A_TOTAL_S = 2
 _printed = 0
@@ -72,6 +78,10 @@ class Reporter:
         """Write one line of a step's own progress, prefixed with the step's name."""
         self._write(f"      {name:<{self.width}} | {text}")
 
+    def show_progress(self, name: str, progress: Progress) -> None:
+        """Show how far a step has come: `machine.progress.displaying` calls it."""
+        _progress.show(progress, name, self.width, self.progress)
+
     def failed(self, name: str, error: LocalEnvError) -> None:
         self.line("FAIL", name, error.message)
         for line in error.evidence.split("\n") if error.evidence else ():
@@ -105,8 +115,9 @@ class Reporter:
 
 def say(line: Line) -> None:
     """Write a line to stderr. A reader that had enough (`2>&1 | head`), or a full disk, does not stop the work."""
-    _write(sys.stderr, Marked(line.mark, as_typed(line.text)) if isinstance(line, Marked) else as_typed(line))
-    sys.stderr.flush()
+    with _progress.without_bars():
+        _write(sys.stderr, Marked(line.mark, as_typed(line.text)) if isinstance(line, Marked) else as_typed(line))
+        sys.stderr.flush()
 
 
 def relay(line: str) -> None:
@@ -139,13 +150,28 @@ def typed_command() -> str:
 def annotation(message: str) -> str:
     """Write a failure as a GitHub Actions annotation, at its file and line when the message starts with them.
 
+    The file is told relative to the repository, wherever the app is in it and the command was called.
     Format: GitHub docs, "Workflow commands", ::error file=,line=,col=::, escaped as actions/toolkit does (command.ts).
     """
     message = harmless_lines(masked(message))
     found = re.match(r"(?P<file>[^\s:]+):(?P<line>\d+)(?::(?P<col>\d+))?: ", message)
     properties = {key: value for key, value in found.groupdict().items() if value} if found else {}
+    if "file" in properties:
+        properties["file"] = _in_repository(properties["file"])
     place = ",".join(f"{key}={_as_property(value)}" for key, value in properties.items())
     return f"::error {place}::{_as_data(message)}" if place else f"::error::{_as_data(message)}"
+
+
+def _in_repository(file: str) -> str:
+    """Return a path from the folder of the checkout (GITHUB_WORKSPACE), where the file is in it."""
+    repository = os.environ.get("GITHUB_WORKSPACE")
+    there = next((path for folder in (folders.APP, Path()) if is_there(path := folder / file)), None)
+    if not repository or not there:
+        return file
+    try:
+        return there.resolve().relative_to(Path(repository).resolve()).as_posix()
+    except ValueError:
+        return file
 
 
 def _as_data(text: str) -> str:
@@ -176,19 +202,24 @@ def stream(entries: Iterable[Line | Data | bytes | list[str]]) -> int | None:
     global _printed
     count = 0
     try:
-        for count, entry in enumerate(entries, 1):  # noqa: B007 - counted for the return
-            _printed += 1
-            if isinstance(entry, bytes):
-                write_bytes(sys.stdout, entry + b"\n")
-            elif isinstance(entry, Data):
-                write_json(sys.stdout, entry.json + "\n")
-            else:
-                for line in entry if isinstance(entry, list) else [entry]:
-                    _write(sys.stdout, line)
-        sys.stdout.flush()
+        with _progress.without_bars() if sys.stdout.isatty() else nullcontext():
+            for count, entry in enumerate(entries, 1):  # noqa: B007 - counted for the return
+                _printed += 1
+                _write_entry(entry)
+            sys.stdout.flush()
     except BrokenPipeError:
         return None
     return count
+
+
+def _write_entry(entry: Line | Data | bytes | list[str]) -> None:
+    if isinstance(entry, bytes):
+        write_bytes(sys.stdout, entry + b"\n")
+    elif isinstance(entry, Data):
+        write_json(sys.stdout, entry.json + "\n")
+    else:
+        for line in entry if isinstance(entry, list) else [entry]:
+            _write(sys.stdout, line)
 
 
 def show(lines: Lines) -> None:

@@ -14,8 +14,10 @@ from ._advice import Situation, advised, fitting
 from ._envelope import Record, entry
 from ._lazy import lazy
 from ._output import Data, Line, Lines, Reporter, as_typed, harmless_line, show, show_exactly, stream
+from ._progress import without_bars
 from .localenv.errors import ConfirmationNeeded, LocalEnvError, UsageError
 from .localenv.hints import Command, words_of
+from .localenv.machine.progress import Progress
 from .localenv.settings import guard, read_settings
 from .localenv.settings.guard import READS, Effect, Permit
 
@@ -141,6 +143,11 @@ class Run:
         """Write one line of progress to stderr, under the step's name."""
         self.reporter.progress(self.name, text)
 
+    def show_progress(self, progress: Progress) -> None:
+        """Show how far the step has come; an answer in JSON has no use for it."""
+        if not self.as_json:
+            self.reporter.show_progress(self.name, progress)
+
     def require_yes(self, will: Iterable[str], *, yes: bool) -> None:
         """Show what the step will do, and go on after `yes` (the value of --yes) or a typed yes.
 
@@ -236,7 +243,8 @@ class Run:
     def _ask(question: str) -> str:
         """Ask on the terminal; an ended input (Ctrl-D) is an empty answer."""
         try:
-            return input(harmless_line(question)).strip()
+            with without_bars():
+                return input(harmless_line(question)).strip()
         except EOFError:
             return ""
 

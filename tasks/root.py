@@ -17,6 +17,7 @@ from .db.building import CONFIRM
 from .localenv.errors import LocalEnvError, PreflightFailed, ServiceFailed, UsageError
 from .localenv.hints import Command, commands_of, either, inv
 from .localenv.machine.folders import APP
+from .localenv.machine.words import counted
 
 if TYPE_CHECKING:
     from . import _hook
@@ -291,7 +292,8 @@ def init(c: StepContext) -> str:
     for line in starting.missing_lines(APP):
         c.step.say(f".env lacks {line}")
     after = f"look through {'it' if len(files) == 1 else 'them'}, then {inv('doctor')} and {inv('initial-setup')}"
-    return f"{len(files)} files written; {after}" if files else "nothing to write: each file is there, or has no source"
+    nothing = "nothing to write: each file is there, or has no source"
+    return f"{counted(len(files), 'file')} written; {after}" if files else nothing
 
 
 def _command(c: StepContext) -> list[str]:

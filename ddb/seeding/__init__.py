@@ -5,7 +5,6 @@ Nothing is needed but the standard library: who reads the files, knows the peopl
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
@@ -25,15 +24,12 @@ FindUsers = Callable[[Mapping[str, str]], Mapping[str, User]]
 
 
 class Write(Protocol):
-    """Performs any number of write requests of BatchWriteItem, and returns how many there were."""
+    """Performs any number of write requests of BatchWriteItem, `total` of them if known, and returns their number."""
 
-    def __call__(
-        self, client: DynamoDBClient, table: str, requests: Iterable[Any], *, on_written: Callable[[int], None]
-    ) -> int: ...
+    def __call__(self, client: DynamoDBClient, table: str, requests: Iterable[Any], *, total: int | None) -> int: ...
 
 
 ITEM_LIMIT_BYTES = 400 * 1024
-SAY_EVERY_S = 2.0
 EPOCH = datetime.fromtimestamp(0, timezone.utc)
 
 
@@ -111,8 +107,7 @@ class Seeding:
         """
         written = rows = removed = kept = 0
         for plan in self.plans():
-            progress = _Progress(say, plan)
-            written += self._write("Put", "Item", plan.new_messages(), progress)
+            written += self._write("Put", "Item", plan.new_messages(), plan.seed.size)
             removed += self._write("Delete", "Key", plan.removals())
             if plan.new_rows or plan.old_rows:
                 put, gone = self._settle(plan.seed)
@@ -126,11 +121,9 @@ class Seeding:
         ]
         return ", ".join(filter(None, done)) or "nothing to do"
 
-    def _write(
-        self, verb: str, what: str, items: Iterable[Item], on_written: Callable[[int], None] = lambda count: None
-    ) -> int:
+    def _write(self, verb: str, what: str, items: Iterable[Item], total: int | None = None) -> int:
         requests = ({f"{verb}Request": {what: item}} for item in items)
-        return self.write(self.client, self.table, requests, on_written=on_written)
+        return self.write(self.client, self.table, requests, total=total)
 
     def _settle(self, seed: Seed) -> tuple[int, int]:
         try:
@@ -213,20 +206,6 @@ def free_time(seed: Seed, stored: Stored, others: set[str], now: datetime) -> da
     while messages.format_time(last_at) in others or _within_spacing(last_at) in taken:
         last_at -= timedelta(microseconds=1)
     return last_at
-
-
-class _Progress:
-    """Says now and then how far the writing of a long conversation is."""
-
-    def __init__(self, say: Say, plan: Plan) -> None:
-        self._say = say
-        self._seed = plan.seed
-        self._said = time.monotonic()
-
-    def __call__(self, written: int) -> None:
-        if time.monotonic() - self._said > SAY_EVERY_S:
-            self._said = time.monotonic()
-            self._say(f"{self._seed.conversation.shown}: {written:,} of {self._seed.size:,} messages written")
 
 
 def _seed(conversation: Conversation, users: Mapping[str, User]) -> Seed:

@@ -13,6 +13,7 @@ from .._graph import READS, REPLACES, WRITES, StepContext
 from .._lazy import lazy
 from .._words import word_step
 from ..localenv.errors import UsageError
+from ..localenv.machine.words import counted
 from . import tables
 from .tables import CONFIRM, TABLE
 
@@ -59,7 +60,7 @@ def scan(c: StepContext, table: str = "", limit: int = 0) -> str | None:
     shown = c.step.stream(
         "item", items, lambda found: (scanning.as_text(item, key) for item in found), scanning.plain_item
     )
-    return None if shown is None else f"{_counted(shown)} of {name}"
+    return None if shown is None else f"{counted(shown, 'item')} of {name}"
 
 
 def _statement(c: StepContext) -> Statement:
@@ -116,12 +117,8 @@ def query(
     count = c.step.stream("item", items, lambda found: scanning.as_table(found, key), scanning.plain_item)
     if count is None:
         return None
-    what = "done" if not count and not statement.is_read else _counted(count)
+    what = "done" if not count and not statement.is_read else counted(count, "item")
     return f"{statement.verb} {statement.table}: {what}{consumed}"
-
-
-def _counted(items: int) -> str:
-    return "1 item" if items == 1 else f"{items:,} items"
 
 
 def _positive(limit: int) -> int:
@@ -154,15 +151,16 @@ def export(c: StepContext, table: str = "", file: str = "-", s3: str = "") -> st
             folder, name, scanning.scan(client, name, consistent=True), description
         )
         c.step.note(items=items, bytes=size_bytes, file=destination)
-        return f"{_counted(items)} of {name} in {destination} ({size_bytes:,} bytes); next: {_upload(folder, name)}"
+        return (
+            f"{counted(items, 'item')} of {name} in {destination} ({size_bytes:,} bytes); next: {_upload(folder, name)}"
+        )
     if file == "-":
         items_of = scanning.scan(client, name, consistent=True)
         count = c.step.stream("", items_of, lambda found: (_output.Data(itemfile.as_line(item)) for item in found))
-        return None if count is None else f"{_counted(count)} of {name}"
-    progress = transfer.throttled(c.step.say, "{count} items read")
-    done = transfer.export_items(client, name, Path(file).expanduser(), on_read=progress)
+        return None if count is None else f"{counted(count, 'item')} of {name}"
+    done = transfer.export_items(client, name, Path(file).expanduser())
     c.step.note(items=done.items, bytes=done.size_bytes, file=destination)
-    return f"{_counted(done.items)} of {name} in {destination} ({done.size_bytes:,} bytes)"
+    return f"{counted(done.items, 'item')} of {name} in {destination} ({done.size_bytes:,} bytes)"
 
 
 def _plan_export(c: StepContext) -> list[str]:
@@ -204,7 +202,7 @@ def _glance(c: StepContext) -> None:
 def _plan_import(c: StepContext) -> list[str]:
     with _checked(c) as (client, parts, keys, count):
         outcome = importing.plan(client, tables.named(c), parts, keys, only_new=c.step.arguments["only_new"])
-    return [f"write to {tables.named(c)}, of {_counted(count)}: {outcome}"]
+    return [f"write to {tables.named(c)}, of {counted(count, 'item')}: {outcome}"]
 
 
 @word_step(
@@ -235,7 +233,7 @@ def import_items(c: StepContext, table: str = "", file: str = "", only_new: bool
             only_new=only_new,
             at_once=LOCAL_BATCHES if c.step.settings.is_local else AWS_BATCHES,
             on_change=lambda: tables.keep(settings, [name]),
-            on_written=transfer.throttled(c.step.say, f"{{count}} of {count:,} items written"),
+            total=count,
         )
     c.step.note(table=name, items=count, **vars(outcome))
-    return f"{_counted(count)} for {name}: {outcome}"
+    return f"{counted(count, 'item')} for {name}: {outcome}"

@@ -60,7 +60,7 @@ class TableItems:
         return self._prepared.plan_lines()
 
     def seed(self, say: Say) -> str:
-        return self._prepared.apply(say)
+        return self._prepared.apply()
 
     @property
     def _prepared(self) -> TableSeeds:

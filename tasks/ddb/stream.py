@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from io import TextIOWrapper
 from typing import TYPE_CHECKING
@@ -13,6 +14,8 @@ from .._graph import WRITES, StepContext, step
 from .._lazy import lazy, lazy_of_app
 from ..localenv.errors import LocalEnvError
 from ..localenv.hints import Command, inv
+from ..localenv.machine.progress import Progress, progress
+from ..localenv.machine.words import counted
 from . import tables
 
 if TYPE_CHECKING:
@@ -54,31 +57,31 @@ REASONS_SHOWN = 10
 )
 def stream(c: StepContext, once: bool = False) -> str:
     """Keep the group rows up to date from the table's stream, until Ctrl-C."""
-    counted = Counted()
+    tally = Counted()
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(line_buffering=True)
     try:
-        _repair(c, counted)
+        _repair(c, tally)
         if not once:
             c.step.say("reading from the oldest record on; end it with Ctrl-C")
-        _follow(c, counted, once=once)
+        _follow(c, tally, once=once)
     except KeyboardInterrupt:
-        counted.ending = "; stopped by Ctrl-C"
-    c.step.note(changes=counted.moved, repaired=counted.repaired, failed=counted.failed)
-    return counted.result(once=once)
+        tally.ending = "; stopped by Ctrl-C"
+    c.step.note(changes=tally.moved, repaired=tally.repaired, failed=tally.failed)
+    return tally.result(once=once)
 
 
-def _repair(c: StepContext, counted: Counted) -> None:
+def _repair(c: StepContext, tally: Counted) -> None:
     """Look at the whole table first: the stream may have lost records, a local one all of them in a restart."""
     settings = c.step.writable(c.step.settings.message_table)
     client, table, survey = dynamodb.connect(settings), settings.message_table, consistency.Survey()
     for item in scanning.scan(client, table):
         survey.add(item)
     for one in repairs.repair(client, table, survey, _everybody(c) if survey.groups else []):
-        counted.repaired += not one.error and one.moved > 0
-        counted.moved += one.moved
-        counted.note(one.group, one.error)
-        done = f"gave up: {one.error}" if one.error else f"{_counted(one.moved, 'change')} to its rows"
+        tally.repaired += not one.error and one.moved > 0
+        tally.moved += one.moved
+        tally.note(one.group, one.error)
+        done = f"gave up: {one.error}" if one.error else f"{counted(one.moved, 'change')} to its rows"
         c.step.say(f"group {one.group}  {done}")
 
 
@@ -91,7 +94,7 @@ def _everybody(c: StepContext) -> list[User]:
         return []
 
 
-def _follow(c: StepContext, counted: Counted, *, once: bool) -> None:
+def _follow(c: StepContext, tally: Counted, *, once: bool) -> None:
     settings = c.step.writable(c.step.settings.message_table)
     client, table = dynamodb.connect(settings), settings.message_table
     states: dict[str, str] = {}
@@ -106,15 +109,17 @@ def _follow(c: StepContext, counted: Counted, *, once: bool) -> None:
         return group_rows.handle(client, table, records)
 
     batches = streaming.batches(settings, table, once=once)
-    handled = counted.each(streaming.outcomes(batches, handle))
-    shown = c.step.stream("record", handled, lambda found: (_line(one, state_of) for one in found), _as_value)
-    if shown is None and once:
-        for _ in handled:  # the reader had enough (`| head`), the stream has more
-            pass
+    handled = tally.each(streaming.outcomes(batches, handle))
+    with progress(f"stream of {table}", unit="records") if once else nullcontext() as done:
+        tally.done = done
+        shown = c.step.stream("record", handled, lambda found: (_line(one, state_of) for one in found), _as_value)
+        if shown is None and once:
+            for _ in handled:  # the reader had enough (`| head`), the stream has more
+                pass
 
 
 def _line(one: Handled, state_of: Callable[[str], str]) -> str:
-    done = f"gave up: {one.error}" if one.error else f"{_counted(one.moved, 'change')} to its rows"
+    done = f"gave up: {one.error}" if one.error else f"{counted(one.moved, 'change')} to its rows"
     done = done if one.error or one.moved else _output.as_typed(state_of(one.group))
     return f"{one.event:<6}  {one.sort_key}  group {one.group}  {done}"
 
@@ -141,10 +146,13 @@ class Counted:
     failed: int = 0
     reasons: dict[str, str] = field(default_factory=dict)
     ending: str = ""
+    done: Progress | None = None
 
     def each(self, outcomes: Iterable[Handled]) -> Iterator[Handled]:
         for one in outcomes:
             self.records += 1
+            if self.done:
+                self.done.add(1)
             self.moved += one.moved
             self.note(one.group, one.error)
             yield one
@@ -159,22 +167,18 @@ class Counted:
 
     def result(self, *, once: bool) -> str:
         """Return what was done. Raises LocalEnvError where this was all, and rows are still not right."""
-        repaired = f"{_counted(self.repaired, 'group')} repaired, " if self.repaired else ""
+        repaired = f"{counted(self.repaired, 'group')} repaired, " if self.repaired else ""
         failed = f", {self.failed:,} given up" if self.failed else ""
-        changes = _counted(self.moved, "change")
-        said = f"{repaired}{_counted(self.records, 'message')}, {changes} to group rows{failed}{self.ending}"
+        changes = counted(self.moved, "change")
+        said = f"{repaired}{counted(self.records, 'message')}, {changes} to group rows{failed}{self.ending}"
         if once and self.reasons:
             raise _given_up(self.reasons, said)
         return said
 
 
-def _counted(count: int, what: str) -> str:
-    return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"
-
-
 def _given_up(reasons: dict[str, str], said: str) -> Exception:
     return LocalEnvError(
-        f"the rows of {_counted(len(reasons), 'group')} are not right: {said}",
+        f"the rows of {counted(len(reasons), 'group')} are not right: {said}",
         hint=Command("ddb.stream", "--once", first="remove the reason"),
         evidence=[f"group {group}: {reason}" for group, reason in reasons.items()][:REASONS_SHOWN],
     )

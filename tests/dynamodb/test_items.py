@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from http.client import HTTPConnection
@@ -19,6 +20,7 @@ from tasks.localenv.dynamodb.scan import scan
 from tasks.localenv.dynamodb.schema import apply_tables
 from tasks.localenv.dynamodb.tablefiles import read_tables
 from tasks.localenv.errors import LocalEnvError, TimedOut
+from tasks.localenv.machine.progress import displaying
 from tasks.localenv.settings import Settings
 from tasks.localenv.settings.addresses import Endpoint
 
@@ -157,10 +159,16 @@ def test_a_source_that_fails_ends_the_writing_with_its_error(fresh: Settings) ->
         itemwriter.write(client, fresh.message_table, itemwriter.puts(source()))
 
 
-def test_progress_counts_up_to_all_of_it(write: Write) -> None:
-    counts: list[int] = []
-    write(Engine(lambda batch: unprocessed([])), 110, on_written=counts.append)
-    assert (sorted(counts)[-1], len(counts)) == (110, 5)
+def test_progress_counts_up_to_all_of_it(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    def slow(batch: list[Any]) -> Answer:
+        time.sleep(0.3)
+        return unprocessed([])
+
+    monkeypatch.setattr("tasks.localenv.machine.progress.SHOW_AFTER_S", 0)
+    seen: list[tuple[int, int | None]] = []
+    with displaying(lambda one: seen.append((one.done, one.total))):
+        write(Engine(slow), 110, total=110)
+    assert (seen[-1], sorted(seen) == seen, len(set(seen)) > 2) == ((110, 110), True, True)
 
 
 def test_everything_arrives_in_a_real_table_behind_a_busy_door(

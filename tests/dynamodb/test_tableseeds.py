@@ -27,7 +27,6 @@ from tasks.localenv.errors import UsageError
 from tasks.localenv.machine.folders import TOOL
 from tasks.localenv.settings import Settings
 from tasks.localenv.settings.people import read_people
-from tests.support.seeded import quiet
 
 PEOPLE = read_people(TOOL)
 ANDREW = next(person for person in PEOPLE if person.person == "andrewbrown")
@@ -174,7 +173,7 @@ def test_seeds_are_planned_written_and_then_there(project: Settings) -> None:
     first = seeds(project)
     assert (first.check(), first.plan_lines()) == (None, [f"+ 6 items of {FILE} into {project.message_table}"])
     assert items(project) == []
-    assert first.apply(quiet) == "6 items of seeds/ddb written"
+    assert first.apply() == "6 items of seeds/ddb written"
     before = items(project)
     assert before[-1] == {
         "pk": {"S": f"USER#{ANDREW.uuid}"},
@@ -185,13 +184,13 @@ def test_seeds_are_planned_written_and_then_there(project: Settings) -> None:
     }
     later = seeds(project, NOW + timedelta(days=2, hours=3, seconds=1))
     assert (later.check(), later.plan_lines()) == ("seeds/ddb: 6 items already there", [])
-    assert later.apply(quiet) == "0 items of seeds/ddb written; 6 items already there"
+    assert later.apply() == "0 items of seeds/ddb written; 6 items already there"
     assert items(project) == before
 
 
 def test_what_somebody_changed_is_left_as_it_is(project: Settings) -> None:
     write_file(project, *FIXED, *MOVING)
-    seeds(project).apply(quiet)
+    seeds(project).apply()
     client = connect(project)
     for item in items(project):
         if item["pk"]["S"].startswith("USER") or item.get("text") == {"S": "one"}:
@@ -199,38 +198,36 @@ def test_what_somebody_changed_is_left_as_it_is(project: Settings) -> None:
     before = items(project)
     later = seeds(project, NOW + timedelta(days=9))
     assert later.check() == "seeds/ddb: 6 items already there, 2 of them kept with other contents"
-    assert later.apply(quiet).startswith("0 items of seeds/ddb written")
+    assert later.apply().startswith("0 items of seeds/ddb written")
     assert items(project) == before
 
 
 def test_what_is_gone_and_what_is_new_is_written(project: Settings) -> None:
     write_file(project, *FIXED, *MOVING)
-    seeds(project).apply(quiet)
+    seeds(project).apply()
     client, table = connect(project), project.message_table
     gone = next(item for item in items(project) if item.get("text") == {"S": "one"})
     client.delete_item(TableName=table, Key={name: gone[name] for name in ("pk", "sk")})
     write_file(project, *FIXED, *MOVING, {"pk": "LOG", "sk": "{{now}}", "text": "three"})
     later = seeds(project, NOW + timedelta(hours=1))
     assert later.plan_lines() == [f"+ 2 items of {FILE} into {table}; 5 items already there"]
-    assert later.apply(quiet) == "2 items of seeds/ddb written; 5 items already there"
+    assert later.apply() == "2 items of seeds/ddb written; 5 items already there"
     assert seeds(project, NOW + timedelta(days=1)).check() == "seeds/ddb: 7 items already there"
 
 
 def test_items_that_are_the_same_but_for_their_times_are_counted(project: Settings) -> None:
     twins = [{"pk": "LOG", "sk": f"{{{{now-{number}m}}}}"} for number in range(1, 31)]
     write_file(project, *twins[:20])
-    seeds(project).apply(quiet)
+    seeds(project).apply()
     write_file(project, *twins)
-    assert (
-        seeds(project, NOW + timedelta(days=1)).apply(quiet) == "10 items of seeds/ddb written; 20 items already there"
-    )
+    assert seeds(project, NOW + timedelta(days=1)).apply() == "10 items of seeds/ddb written; 20 items already there"
     assert seeds(project, NOW + timedelta(days=2)).check() == "seeds/ddb: 30 items already there"
 
 
 def test_a_key_may_be_a_number_of_seconds(project: Settings, numbers: str) -> None:
     name = f"seeds/ddb/{numbers}.jsonl"
     write_file(project, {"at": "{{epoch-1h}}", "x": 1}, {"at": 7, "x": 1.50}, name=name)
-    assert seeds(project).apply(quiet) == "2 items of seeds/ddb written"
+    assert seeds(project).apply() == "2 items of seeds/ddb written"
     before = items(project, numbers)
     assert seeds(project, NOW + timedelta(days=3, seconds=7)).check() == "seeds/ddb: 2 items already there"
     assert len(before) == 2

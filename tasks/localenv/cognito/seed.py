@@ -18,6 +18,7 @@ from ..hints import Command, inv
 from ..machine import private
 from ..machine.disk import disk_errors
 from ..machine.parallel import side_by_side
+from ..machine.words import counted
 from ..settings import emulated_pool_file
 from ..settings.guard import keeper_of
 from ..settings.people import Person
@@ -79,7 +80,9 @@ class Seeded:
 
     @property
     def sentence(self) -> str:
-        sentence = f"{len(self.users)} users in pool {self.pool.id if self.pool else 'not created yet'}, unchanged"
+        sentence = (
+            f"{counted(len(self.users), 'user')} in pool {self.pool.id if self.pool else 'not created yet'}, unchanged"
+        )
         return sentence + (f"; {self.unlike}: {ANEW}" if self.reshaped == "cannot" else "")
 
     @property
@@ -191,7 +194,8 @@ def _sentence(found: Seeded, pool: Pool) -> str:
         f"{changed} changed" if changed else "",
         f"the pool changed as {found.shape.shown or 'its default'} says" if found.reshaped == "can" else "",
     ]
-    return f"{len(found.users) + created} users in pool {pool.id}, {', '.join(filter(None, done)) or 'unchanged'}"
+    count = counted(len(found.users) + created, "user")
+    return f"{count} in pool {pool.id}, {', '.join(filter(None, done)) or 'unchanged'}"
 
 
 def plan_changes(people: Iterable[Person], users: Iterable[PoolUser], shape: Shape) -> tuple[Change, ...]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -20,6 +20,7 @@ from ..hints import Command
 from ..machine import private
 from ..machine.disk import disk_errors
 from ..machine.parallel import side_by_side
+from ..machine.words import counted
 from . import schema
 from .itemwriter import Request, deletes, is_dynamodb_local, puts, write
 from .scan import scan
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
 
 
 STATE = ".state"
-Counted = Callable[[int], None]
 """Called now and then with the number of items so far."""
 SEGMENTS = 4
 REBUILD_FROM = 2_000_000
@@ -72,7 +72,6 @@ def save_table(
     files: Files,
     *,
     door: TableDoor | None = None,
-    on_read: Counted = lambda count: None,
 ) -> Items:
     """Write a table to its files and return what they hold; `door` is for the emulator's own state.
 
@@ -82,7 +81,7 @@ def save_table(
     if files.are_state and door:
         count = door.save(name, files.content)
         return Items(count, file_sha256(files.content))
-    export_items(client, name, files.content, on_read=on_read)
+    export_items(client, name, files.content)
     return digest(_read_lines(files))
 
 
@@ -142,7 +141,6 @@ def replace_table(
     *,
     door: TableDoor | None = None,
     present: Files | None = None,
-    on_written: Counted = lambda count: None,
 ) -> None:
     """Restore a table from its files, whatever it is now.
 
@@ -159,11 +157,13 @@ def replace_table(
             return
     drop_table(client, name)
     schema.apply_tables(client, [_without_stream(file)])
-    import_items(client, name, files.content, shown=f"items of table {name}", on_written=on_written)
+    import_items(client, name, files.content, shown=f"items of table {name}", total=wanted.count)
     schema.apply_tables(client, [file])
     found = measure_items(client, name)
     if found != wanted:
-        raise LocalEnvError(f"table {name}: wanted {wanted.count:,} items, found {found.count:,}, or they differ")
+        raise LocalEnvError(
+            f"table {name}: wanted {counted(wanted.count, 'item')}, found {found.count:,}, or they differ"
+        )
 
 
 def _without_stream(file: TableFile) -> TableFile:
@@ -180,7 +180,7 @@ def _replace_state(name: str, files: Files, wanted: Items, door: TableDoor | Non
         )
     found = door.replace(name, files.content)
     if found != wanted.count:
-        raise LocalEnvError(f"table {name}: wanted {wanted.count:,} items, found {found:,}")
+        raise LocalEnvError(f"table {name}: wanted {counted(wanted.count, 'item')}, found {found:,}")
 
 
 def _differences(present: Files, wanted: Files, key: list[str]) -> Iterator[Request]:

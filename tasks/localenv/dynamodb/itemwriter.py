@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from ..aws.wire import AwsError
 from ..errors import TimedOut
 from ..machine.parallel import side_by_side
+from ..machine.progress import progress
 from ..machine.waiting import waiting
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ def write(
     table: str,
     requests: Iterable[Request],
     *,
-    on_written: Callable[[int], None] = lambda count: None,
+    total: int | None = None,
     at_once: int = BATCHES_AT_ONCE,
     by_transaction: bool = False,
     stalled_s: float = STALLED_S,
@@ -66,29 +67,25 @@ def write(
     """Send every request and return how many there were. No two may have the same key.
 
     Holds `at_once` batches in memory, so there may be any number of requests. `by_transaction` is for a table of which
-    `takes_transactions` says that it gains. Calls `on_written` with the number
-    written so far, from several threads. Raises TimedOut if a batch makes no progress for `stalled_s`.
+    `takes_transactions` says that it gains. `total` is how many there are, where that is known, for the progress.
+    Raises TimedOut if a batch makes no progress for `stalled_s`.
     """
     batches = _Batches(requests, TRANSACTION_SIZE if by_transaction else BATCH_SIZE)
-    counting = threading.Lock()
-    written = 0
 
     def work() -> None:
-        nonlocal written
         for batch in batches:
             if not by_transaction or not _transact(client, table, batch):
                 for start in range(0, len(batch), BATCH_SIZE):
                     _write_batch(client, table, batch[start : start + BATCH_SIZE], stalled_s, sleep)
-            with counting:
-                written += len(batch)
-                on_written(written)
+            written.add(len(batch))
 
-    try:
-        workers = 1 if by_transaction else at_once  # several transactions at once are no faster
-        side_by_side([work] * workers, at_once=workers)
-    finally:
-        batches.close()
-    return written
+    with progress(f"writing {table}", total, "items") as written:
+        try:
+            workers = 1 if by_transaction else at_once  # several transactions at once are no faster
+            side_by_side([work] * workers, at_once=workers)
+        finally:
+            batches.close()
+        return written.done
 
 
 def take_batch(source: Iterator[T], at_most: int) -> list[T]:

@@ -9,7 +9,9 @@ from collections.abc import Iterable, Iterator
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+from ..errors import LocalEnvError
 from ..machine.columns import harmless
+from ..machine.progress import part_of_progress
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -30,15 +32,26 @@ def scan(
     if segments > 1:
         query |= {"Segment": number, "TotalSegments": segments}
     left = limit
-    while True:
-        if limit:
-            query["Limit"] = left
-        answer: Any = client.scan(**query)
-        yield from answer["Items"]
-        left -= len(answer["Items"])
-        if not answer.get("LastEvaluatedKey") or (limit and left <= 0):
-            return
-        query["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
+    with part_of_progress(f"reading {table}", unit="items") as progress:
+        while True:
+            if limit:
+                query["Limit"] = left
+            answer: Any = client.scan(**query)
+            yield from answer["Items"]
+            left -= len(answer["Items"])
+            if not answer.get("LastEvaluatedKey") or (limit and left <= 0):
+                return
+            query["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
+            progress.total = progress.total or limit or about(client, table) // segments
+            progress.add(len(answer["Items"]))
+
+
+def about(client: DynamoDBClient, table: str) -> int:
+    """Return how many items a table has, or had some hours ago (AWS); 0 where that is not to be had."""
+    try:
+        return int(client.describe_table(TableName=table)["Table"].get("ItemCount", 0))
+    except LocalEnvError:
+        return 0
 
 
 def plain(value: dict[str, Any]) -> Any:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import UsageError
 from ..machine.reading import unreadable
+from ..machine.words import counted
 from ..settings.people import Person, read_people
 from .client import TableMissing, connect
 from .itemwriter import fetch, puts, take_batch, write
@@ -24,7 +25,7 @@ from .scan import scan
 from .schema import fetch_names
 from .seedmatch import SHIFT, Seed, Stored, is_same, time_shifts
 from .tablefiles import MESSAGE_TABLE, shown
-from .transfer import importing, keys_of, throttled
+from .transfer import importing, keys_of
 from .transfer.importing import KEYS_PER_FETCH, Outcome, identity, key_of
 from .transfer.itemfile import read_lines
 from .transfer.itemline import Keys
@@ -81,20 +82,19 @@ class TableSeeds:
             outcome, _ = self._compare(file)
             if outcome.new:
                 there = f"; {_present([outcome])}" if outcome.unchanged or outcome.kept else ""
-                lines.append(f"+ {_counted(outcome.new)} of {file.part.shown} into {file.table}{there}")
+                lines.append(f"+ {counted(outcome.new, 'item')} of {file.part.shown} into {file.table}{there}")
         return lines
 
-    def apply(self, say: Say) -> str:
+    def apply(self) -> str:
         """Write the missing items and return a summary. The next call resumes an interrupted one."""
         outcomes = []
         for file in self.files:
             outcome, new = self._compare(file)
             outcomes.append(outcome)
-            progress = throttled(say, "{count} items of " + file.part.shown + " written")
-            write(self.client, file.table, puts(new), on_written=progress)
+            write(self.client, file.table, puts(new), total=outcome.new)
         written = sum(outcome.new for outcome in outcomes)
         left = f"; {_present(outcomes)}" if any(each.unchanged or each.kept for each in outcomes) else ""
-        return f"{_counted(written)} of {FOLDER} written{left}"
+        return f"{counted(written, 'item')} of {FOLDER} written{left}"
 
     def _compare(self, file: SeedFile) -> tuple[Outcome, list[Item]]:
         """Compare a file with its table and return the items that the table lacks."""
@@ -262,8 +262,4 @@ def _keys_of(client: DynamoDBClient, file: SeedFile) -> Keys:
 def _present(outcomes: list[Outcome]) -> str:
     unchanged, kept = sum(each.unchanged for each in outcomes), sum(each.kept for each in outcomes)
     changed = f", {kept:,} of them kept with other contents" if kept else ""
-    return f"{_counted(unchanged + kept)} already there{changed}"
-
-
-def _counted(count: int) -> str:
-    return f"{count:,} item" if count == 1 else f"{count:,} items"
+    return f"{counted(unchanged + kept, 'item')} already there{changed}"

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ..machine.words import counted
+
 Key = tuple[tuple[str, str], ...]
 """The attributes of a key with their types, partition key first: (("pk", "S"), ("sk", "S"))."""
 
@@ -88,7 +90,7 @@ class Recovery:
     days: int | None = None
 
     def __str__(self) -> str:
-        return "off" if not self.on else f"on, {self.days} days" if self.days else "on"
+        return "off" if not self.on else f"on, {counted(self.days, 'day')}" if self.days else "on"
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from ..dynamodb.client import connect
 from ..dynamodb.scan import scan
 from ..hints import Command, commands_of, either, inv
 from ..machine.parallel import side_by_side
+from ..machine.words import counted
 from ..settings.people import Person
 from .app import App, Fault, Reference, Survey
 from .findings import SHELL, SUBJECTS, Case, Finding, grouped
@@ -51,8 +52,8 @@ class Report:
 
     @property
     def sentence(self) -> str:
-        counts = {"users": self.users, "pool users": self.pool_users, "items": self.items}
-        *first, last = [f"{count:,} {what}" for what, count in counts.items() if count is not None] or [
+        counts = {"user": self.users, "pool user": self.pool_users, "item": self.items}
+        *first, last = [counted(count, what) for what, count in counts.items() if count is not None] or [
             NOTHING_TO_COMPARE
         ]
         return f"{', '.join(first)} and {last} agree" if first else last
@@ -60,8 +61,8 @@ class Report:
     @property
     def counted(self) -> str:
         """Return how many findings there are, and of how many users and items: "3 findings (108 items)"."""
-        found = "1 finding" if self.total == 1 else f"{self.total:,} findings"
-        return found if self.concerned == self.total else f"{found} ({_items(self.concerned)})"
+        found = counted(self.total, "finding")
+        return found if self.concerned == self.total else f"{found} ({counted(self.concerned, 'item')})"
 
     def lines(self) -> list[str]:
         """Return the findings with their hints, and how many are not shown."""
@@ -181,14 +182,15 @@ def reference_cases(
     pairs = ((uuid, handle) for uuid, handle, _ in named)
     now = app.successors(pairs, handles.items()) if missing and settings.is_local else {}
     for uuid, count in sorted(missing.items()):
-        subject, text = f"user {uuid}" + (f" ({called[uuid]})" if called[uuid] else ""), f"named by {_items(count)}"
+        subject = f"user {uuid}" + (f" ({called[uuid]})" if called[uuid] else "")
+        text = f"named by {counted(count, 'item')}"
         if uuid in now:
             text = f"{text}, but {now[uuid]} in the database"
             yield _case_of_part(settings, app, app.FORMER, subject, text, count)
         else:
             yield _case_of_missing(uuid in seeded, subject, f"{text}, but not in the database", count)
     for (uuid, handle), count in sorted(renamed.items()):
-        text = f"called that by {_items(count)}, but {handles[uuid]!r} in the database"
+        text = f"called that by {counted(count, 'item')}, but {handles[uuid]!r} in the database"
         yield _case_of_part(settings, app, app.FOLLOWED, f"user {uuid} ({handle})", text, count)
 
 
@@ -257,7 +259,3 @@ def _repair(settings: Settings, app: App, cause: str) -> str:
     if cause == app.FOLLOWED and settings.is_local:
         return FOLLOW
     return Command("check", "--repair", cause)
-
-
-def _items(count: int) -> str:
-    return "1 item" if count == 1 else f"{count:,} items"

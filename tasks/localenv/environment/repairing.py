@@ -15,6 +15,7 @@ from ..dynamodb.scan import scan
 from ..errors import LocalEnvError, UsageError
 from ..hints import Command
 from ..machine.waiting import waiting
+from ..machine.words import counted
 from ..postgres.handles import User
 from .app import App, Repair
 from .check import NOTHING_TO_COMPARE
@@ -88,7 +89,7 @@ def repair(settings: Settings, app: App, cause: str, users: Sequence[User], say:
             moved_at = time.monotonic()
         if time.monotonic() - said_at > SAY_EVERY_S:
             said_at = time.monotonic()
-            say(f"{outcome.changes:,} changes made")
+            say(f"{counted(outcome.changes, 'change')} made")
     return outcome
 
 

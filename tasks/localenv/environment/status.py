@@ -12,6 +12,7 @@ from ..hints import DOCTOR, Command, inv
 from ..machine.ages import ago
 from ..machine.parallel import side_by_side
 from ..machine.waiting import AWAY_LOOK_S, LOOK_S, looking
+from ..machine.words import counted
 
 if TYPE_CHECKING:
     import psycopg
@@ -146,23 +147,39 @@ def _postgres(settings: Settings) -> Seen:
     return [], lines, problems
 
 
+_TABLES = """
+SELECT schemaname, tablename FROM pg_tables
+ WHERE schemaname NOT LIKE 'pg\\_%' AND schemaname NOT IN ('information_schema', 'localenv')
+   AND NOT EXISTS (SELECT FROM pg_depend WHERE deptype = 'e' AND classid = 'pg_class'::regclass
+                   AND objid = format('%I.%I', schemaname, tablename)::regclass)
+ ORDER BY schemaname <> 'public', 1, 2
+"""
+
+
 def count_rows(connection: psycopg.Connection[Any]) -> list[tuple[str, int]]:
-    """Return the row count of each table in schema public, up to COUNT_UP_TO + 1, sorted by name."""
+    """Return the row count of each table of the app, up to COUNT_UP_TO + 1, sorted by name: SCHEMA.NAME outside public.
+
+    Not those of an extension (PostGIS has some), nor our own.
+    """
     from psycopg import sql
 
-    named = connection.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public' ORDER BY 1").fetchall()
+    named = connection.execute(_TABLES).fetchall()
     if not named:
         return []
-    one = sql.SQL("SELECT {name}, (SELECT count(*) FROM (SELECT 1 FROM public.{table} LIMIT {limit}) AS counted)")
+    one = sql.SQL("SELECT {name}, (SELECT count(*) FROM (SELECT 1 FROM {table} LIMIT {limit}) AS counted)")
     parts = [
-        one.format(name=sql.Literal(name), table=sql.Identifier(name), limit=sql.Literal(COUNT_UP_TO + 1))
-        for (name,) in named
+        one.format(
+            name=sql.Literal(name if schema == "public" else f"{schema}.{name}"),
+            table=sql.Identifier(schema, name),
+            limit=sql.Literal(COUNT_UP_TO + 1),
+        )
+        for schema, name in named
     ]
     return [(str(name), int(count)) for name, count in connection.execute(sql.SQL(" UNION ALL ").join(parts))]
 
 
 def _rows(count: int) -> str:
-    return f"more than {COUNT_UP_TO:,} rows" if count > COUNT_UP_TO else f"{count:,} rows"
+    return f"more than {counted(COUNT_UP_TO, 'row')}" if count > COUNT_UP_TO else counted(count, "row")
 
 
 def _dynamodb(settings: Settings, app: App | None, users: Users, files: Tables) -> Seen:
@@ -179,7 +196,7 @@ def _dynamodb(settings: Settings, app: App | None, users: Users, files: Tables) 
         Line(
             "dynamodb",
             table.shape.name,
-            f"{table.items:,} items",
+            counted(table.items, "item"),
             ", ".join(filter(None, [table.status, fresh if table.shape.name == settings.message_table else ""])),
         )
         for table in tables
@@ -212,4 +229,4 @@ def _pool(pool: Pool | None, settings: Settings) -> Seen:
         return [], [], [Problem("cognito", "the emulated user pool does not exist yet", Command("cognito.seed"))]
     described = pool.call("DescribeUserPool", UserPoolId=pool.id)["UserPool"]
     kind = "emulated" if settings.cognito_is_emulated else "real"
-    return [], [Line("cognito", pool.id, f"{described.get('EstimatedNumberOfUsers', 0):,} users", kind)], []
+    return [], [Line("cognito", pool.id, counted(described.get("EstimatedNumberOfUsers", 0), "user"), kind)], []

@@ -10,6 +10,7 @@ from ..cognito.sync import Queries
 from ..cognito.users import look_for_pool
 from ..dynamodb import schema
 from ..dynamodb.client import connect
+from ..machine.words import counted
 from ..postgres import setup
 from ..settings.guard import keeper_of
 from ..settings.people import Person
@@ -44,7 +45,9 @@ def removed_by_reset(settings: Settings, people: Sequence[Person], tables: Seque
     """Return what `reset` removes: rows, tables and pool users."""
     unseeded = seed.unseeded_users(settings, people) if settings.cognito_is_emulated else []
     lines = [f"every row of database {settings.postgres.database}"] if "postgres" in settings.services else []
-    lines += [f"table {table.shape.name} with {table.items:,} items" for table in _fetch_tables(settings, tables)]
+    lines += [
+        f"table {table.shape.name} with {counted(table.items, 'item')}" for table in _fetch_tables(settings, tables)
+    ]
     return lines + [f"pool user {user}" for user in unseeded]
 
 

@@ -1,7 +1,8 @@
 """Announced waits: after 3 s each says what it waits for and until when, and at its deadline it is interrupted.
 
-One thread watches all waits of the process, so that a wait costs a few microseconds and the blocking call need not
-cooperate. Announcements go to the voice of the waiting step, which `parallel.side_by_side` passes to its threads.
+One thread watches all waits of the process, and its progress (progress.py): a wait costs a few microseconds, and the
+blocking call need not cooperate. Announcements go to the voice of the waiting step, which `parallel.side_by_side`
+passes to its threads.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar, copy_context
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from ..errors import TimedOut
 from ..hints import Command
@@ -33,10 +34,16 @@ STEP_S = 0.1
 
 _voice: ContextVar[Callable[[str], None]] = ContextVar("voice", default=lambda line: None)
 _most: ContextVar[float] = ContextVar("most", default=float("inf"))
-_waits: dict[int, Wait] = {}
+_watched: dict[int, Watched] = {}
 _numbers = itertools.count()
 _starting = threading.Lock()
 _watcher: list[threading.Thread] = []
+
+
+class Watched(Protocol):
+    """What the watching thread looks at, ten times a second."""
+
+    def look(self, now: float) -> None: ...
 
 
 @dataclass
@@ -123,14 +130,21 @@ def waiting(
     most = _most.get()
     bound = (None if most == float("inf") else most) if seconds is None else min(seconds, most)
     wait = Wait(what, bound, _voice.get(), port, cut)
+    with watched(wait):
+        yield wait
+
+
+@contextmanager
+def watched(what: Watched) -> Iterator[None]:
+    """Have the watching thread look at something while this context lasts."""
     number = next(_numbers)
-    _waits[number] = wait
+    _watched[number] = what
     if not _watcher:
         _start_watching()
     try:
-        yield wait
+        yield
     finally:
-        del _waits[number]
+        del _watched[number]
 
 
 def within(seconds: float, what: str, job: Callable[[], T], *, hint: str) -> T:
@@ -173,6 +187,6 @@ def _start_watching() -> None:
 def _watch() -> None:
     while True:
         now = time.monotonic()
-        for wait in list(_waits.values()):
-            wait.look(now)
+        for each in list(_watched.values()):
+            each.look(now)
         time.sleep(STEP_S)

@@ -6,6 +6,7 @@ import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from ..machine.progress import progress
 from .connection import server_errors
 
 if TYPE_CHECKING:
@@ -65,11 +66,13 @@ def measure(conn: psycopg.Connection[Any]) -> Contents:
     with server_errors(f"database {conn.info.dbname}"):
         conn.execute(_SESSION)
         tables = conn.execute(_TABLES).fetchall()
-        for start in range(0, len(tables), TABLES_PER_QUERY):
-            some = tables[start : start + TABLES_PER_QUERY]
-            for (*named, columns, _), (count, total) in zip(some, _sums(conn, some), strict=True):
-                rows += count
-                digest.update(repr((named, columns, count, total)).encode())
+        with progress(f"reading database {conn.info.dbname}", len(tables), "tables") as read:
+            for start in range(0, len(tables), TABLES_PER_QUERY):
+                some = tables[start : start + TABLES_PER_QUERY]
+                for (*named, columns, _), (count, total) in zip(some, _sums(conn, some), strict=True):
+                    rows += count
+                    digest.update(repr((named, columns, count, total)).encode())
+                read.add(len(some))
         for sequence in conn.execute(_SEQUENCES).fetchall():
             digest.update(repr(sequence).encode())
     return Contents(len(tables), rows, digest.hexdigest())

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import LocalEnvError
 from ..machine.parallel import side_by_side
+from ..machine.progress import progress
 from .connection import APPLICATION, SqlRefused, connect, server_errors
 
 if TYPE_CHECKING:
@@ -198,7 +199,8 @@ def clone(conn: psycopg.Connection[Any], address: PostgresAddress, source: str, 
         else:
             _copy_files(conn, source, copy)
 
-    return _without_sessions(conn, address, [source], work)
+    with progress(f"copying database {source}"):
+        return _without_sessions(conn, address, [source], work)
 
 
 def _copy_files(conn: psycopg.Connection[Any], source: str, copy: str) -> None:

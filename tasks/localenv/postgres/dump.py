@@ -10,6 +10,7 @@ from typing import IO, TYPE_CHECKING
 from ..errors import LocalEnvError
 from ..machine import private, shell
 from ..machine.disk import disk_errors, no_space, reports_full_disk
+from ..machine.progress import progress
 from ..machine.wholefile import written_whole
 from .checksum import Contents, measure
 from .connection import LOCK_S, client_environment, connect, server_errors
@@ -38,7 +39,8 @@ def dump(command: Sequence[str | Path], address: PostgresAddress, path: Path) ->
 def _run(command: Sequence[str | Path], address: PostgresAddress, path: Path, file: IO[bytes]) -> None:
     """Run pg_dump, with its output in a file that is open, and called `path` where it fails."""
     words = [*command, *FOR_OTHERS]
-    done = shell.run(words, env=_environment(address), timeout_s=TIMEOUT_S, output=file)
+    with progress(f"pg_dump of {address.database}"):
+        done = shell.run(words, env=_environment(address), timeout_s=TIMEOUT_S, output=file)
     if done.code and reports_full_disk(done.stderr):
         raise no_space(path.parent, done.stderr.strip())
     if done.code:

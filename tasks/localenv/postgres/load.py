@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from ..hints import Command, either, inv
+from ..machine.words import counted
 from ..settings.people import PEOPLE, nearest
 from . import aside, databases, ledger, migrations, session
 from .connection import connect, server_errors
@@ -173,7 +174,7 @@ def summary(scripts: Sequence[Script], done: Sequence[Outcome]) -> str:
     """Return which files ran, and what they did."""
     statements, rows = sum(outcome.statements for outcome in done), sum(outcome.rows for outcome in done)
     names = ", ".join(script.file.name for script in scripts[:3]) + (", …" if len(scripts) > 3 else "")
-    return f"{names} ({statements} statement{'s' if statements != 1 else ''}, {rows} row{'s' if rows != 1 else ''})"
+    return f"{names} ({counted(statements, 'statement')}, {counted(rows, 'row')})"
 
 
 def _sorted_out(scripts: Sequence[Script]) -> tuple[list[Script], list[Script]]:

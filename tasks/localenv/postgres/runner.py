@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from ..machine.progress import BYTES, Progress, progress
 from ..machine.waiting import waiting
 from .connection import port_here, server_errors
 from .faults import Batch, Diagnosis, sql_error
@@ -63,10 +64,11 @@ def run_file(conn: psycopg.Connection[Any], file: SqlFile) -> Outcome:
     try:
         with server_errors(file.name):
             conn.execute("")  # psycopg opens the transaction with its first query
-            for batch in _batches(file, outcome, limit=0 if conn.autocommit else BATCH_BYTES):
-                with waiting(f"the statements of {file.name}", port=port_here(conn)):
-                    outcome.rows += _run_batch(conn.pgconn, batch)
-                outcome.statements += len(batch.statements)
+            with progress(file.name, file.size_bytes, BYTES) as sent:
+                for batch in _batches(file, outcome, limit=0 if conn.autocommit else BATCH_BYTES):
+                    with waiting(f"the statements of {file.name}", port=port_here(conn)):
+                        outcome.rows += _run_batch(conn.pgconn, batch, sent)
+                    outcome.statements += len(batch.statements)
     except KeyboardInterrupt:
         _stop(conn)
         raise
@@ -154,7 +156,7 @@ def _check_rest_of_line(file: SqlFile, copy: Statement) -> None:
         raise file.error(copy.end, "a statement after COPY on the same line", hint="move it below the COPY's rows")
 
 
-def _run_batch(pgconn: pq.abc.PGconn, batch: Batch) -> int:
+def _run_batch(pgconn: pq.abc.PGconn, batch: Batch, sent: Progress) -> int:
     """Run a batch, and return how many rows it wrote. Raises SqlError."""
     from psycopg import pq
     from psycopg.errors import Diagnostic
@@ -166,7 +168,7 @@ def _run_batch(pgconn: pq.abc.PGconn, batch: Batch) -> int:
     failure: SqlError | None = None
     while result := _next_result(pgconn):
         if result.status == pq.ExecStatus.COPY_IN:
-            _send_rows(pgconn, batch.file.text, batch.statements[-1].data)
+            _send_rows(pgconn, batch.file.text, batch.statements[-1].data, sent)
         elif result.status == pq.ExecStatus.COPY_OUT:
             _drain(pgconn)
         elif result.status == pq.ExecStatus.SINGLE_TUPLE:
@@ -180,6 +182,7 @@ def _run_batch(pgconn: pq.abc.PGconn, batch: Batch) -> int:
             rows += _rows_written(result.command_status)
     if failure:
         raise failure
+    sent.add(batch.statements[-1].end - batch.start)
     return rows
 
 
@@ -200,12 +203,13 @@ def _next_result(pgconn: pq.abc.PGconn) -> pq.abc.PGresult | None:
     return pgconn.get_result()
 
 
-def _send_rows(pgconn: pq.abc.PGconn, text: Text, data: tuple[int, int] | None) -> None:
+def _send_rows(pgconn: pq.abc.PGconn, text: Text, data: tuple[int, int] | None, sent: Progress) -> None:
     if data is None:
         pgconn.put_copy_end(b"COPY FROM stdin was not expected here")
         return
     for chunk in _chunks(text, *data):
         pgconn.put_copy_data(chunk)
+        sent.add(len(chunk))
     pgconn.put_copy_end()
 
 

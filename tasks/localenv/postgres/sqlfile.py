@@ -62,6 +62,11 @@ class SqlFile:
             digest.update(f"{file.name} {file.sha256}".encode())
         return digest.hexdigest()
 
+    @property
+    def size_bytes(self) -> int:
+        """The size of the text, and of the included files."""
+        return len(self.text) + sum(file.size_bytes for file in self.included.values())
+
     def line_at(self, offset: int) -> int:
         """Return the number of the line at a byte offset, from 1."""
         return 1 + sum(chunk.count(b"\n") for chunk in _chunks(self.text, 0, offset))

@@ -9,10 +9,10 @@ from ..aws.emulatordoor import door_to
 from ..dynamodb import schema
 from ..dynamodb.client import connect as connect_dynamodb
 from ..engines.emulator_server.poolstate import names_of
+from ..machine.words import counted
 from ..postgres import databases
 from ..postgres.connection import connect, server_errors
 from .entry import Entry, Marks
-from .manifest import counted
 
 if TYPE_CHECKING:
     import psycopg

@@ -13,7 +13,8 @@ from datetime import datetime, timezone
 from ..errors import UsageError
 from ..machine.ages import ago
 from ..machine.reading import json_of
-from .manifest import Table, Users, counted, read_tables, read_users
+from ..machine.words import counted
+from .manifest import Table, Users, read_tables, read_users
 
 VERSION = 1
 

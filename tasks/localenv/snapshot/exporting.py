@@ -18,6 +18,7 @@ from ..engines.pg_dump import dump_command
 from ..errors import LocalEnvError, UsageError
 from ..machine.disk import disk_errors
 from ..machine.parallel import side_by_side
+from ..machine.words import counted
 from ..postgres import databases, dump
 from . import portable
 from .manifest import POSTGRES_FILE, VERSION, Database, Table, table_files
@@ -69,7 +70,7 @@ def _table(source: Source, number: int, table: Table, folder: Path) -> Table:
             raise LocalEnvError(f"snapshot {source.name}: {content.name}: {error}") from error
     held = copies.digest(raw_lines(files.content, files.content.name))
     if held.count != table.items:
-        raise LocalEnvError(f"table {table.name}: wanted {table.items:,} items, found {held.count:,}")
+        raise LocalEnvError(f"table {table.name}: wanted {counted(table.items, 'item')}, found {held.count:,}")
     return Table(table.name, held.count, held.sha256, describe(files.definition), describe(files.content))
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from ..dynamodb import copies, schema
 from ..dynamodb.client import connect
 from ..hints import inv
+from ..machine.words import counted
 from ..postgres import databases
 from .manifest import Manifest
 
@@ -31,7 +32,7 @@ def about_tables(settings: Settings, manifest: Manifest) -> list[str]:
     lines, wanted = [], {table.name: table for table in manifest.tables}
     for table in schema.fetch_tables(connect(settings)):
         kept = wanted.get(table.shape.name)
-        what = f"table {table.shape.name} with its {table.items:,} items"
+        what = f"table {table.shape.name} with its {counted(table.items, 'item')}"
         lines.append(f"replace {what} by {kept.items:,}" if kept else f"drop {what}: the snapshot does not have it")
     return lines
 
@@ -51,4 +52,6 @@ def about_pool(settings: Settings, manifest: Manifest) -> list[str]:
         return [f"leave user pool {settings.user_pool_id} as it is: it is a real one"]
     if manifest.cognito is None:
         return ["leave the emulated pool as it is: the snapshot was saved without one"]
-    return [f"replace the emulated pool by {manifest.cognito.users:,} users, with their saved subs and passwords"]
+    return [
+        f"replace the emulated pool by {counted(manifest.cognito.users, 'user')}, with their saved subs and passwords"
+    ]

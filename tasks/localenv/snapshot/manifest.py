@@ -16,6 +16,7 @@ from ..dynamodb.copies import STATE
 from ..errors import UsageError
 from ..hints import inv
 from ..machine.reading import json_of
+from ..machine.words import counted
 from ..postgres.properties import Properties
 
 VERSION = 2
@@ -123,9 +124,9 @@ class Manifest:
     @property
     def sentence(self) -> str:
         """Summarize the contents in one line."""
-        rows = f"{self.postgres.rows:,} rows" if self.postgres else "no database"
-        users = f"{self.cognito.users:,} pool users" if self.cognito else "no emulated pool"
-        return f"{rows}, {self.items:,} items in {counted(len(self.tables), 'table')}, {users}"
+        rows = counted(self.postgres.rows, "row") if self.postgres else "no database"
+        users = counted(self.cognito.users, "pool user") if self.cognito else "no emulated pool"
+        return f"{rows}, {counted(self.items, 'item')} in {counted(len(self.tables), 'table')}, {users}"
 
     def files(self) -> Iterator[File]:
         """Yield every file of the snapshot but the manifest."""
@@ -247,8 +248,3 @@ def _fits(held: Any, wanted: type) -> bool:
     if type(held) is not wanted:
         return False
     return not isinstance(held, int) or -1 <= held < LARGEST
-
-
-def counted(count: int, what: str) -> str:
-    """Return 1 item, 2 items."""
-    return f"{count} {what}" if count == 1 else f"{count:,} {what}s"

@@ -21,6 +21,7 @@ from ..hints import inv
 from ..machine import private
 from ..machine.ages import ago
 from ..machine.disk import disk_errors, no_space
+from ..machine.progress import BYTES, Progress, progress
 from ..machine.reading import is_stream, is_there, opened
 from .archive import AGAIN, Members, members
 from .manifest import File, Manifest, read_manifest
@@ -58,7 +59,8 @@ def pack(folder: Path, manifest: Manifest, path: Path) -> None:
     text = manifest.as_json().encode()
     try:
         with disk_errors(path.parent):
-            with _created(part) as raw, _writer(raw, path) as tar:
+            packing = progress(f"packing {path.name}", sum(file.size_bytes for file in manifest.files()), BYTES)
+            with _created(part) as raw, _writer(raw, path) as tar, packing as done:
                 about = tarfile.TarInfo(MANIFEST)
                 about.size = len(text)
                 tar.addfile(about, io.BytesIO(text))
@@ -66,7 +68,7 @@ def pack(folder: Path, manifest: Manifest, path: Path) -> None:
                     about = tarfile.TarInfo(file.name)
                     about.size = file.size_bytes
                     with (folder / file.name).open("rb") as content:
-                        tar.addfile(about, content)
+                        tar.addfile(about, _Counted(content, done))
             part.replace(path)
     finally:
         part.unlink(missing_ok=True)
@@ -90,8 +92,8 @@ def unpack(path: Path, folder: Path) -> Manifest:
             file = wanted.pop(member.name, None)
             if file is None or member.size_bytes != file.size_bytes:
                 raise UsageError(f"{path}: {member.name[:100]!r} does not match the manifest")
-            with disk_errors(folder):
-                _extract(path, tar, file, folder / file.name)
+            with disk_errors(folder), progress(f"unpacking {file.name}", file.size_bytes, BYTES) as done:
+                _extract(path, tar, file, folder / file.name, done)
         if wanted:
             raise UsageError(f"{path}: it ends before {', '.join(wanted)}", hint=AGAIN)
     return manifest
@@ -107,18 +109,32 @@ def verify(folder: Path, file: File, shown: str) -> None:
         raise UsageError(f"{shown}: {file.name} has changed since it was saved", hint="nothing was restored")
 
 
+class _Counted:
+    """A file whose bytes count as done when they are read."""
+
+    def __init__(self, file: IO[bytes], done: Progress) -> None:
+        self._file = file
+        self._done = done
+
+    def read(self, size: int = -1) -> bytes:
+        chunk = self._file.read(size)
+        self._done.add(len(chunk))
+        return chunk
+
+
 def _writer(raw: IO[bytes], path: Path) -> tarfile.TarFile:
     """Open the archive for writing. In GNU format a large member's size fits into its own header."""
     mode: Literal["w", "w:gz"] = "w" if path.suffix == ".tar" else "w:gz"
     return tarfile.open(fileobj=raw, mode=mode, format=tarfile.GNU_FORMAT)
 
 
-def _extract(path: Path, tar: Members, file: File, target: Path) -> None:
+def _extract(path: Path, tar: Members, file: File, target: Path, done: Progress) -> None:
     digest = hashlib.sha256()
     with private.create(target) as out:
         for chunk in tar.chunks():
             digest.update(chunk)
             out.write(chunk)
+            done.add(len(chunk))
     if digest.hexdigest() != file.sha256:
         raise UsageError(f"{path}: {file.name} is damaged", hint=AGAIN)
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..aws.emulatordoor import door_to, door_to_tables
 from ..cognito import seed
-from ..dynamodb import copies, transfer
+from ..dynamodb import copies
 from ..dynamodb.client import connect as connect_dynamodb
 from ..dynamodb.copies import Files, Items
 from ..engines.emulator_server.poolstate import renamed, users_of
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from .entry import Entry
     from .manifest import Manifest
 
-Say = Callable[[str], None]
 POOL_BYTES, POOL_VALUES = 64 << 20, 5_000_000
 
 
@@ -85,16 +84,16 @@ def check(stores: Stores) -> None:
             raise UsageError(f"{shown}: {error}") from error
 
 
-def put_back(settings: Settings, stores: Stores, present: Stores | None, say: Say = lambda line: None) -> None:
+def put_back(settings: Settings, stores: Stores, present: Stores | None) -> None:
     """Replace tables and pool, and compare them. `present` is the present state, if it is known."""
     jobs: list[Callable[[], Any]] = [
-        partial(_replace_tables, settings, stores, present, say),
+        partial(_replace_tables, settings, stores, present),
         partial(_replace_users, settings, stores),
     ]
     side_by_side(jobs)
 
 
-def _replace_tables(settings: Settings, stores: Stores, present: Stores | None, say: Say) -> None:
+def _replace_tables(settings: Settings, stores: Stores, present: Stores | None) -> None:
     wanted = stores.files_of()
     if "dynamodb" not in settings.services or not (wanted or stores.absent):
         return
@@ -107,10 +106,7 @@ def _replace_tables(settings: Settings, stores: Stores, present: Stores | None, 
         if alike and now and Items(now[0].items, now[0].sha256) == held:
             continue
         known = now[1] if alike and now and not now[1].are_state else None
-        written = transfer.throttled(say, f"{{count}} of {held.count:,} items of {name} written")
-        jobs.append(
-            partial(copies.replace_table, client, name, files, held, door=door, present=known, on_written=written)
-        )
+        jobs.append(partial(copies.replace_table, client, name, files, held, door=door, present=known))
     if jobs:
         side_by_side(jobs, at_once=4)
 

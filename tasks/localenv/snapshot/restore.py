@@ -18,6 +18,7 @@ from ..dynamodb.client import connect as connect_dynamodb
 from ..errors import LocalEnvError, UsageError
 from ..hints import Command, either, inv
 from ..machine.parallel import side_by_side
+from ..machine.words import counted
 from ..postgres import aside, checksum, databases, guest, ledger, properties
 from ..postgres.connection import DISK_FULL, connect, disk_full, server_errors
 from ..postgres.properties import Properties
@@ -260,8 +261,8 @@ def _require_whole(source: Source, wanted: Database, address: PostgresAddress) -
     is_alike = source.manifest.version == FORMER_HASH or held.sha256 == wanted.sha256
     if (held.tables, held.rows) != (wanted.tables, wanted.rows) or not is_alike:
         raise LocalEnvError(
-            f"snapshot {source.name}: its database has {held.rows:,} rows in {held.tables} tables, which differ"
-            f" from the {wanted.rows:,} in {wanted.tables} that were saved",
+            f"snapshot {source.name}: its database has {counted(held.rows, 'row')} in {held.tables} tables, which "
+            f"differ from the {wanted.rows:,} in {wanted.tables} that were saved",
             hint="nothing was restored",
         )
 
@@ -306,7 +307,7 @@ def _change(
 ) -> str:
     """Put everything in its place, the database last. On a failure go back. Returns whose sessions were ended."""
     with going_back(settings, keeper) as present:
-        put_back(settings, stores, present, say)
+        put_back(settings, stores, present)
         if not (source.manifest.cognito and settings.cognito_is_emulated):
             for line in about_pool(settings, source.manifest):
                 say(line)

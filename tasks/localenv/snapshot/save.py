@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from .. import VERSION
 from ..aws.emulatordoor import door_to, door_to_tables
 from ..cognito.users import look_for_pool
-from ..dynamodb import copies, schema, transfer
+from ..dynamodb import copies, schema
 from ..dynamodb.client import connect as connect_dynamodb
 from ..dynamodb.copies import Files
 from ..engines.emulator_server.poolstate import users_of
@@ -115,7 +115,7 @@ def take(
 
     jobs: list[Callable[[], Any]] = [
         postgres,
-        partial(save_tables, settings, folder, portable=as_sql, say=say),
+        partial(save_tables, settings, folder, portable=as_sql),
         partial(save_users, settings, folder),
     ]
     with disk_errors(folder):
@@ -176,7 +176,6 @@ def save_tables(
     *,
     first: int = 0,
     portable: bool = False,
-    say: Say = lambda line: None,
 ) -> list[Table]:
     """Write tables to a folder, all or those named, with numbers for their files from `first` on.
 
@@ -188,8 +187,7 @@ def save_tables(
 
     def table(number: int, name: str) -> Table:
         files = Files(*(folder / file for file in table_files(number, as_state=door is not None)))
-        on_read = transfer.throttled(say, f"{{count}} items of {name} read")
-        items = copies.save_table(client, name, files, door=door, on_read=on_read)
+        items = copies.save_table(client, name, files, door=door)
         return Table(name, items.count, items.sha256, describe(files.definition), describe(files.content))
 
     wanted = enumerate(schema.fetch_names(client) if names is None else names, first)

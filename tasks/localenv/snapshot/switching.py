@@ -45,9 +45,9 @@ def bring_in(settings: Settings, owner: str, branch: str, target: Found | None, 
     keeper.pool()
     with going_back(settings, keeper) as present, connected(settings) as conn:
         if wanted:
-            put_back(settings, wanted, None if is_resumed else present, say)
+            put_back(settings, wanted, None if is_resumed else present)
         elif is_resumed and present:
-            put_back(settings, present, None, say)
+            put_back(settings, present, None)
         with noted(settings, Loaded(branch, keeper.entry.id)):
             ended = _load_database(conn, settings, keeper, target, say) if conn is not None else []
     if target and target.folder:

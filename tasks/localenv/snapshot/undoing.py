@@ -17,6 +17,7 @@ from ..dynamodb import copies
 from ..dynamodb.client import connect as connect_dynamodb
 from ..errors import LocalEnvError, ServiceFailed, UsageError
 from ..hints import Command, inv
+from ..machine.words import counted
 from ..postgres import aside, databases
 from ..settings.guard import keeper_of
 from . import loaded, switching
@@ -92,7 +93,7 @@ def undo(settings: Settings, entry_id: str, say: Say) -> str:
             keeper.pool()
     ended: list[databases.Session] = []
     with going_back(settings, keeper) as present, connected(settings) as conn:
-        put_back(settings, stores, present, say)
+        put_back(settings, stores, present)
         with _noted(settings, entry):
             if entry.database and conn is not None:
                 ended = aside.replace_by(conn, settings, entry.database.kept)
@@ -168,7 +169,7 @@ def _lines(settings: Settings, entry: Entry, conn: psycopg.Connection[Any] | Non
         lines.append(f"database {name}: {what} {entry.shown}")
     lines += _table_lines(settings, entry.tables, entry.absent)
     if entry.cognito:
-        lines.append(f"user pool: put back {entry.cognito.users:,} users, with their subs and passwords")
+        lines.append(f"user pool: put back {counted(entry.cognito.users, 'user')}, with their subs and passwords")
     return [*lines, f"keep what is there now: {inv('undo')} again brings it back"]
 
 
@@ -176,5 +177,5 @@ def _table_lines(settings: Settings, tables: Sequence[Table], absent: Sequence[s
     if "dynamodb" not in settings.services:
         return []
     copies.require_restorable(connect_dynamodb(settings))
-    lines = [f"table {table.name}: put it back with its {table.items:,} items" for table in tables]
+    lines = [f"table {table.name}: put it back with its {counted(table.items, 'item')}" for table in tables]
     return [*lines, *(f"table {name}: remove it, there was none" for name in absent)]

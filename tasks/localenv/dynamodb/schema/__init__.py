@@ -11,6 +11,7 @@ from ...aws.wire import AwsError
 from ...errors import ConfirmationNeeded
 from ...hints import Command
 from ...machine.parallel import side_by_side
+from ...machine.words import counted
 from ..tablefiles import FOLDER, TableFile
 from ..tableshape import describe_index, describe_key
 from . import replacement
@@ -67,7 +68,9 @@ class Work:
             return _creation(self.file)
         lines = [str(change) for change in self.seen.plan.changes]
         if self.needs_replacement:
-            through = f"its {self.seen.table.items:,} items copied through {replacement.copy_name(self.file.name)}"
+            through = (
+                f"its {counted(self.seen.table.items, 'item')} copied through {replacement.copy_name(self.file.name)}"
+            )
             lines = [f"{line}: only with --replace, {through}" for line in lines]
         return lines + [f"table {self.file.name}: {what}: not on this engine" for what in self.unsupported]
 
@@ -92,7 +95,7 @@ def describe_state(works: Sequence[Work]) -> str:
     """Return a sentence that all tables are as their files say."""
     if not works:
         return "no table in the table files: nothing to do"
-    return f"{_counted(len(works), 'table')} {_state(works)}"
+    return f"{counted(len(works), 'table')} {_state(works)}"
 
 
 def plan_tables(client: DynamoDBClient, files: list[TableFile], *, replace: bool = False) -> list[str]:
@@ -112,8 +115,8 @@ def replacement_lines(works: Sequence[Work]) -> list[str]:
             name, count = work.file.name, work.seen.table.items
             copy = replacement.copy_name(name)
             lines.append(
-                f"replace table {name}: copy its {count:,} items to {copy}, drop it, recreate it, copy them back;"
-                " nothing else may write to it meanwhile"
+                f"replace table {name}: copy its {counted(count, 'item')} to {copy}, drop it, recreate it, copy them "
+                "back; nothing else may write to it meanwhile"
             )
     return lines
 
@@ -176,9 +179,9 @@ def apply_tables(
     change_s = deadline_s if deadline_s < DEADLINE_S else CHANGE_DEADLINE_S
     side_by_side([partial(wait_until_active, client, file.name, change_s, say) for file in files])
     changes = sum(alter(client, file, say, change_s) for file in files)
-    done = [f"{_counted(created, 'table')} created"]
-    done += [f"1 table replaced, {count:,} items before and after" for count in copied if count is not None]
-    done += [f"{_counted(changes, 'change')} made"] if changes else []
+    done = [f"{counted(created, 'table')} created"]
+    done += [f"1 table replaced, {counted(count, 'item')} before and after" for count in copied if count is not None]
+    done += [f"{counted(changes, 'change')} made"] if changes else []
     return f"{', '.join(done)}; {len(files)} {_state(find_all_work(client, files))}"
 
 
@@ -214,10 +217,6 @@ def _state(works: Sequence[Work]) -> str:
     unsupported = sorted({what for work in works for what in work.unsupported})
     missing = f"; not on this engine: {', '.join(unsupported)}" if unsupported else ""
     return f"ACTIVE and as {_source([work.file for work in works])} says{missing}"
-
-
-def _counted(count: int, what: str) -> str:
-    return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
 def _source(files: Sequence[TableFile]) -> str:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...errors import LocalEnvError, TimedOut
 from ...machine.parallel import side_by_side
+from ...machine.words import counted
 from ..client import TableMissing
 from ..tableshape import TableShape, describe_index, describe_key, shape_of
 from .definition import properties_of
@@ -144,7 +145,7 @@ def drop_table(client: DynamoDBClient, table: Table, deadline_s: float = DEADLIN
 
 def summary(table: Table) -> str:
     """Return a table's name, item count and size."""
-    return f"table {table.shape.name}, {table.items:,} items, {table.size_bytes:,} bytes"
+    return f"table {table.shape.name}, {counted(table.items, 'item')}, {table.size_bytes:,} bytes"
 
 
 def describe(table: Table) -> list[tuple[str, str]]:

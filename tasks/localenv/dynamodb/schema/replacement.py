@@ -11,16 +11,16 @@ So it may be interrupted anywhere, and the same call resumes it.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ...aws.wire import AwsError
 from ...errors import LocalEnvError
 from ...hints import Command, inv
+from ...machine.words import counted
 from .. import itemwriter
-from ..scan import scan
+from ..scan import about, scan
 from ..tablefiles import TableFile
 from .altering import Say
 from .changes import immutable_shape
@@ -56,9 +56,9 @@ def describe_half(copy: Table, table: Table | None) -> str:
     aside = copy.shape.name
     name = aside.removesuffix(SUFFIX)
     if is_complete(copy):
-        return f"table {name} is half replaced: its {copy.items:,} items are safe in {aside}"
+        return f"table {name} is half replaced: its {counted(copy.items, 'item')} are safe in {aside}"
     if table is None:
-        return f"table {name} does not exist, but {aside} with {copy.items:,} items does"
+        return f"table {name} does not exist, but {aside} with {counted(copy.items, 'item')} does"
     return f"a replacement of table {name} was cut short: {name} is complete, {aside} is left over"
 
 
@@ -119,7 +119,7 @@ class Replacement:
         missing = read_keys(self.client, copy.shape.name, key) - read_keys(self.client, name, key)
         if missing:
             raise LocalEnvError(
-                f"table {name} lacks {len(missing):,} items of {copy.shape.name}, its complete copy",
+                f"table {name} lacks {counted(len(missing), 'item')} of {copy.shape.name}, its complete copy",
                 hint=f"compare both with {inv('ddb.scan', 'TABLE')}, and add what is missing to {name}",
             )
 
@@ -134,14 +134,15 @@ class Replacement:
         self.client.create_table(**self._copy_parameters())
         wait_until_active(self.client, aside, self.deadline_s)
         read = Contents()
-        self._fill(aside, read.counting(scan(self.client, name, consistent=True)))
+        items = read.counting(scan(self.client, name, consistent=True))
+        itemwriter.write(self.client, aside, itemwriter.puts(items), total=about(self.client, name))
         if not (read == read_contents(self.client, aside) == read_contents(self.client, name)):
             raise LocalEnvError(
                 f"table {name} changed while it was copied: nothing was replaced",
                 hint="stop what writes to it, then run the same command again",
             )
         self.client.update_table(TableName=aside, DeletionProtectionEnabled=True)
-        self.say(f"{read.count:,} items are safe in {aside}; recreating {name}")
+        self.say(f"{counted(read.count, 'item')} are safe in {aside}; recreating {name}")
         return wait_until_active(self.client, aside, self.deadline_s)
 
     def _copy_back(self, copy: Table) -> int:
@@ -159,12 +160,13 @@ class Replacement:
             self.say(f"resuming to fill {name} from {aside}")
             present = read_keys(self.client, name, key)
         copied = scan(self.client, aside, consistent=True)
-        self._fill(name, (item for item in copied if key_digest(item, key) not in present))
+        left = (item for item in copied if key_digest(item, key) not in present)
+        itemwriter.write(self.client, name, itemwriter.puts(left), total=about(self.client, aside) - len(present))
         wanted = read_keys(self.client, aside, key)
         missing = wanted - read_keys(self.client, name, key)
         if missing:
             raise LocalEnvError(
-                f"table {name} lacks {len(missing):,} of {len(wanted):,} items; {aside} has all of them",
+                f"table {name} lacks {len(missing):,} of {counted(len(wanted), 'item')}; {aside} has all of them",
                 hint="stop what writes to it, then run the same command again",
             )
         self._drop_copy(copy)
@@ -191,17 +193,6 @@ class Replacement:
             "BillingMode": "PAY_PER_REQUEST",
             **{name: parameters[name] for name in kept if parameters.get(name)},
         }
-
-    def _fill(self, name: str, found: Iterator[dict[str, Any]]) -> None:
-        reported = time.monotonic()
-
-        def report(count: int) -> None:
-            nonlocal reported
-            if time.monotonic() - reported > REPORT_EVERY_S:
-                reported = time.monotonic()
-                self.say(f"{count:,} items copied to {name}")
-
-        itemwriter.write(self.client, name, itemwriter.puts(found), on_written=report)
 
     def _drop_copy(self, copy: Table) -> None:
         name = copy.shape.name

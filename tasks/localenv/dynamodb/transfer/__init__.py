@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +12,6 @@ from ..schema import require_whole_table
 from ..schema.fitness import key_limits
 from .itemfile import read_items, write_lines
 from .itemline import Keys
-from .typed import Item
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -29,15 +26,13 @@ class Exported:
     sha256: str
 
 
-def export_items(
-    client: DynamoDBClient, table: str, path: Path, *, on_read: Callable[[int], None] = lambda count: None
-) -> Exported:
+def export_items(client: DynamoDBClient, table: str, path: Path) -> Exported:
     """Write every item of a table to a file, compressed if its name ends in .gz.
 
     Reads are strongly consistent but not a snapshot: concurrent writes may be in it or not. The file appears when it is
-    complete. `on_read` gets the number of items so far. Raises TableMissing.
+    complete. Raises TableMissing.
     """
-    written = write_lines(path, _counted(scan(client, table, consistent=True), on_read))
+    written = write_lines(path, scan(client, table, consistent=True))
     return Exported(written.items, written.size_bytes, written.sha256)
 
 
@@ -47,7 +42,7 @@ def import_items(
     path: Path,
     *,
     shown: str = "",
-    on_written: Callable[[int], None] = lambda count: None,
+    total: int | None = None,
     at_once: int = 4,
 ) -> int:
     """Write every item of a file to a table, in batches, and return how many there were. Replaces items of equal keys.
@@ -59,7 +54,7 @@ def import_items(
     keys = replace(keys_of(client, table), strict=False)
     items = read_items(path, shown or str(path), keys)
     by_transaction = takes_transactions(client, table)
-    return write(client, table, puts(items), on_written=on_written, at_once=at_once, by_transaction=by_transaction)
+    return write(client, table, puts(items), total=total, at_once=at_once, by_transaction=by_transaction)
 
 
 def keys_of(client: DynamoDBClient, table: str) -> Keys:
@@ -67,24 +62,3 @@ def keys_of(client: DynamoDBClient, table: str) -> Keys:
     found = require_whole_table(client, table)
     types = {each["AttributeName"]: each["AttributeType"] for each in found.description["AttributeDefinitions"]}
     return Keys(found.shape.key, types, key_limits(found.shape))
-
-
-def throttled(say: Callable[[str], None], text: str, every_s: float = 5.0) -> Callable[[int], None]:
-    """Return a function that reports the count so far, every few seconds. `text` holds {count}."""
-    last = time.monotonic()
-
-    def report(count: int) -> None:
-        nonlocal last
-        now = time.monotonic()
-        if now - last >= every_s:
-            last = now
-            say(text.format(count=f"{count:,}"))
-
-    return report
-
-
-def _counted(items: Iterator[Item], on_read: Callable[[int], None]) -> Iterator[Item]:
-    for count, item in enumerate(items, 1):
-        yield item
-        if count % 1000 == 0:
-            on_read(count)

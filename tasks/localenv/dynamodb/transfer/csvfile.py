@@ -13,6 +13,7 @@ from typing import IO
 
 from ...errors import UsageError
 from ...machine.reading import lines, require_utf8
+from ...machine.words import counted
 from .itemline import Keys, Line, checked_item, require_keys
 from .typed import Misfit, check_size
 
@@ -29,7 +30,9 @@ def read_csv(file: IO[bytes], shown: str, keys: Keys) -> Iterator[Line]:
             if len(row) == len(names):
                 yield _line_of(place, dict(zip(names, row, strict=True)), keys)
             else:
-                yield Line(place, {}, UsageError(f"{place}: {len(row)} columns, but {len(names)} in the first line"))
+                yield Line(
+                    place, {}, UsageError(f"{place}: {counted(len(row), 'column')}, but {len(names)} in the first line")
+                )
 
 
 def _rows(file: IO[bytes], shown: str) -> Generator[tuple[str, list[str]], None, None]:

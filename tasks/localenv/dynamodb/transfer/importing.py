@@ -15,7 +15,9 @@ from typing import IO, TYPE_CHECKING
 
 from ...errors import UsageError
 from ...machine.disk import no_space, spooled
+from ...machine.progress import progress
 from ...machine.reading import is_folder, is_stream, opened, path_of
+from ...machine.words import counted
 from ..itemwriter import BATCHES_AT_ONCE, fetch, puts, take_batch, takes_transactions, write
 from .itemfile import read_items, read_lines
 from .itemline import Fill, Keys, Line
@@ -73,13 +75,14 @@ def check(parts: list[Part], keys: Keys, fill: Fill | None = None) -> int:
     """
     errors: list[UsageError] = []
     count = bad = 0
-    with closing(sqlite3.connect("")) as seen:
+    with closing(sqlite3.connect("")) as seen, progress("checking", unit="items") as checked:
         seen.execute("CREATE TABLE seen (key TEXT PRIMARY KEY, place TEXT) WITHOUT ROWID")
         for part in parts:
             check_part(part)
             before = count
             for line in read_lines(part.path, part.shown, keys, fill):
                 count += 1
+                checked.done = count
                 error = line.error or _duplicate_error(seen, line, keys)
                 if error:
                     bad += 1
@@ -87,7 +90,7 @@ def check(parts: list[Part], keys: Keys, fill: Fill | None = None) -> int:
                 if bad == MOST_ERRORS:
                     raise _refused(errors, bad)
             if part.items not in (None, count - before):
-                raise UsageError(f"{part.shown}: {count - before} items, but its manifest says {part.items}")
+                raise UsageError(f"{part.shown}: {counted(count - before, 'item')}, but its manifest says {part.items}")
     if errors:
         raise _refused(errors, bad)
     return count
@@ -119,18 +122,21 @@ def apply(
     only_new: bool = False,
     at_once: int = BATCHES_AT_ONCE,
     on_change: Callable[[], None] = lambda: None,
-    on_written: Callable[[int], None] = lambda count: None,
+    total: int | None = None,
 ) -> Outcome:
     """Write the items that differ from the table's. The parts must have passed `check`.
 
-    `on_change` is called once, before the first write to a table that has items.
+    `on_change` is called once, before the first write to a table that has items. `total` is how many items there are.
     Running it again completes an interrupted import. `only_new` skips items whose key the table has. Reads before it
     writes: a concurrent write in between is overwritten.
     """
     outcome = Outcome()
-    changes = _changes(client, table, parts, keys, only_new=only_new, outcome=outcome, on_change=on_change)
     by_transaction = takes_transactions(client, table)
-    write(client, table, puts(changes), on_written=on_written, at_once=at_once, by_transaction=by_transaction)
+    with progress(f"into {table}", total, "items") as done:
+        changes = _changes(
+            client, table, parts, keys, only_new=only_new, outcome=outcome, on_change=on_change, compared=done.add
+        )
+        write(client, table, puts(changes), at_once=at_once, by_transaction=by_transaction)
     return outcome
 
 
@@ -148,6 +154,7 @@ def _changes(
     only_new: bool,
     outcome: Outcome,
     on_change: Callable[[], None] = lambda: None,
+    compared: Callable[[int], None] = lambda count: None,
 ) -> Iterator[Item]:
     """Yield the items to write, and count all. An empty table is not queried for them."""
     is_empty = not client.scan(TableName=table, Limit=1, ConsistentRead=True)["Items"]
@@ -169,6 +176,7 @@ def _changes(
             if not is_empty and outcome.new + outcome.replaced == 1:
                 on_change()
             yield item
+        compared(len(batch))
 
 
 def _by_key(items: list[Item], keys: Keys) -> dict[str, Item]:

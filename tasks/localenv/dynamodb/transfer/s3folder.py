@@ -25,6 +25,7 @@ from ...errors import UsageError
 from ...machine.disk import disk_errors
 from ...machine.reading import json_of, lines, opened, unreadable
 from ...machine.wholefile import require_folder
+from ...machine.words import counted
 from .itemfile import write_lines
 from .typed import Item
 
@@ -182,7 +183,7 @@ def _parts_of_manifest(folder: Path, shown: str) -> list[Part]:
     parts = list(_read_manifest(folder, shown))
     count = sum(part.items or 0 for part in parts)
     if count != summary.get("itemCount"):
-        raise UsageError(f"{shown}: {count} items in {FILES}, but {summary.get('itemCount')} in {SUMMARY}")
+        raise UsageError(f"{shown}: {counted(count, 'item')} in {FILES}, but {summary.get('itemCount')} in {SUMMARY}")
     return parts
 
 

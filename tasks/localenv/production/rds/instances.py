@@ -12,6 +12,7 @@ from ...aws.wire import Api, AwsApi, pages
 from ...errors import LocalEnvError
 from ...hints import Command
 from ...machine.parallel import side_by_side
+from ...machine.words import counted
 from .address import PublicAddress, find_address
 from .rule import Rule, database_port, fetch_rule, listing
 
@@ -151,7 +152,7 @@ def describe(instance: Instance) -> list[tuple[str, str]]:
         ("endpoint", instance.endpoint or "none yet"),
         ("reached from", "the internet, where a rule lets it" if instance.public else "its own network alone"),
         ("multi-AZ", "yes" if instance.multi_az else "no"),
-        ("backups", f"kept {instance.backup_days} days" if instance.backup_days else "off"),
+        ("backups", f"kept {counted(instance.backup_days, 'day')}" if instance.backup_days else "off"),
         ("deletion protection", "on" if instance.deletion_protection else "off"),
         ("security groups", ", ".join(instance.groups) or "none"),
     ]
