@@ -14,7 +14,7 @@ import threading
 from collections.abc import Iterable
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from . import _progress
 from ._door import defused, write_bytes, write_json, write_own
@@ -22,8 +22,9 @@ from .localenv.errors import LocalEnvError
 from .localenv.machine import folders
 from .localenv.machine.columns import harmless, harmless_lines, padded, width
 from .localenv.machine.masking import masked
-from .localenv.machine.progress import Progress
-from .localenv.machine.reading import is_there
+
+if TYPE_CHECKING:
+    from .localenv.machine.progress import Progress
 
 WORTH_A_TOTAL_S = 2
 _printed = 0
@@ -165,12 +166,12 @@ def annotation(message: str) -> str:
 def _in_repository(file: str) -> str:
     """Return a path from the folder of the checkout (GITHUB_WORKSPACE), where the file is in it."""
     repository = os.environ.get("GITHUB_WORKSPACE")
-    there = next((path for folder in (folders.APP, Path()) if is_there(path := folder / file)), None)
-    if not repository or not there:
+    if not repository:
         return file
     try:
+        there = next(path for folder in (folders.APP, Path()) if (path := folder / file).exists())
         return there.resolve().relative_to(Path(repository).resolve()).as_posix()
-    except ValueError:
+    except (OSError, ValueError, StopIteration):  # a name that is too long, in another folder, not there
         return file
 
 

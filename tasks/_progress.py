@@ -13,10 +13,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from .localenv.machine.progress import Progress
-
 if TYPE_CHECKING:
     from ._bars import Bars
+    from .localenv.machine.progress import Progress
 
 LINE_EVERY_S = 10.0
 _drawn: list[Bars] = []

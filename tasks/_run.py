@@ -17,7 +17,6 @@ from ._output import Data, Line, Lines, Reporter, as_typed, harmless_line, show,
 from ._progress import without_bars
 from .localenv.errors import ConfirmationNeeded, LocalEnvError, UsageError
 from .localenv.hints import Command, words_of
-from .localenv.machine.progress import Progress
 from .localenv.settings import guard, read_settings
 from .localenv.settings.guard import READS, Effect, Permit
 
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
     from ._keeping import Keeping
     from .localenv import engines
     from .localenv.checkout import saved
+    from .localenv.machine.progress import Progress
     from .localenv.postgres import ledger
     from .localenv.production import caller as callers
     from .localenv.settings import Settings

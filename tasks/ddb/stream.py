@@ -14,7 +14,6 @@ from .._graph import WRITES, StepContext, step
 from .._lazy import lazy, lazy_of_app
 from ..localenv.errors import LocalEnvError
 from ..localenv.hints import Command, inv
-from ..localenv.machine.progress import Progress, progress
 from ..localenv.machine.words import counted
 from . import tables
 
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
     from ..localenv.dynamodb import client as dynamodb
     from ..localenv.dynamodb import scan as scanning
     from ..localenv.dynamodb import streamreader as streaming
+    from ..localenv.machine import progress as progressing
     from ..localenv.postgres import handles
     from ..localenv.postgres.handles import User
 else:
@@ -38,6 +38,7 @@ else:
     dynamodb = lazy("localenv.dynamodb.client")
     scanning = lazy("localenv.dynamodb.scan")
     streaming = lazy("localenv.dynamodb.streamreader")
+    progressing = lazy("localenv.machine.progress")
     handles = lazy("localenv.postgres.handles")
 
 REASONS_SHOWN = 10
@@ -110,7 +111,7 @@ def _follow(c: StepContext, tally: Counted, *, once: bool) -> None:
 
     batches = streaming.batches(settings, table, once=once)
     handled = tally.each(streaming.outcomes(batches, handle))
-    with progress(f"stream of {table}", unit="records") if once else nullcontext() as done:
+    with progressing.progress(f"stream of {table}", unit="records") if once else nullcontext() as done:
         tally.done = done
         shown = c.step.stream("record", handled, lambda found: (_line(one, state_of) for one in found), _as_value)
         if shown is None and once:
@@ -146,7 +147,7 @@ class Counted:
     failed: int = 0
     reasons: dict[str, str] = field(default_factory=dict)
     ending: str = ""
-    done: Progress | None = None
+    done: progressing.Progress | None = None
 
     def each(self, outcomes: Iterable[Handled]) -> Iterator[Handled]:
         for one in outcomes:

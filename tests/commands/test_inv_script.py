@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 import os
+import re
 import shutil
 import signal
 import stat
@@ -20,6 +21,7 @@ from typing import Any
 import pytest
 
 from tests.support.environments import PATIENCE_S, wait_until
+from tests.support.terminal import on_terminal
 
 ROOT = Path(__file__).resolve().parents[2]
 TOOLS = ("sh", "env", "readlink", "cmp", "id", "rm", "cp", "cat", "grep", "sed", "tail", "uname", "dirname")
@@ -186,6 +188,50 @@ def test_the_first_call_makes_the_environment_and_hands_over(made: tuple[Checkou
     assert first.call["prefix"] == str(checkout.root / ".venv")
     left = {path.name for path in checkout.root.iterdir()}
     assert left == {"inv", "tasks", "requirements.txt", "requirements-dev.txt", ".venv", ".venv.lock"}
+
+
+FAST = "exec {sleep} 0.02"
+"""Stands for `sleep 1`: the script takes it for a second."""
+
+
+def with_clock(checkout: Checkout) -> None:
+    checkout.write_python("sleep", FAST.format(sleep=shutil.which("sleep")))
+    for tool in ("find", "wc", "stty", "grep"):
+        if not (checkout.bin / tool).exists():
+            (checkout.bin / tool).symlink_to(str(shutil.which(tool)))
+
+
+def test_how_far_the_installation_is_is_said_each_ten_seconds(bare: Checkout) -> None:
+    with_clock(bare)
+    ran = bare.run("x")
+    first, *told = ran.stderr.splitlines()
+    assert (ran.code, first) == (0, "inv: making .venv with pip, once…")
+    said = re.compile(r"inv: \d+0 s(, [01] of 1 packages fetched, [01] installed, \d+ s left)?")
+    assert told and all(said.fullmatch(line) for line in told)
+
+
+def test_with_an_answer_in_json_nothing_is_said_of_it(bare: Checkout) -> None:
+    with_clock(bare)
+    assert bare.run("x", "--format", "json").stderr == "inv: making .venv with pip, once…\n"
+
+
+@pytest.mark.parametrize("columns", [80, 20])
+def test_on_a_terminal_it_is_one_line_that_goes(bare: Checkout, columns: int) -> None:
+    with_clock(bare)
+    shown = on_terminal(bare.command("x"), bare.env(), columns=columns)
+    assert shown.code == 0
+    assert not any("fetched" in line or re.fullmatch(r"inv: \d+ s.*", line) for line in shown.lines)
+    told = {line for lines in shown.before for line in lines if re.match(r"inv: \d+ s", line)}
+    assert told
+    assert columns < 80 or any("1 of 1 packages fetched" in line for line in told)
+
+
+def test_a_failure_is_told_below_it(bare: Checkout) -> None:
+    with_clock(bare)
+    shutil.rmtree(bare.wheels)
+    shown = on_terminal(bare.command("x"), bare.env(), columns=200)
+    assert (shown.code, [line.partition(":")[0] for line in shown.lines]) == (6, ["inv", "inv"])
+    assert "no wheel of invoke" in shown.lines[-1]
 
 
 def test_bytecode_is_compiled(made: tuple[Checkout, Ran]) -> None:

@@ -92,11 +92,14 @@ def test_tables_are_counted_up_to_a_limit(whole: Settings, monkeypatch: pytest.M
     monkeypatch.setattr(status, "COUNT_UP_TO", 3)
     with connect(whole.postgres) as connection:
         connection.execute('CREATE TABLE "odd ""name"" of {it} %s" ()')
+        connection.execute('CREATE SCHEMA "other.one"')
+        connection.execute('CREATE TABLE "other.one"."a b" AS SELECT 1 AS id')
     lines = [line for line in examine(whole).lines if line.store == "postgres"]
-    assert lines[:3] == [
+    assert lines[:4] == [
         Line("postgres", "activities", "more than 3 rows"),
         Line("postgres", 'odd "name" of {it} %s', "0 rows"),
         Line("postgres", "users", "more than 3 rows"),
+        Line("postgres", "other.one.a b", "1 row"),
     ]
 
 

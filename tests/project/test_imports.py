@@ -6,11 +6,16 @@ import ast
 import os
 import subprocess
 import sys
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import pytest
 
+from tasks.localenv import engines
+from tasks.localenv.settings import read_settings
 from tests.project.test_layers import MODULES, lazily_named, tree
+from tests.support.environments import environment, inv, reachable
 
 ROOT = Path(__file__).resolve().parents[2]
 HEAVY = {
@@ -31,6 +36,17 @@ Not yaml: Invoke's own copy of it loads the C part of an installed one."""
 
 
 LIST = "from invoke.main import program; program.run('inv --list', exit=False)"
+COMMANDS: dict[str, tuple[int, set[str]]] = {
+    "--list": (56, set()),
+    "--help status": (56, set()),
+    "initial-setup": (182, {"psycopg"}),
+    "status": (155, {"psycopg"}),
+    "check": (154, {"psycopg"}),
+    "ddb.list-tables": (125, set()),
+    "db.query --sql 'select 1'": (114, {"psycopg"}),
+}
+"""How many of our own modules each loads where everything runs and nothing is to do, and which heavy libraries."""
+
 LATE = {module for name in MODULES for node in ast.walk(tree(name)) if (module := lazily_named(node))}
 """The modules that the tasks load when they use them."""
 
@@ -40,11 +56,11 @@ def loaded_after(code: str, at: Path = ROOT) -> set[str]:
     return {name.partition(".")[0] for name in modules_after(code, at)}
 
 
-def modules_after(code: str, at: Path = ROOT) -> set[str]:
+def modules_after(code: str, at: Path = ROOT, environ: Mapping[str, str] = MappingProxyType({})) -> set[str]:
     done = subprocess.run(
         [sys.executable, "-c", f"{code}\nimport sys; print(*sys.modules)"],
         cwd=at,
-        env={"PATH": os.environ["PATH"]},
+        env={"PATH": os.environ["PATH"], **environ},
         capture_output=True,
         text=True,
         check=True,
@@ -84,6 +100,26 @@ def test_what_looks_at_a_late_module_does_not_load_it() -> None:
     looks = "import inspect; isinstance(x, inspect.Signature); callable(x); inspect.unwrap(x); repr(x); hash(x)"
     loaded = modules_after(f"from tasks import env; x = env.ages; {looks}; assert not hasattr(x, '__file__')")
     assert "tasks.localenv.machine.ages" not in loaded
+
+
+@pytest.fixture(scope="module")
+def ready(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """Variables of an environment in which everything runs and is filled."""
+    environ = environment(reachable(tmp_path_factory.mktemp("ready")) / "state")
+    assert inv("initial-setup", environ=environ).code == 0
+    yield environ
+    engines.destroy(read_settings(environ=environ), print)
+
+
+@pytest.mark.parametrize("words", COMMANDS)
+def test_a_command_loads_no_more_than_it_did(words: str, ready: dict[str, str]) -> None:
+    """The ratchet only goes down: what a command does not use, nobody should wait for."""
+    most, libraries = COMMANDS[words]
+    code = f"import shlex; from invoke.main import program; program.run(shlex.split({f'inv {words}'!r}), exit=False)"
+    modules = modules_after(code, environ=ready)
+    assert {name.partition(".")[0] for name in modules} & HEAVY == libraries
+    own = sum(name.partition(".")[0] in ("tasks", "ddb", "sql") for name in modules)
+    assert most - 10 <= own <= most
 
 
 def test_reading_the_settings_loads_no_sdk() -> None:

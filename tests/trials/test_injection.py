@@ -198,6 +198,30 @@ def test_an_annotation_escapes_what_github_reads_in_it() -> None:
     assert annotation("no place\r: here") == "::error::no place\\r: here"
 
 
+def test_an_annotation_names_the_file_from_the_root_of_the_repository(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The app may be a folder of it, and the command may be called in any other."""
+    app = tmp_path / "repository" / "apps" / "chat"
+    (app / "sql").mkdir(parents=True)
+    (app / "sql" / "schema.sql").touch()
+    (tmp_path / "elsewhere.sql").touch()
+    monkeypatch.setattr("tasks.localenv.machine.folders.APP", app)
+    monkeypatch.setenv("GITHUB_WORKSPACE", str(tmp_path / "repository"))
+    monkeypatch.chdir(app / "sql")
+    for file, told in (
+        ("sql/schema.sql", "apps/chat/sql/schema.sql"),
+        ("schema.sql", "apps/chat/sql/schema.sql"),
+        (str(app / "sql" / "schema.sql"), "apps/chat/sql/schema.sql"),
+        (str(tmp_path / "elsewhere.sql"), str(tmp_path / "elsewhere.sql")),
+        ("gone.sql", "gone.sql"),
+        ("x" * 300, "x" * 300),
+    ):
+        assert annotation(f"{file}:3: wrong").startswith(f"::error file={told},line=3::")
+    monkeypatch.delenv("GITHUB_WORKSPACE")
+    assert annotation("sql/schema.sql:3: wrong").startswith("::error file=sql/schema.sql,line=3::")
+
+
 def test_a_line_is_one_line_and_a_cell_is_one_cell() -> None:
     assert _output.table([("a\nb", 1), "between", ("漢字", None)], ("X", "Y")) == [
         "X     Y",
