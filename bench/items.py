@@ -1,6 +1,6 @@
 """Time a save and a restore of a table's items beside plain boto3 in one run; exit 1 when a target is missed.
 
-    bench/items.py [embedded|docker] [ITEMS] [ROUNDS]
+bench/items.py [embedded|docker] [ITEMS] [ROUNDS]
 """
 
 from __future__ import annotations

@@ -13,12 +13,16 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from ._lazy import lazy
+
 if TYPE_CHECKING:
-    from ._bars import Bars
+    from . import _bars
     from .localenv.machine.progress import Progress
+else:
+    _bars = lazy("_bars")
 
 LINE_EVERY_S = 10.0
-_drawn: list[Bars] = []
+_drawn: list[_bars.Bars] = []
 _drawing = threading.RLock()
 _in_their_place = 0
 """How many write to the terminal now: until they are done, no bar is drawn."""
@@ -32,7 +36,7 @@ def show(progress: Progress, name: str, width: int, say: Callable[[str, str], No
     if sys.stderr.isatty() and os.environ.get("TERM") != "dumb":
         with _drawing:
             if progress.is_over or not _in_their_place:
-                _bars().show(f"      {name:<{width}} |", progress)
+                _all_bars().show(f"      {name:<{width}} |", progress)
     elif not progress.is_over and time.monotonic() - (progress.told or progress.started) >= LINE_EVERY_S:
         progress.told = time.monotonic()
         say(name, str(progress))
@@ -58,9 +62,7 @@ def without_bars() -> Iterator[None]:
             _in_their_place -= 1
 
 
-def _bars() -> Bars:
+def _all_bars() -> _bars.Bars:
     if not _drawn:
-        from ._bars import Bars
-
-        _drawn.append(Bars(sys.stderr))
+        _drawn.append(_bars.Bars(sys.stderr))
     return _drawn[0]

@@ -123,7 +123,7 @@ def test_the_shop_has_orders_and_nobody(make: Callable[[str, str], Inv], engine:
 
     shown = done(inv("status"))
     assert f"left out: cognito ({nobody})" in shown
-    assert any(line.startswith("dynamodb orders 1 items") for line in shown)
+    assert any(line.startswith("dynamodb orders 1 item") for line in shown)
     assert f"left out: cognito ({nobody})" in done(inv("env.status"))
     assert services(inv) == ["postgres", "dynamodb"]
     assert "nothing to compare" in done(inv("check"))[-1]

@@ -220,8 +220,8 @@ def test_data_that_root_had_in_the_state_folder_move_out_of_it(own: Own) -> None
     inside = own.state / "postgres"
     inside.mkdir(mode=0o755)
     own.state.chmod(0o755)
-    home.data.rename(inside / "data")
-    (home.base / "hba.conf").rename(inside / "hba.conf")
+    shutil.move(home.data, inside / "data")
+    shutil.move(home.base / "hba.conf", inside / "hba.conf")
     shutil.rmtree(home.base.parent)
     setup = own.ok("initial-setup")
     assert "skip  db.setup" in setup.stderr

@@ -161,7 +161,7 @@ def test_csv_has_long_cells_blank_lines_and_no_empty_keys_of_indexes(tmp_path: P
 
 def test_every_row_of_csv_with_too_many_or_few_cells_is_found(tmp_path: Path) -> None:
     assert errors(tmp_path, "pk,n\na\nb,1\nc,1,2\n", name="f.csv") == [
-        "f.csv:2: 1 columns, but 2 in the first line",
+        "f.csv:2: 1 column, but 2 in the first line",
         "f.csv:4: 3 columns, but 2 in the first line",
     ]
 

@@ -204,7 +204,7 @@ def test_an_old_table_that_lost_items_since_stops_the_replacement(filled: Any, f
     filled.delete_item(TableName=name, Key={"id": {"S": "00000"}})
     with pytest.raises(LocalEnvError) as caught:
         schema.apply_tables(filled, [file], replace=True)
-    assert caught.value.message == f"table {name} lacks 1 items of {name}.replacing, its complete copy"
+    assert caught.value.message == f"table {name} lacks 1 item of {name}.replacing, its complete copy"
     assert [read_contents(filled, one).count for one in (name, copy_name(name))] == [COUNT - 1, COUNT]
 
 

@@ -127,7 +127,7 @@ def test_a_dropped_table_is_gone(fresh: Settings, files: list[TableFile]) -> Non
     schema.apply_tables(client, files)
     client.put_item(TableName=fresh.message_table, Item={"pk": {"S": "a"}, "sk": {"S": "b"}})
     table = schema.require_table(client, fresh.message_table)
-    assert schema.drop_table(client, table).startswith(f"dropped table {fresh.message_table}, 1 items, ")
+    assert schema.drop_table(client, table).startswith(f"dropped table {fresh.message_table}, 1 item, ")
     assert schema.fetch_table(client, fresh.message_table) is None
     with pytest.raises(TableMissing):
         schema.require_table(client, fresh.message_table)

@@ -11,17 +11,20 @@ from typing import Any
 
 import psycopg
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from tasks.localenv.engines.embedded.home import installed_programs
 from tasks.localenv.errors import LocalEnvError
 from tasks.localenv.postgres import databases, session
 from tasks.localenv.postgres.connection import connect
+from tasks.localenv.postgres.includes import with_included
 from tasks.localenv.postgres.runner import run_file
-from tasks.localenv.postgres.sqlfile import read_sql
+from tasks.localenv.postgres.sqlfile import SqlError, read_sql
 from tasks.localenv.settings import Settings
 from tests.support.environments import PATIENCE_S
 
-SAME = {
+SAME: dict[str, str | bytes] = {
     "empty": "",
     "blanks": " \r\n\t\n",
     "comments alone": "-- nothing\n/* to do /* at all */ */",
@@ -143,10 +146,56 @@ SAME = {
     "casts and slices": "create table t as select '{1,2,3}'::int[] as a, (array[1,2,3])[1:2] as b, -1 - -1 as c;",
     "null character escaped": "create table t as select E'a\\000b';",
     "role and path that stay": "set role pg_monitor; set search_path = ''; select 1;",
+    "strings with escapes by a setting": (
+        "create table t (a text, b text);\nset standard_conforming_strings = off;\n"
+        "insert into t values ('C:\\\\temp', 'it\\'s; \\\\');\nset standard_conforming_strings to on;\n"
+        "insert into t values ('C:\\\\temp', '\\');"
+    ),
+    "the same by a function": (
+        "create table t (a text);\nselect set_config('standard_conforming_strings', 'off', false);\n"
+        "insert into t values ('it\\'s; \\\\');\nreset standard_conforming_strings; insert into t values ('\\');"
+    ),
+    "the same in a block": (
+        "create table t (a text);\ndo $$ begin set standard_conforming_strings = off; end $$;\n"
+        "insert into t values ('it\\'s; \\\\');"
+    ),
+    "the same, undone by a savepoint": (
+        "create table t (a text);\nsavepoint s;\nset standard_conforming_strings = off;\nrollback to s;\n"
+        "insert into t values ('C:\\');"
+    ),
+    "an open string by the setting": "set standard_conforming_strings = off;\nselect 'C:\\';\ncreate table t (a int);",
+    "settings for the next statement": (
+        "set datestyle = 'german';\ncreate table t as select '1.2.2026'::date as a;\n"
+        "set datestyle = 'iso, mdy'; insert into t values ('1/2/2026');"
+    ),
+    "what psql shows": (
+        "\\echo loading\n\\timing on\n\\set ON_ERROR_STOP on\n\\pset pager off\ncreate table t (a int);\n"
+        "\\dt\n\\d+ t\n\\x auto\n\\echo done\ninsert into t values (1);\n"
+    ),
+    "bytes in another encoding": (
+        b"set client_encoding = 'latin1';\ncreate table t as select 'caf\xe9 \xa4'::text as a;\n"
+        b"set client_encoding to 'UTF8'; insert into t values ('caf\xc3\xa9');"
+    ),
+    "a dump in another encoding": (
+        b"SET client_encoding = 'WIN1252';\ncreate table t (a text);\ncopy t from stdin;\n\x80 \x93quoted\x94\n\\.\n"
+    ),
+    "rows of another file": (
+        "create table t (a int, b text);\n\\copy t from 'rows.csv' with (format csv, header)\n"
+        "\\copy t (b) from rows.txt\n\\COPY t from 'rows.csv' csv header;\ninsert into t values (9);\n"
+    ),
+    "rows of another file that do not fit": "create table t (a int);\n\\copy t from 'rows.txt'\n",
+    "rows of a file that is not there": "create table t (a int);\n\\copy t from 'gone.txt'\n",
+    "bytes of no encoding": b"create table t as select 'caf\xe9'::text as a;",
+    "copy out among others": "create table t as select 1 as a; copy t to stdout; insert into t values (2);",
+    "many rows out": "create table t as select 1 as a; table t; select generate_series(1, 300000); select 2;",
 }
 
-DELIBERATE = {
+DELIBERATE: dict[str, str | bytes] = {
     "commands of psql": "\\set name value\ncreate table t (a int);\n\\echo done\n",
+    "rows of a program": "create table t (a text);\n\\copy t from program 'echo hello'\n",
+    "rows into a file": "create table t (a text);\n\\copy t to 'out.txt'\n",
+    "sql behind a command": "\\echo a \\\\ create table t (a int);\n",
+    "an encoding with quotes in characters": b"set client_encoding = 'SJIS';\nselect '\x83\x5c'::text;\n",
     "variables of psql": "create table t as select :'DBNAME' as a;",
     "rollback": "create table t (a int);\nrollback;\n",
     "statements after copy on its line": "create table t (a int);\ncopy t from stdin; select 1;\n1\n\\.\n",
@@ -169,12 +218,17 @@ class Pair:
             *("-X", "-q", "-v", "ON_ERROR_STOP=1", "--single-transaction", "-f", path, "-d", address.url(masked=False)),
         ]
         env = {"PATH": os.environ["PATH"], "PGCLIENTENCODING": "UTF8"}
-        return subprocess.run(command, capture_output=True, env=env, timeout=PATIENCE_S, check=False).returncode == 0
+        return (
+            subprocess.run(
+                command, cwd=path.parent, capture_output=True, env=env, timeout=PATIENCE_S, check=False
+            ).returncode
+            == 0
+        )
 
     def by_us(self, path: Path) -> bool:
         try:
             with connect(self.ours.postgres) as conn:
-                run_file(conn, read_sql(path, path.parent))
+                run_file(conn, with_included(read_sql(path, path.parent), path.parent))
                 session.check_constraints(conn, path.name)
         except LocalEnvError:
             return False
@@ -185,11 +239,11 @@ class Pair:
 def pair(live: Settings) -> Iterator[Pair]:
     made = [replace(live, postgres=replace(live.postgres, database=f"diff_{os.getpid()}_{n}")) for n in range(2)]
     with databases.maintenance(live.postgres) as conn:
-        for settings in made:
-            databases.create(conn, settings.postgres.database)
+        for each in made:
+            databases.create(conn, each.postgres.database)
         yield Pair(*made)
-        for settings in made:
-            databases.drop(conn, settings.postgres.database)
+        for each in made:
+            databases.drop(conn, each.postgres.database)
 
 
 def contents(settings: Settings) -> dict[str, Any]:
@@ -223,12 +277,14 @@ def drop_schemas(conn: psycopg.Connection[Any]) -> None:
     conn.execute("CREATE SCHEMA public AUTHORIZATION pg_database_owner; GRANT USAGE ON SCHEMA public TO PUBLIC")
 
 
-def run_both(pair: Pair, tmp_path: Path, text: str) -> tuple[bool, bool]:
-    for settings in (pair.psqls, pair.ours):
-        with connect(settings.postgres) as conn:
+def run_both(pair: Pair, tmp_path: Path, text: str | bytes) -> tuple[bool, bool]:
+    for each in (pair.psqls, pair.ours):
+        with connect(each.postgres) as conn:
             drop_schemas(conn)
     path = tmp_path / "case.sql"
-    path.write_bytes(text.encode())
+    path.write_bytes(text.encode() if isinstance(text, str) else text)
+    (tmp_path / "rows.csv").write_text('a,b\r\n1,"x\ny"\r\n2,\r\n')
+    (tmp_path / "rows.txt").write_text("one\ntwo\\tabs\n\\N\n")
     return pair.by_psql(path), pair.by_us(path)
 
 
@@ -243,6 +299,66 @@ def test_a_file_does_the_same_here_as_in_psql(pair: Pair, tmp_path: Path, name: 
 def test_what_only_psql_can_do_is_refused_and_changes_nothing(pair: Pair, tmp_path: Path, name: str) -> None:
     assert run_both(pair, tmp_path, DELIBERATE[name]) == (True, False)
     assert contents(pair.ours) == {"tables": [], "rows": {}, "others": []}
+
+
+FAILING = (
+    ("select 1;\nselect nope;\nselect (;", 2),
+    ("create table t (a int);\ninsert into t values ('x');\ninsert into t values (;\n", 2),
+    ("select 1/0;\nset standard_conforming_strings = off;\nselect 'a\\';\n", 1),
+    ("select nope;\nrollback;\n", 1),
+    ("select 1;\nselect nope; \\nonsense\n", 2),
+    ("select nope;\ncopy t from stdin; select 1;\n1\n\\.\n", 1),
+    ("create table t (a int);\nselect nope;\ncopy t from stdin;\n1\n\\.\n", 2),
+    ("insert into gone values (1);\n" + "select 1;\n" * 3000, 1),
+    ("select 1;\n" * 3000 + "select nope;\n" + "select 1;\n" * 3000 + "select (", 3001),
+)
+"""Files of two mistakes, and the line of the one that psql meets first."""
+
+
+@pytest.mark.parametrize(("text", "line"), FAILING)
+def test_the_first_failure_is_the_one_that_is_told(pair: Pair, tmp_path: Path, text: str, line: int) -> None:
+    path = tmp_path / "case.sql"
+    path.write_text(text)
+    with connect(pair.ours.postgres) as conn, pytest.raises(SqlError) as caught:
+        run_file(conn, read_sql(path, tmp_path))
+    assert caught.value.message.startswith(f"case.sql:{line}:")
+
+
+PIECES = (
+    "create table if not exists t (a text);",
+    "set standard_conforming_strings = off;",
+    "set standard_conforming_strings = on;",
+    "reset all;",
+    "insert into t values ('a\\\\b');",
+    "insert into t values ('it\\'s; x');",
+    "insert into t values (E'it\\'s; x');",
+    "insert into t values ('\\');",
+    "insert into t values ($q$ ' \\ ; $q$);",
+    "insert into t values (U&'\\0041;');",
+    'select 1 as "a;\\b";',
+    "-- it's a comment;",
+    "/* it's ; /* nested */ */",
+    "do $$ begin perform ';'; end $$;",
+    "copy t from stdin;\na\\\\b\n'\n\\.",
+    "\\echo 'hello;'",
+    "savepoint s;",
+    "rollback to s;",
+    "insert into t values ('é; 漢');",
+    "select",
+    "1;",
+    "select 1/0;",
+    "insert into nowhere values (1);",
+)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(pieces=st.lists(st.sampled_from(PIECES), min_size=1, max_size=9), ends=st.sampled_from(("\n", "\r\n")))
+def test_whatever_the_pieces_a_file_does_the_same_as_in_psql(
+    pair: Pair, tmp_path: Path, pieces: list[str], ends: str
+) -> None:
+    by_psql, by_us = run_both(pair, tmp_path, ends.join(pieces).replace("\n", ends).replace("\r\r", "\r"))
+    assert by_us == by_psql
+    assert contents(pair.ours)["rows"] == contents(pair.psqls)["rows"]
 
 
 def test_a_failure_after_the_files_own_commit_leaves_nothing_behind_here(pair: Pair, tmp_path: Path) -> None:

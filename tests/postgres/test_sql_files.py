@@ -205,7 +205,7 @@ def test_rows_are_counted_as_the_server_reports_them(conn: Connection) -> None:
 def test_a_file_of_many_statements_goes_in_batches_and_keeps_its_places(
     conn: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tasks.localenv.postgres.runner.BATCH_BYTES", 1000)
+    monkeypatch.setattr("tasks.localenv.postgres.runner.AHEAD", 7)
     lines = ["create temp table tt (x int);", *(f"insert into tt values ({n});" for n in range(500))]
     assert run_file(conn, SqlFile("a.sql", "\n".join(lines).encode())) == Outcome(statements=501, rows=500)
     conn.rollback()

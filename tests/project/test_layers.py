@@ -180,9 +180,14 @@ def test_the_apps_own_modules_know_nothing_of_this_tool(name: str) -> None:
     assert name not in MODULES or strays(name, "invoke", "tasks") == []
 
 
+WHOLLY_LATE = {"tasks._bars": "loaded when something takes long on a terminal"}
+"""Modules that are about such a library, and when they are loaded."""
+
+
 @pytest.mark.parametrize("name", MODULES)
 def test_nothing_heavy_is_imported_at_the_top_of_a_module(name: str) -> None:
-    assert sorted(found for found in imports(name, at_start=True) if is_in(found, *HEAVY)) == []
+    heavy = [found for found in imports(name, at_start=True) if is_in(found, *HEAVY)]
+    assert name in WHOLLY_LATE or sorted(heavy) == []
 
 
 TASKS = [name for name in MODULES if is_in(name, "tasks") and not is_in(name, LIBRARY)]

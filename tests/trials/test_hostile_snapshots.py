@@ -187,6 +187,10 @@ def test_sql_that_wants_more_than_its_own_database_is_refused(
         ("CREATE EXTENSION file_fdw;", "extension 'file_fdw'"),
         ("CREATE /* x */ EXTENSION adminpack;", "extension"),
         ("CREATE EXTENSION plpython3u;", "extension 'plpython3u'"),
+        (  # to us one string until the setting is in force
+            "SELECT 'a\\' ; SET standard_conforming_strings = off; SELECT 'b\\' , ' ; CREATE EXTENSION dblink; --';",
+            "extension 'dblink' is not one that a file may create",
+        ),
     ],
 )
 def test_an_extension_that_is_not_on_the_list_is_named_before_anything_runs(

@@ -45,11 +45,15 @@ class Diagnosis:
     internal_query: str | None = None
     context: str | None = None
     server_version: int = 0
+    encoding: str = "utf-8"
+    """Python's name of the session's encoding, in whose characters positions count."""
 
     @classmethod
-    def of(cls, diagnostic: psycopg.errors.Diagnostic, server_version: int) -> Diagnosis:
-        names = [field.name for field in fields(cls) if field.name != "server_version"]
-        return cls(**{name: getattr(diagnostic, name) for name in names}, server_version=server_version)
+    def of(cls, diagnostic: psycopg.errors.Diagnostic, server_version: int, encoding: str = "utf-8") -> Diagnosis:
+        names = [field.name for field in fields(cls) if field.name not in ("server_version", "encoding")]
+        return cls(
+            **{name: getattr(diagnostic, name) for name in names}, server_version=server_version, encoding=encoding
+        )
 
 
 @dataclass(frozen=True)
@@ -103,7 +107,7 @@ def find_offset(batch: Batch, statement: Statement, diagnosis: Diagnosis) -> int
         text = batch.text
         # Positions count characters; as long as all bytes before are ASCII, bytes and characters agree.
         return batch.start + (
-            characters if text[: characters + 1].isascii() else len(text.decode(errors="replace")[:characters].encode())
+            characters if text[: characters + 1].isascii() else _bytes_of(text, characters, diagnosis.encoding)
         )
     context = diagnosis.context or ""
     if statement.data and (copy := _COPY.search(context)):
@@ -112,6 +116,12 @@ def find_offset(batch: Batch, statement: Statement, diagnosis: Diagnosis) -> int
         body = _BODY_OF_DO.search(batch.file.text, statement.start, statement.end)
         return _body_line(batch.file, body.end() if body else statement.start, int(frames[-1]["line"]))
     return statement.start
+
+
+def _bytes_of(text: bytes, characters: int, encoding: str) -> int:
+    """Return how many bytes so many characters take; a byte that is none counts as one of them."""
+    before = text.decode(encoding, errors="surrogateescape")[:characters]
+    return len(before.encode(encoding, errors="surrogateescape"))
 
 
 def _body_line(file: SqlFile, body: int, line: int) -> int:

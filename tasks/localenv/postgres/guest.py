@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import UsageError
 from . import databases
 from .connection import connect, server_errors
-from .lexer import statements
+from .lexer import Statement, statements
 from .sqlfile import SqlFile
 
 if TYPE_CHECKING:
@@ -66,16 +66,24 @@ def role_name(project_id: str) -> str:
 def require_known_extensions(file: SqlFile) -> None:
     """Raise UsageError for an extension that is not on the list, before any of the file runs."""
     for statement in statements(file.text):
-        if statement.words[:2] != ("create", "extension"):
-            continue
-        found = _EXTENSION.match(file.text, statement.start)
-        name = found[1].decode(errors="replace").strip('"').replace('""', '"') if found else "?"
-        if name.lower() not in EXTENSIONS:
-            raise UsageError(
-                f"{file.place(statement.start)}: extension {name!r} is not one that a file may create",
-                hint=f"save the database without it; allowed are {', '.join(sorted(EXTENSIONS))}",
-                evidence="nothing was restored",
-            )
+        require_known_extension(file, statement)
+
+
+def require_known_extension(file: SqlFile, statement: Statement) -> None:
+    """Raise UsageError where a statement creates an extension that is not on the list.
+
+    Asked again before each statement is sent: settings of those before it may change where it begins.
+    """
+    if statement.words[:2] != ("create", "extension"):
+        return
+    found = _EXTENSION.match(file.text, statement.start)
+    name = found[1].decode(errors="replace").strip('"').replace('""', '"') if found else "?"
+    if name.lower() not in EXTENSIONS:
+        raise UsageError(
+            f"{file.place(statement.start)}: extension {name!r} is not one that a file may create",
+            hint=f"save the database without it; allowed are {', '.join(sorted(EXTENSIONS))}",
+            evidence="nothing was restored",
+        )
 
 
 def admit(conn: psycopg.Connection[Any], address: PostgresAddress, role: str, database: str) -> PostgresAddress:

@@ -8,10 +8,9 @@ meta-command that goes to the end of the line; the data of `COPY … FROM stdin`
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from mmap import mmap
-from typing import Literal, cast
+from typing import Literal, NamedTuple, cast
 
 Text = bytes | mmap
 Kind = Literal["sql", "copy", "begin", "commit", "rollback", "prepare", "meta"]
@@ -26,6 +25,8 @@ _WORD = re.compile(rb"[A-Za-z_\x80-\xff][A-Za-z0-9_$\x80-\xff]*")
 _NAME_PART = re.compile(rb"[A-Za-z0-9_$\x80-\xff]+")
 _NAME = re.compile(rb'"(?:[^"]|"")*"')
 _HEAD = re.compile(rb"[A-Za-z_]{1,200}")
+_HEADS = re.compile(rb"[A-Za-z_]{1,200}(?:[ \t\r\n\f\v]+[A-Za-z_]{1,200}){0,4}[ \t\r\n\f\v]*")
+"""The same for several words without comments between them, as almost always."""
 _DOLLAR = re.compile(rb"\$(?:[A-Za-z_\x80-\xff][A-Za-z0-9_\x80-\xff]*)?\$")
 _LINE = re.compile(rb"[^\n]*")
 _IN_ESCAPED = re.compile(rb"(?:[^'\\]+|\\.|''){1,1000}", re.DOTALL)
@@ -53,8 +54,7 @@ _RUN_IN_CREATE = re.compile(
 )
 
 
-@dataclass(frozen=True)
-class Statement:
+class Statement(NamedTuple):
     """One statement, or a meta-command, as byte offsets into the script.
 
     `start` is its first byte after blanks and comments, `end` the byte after its semicolon. `words` are the first
@@ -68,10 +68,12 @@ class Statement:
     data: tuple[int, int] | None = None
 
 
-def statements(text: Text) -> Iterator[Statement]:
+def statements(text: Text, escapes: Callable[[], bool] = lambda: False) -> Iterator[Statement]:
     """Yield the statements in order, without empty ones (`;;`, comments alone), which the server skips too.
 
     A quote or comment that is still open at the end of the text ends there: the server reports what is wrong.
+    `escapes` is asked, where it matters, whether a backslash escapes in '…' by now (standard_conforming_strings off):
+    what was yielded before may have set that.
     """
     position = len(BOM) if text[:3] == BOM else 0
     while True:
@@ -81,7 +83,7 @@ def statements(text: Text) -> Iterator[Statement]:
         if text[position : position + 1] == b";":
             position += 1
             continue
-        statement = _read(text, position)
+        statement = _read(text, position, escapes)
         yield statement
         position = statement.data[1] if statement.data else statement.end
         if statement.data:
@@ -125,17 +127,17 @@ def called_names(text: Text) -> Iterator[str]:
                 yield name.decode(errors="replace")
             position = end if quoted else _after_word(text, end)
         else:
-            position = _after(text, position, text[position : position + 1])
+            position = _after(text, position, text[position : position + 1], lambda: False)
 
 
-def _read(text: Text, start: int) -> Statement:
+def _read(text: Text, start: int, escapes: Callable[[], bool]) -> Statement:
     if text[start : start + 1] == b"\\":
         end = _LINE.match(text, start).end()  # type: ignore[union-attr]
         return Statement(
             start, end, "meta", tuple(text[start : min(end, start + 4096)].decode(errors="replace").split()[:5])
         )
     words = _words(text, start)
-    end, meta = _find_end(text, start, words)
+    end, meta = _find_end(text, start, words, escapes)
     if meta is not None:
         return Statement(meta, _LINE.match(text, meta).end(), "meta")  # type: ignore[union-attr]
     kind = _kind(text, start, end, words)
@@ -144,6 +146,8 @@ def _read(text: Text, start: int) -> Statement:
 
 
 def _words(text: Text, start: int) -> tuple[str, ...]:
+    if (plain := _HEADS.match(text, start)) and text[plain.end() : plain.end() + 1] not in (b"-", b"/"):
+        return tuple(plain.group().decode().lower().split())
     words: list[str] = []
     position = start
     while len(words) < 5 and (found := _HEAD.match(text, position)):
@@ -163,7 +167,7 @@ def _kind(text: Text, start: int, end: int, words: tuple[str, ...]) -> Kind:
     return cast("Kind", found.lastgroup) if found else "sql"
 
 
-def _find_end(text: Text, position: int, words: tuple[str, ...]) -> tuple[int, int | None]:
+def _find_end(text: Text, position: int, words: tuple[str, ...], escapes: Callable[[], bool]) -> tuple[int, int | None]:
     """Return the end of the statement, or the backslash of a meta-command within it."""
     in_create = words[:1] == ("create",)
     # psql recognizes BEGIN in CREATE [OR REPLACE] FUNCTION|PROCEDURE only.
@@ -186,7 +190,7 @@ def _find_end(text: Text, position: int, words: tuple[str, ...]) -> tuple[int, i
                 depth = _body_depth(depth, word.group().lower())
             position = _after_word(text, word.end())
             continue
-        position = _after(text, position, char)
+        position = _after(text, position, char, escapes)
     return len(text), None
 
 
@@ -203,12 +207,14 @@ def _after_word(text: Text, end: int) -> int:
     return end
 
 
-def _after(text: Text, position: int, char: bytes) -> int:
+def _after(text: Text, position: int, char: bytes, escapes: Callable[[], bool]) -> int:
     """Return the end of the token at `position`, one that no run covers."""
     if char == b"'":
-        if _introduces_escapes(text, position):
+        end = text.find(b"'", position + 1)
+        has_backslash = text.find(b"\\", position, len(text) if end < 0 else end) >= 0
+        if _introduces_escapes(text, position) or (has_backslash and escapes()):
             return _after_escaped(text, position)
-        return _past(text, text.find(b"'", position + 1), 1)
+        return _past(text, end, 1)
     if char == b'"':
         return _past(text, text.find(b'"', position + 1), 1)
     if char == b"$":

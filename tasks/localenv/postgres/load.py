@@ -233,7 +233,7 @@ def run_script(conn: psycopg.Connection[Any], script: Script, say: Say, *, was_e
 
 def _run(conn: psycopg.Connection[Any], script: Script, *, was_empty: bool) -> Outcome:
     try:
-        return run_file(conn, script.file)
+        return run_file(conn, script.file, by_psql=not script.blocks)
     except SqlError as error:
         if error.unknown_person:
             error.hint = nearest(script.people, error.unknown_person)

@@ -1,11 +1,16 @@
-"""Runs SQL files over an open connection: in the caller's transaction, a batch of statements per round trip."""
+"""Runs SQL files over an open connection, in the caller's transaction, statement by statement as psql does.
+
+Each statement is parsed by the server when those before it have run, so that their settings count, and the first one
+that fails is the one that is told. They are sent one behind the other all the same (libpq's pipeline mode).
+"""
 
 from __future__ import annotations
 
 import contextlib
 import selectors
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from ..machine.progress import BYTES, Progress, progress
@@ -13,23 +18,28 @@ from ..machine.waiting import waiting
 from .connection import port_here, server_errors
 from .faults import Batch, Diagnosis, sql_error
 from .lexer import Statement, Text, statements
+from .metacommands import check_meta
 from .sqlfile import SqlError, SqlFile
 
 if TYPE_CHECKING:
     import psycopg
     from psycopg import pq
 
-BATCH_BYTES = 1 << 20
-"""Text sent to the server at once: it parses a query as a whole, in many times the memory of its text."""
+AHEAD = 1000
+AHEAD_BYTES = 1 << 20
+"""So many statements, or bytes of them, are sent before the results are waited for."""
 STATEMENT_BYTES = 128 << 20
 """The longest statement. The server takes 1 GB, with many times that memory; an error costs libpq 14 times as much."""
 COPY_BYTES = 1 << 18
 MAX_WARNINGS = 1000
 """How many of a file's notices are kept: a loop can raise any number."""
-META_HINT = (
-    "remove the line, or run the file with `psql -f`: of psql's own commands, \\i and \\ir are known here, "
-    "and in a migration none"
-)
+WITH_ROWS = {"select", "with", "values", "table", "execute", "fetch", "show", "explain", "call"}
+"""First words of statements that may return many rows: they are not used, and libpq would hold them all."""
+UNSAFE = {b"SJIS", b"SHIFT_JIS_2004", b"BIG5", b"GBK", b"UHC", b"GB18030", b"JOHAB"}
+"""Encodings in which a part of a character may look like a quote or backslash (PostgreSQL, "Character Set Support")."""
+
+
+Check = Callable[[SqlFile, Statement], None]
 
 
 @dataclass
@@ -41,13 +51,16 @@ class Outcome:
     warnings: list[str] = field(default_factory=list)
 
 
-def run_file(conn: psycopg.Connection[Any], file: SqlFile) -> Outcome:
+def run_file(
+    conn: psycopg.Connection[Any], file: SqlFile, *, by_psql: bool = True, check: Check | None = None
+) -> Outcome:
     """Run every statement of a file inside the open transaction; the caller commits or rolls back.
 
     Accepts what psql accepts with ON_ERROR_STOP and --single-transaction, except its variables, ROLLBACK, and its
     meta-commands but for those that include a file. The file's own BEGIN and COMMIT are skipped, with a warning.
-    Over a connection with autocommit, each statement is a transaction of its own. Raises SqlError with the place of
-    the first failure.
+    Over a connection with autocommit, each statement is a transaction of its own. `by_psql` False is for a file that
+    another program runs as well, which knows no meta-commands. `check` is called for each statement before it is sent.
+    Raises SqlError with the place of the first failure.
     """
     outcome = Outcome()
 
@@ -64,11 +77,9 @@ def run_file(conn: psycopg.Connection[Any], file: SqlFile) -> Outcome:
     try:
         with server_errors(file.name):
             conn.execute("")  # psycopg opens the transaction with its first query
-            with progress(file.name, file.size_bytes, BYTES) as sent:
-                for batch in _batches(file, outcome, limit=0 if conn.autocommit else BATCH_BYTES):
-                    with waiting(f"the statements of {file.name}", port=port_here(conn)):
-                        outcome.rows += _run_batch(conn.pgconn, batch, sent)
-                    outcome.statements += len(batch.statements)
+            with progress(file.name, file.size_bytes, BYTES) as sent, _Sender(conn, outcome, sent, check) as sender:
+                _run(file, sender, outcome, by_psql=by_psql)
+                sender.drain()
     except KeyboardInterrupt:
         _stop(conn)
         raise
@@ -86,44 +97,24 @@ def _stop(conn: psycopg.Connection[Any]) -> None:
     conn.close()
 
 
-def _batches(file: SqlFile, outcome: Outcome, limit: int) -> Iterator[Batch]:
-    """Split a file by size, after COPY data, and around what must not reach the server; with those that it includes."""
-    kept: list[Statement] = []
-    for statement in _for_server(file, outcome):
-        if kept and (not isinstance(statement, Statement) or statement.end - kept[0].start > limit):
-            yield Batch(file, kept)
-            kept = []
-        if isinstance(statement, SqlFile):
-            yield from _batches(statement, outcome, limit)
-        if not isinstance(statement, Statement):
-            continue
-        if statement.end - statement.start > STATEMENT_BYTES:
-            raise file.error(
-                statement.start,
-                f"a statement of {statement.end - statement.start:,} bytes; at most {STATEMENT_BYTES:,} are accepted",
-                hint="look for an unclosed quote; split many rows into several INSERTs, or use COPY",
-            )
-        kept.append(statement)
-        if statement.kind == "copy":
-            _check_rest_of_line(file, statement)
-            yield Batch(file, kept)
-            kept = []
-    if kept:
-        yield Batch(file, kept)
-
-
-def _for_server(file: SqlFile, outcome: Outcome) -> Iterator[Statement | SqlFile | None]:
-    """Yield statements and included files, and None for what is skipped: a batch is one piece of the file."""
+def _run(file: SqlFile, sender: _Sender, outcome: Outcome, *, by_psql: bool = True) -> None:
+    """Send the statements of a file and of those that it includes."""
     locked_with: str | None = None
-    for statement in statements(file.text):
+    for statement in statements(file.text, escapes=sender.escapes):
         if statement.kind in ("sql", "copy"):
-            yield statement
+            if statement.kind == "copy" or statement.end - statement.start > STATEMENT_BYTES:
+                sender.drain()
+                _check_form(file, statement)
+            sender.send(file, statement)
             continue
-        yield None  # what precedes it runs, and fails, before this one is checked
-        if statement.start in file.included and locked_with is None:
-            yield file.included[statement.start]
+        sender.drain()  # what precedes it runs, and fails, before this one is checked
+        included = file.included.get(statement.start) if locked_with is None else None
+        if included and included.copy:
+            sender.copy(included)
+        elif included:
+            _run(included, sender, outcome)
         elif statement.kind == "meta":
-            locked_with = _check_meta(file, statement, locked_with)
+            locked_with = check_meta(file, statement, locked_with, outcome.warnings if by_psql else None)
         elif statement.kind in ("begin", "commit"):
             outcome.warnings.append(
                 f"{file.place(statement.start)}: {statement.words[0].upper()} is ignored: "
@@ -138,52 +129,159 @@ def _for_server(file: SqlFile, outcome: Outcome) -> Iterator[Statement | SqlFile
             )
 
 
-def _check_meta(file: SqlFile, statement: Statement, locked_with: str | None) -> str | None:
-    r"""Accept what pg_dump writes, `\restrict KEY` and `\unrestrict KEY` around a dump, and no other meta-command."""
-    command, key = (*statement.words, "", "")[:2]
-    if command == "\\restrict" and key and locked_with is None:
-        return key
-    if command == "\\unrestrict" and key and key == locked_with:
-        return None
-    shown = file.text[statement.start : statement.end].decode(errors="replace").split()[0]
-    raise file.error(statement.start, f"{shown} is a psql command, not SQL", hint=META_HINT)
+def _check_form(file: SqlFile, statement: Statement) -> None:
+    if statement.end - statement.start > STATEMENT_BYTES:
+        raise file.error(
+            statement.start,
+            f"a statement of {statement.end - statement.start:,} bytes; at most {STATEMENT_BYTES:,} are accepted",
+            hint="look for an unclosed quote; split many rows into several INSERTs, or use COPY",
+        )
+    line_end = file.text.find(b"\n", statement.end)
+    rest = file.text[statement.end : min(len(file.text) if line_end < 0 else line_end, statement.end + COPY_BYTES)]
+    if statement.kind == "copy" and next(statements(rest), None):
+        raise file.error(statement.end, "a statement after COPY on the same line", hint="move it below the COPY's rows")
 
 
-def _check_rest_of_line(file: SqlFile, copy: Statement) -> None:
-    line_end = file.text.find(b"\n", copy.end)
-    rest = file.text[copy.end : min(len(file.text) if line_end < 0 else line_end, copy.end + COPY_BYTES)]
-    if next(statements(rest), None):
-        raise file.error(copy.end, "a statement after COPY on the same line", hint="move it below the COPY's rows")
+class _Sender:
+    """Sends statements over a connection without waiting for each, and counts what they did.
 
+    Those of a connection with autocommit, and COPY, which libpq has not got in pipeline mode, run by themselves.
+    """
 
-def _run_batch(pgconn: pq.abc.PGconn, batch: Batch, sent: Progress) -> int:
-    """Run a batch, and return how many rows it wrote. Raises SqlError."""
-    from psycopg import pq
-    from psycopg.errors import Diagnostic
+    def __init__(self, conn: psycopg.Connection[Any], outcome: Outcome, sent: Progress, check: Check | None) -> None:
+        self._check = check
+        self._conn = conn
+        self._pgconn = conn.pgconn
+        self._outcome = outcome
+        self._sent = sent
+        self._ahead: deque[Batch] = deque()
+        self._ahead_bytes = 0
 
-    pgconn.nonblocking = 0
-    pgconn.send_query(batch.text)
-    pgconn.set_single_row_mode()  # a SELECT's rows are not used, and libpq would hold them all
-    completed = rows = 0
-    failure: SqlError | None = None
-    while result := _next_result(pgconn):
-        if result.status == pq.ExecStatus.COPY_IN:
-            _send_rows(pgconn, batch.file.text, batch.statements[-1].data, sent)
-        elif result.status == pq.ExecStatus.COPY_OUT:
-            _drain(pgconn)
-        elif result.status == pq.ExecStatus.SINGLE_TUPLE:
-            continue
-        elif result.status == pq.ExecStatus.FATAL_ERROR:
-            failure = failure or sql_error(
-                batch, Diagnosis.of(Diagnostic(result, "utf-8"), pgconn.server_version), completed
-            )
-        else:
-            completed += 1
-            rows += _rows_written(result.command_status)
-    if failure:
-        raise failure
-    sent.add(batch.statements[-1].end - batch.start)
-    return rows
+    def __enter__(self) -> _Sender:
+        self._pgconn.nonblocking = 1
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with contextlib.suppress(Exception):  # of a connection that is closed, or has failed
+            self.drain()
+            self._pgconn.nonblocking = 0
+
+    def escapes(self) -> bool:
+        """Return whether a backslash escapes in '…', after all that was sent."""
+        self.drain()
+        return self._pgconn.parameter_status(b"standard_conforming_strings") == b"off"
+
+    def send(self, file: SqlFile, statement: Statement) -> None:
+        """Send a statement; its failure, or that of one before it, may be raised by a later call. Raises SqlError."""
+        if self._check:
+            self._check(file, statement)
+        batch = Batch(file, [statement])
+        if self._conn.autocommit or statement.words[:1] == ("copy",):
+            self.drain()
+            self._run_alone(batch)
+            return
+        if not self._ahead:
+            self._pgconn.enter_pipeline_mode()
+        text = batch.text
+        self._pgconn.send_query_params(text, None)
+        self._ahead.append(batch)
+        self._ahead_bytes += len(text)
+        if len(self._ahead) >= AHEAD or self._ahead_bytes >= AHEAD_BYTES:
+            self.drain()
+        elif statement.words[:1] == ("set",):
+            self._check_encoding(file, statement)
+
+    def copy(self, rows: SqlFile) -> None:
+        """Run the COPY of a file of rows. Raises SqlError at the row that fails, else at the first one."""
+        self._run_alone(Batch(rows, [Statement(0, 0, "copy", ("copy",), (0, len(rows.text)))]), rows.copy)
+
+    def drain(self) -> None:
+        """Wait for the results of all that was sent. Raises SqlError for the first failure."""
+        if not self._ahead:
+            return
+        self._pgconn.pipeline_sync()
+        failure: SqlError | None = None
+        with waiting(f"the statements of {self._ahead[-1].file.name}", port=port_here(self._conn)):
+            while self._ahead:
+                failure = self._finish(self._ahead.popleft(), has_failed=bool(failure)) or failure
+            self._next_result()  # that of the synchronization
+        self._ahead_bytes = 0
+        self._pgconn.exit_pipeline_mode()
+        if failure:
+            raise failure
+
+    def _finish(self, batch: Batch, *, has_failed: bool) -> SqlError | None:
+        """Take the results of a statement; those that the server skips after a failure have none."""
+        from psycopg import pq
+
+        if not has_failed and set(batch.statements[0].words[:1]) & WITH_ROWS:
+            self._pgconn.set_single_row_mode()
+        failure = None
+        while result := self._next_result():
+            if result.status == pq.ExecStatus.FATAL_ERROR:
+                failure = self._error(batch, result)
+            elif result.status not in (pq.ExecStatus.PIPELINE_ABORTED, pq.ExecStatus.SINGLE_TUPLE):
+                self._count(batch, result)
+        return failure
+
+    def _run_alone(self, batch: Batch, text: bytes = b"") -> None:
+        """Run a statement by itself, with the rows that follow a COPY; `text` is what it is where the file has none."""
+        from psycopg import pq
+
+        self._pgconn.send_query(text or batch.text)
+        self._pgconn.set_single_row_mode()
+        failure: SqlError | None = None
+        with waiting(f"the statements of {batch.file.name}", port=port_here(self._conn)):
+            while result := self._next_result():
+                if result.status == pq.ExecStatus.COPY_IN:
+                    _send_rows(self._pgconn, batch.file.text, batch.statements[0].data, self._sent)
+                elif result.status == pq.ExecStatus.COPY_OUT:
+                    _drain_rows(self._pgconn)
+                elif result.status == pq.ExecStatus.FATAL_ERROR:
+                    failure = failure or self._error(batch, result)
+                elif result.status != pq.ExecStatus.SINGLE_TUPLE:
+                    self._count(batch, result)
+        if failure:
+            raise failure
+
+    def _count(self, batch: Batch, result: pq.abc.PGresult) -> None:
+        self._outcome.statements += 1
+        self._outcome.rows += _rows_written(result.command_status)
+        self._sent.add(batch.statements[0].end - batch.start)
+
+    def _error(self, batch: Batch, result: pq.abc.PGresult) -> SqlError:
+        from psycopg.errors import Diagnostic
+
+        encoding = self._conn.info.encoding
+        diagnosis = Diagnosis.of(Diagnostic(result, encoding), self._pgconn.server_version, encoding)
+        if batch.file.copy:
+            diagnosis = replace(diagnosis, statement_position=None)  # one in the command, not in the rows
+        return sql_error(batch, diagnosis, 0)
+
+    def _check_encoding(self, file: SqlFile, statement: Statement) -> None:
+        """Refuse an encoding in which the rest of the file could not be told apart by its bytes."""
+        if statement.words[1:2] in (("client_encoding",), ("names",)):
+            self.drain()
+            encoding = self._pgconn.parameter_status(b"client_encoding") or b""
+            if encoding in UNSAFE:
+                raise file.error(
+                    statement.start,
+                    f"client_encoding {encoding.decode()} is not read here",
+                    hint="save the file as UTF-8 and remove the line; for a dump, `pg_dump --encoding=UTF8`",
+                )
+
+    def _next_result(self) -> pq.abc.PGresult | None:
+        """Wait for the next result in Python rather than in libpq, so that Ctrl-C gets through; send what waits."""
+        pgconn = self._pgconn
+        if pgconn.is_busy():
+            with selectors.DefaultSelector() as selector:
+                selector.register(pgconn.socket, selectors.EVENT_READ)
+                while pgconn.is_busy():
+                    unsent = pgconn.flush()
+                    selector.modify(pgconn.socket, selectors.EVENT_READ | (selectors.EVENT_WRITE if unsent else 0))
+                    if any(ready & selectors.EVENT_READ for _, ready in selector.select()):
+                        pgconn.consume_input()
+        return pgconn.get_result()
 
 
 def _rows_written(status: bytes | None) -> int:
@@ -191,16 +289,6 @@ def _rows_written(status: bytes | None) -> int:
     words = (status or b"").split()
     counted = words[:1] and words[0] in (b"INSERT", b"UPDATE", b"DELETE", b"MERGE", b"COPY")
     return int(words[-1]) if counted and words[-1].isdigit() else 0
-
-
-def _next_result(pgconn: pq.abc.PGconn) -> pq.abc.PGresult | None:
-    """Wait for the next result in Python rather than in libpq, so that Ctrl-C gets through."""
-    with selectors.DefaultSelector() as selector:
-        selector.register(pgconn.socket, selectors.EVENT_READ)
-        while pgconn.is_busy():
-            selector.select()
-            pgconn.consume_input()
-    return pgconn.get_result()
 
 
 def _send_rows(pgconn: pq.abc.PGconn, text: Text, data: tuple[int, int] | None, sent: Progress) -> None:
@@ -213,7 +301,7 @@ def _send_rows(pgconn: pq.abc.PGconn, text: Text, data: tuple[int, int] | None, 
     pgconn.put_copy_end()
 
 
-def _drain(pgconn: pq.abc.PGconn) -> None:
+def _drain_rows(pgconn: pq.abc.PGconn) -> None:
     while pgconn.get_copy_data(0)[0] > 0:
         pass
 

@@ -47,12 +47,14 @@ class SqlError(LocalEnvError):
 class SqlFile:
     """A readable SQL file. `name` is its path in messages and in the ledger: relative to the project.
 
-    `included` are the files that it includes, by the offset of the line that names each.
+    `included` are the files that it includes, by the offset of the line that names each. A file of rows has the `copy`
+    that reads them from stdin.
     """
 
     name: str
     text: Text
     included: Mapping[int, SqlFile] = field(default_factory=dict)
+    copy: bytes = b""
 
     @property
     def sha256(self) -> str:
@@ -107,8 +109,8 @@ class SqlFile:
         return len(BOM) if start == 0 and self.text[:3] == BOM else start
 
 
-def read_sql(path: Path, root: Path) -> SqlFile:
-    """Read a file and check that it is UTF-8 text without NUL bytes.
+def read_sql(path: Path, root: Path, copy: bytes = b"") -> SqlFile:
+    """Read a file and check that it is UTF-8 text without NUL bytes; of the rows of a `copy` nothing is checked.
 
     Raises UsageError when it cannot be read, SqlError with the place of the first byte that is not text.
     """
@@ -117,8 +119,9 @@ def read_sql(path: Path, root: Path) -> SqlFile:
         raise UsageError(f"{name}: no such file")
     with opened(path, name) as given:
         text = _text_of(given, name, is_file=not is_stream(path))
-    file = SqlFile(name, text)
-    _check_text(file)
+    file = SqlFile(name, text, copy=copy)
+    if not copy:
+        _check_text(file)
     return file
 
 
@@ -161,6 +164,9 @@ def _cells(char: str) -> int:
     return 2 if unicodedata.east_asian_width(char) in "WF" else 1
 
 
+_SETS_ENCODING = re.compile(rb"\bclient_encoding\b|\bset\s+names\b", re.IGNORECASE)
+
+
 def _check_text(file: SqlFile) -> None:
     if file.text[:5] == b"PGDMP":
         raise UsageError(
@@ -175,6 +181,8 @@ def _check_text(file: SqlFile) -> None:
             decoder.decode(chunk, final=not chunk)
         except UnicodeDecodeError as error:
             bad = offset - pending + error.start
+            if _SETS_ENCODING.search(file.text, 0, bad):
+                break  # the server reads it as the file says, and refuses what is not
             raise SqlError(
                 f"{file.place(bad)}: byte 0x{file.text[bad : bad + 1].hex()} is not UTF-8",
                 hint="save the file as UTF-8; for a dump, `pg_dump --encoding=UTF8`",

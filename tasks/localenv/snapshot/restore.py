@@ -273,7 +273,7 @@ def _run_sql(source: Source, file: SqlFile, address: PostgresAddress) -> None:
     with server_errors(POSTGRES_FILE), connect(address) as conn:
         here = f"PostgreSQL {conn.info.parameter_status('server_version')}"
         try:
-            run_file(conn, file)
+            run_file(conn, file, by_psql=False, check=guest.require_known_extension)
         except SqlError as error:
             if error.sqlstate == DISK_FULL:
                 raise disk_full(error.message) from error

@@ -17,6 +17,7 @@ import copy
 import functools
 import importlib
 import json
+import threading
 from collections.abc import Callable, MutableMapping
 from pathlib import Path
 from typing import Any, cast
@@ -94,6 +95,7 @@ def as_aws(confirmed: Confirmed) -> None:
     Source: Amazon Cognito API reference, and Developer Guide, "Post confirmation Lambda trigger".
     """
     cognito = _module("cognito")
+    one_at_a_time = threading.Lock()  # its handlers look through all users, in threads, while others add some
 
     def run(handler: Callable[[Any], Any], action: str, data: dict[str, Any]) -> Any:
         if action in cognito._UNSIGNED_IDP_ACTIONS:
@@ -105,7 +107,8 @@ def as_aws(confirmed: Confirmed) -> None:
             or cognito._confirmation_code_error(action, data)
             or _why_refused(cognito, action, data)
         )
-        answer = refused or handler(data)
+        with one_at_a_time:
+            answer = refused or handler(data)
         if answer[0] == 200 and action in CONFIRMING:
             error = confirmed(_confirmation(cognito, action, data))
             if error:  # the user stays confirmed, at AWS too
