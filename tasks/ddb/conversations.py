@@ -84,7 +84,7 @@ def list_conversations(c: StepContext, as_: str = "", limit: int = 20, before: s
     (user,) = _users(c, {"--as": as_})
     page = messages.list_message_groups(*_whole_table(c), user.uuid, limit=limit, before=older_than)
     cells = max(20, _columns() - 40) if _columns() else 200
-    rows = [(row["sk"], row["user_handle"], cut(row["message"], cells)) for row in page.items]
+    rows = [(at, who, cut(text, cells)) for at, who, text in _told(c, page.items)]
     nothing = f"{user.handle} has no conversations{' before that' if before else ''}"
     _show(c, "conversations", page.items, page, rows, nothing, older=["--as", user.handle])
 
@@ -115,9 +115,18 @@ def get_conversation(
         raise _no_conversation(user, with_, group)
     page = messages.list_messages(client, table, found, limit=limit, before=older_than)
     items = page.items[::-1]
-    rows = [(item["sk"], item["user_handle"], item["message"]) for item in items]
+    rows = _told(c, items)
     way = ["--as", user.handle, *(["--with", with_] if with_ else ["--group", found])]
     _show(c, "messages", items, page, rows, "no messages before that" if before else "no messages", older=way)
+
+
+def _told(c: StepContext, items: list[dict[str, str]]) -> list[tuple[str, str, str]]:
+    """Return time, person and text of each; what an item lacks is said, with its key, and the others are shown."""
+    for item in items:
+        lacking = [name for name in ("user_handle", "message") if not item.get(name)]
+        if lacking:
+            c.step.say(f"item {item['pk']} {item['sk']} has no text as {' and '.join(lacking)}")
+    return [(item["sk"], item.get("user_handle") or "?", item.get("message") or "?") for item in items]
 
 
 def _plan_send(c: StepContext) -> list[str]:

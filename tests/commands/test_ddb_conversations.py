@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from datetime import datetime, timezone
 from typing import Any
 
@@ -103,6 +105,63 @@ def test_a_half_replaced_table_is_not_read(ddb: Cli, fresh: Settings) -> None:
         for words in (("list-conversations",), ("get-conversation", "--with", "bayko")):
             done = ddb(*words, "--as", "andrewbrown")
             assert (done.code, done.stdout, said in done.stderr) == (3, "", True)
+
+
+BROKEN: tuple[dict[str, Any] | None, ...] = (
+    None,
+    {"N": "7"},
+    {"S": ""},
+    {"NULL": True},
+    {"M": {}},
+    {"S": "x" * 60_000},
+)
+"""What may stand in place of an attribute: nothing, another type, an empty text, a long one."""
+
+
+def broken_items(whole: list[Any]) -> Iterator[Any]:
+    """Yield copies of items with one attribute each that is not as it should be, and odd times."""
+    for number, item in enumerate(whole):
+        for attribute in item.keys() - {"pk", "sk"}:
+            for turn, value in enumerate(BROKEN if attribute != "message_group_uuid" else (None,)):  # a key of an index
+                at = f"2026-11-{turn + 1:02}T10:{number:02}:{len(attribute):02}.000000+00:00"
+                made = {**item, "sk": {"S": at}, attribute: value}
+                yield {name: value for name, value in made.items() if value is not None}
+        for at in ("never", "2026-13-45T99:99:99", "2026-11-01"):
+            yield {**item, "sk": {"S": at}}
+
+
+def test_items_that_are_not_as_they_should_be_are_named_and_the_others_shown(
+    ddb: Cli, fresh: Settings, cli: Cli
+) -> None:
+    assert ddb("seed").code == 0
+    client, table = connect(fresh), fresh.message_table
+    of_group = [item for item in scan(client, table) if item["pk"]["S"] in (f"MSG#{GROUP}", f"GRP#{UUIDS['bayko']}")]
+    kinds = {item["pk"]["S"]: item for item in of_group}
+    for item in broken_items(list(kinds.values())):
+        client.put_item(TableName=table, Item=item)
+    variables = {"DDB_MESSAGE_TABLE": table}
+    read = ddb("get-conversation", "--as", "bayko", "--group", GROUP, "--limit", "500")
+    assert (read.code, len(texts(read)) > 40) == (0, True)
+    assert re.search(rf"item MSG#{GROUP} 2026-11-02T10:0\d:11.000000\+00:00 has no text as user_handle\n", read.stderr)
+    assert re.search(rf"item MSG#{GROUP} 2026-11-01T10:0\d:07.000000\+00:00 has no text as message\n", read.stderr)
+    for words in (
+        ("ddb.get-conversation", "--as", "bayko", "--with", "andrewbrown"),
+        ("ddb.list-conversations", "--as", "bayko", "--limit", "200"),
+        ("why", "bayko"),
+        ("why", GROUP),
+        ("check",),
+        ("check", "--limit", "1000"),
+        ("status",),
+        ("ddb.seed", "--plan"),
+        ("ddb.stream", "--once"),
+        ("ddb.send-message", "--as", "bayko", "--group", GROUP, "--text", "hello"),
+        ("ddb.export",),
+        ("check", "--plan"),
+    ):
+        for form in (("--format", "json"), ()):
+            done = cli(*words, *form, **variables)
+            assert "Traceback" not in done.stderr + done.stdout, words
+            assert done.code in (0, 1, 3), (words, done.stderr)
 
 
 def test_a_message_is_read_from_stdin(ddb: Cli, fresh: Settings, live_environment: dict[str, str]) -> None:
