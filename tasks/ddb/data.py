@@ -110,8 +110,9 @@ def query(
     key = tuple(name for name, _ in transfer.keys_of(client, statement.table).key)
     if not statement.is_read:
         client = dynamodb.connect(c.step.writable(statement.table, confirm))
-    if whole := partiql.full_scan_warning(client, statement):
-        c.step.reporter.warn(c.step.name, whole)
+    for warning in (*partiql.not_texts(statement), partiql.full_scan_warning(client, statement)):
+        if warning:
+            c.step.reporter.warn(c.step.name, warning)
     consumed = partiql.Consumed()
     items = partiql.run(client, statement, parameters, consumed, limit=limit)
     count = c.step.stream("item", items, lambda found: scanning.as_table(found, key), scanning.plain_item)

@@ -28,6 +28,7 @@ from tasks.localenv.settings import Settings
         ('UPDATE "say ""t""" SET x=1 WHERE a=\'\'', ("UPDATE", 'say "t"', "", 0)),
         ("INSERT INTO t VALUE {'a': ?, 'b': <<'x'>>}", ("INSERT", "t", "", 1)),
         ("SELECT * FROM t WHERE a = ?;  -- done; the 'end'\n", ("SELECT", "t", "", 1)),
+        ("SELECT * /* of ? ; it's */ FROM t -- why?\nWHERE a = ? /* ? */", ("SELECT", "t", "", 1)),
     ],
 )
 def test_a_statement_tells_what_it_does_to_which_table(text: str, wanted: tuple[Any, ...]) -> None:
@@ -45,6 +46,18 @@ def test_a_statement_tells_what_it_does_to_which_table(text: str, wanted: tuple[
         ("SELECT * FROM ?", "q:1:15: wanted a table name, found ?", "SELECT * FROM ?", " " * 14 + "^"),
         ("SELECT *\nFROM a-b", "q:2:6: the table name a-b has a dash", "FROM a-b", "     ^"),
         ("SELECT * FROM t WHERE a='x", "q:1:25: the quote ' is not closed", None, None),
+        (
+            "SELECT '\u2028'\f FROM 7",
+            "q:1:19: wanted a table name, found 7",
+            "SELECT '\u2028'\f FROM 7",
+            " " * 28 + "^",
+        ),
+        (
+            "SELECT '漢\t' FROM 7",
+            "q:1:18: wanted a table name, found 7",
+            "SELECT '漢\t' FROM 7",
+            " " * 10 + "\t" + " " * 7 + "^",
+        ),
         ("SELECT * FROM t; SELECT * FROM t", "q:1:16: more than one statement", None, None),
         ("SELECT * FROM t;;", "q:1:16: more than one statement", None, None),
         ("SELECT * FROM t LIMIT 5", "q:1:17: DynamoDB has no LIMIT", None, None),
@@ -77,6 +90,22 @@ def test_a_wrong_statement_is_named_with_its_place(text: str, error: str, line: 
 )
 def test_a_condition_without_the_partition_key_reads_everything(where: str, keyed: bool) -> None:
     assert read_statement(f"SELECT * FROM t {where}", "q").is_keyed("pk") is keyed
+
+
+@pytest.mark.parametrize(
+    ("text", "warned"),
+    [
+        ('SELECT * FROM t WHERE pk = "b"', ["b"]),
+        ('SELECT * FROM t WHERE "pk" = \'b\' AND n >= "two words"', ["two words"]),
+        ('SELECT "a" FROM "t" WHERE "pk" = ? AND contains("m", \'x\')', []),
+        ('UPDATE t SET a = "b" WHERE pk = ?', ["b"]),
+    ],
+)
+def test_a_text_in_double_quotes_is_said_to_be_a_name(text: str, warned: list[str]) -> None:
+    assert partiql.not_texts(read_statement(text, "q")) == [
+        f"\"{name}\" is the name of an attribute, whose value is compared: a text is written '{name}'"
+        for name in warned
+    ]
 
 
 def test_values_are_text_unless_typed() -> None:

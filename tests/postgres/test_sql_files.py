@@ -11,11 +11,12 @@ import pytest
 
 from tasks.localenv.engines.embedded.home import installed_programs
 from tasks.localenv.errors import LocalEnvError
+from tasks.localenv.machine.columns import caret_line
 from tasks.localenv.postgres import databases, session, sqlfile
 from tasks.localenv.postgres.connection import connect
 from tasks.localenv.postgres.elsewhere import EMBEDDED, find_engine
 from tasks.localenv.postgres.runner import Outcome, run_file
-from tasks.localenv.postgres.sqlfile import SqlError, SqlFile, caret_line, display_name, read_sql
+from tasks.localenv.postgres.sqlfile import SqlError, SqlFile, display_name, read_sql
 from tasks.localenv.settings import Settings
 from tasks.localenv.settings.people import Person
 from tests.support.environments import PATIENCE_S

@@ -78,6 +78,14 @@ def full_scan_warning(client: DynamoDBClient, statement: Statement) -> str:
     return f"reads the whole {whole}: no {attribute} = … or {attribute} IN […] in WHERE"
 
 
+def not_texts(statement: Statement) -> list[str]:
+    """Return a warning for each name in double quotes that something is compared with."""
+    return [
+        f"{name} is the name of an attribute, whose value is compared: a text is written '{name[1:-1]}'"
+        for name in statement.compared_names
+    ]
+
+
 def require_read(statement: Statement) -> None:
     """Raise UsageError for a statement that changes data."""
     if not statement.is_read:
@@ -120,10 +128,12 @@ def _execute(client: DynamoDBClient, statement: Statement, query: dict[str, Any]
     except AwsError as error:
         message = error.message.partition(": ")[2].replace("\n", " ")
         place = PLACE.search(message)
-        lines = statement.text.splitlines(keepends=True)
+        lines = statement.text.split("\n")
         if place and int(place[1]) <= len(lines):
-            at = sum(map(len, lines[: int(place[1]) - 1])) + int(place[2]) - 1
-            raise error_at(statement.text, statement.shown, at, message[: place.start()]) from error
+            at = sum(len(line) + 1 for line in lines[: int(place[1]) - 1]) + int(place[2]) - 1
+            word = statement.word_at(at)
+            hint = f'quote it where it is a name: "{word}"; it is a word of PartiQL' if word else ""
+            raise error_at(statement.text, statement.shown, at, message[: place.start()], hint=hint) from error
         # DynamoDB Local repeats the whole statement in its message.
         message = message.removesuffix(statement.text.replace("\n", " ")).rstrip(": ")
         raise LocalEnvError(f"{statement.shown}: {message}", evidence=statement.text, hint=_hint(error)) from error

@@ -12,10 +12,11 @@ from itertools import pairwise
 
 from ..errors import UsageError
 from ..hints import inv
+from ..machine.columns import caret_line
 from ..machine.reading import DEPTH
 
 TOKEN = re.compile(
-    r"""(?P<space>\s+|--[^\n]*)
+    r"""(?P<space>\s+|--[^\n]*|/\*.*?\*/)
     | (?P<text>'(?:[^']|'')*')
     | (?P<name>"(?:[^"]|"")*")
     | (?P<word>[^\W\d]\w*)
@@ -28,6 +29,7 @@ EXAMPLE_STATEMENT = 'SELECT * FROM "my-table" WHERE pk = ?'
 OPENING, CLOSING = ("(", "[", "{"), (")", "]", "}")
 BEFORE_TABLE = {"SELECT": "FROM", "DELETE": "FROM", "INSERT": "INTO", "UPDATE": "UPDATE"}
 EXAMPLE = f"for example {inv('ddb.query', EXAMPLE_STATEMENT, '--param', 'a')}"
+COMPARISONS = ("=", "<>", "!=", "<", ">", "<=", ">=")
 AFTER_WHERE = ("ORDER", "RETURNING")
 FUNCTIONS = ("COUNT", "SUM", "AVG", "MIN", "MAX")
 """Aggregate functions of SQL, which DynamoDB does not have: not every engine refuses them."""
@@ -71,6 +73,17 @@ class Statement:
     def parameters(self) -> int:
         """The number of parameters: the question marks."""
         return sum(token.text == "?" for token in self.tokens)
+
+    def word_at(self, at: int) -> str:
+        """Return the word without quotes at an offset; empty where there is none."""
+        return next((token.text for token in self.tokens if token.at == at and token.kind == "word"), "")
+
+    @property
+    def compared_names(self) -> list[str]:
+        """The names in double quotes, which are attributes to DynamoDB, that something is compared with."""
+        return [
+            token.text for before, token in pairwise(self.tokens) if token.kind == "name" and before.text in COMPARISONS
+        ]
 
     def is_keyed(self, attribute: str) -> bool:
         """Return whether its WHERE sets this attribute to a value, or values: else every item is read."""
@@ -123,7 +136,7 @@ def error_at(text: str, shown: str, at: int, problem: str, *, hint: str = "") ->
     """Return the error for an offset in a statement: path:line:column, and the line with a caret."""
     before = text[:at]
     line, column = before.count("\n"), at - (before.rfind("\n") + 1)
-    evidence = f"{text.splitlines()[line]}\n{' ' * column}^" if text else ""
+    evidence = caret_line(text.split("\n")[line], column) if text else ""
     return UsageError(f"{shown}:{line + 1}:{column + 1}: {problem}", hint=hint, evidence=evidence)
 
 

@@ -11,6 +11,8 @@ import re
 import unicodedata
 from collections.abc import Iterable, Iterator
 
+CARET_CHARS = 110
+"""Characters of a long line that are shown around a caret."""
 JOINER, VARIANT = "\u200d", "\ufe0f"
 
 
@@ -72,6 +74,19 @@ def wrapped(text: str, cells: int) -> list[str]:
     """
     lines = [harmless(line.rstrip()) for line in text.expandtabs(4).rstrip("\n").split("\n")]
     return [part for line in lines for part in (_wrapped_line(line, cells) if cells else [line])]
+
+
+def caret_line(line: str, index: int, *, is_cut: bool = False) -> str:
+    """Return a line with a caret under character `index`, cut around it when long; `is_cut`: its start is missing.
+
+    What is not shown as itself (form feed, U+2028) takes the cells of its escape.
+    """
+    first = max(0, min(index - CARET_CHARS // 2, len(line) - CARET_CHARS))
+    shown = line[first : first + CARET_CHARS]
+    before = "".join("\t" if char == "\t" else " " * width(harmless(char)) for char in line[first:index])
+    cut = "…" if first or is_cut else ""
+    more = "…" if first + CARET_CHARS < len(line) else ""
+    return f"{cut}{shown}{more}\n{' ' * len(cut)}{before}^"
 
 
 def aligned(rows: Iterable[tuple[str, str, str]], total: int) -> Iterator[str]:

@@ -8,10 +8,11 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
 from ..hints import Command
+from ..machine.columns import caret_line
 from . import connection
 from .elsewhere import find_engine
 from .lexer import HEAD_BYTES, Statement, refused_in_transactions
-from .sqlfile import SqlError, SqlFile, caret_line
+from .sqlfile import SqlError, SqlFile
 
 if TYPE_CHECKING:
     import psycopg

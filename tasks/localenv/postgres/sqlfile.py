@@ -9,13 +9,13 @@ import mmap
 import os
 import re
 import tempfile
-import unicodedata
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
 from ..errors import LocalEnvError, UsageError
+from ..machine.columns import caret_line
 from ..machine.disk import disk_errors
 from ..machine.reading import STREAM_BYTES, is_stream, is_there, opened
 from .lexer import BOM, Text
@@ -26,8 +26,6 @@ CONTEXT_BYTES = 4096
 """Bytes read on either side of a place to show its line, which may be as long as the file."""
 _UNFINISHED = re.compile(rb"[\x80-\xbf]+")
 """Continuation bytes of UTF-8."""
-SHOWN_CHARS = 110
-"""Characters of a long line that are shown around the caret."""
 
 
 class SqlError(LocalEnvError):
@@ -146,22 +144,6 @@ def display_name(path: Path, root: Path) -> str:
     """Return a path relative to the project, or an absolute one when it lies elsewhere."""
     absolute = Path(os.path.abspath(path))  # noqa: PTH100 - resolve() would follow links out of the project
     return str(absolute.relative_to(root)) if absolute.is_relative_to(root) else str(absolute)
-
-
-def caret_line(line: str, index: int, *, is_cut: bool = False) -> str:
-    """Return a line with a caret under character `index`, cut around it when long; `is_cut`: its start is missing."""
-    first = max(0, min(index - SHOWN_CHARS // 2, len(line) - SHOWN_CHARS))
-    shown = line[first : first + SHOWN_CHARS]
-    before = "".join("\t" if char == "\t" else " " * _cells(char) for char in line[first:index])
-    cut = "…" if first or is_cut else ""
-    more = "…" if first + SHOWN_CHARS < len(line) else ""
-    return f"{cut}{shown}{more}\n{' ' * len(cut)}{before}^"
-
-
-def _cells(char: str) -> int:
-    if unicodedata.combining(char):
-        return 0
-    return 2 if unicodedata.east_asian_width(char) in "WF" else 1
 
 
 _SETS_ENCODING = re.compile(rb"\bclient_encoding\b|\bset\s+names\b", re.IGNORECASE)
