@@ -216,7 +216,7 @@ def _plan_import(c: StepContext) -> list[str]:
     plan=_plan_import,
     help={
         "table": TABLE,
-        "file": "lines of items, a folder of such files, an export of S3, or - for stdin",
+        "file": "items as JSON or CSV, a folder of such files, an export of S3, or - for stdin",
         "only_new": "leave items alone whose key the table has already (default: replace them)",
         "confirm": CONFIRM,
     },

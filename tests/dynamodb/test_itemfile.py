@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import json
+import tracemalloc
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tasks.localenv.dynamodb.transfer import itemdocument
 from tasks.localenv.dynamodb.transfer.itemfile import read_items, read_lines
 from tasks.localenv.dynamodb.transfer.itemline import LINE_BYTES, Keys
 from tasks.localenv.dynamodb.transfer.typed import Misfit, comparable_item, item_bytes, key_text, read_item
@@ -69,8 +72,8 @@ def test_a_key_may_be_called_item(tmp_path: Path) -> None:
     [
         ("nonsense", "f:1:1: not JSON: expecting value"),
         ('  {"pk": }', "f:1:10: not JSON: expecting value"),
-        ("[", "f:1:2: not JSON: expecting value"),
-        ("[1]", "f:1:1: wanted an item, found [1]"),
+        ("[", "f:1:2: not JSON: the file ends here"),
+        ("[1]", "f:1:2: wanted an item, found 1"),
         ("5", "f:1:1: wanted an item, found 5"),
         ('{"n": 1}', "f:1:1: no 'pk', which is in the table's key"),
         ('{"pk": "a", "n": "1"}', "f:1:18: 'n' is a key of type N, found S"),
@@ -105,7 +108,7 @@ def test_a_key_may_be_called_item(tmp_path: Path) -> None:
         (f'{{{KEY}, "index": {{"B": "AAAAAA=="}}}}', "f:1:46: 'index' is a key and has 4 bytes, more than 3"),
         (f'{{"pk": "a", "n": {"1" * 5000}}}', f"f:1:18: {'1' * 39}… has more than the 38 digits that DynamoDB stores"),
         (f'{{"pk": "a", "n": 1e{"9" * 20}}}', f"f:1:1: 1e{'9' * 20} is out of DynamoDB's range"),
-        ("[" * 100_000, "f:1:1: nested deeper than the 32 levels that DynamoDB allows"),
+        ("[" * 100_000, "f:1:2: nested deeper than the 32 levels that DynamoDB allows"),
         ('{"Keys": {}, "NewImage": {}}', "f:1:1: a change of an incremental export, not an item"),
         (b"\xff\n", "f:1: not UTF-8: invalid start byte at byte 1"),
         ("{" + " " * LINE_BYTES, "f:1: the line is longer than 16,777,216 bytes"),
@@ -132,13 +135,114 @@ def test_every_wrong_line_is_found_and_the_right_ones_are_read(tmp_path: Path) -
     ]
 
 
-def test_an_array_is_told_how_to_become_lines(tmp_path: Path) -> None:
-    (tmp_path / "f").write_text(f"[\n{{{KEY}}}\n]")
-    first = next(iter(read_lines(tmp_path / "f", "f", KEYS)))
-    assert first.error is not None
-    assert first.error.hint == (
-        "write one item a line: `jq -c '.[]'` splits an array, `jq -c .` joins the lines of an item"
-    )
+TYPED = f"{{{KEY}}}"
+PLAIN = '{"pk": "a", "n": 1}'
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"[{TYPED}, {PLAIN}]",
+        f"\ufeff[\n{TYPED},\n{TYPED}]\n",
+        f"[{TYPED}]\n[{PLAIN}]",
+        f'{{"Items": [{TYPED}, {TYPED}], "Count": 2, "ScannedCount": 2, "ConsumedCapacity": null}}',
+        f'{{"Count": 2, "$metadata": {{"a": [1]}}, "Items": [{PLAIN}, {TYPED}]}}',
+        json.dumps({"Items": [ITEM, ITEM], "Count": 2}, indent=4),
+        f'{{"Items": [{TYPED}], "Count": 1}}\n{{"Items": [{TYPED}], "Count": 1}}',
+        json.dumps({"things": [{"PutRequest": {"Item": ITEM}}] * 2}),
+        json.dumps({"RequestItems": {"things": [{"PutRequest": {"Item": ITEM}}] * 2}}, indent=2),
+        json.dumps({"Responses": {"things": [ITEM, ITEM]}, "UnprocessedKeys": {}}),
+        json.dumps({"Responses": [{"Item": ITEM}] * 2}),
+        json.dumps(ITEM, indent=2) + json.dumps({"Item": ITEM}, indent=4),
+        json.dumps({"PutRequest": {"Item": ITEM}}) + "\n" + TYPED,
+    ],
+)
+def test_items_in_arrays_answers_and_batches_are_read(tmp_path: Path, text: str) -> None:
+    assert read(tmp_path, text) == [ITEM, ITEM]
+    assert read(tmp_path, gzip.compress(text.encode())) == [ITEM, ITEM]
+    assert read(tmp_path, text, keys=Keys((), {}))
+
+
+@pytest.mark.parametrize("text", ["[]", '{"Items": [], "Count": 0}', '{"Items": [\n]}'])
+def test_an_answer_may_have_no_items(tmp_path: Path, text: str) -> None:
+    assert read(tmp_path, text) == []
+
+
+def test_an_item_with_an_attribute_called_items_is_an_item(tmp_path: Path) -> None:
+    for text in ('{"Items": [{"sku": 1}], "pk": "a", "n": 1}', '{"Count": 1, "Items": [], "pk": "a", "n": 1}'):
+        assert set(read(tmp_path, text)[0]) >= {"pk", "n", "Items"}
+
+
+@pytest.mark.parametrize(
+    ("text", "error"),
+    [
+        (f'[\n  {TYPED},\n  {{\n    "pk": {{"S": 1}}, "n": {{"N": "1"}}}}]', "f:4:17: wanted text, found 1"),
+        (f"[{TYPED}, {{}}]", "f:1:39: no 'pk', which is in the table's key"),
+        (f"[{TYPED}, {TYPED}", "f:1:74: not JSON: wanted ',', the file ends here"),
+        (f'{{"Items": [{TYPED}, {{"pk": ', "f:1:49: not JSON: the file ends within this"),
+        (f'{{"Items": [{TYPED} 1]}}', "f:1:48: not JSON: wanted ',', found '1'"),
+        ('{"t": [{"DeleteRequest": {"Key": {}}}]}', "f:1:26: a deletion, not an item"),
+        (
+            json.dumps({name: [{"PutRequest": {"Item": ITEM}}] for name in ("t", "u")}),
+            "f:1:72: items of another table, u, after those of t",
+        ),
+    ],
+)
+def test_what_is_wrong_in_an_array_or_answer_is_named(tmp_path: Path, text: str, error: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        read(tmp_path, text)
+    assert caught.value.message == error
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        (
+            json.dumps({"my users": [ITEM, ITEM]}, indent=2),
+            """`jq -c '.["my users"][]'` prints the items in it, one a line""",
+        ),
+        ("Count: 2\nItems:\n- pk:\n    S: a\n", "items are JSON: use --output json of the AWS CLI; CSV is read where"),
+        ("pk,n\na,1\n", "items are JSON: use --output json of the AWS CLI; CSV is read where"),
+    ],
+)
+def test_other_forms_are_told_what_converts_them(tmp_path: Path, text: str, hint: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        read(tmp_path, text)
+    assert caught.value.hint[: len(hint)] == hint
+
+
+@pytest.mark.parametrize("piece", [1, 7, 1 << 16])
+def test_a_document_is_read_alike_in_pieces_of_any_size_and_refused_wherever_it_is_cut(
+    tmp_path: Path, piece: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(itemdocument, "PIECE_BYTES", piece)
+    item = {**ITEM, "text": {"S": 'é \\ "\n'}}
+    text = json.dumps({"Items": [item, item], "Count": 2}, indent=1, ensure_ascii=False)
+    assert read(tmp_path, text) == [item, item]
+    for end in range(len(text)):
+        with contextlib.suppress(UsageError):
+            assert read(tmp_path, text[:end]) == []
+
+
+def test_a_large_array_takes_the_memory_of_one_item(tmp_path: Path) -> None:
+    item = json.dumps({**ITEM, "text": {"S": "x" * 1000}})
+    with (tmp_path / "f").open("w") as file:
+        file.write('{"Items": [' + ", ".join([item] * 20_000) + '], "Count": 20000}')
+    tracemalloc.start()
+    count = sum(1 for _ in read_items(tmp_path / "f", "f", KEYS))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert count == 20_000
+    assert peak < 2_000_000
+
+
+@pytest.mark.parametrize("delimiter", [";", "\t"])
+def test_csv_may_have_semicolons_or_tabs(tmp_path: Path, delimiter: str) -> None:
+    content = "pk,n,text\na,1,'x'\n".replace(",", delimiter).replace("'x'", '"x, y"')
+    with_excels = f"sep={delimiter}\r\n{content}"
+    assert read(tmp_path, with_excels, name="f.csv") == [{**ITEM, "text": {"S": "x, y"}}]
+    for keys in (KEYS, replace(KEYS, types={"n": "N"}, key=())):
+        assert read(tmp_path, content, name="f.tsv", keys=keys) == [{**ITEM, "text": {"S": "x, y"}}]
 
 
 @pytest.mark.parametrize("name", ["f.csv", "f.csv.gz"])
@@ -169,7 +273,7 @@ def test_every_row_of_csv_with_too_many_or_few_cells_is_found(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("content", "error"),
     [
-        ('pk,n\n"a\nb",1\nc,x\n', 'f.csv:4: wanted a number in quotes such as "1.5", found "x"'),
+        ('pk,n\n"a\nb",1\nc,x\n', "f.csv:4: 'n' is a number such as 1.5, found 'x'"),
         ("pk\na\n", "f.csv:2: no 'n', which is in the table's key"),
         ("pk,n,x,x\na,1,2,3\n", "f.csv:1: 'x' is the name of two columns"),
         ("pk,n,\na,1,2\n", "f.csv:1: column 3 has no name"),

@@ -48,9 +48,9 @@ def test_a_statement_tells_what_it_does_to_which_table(text: str, wanted: tuple[
         ("SELECT * FROM t WHERE a='x", "q:1:25: the quote ' is not closed", None, None),
         (
             "SELECT '\u2028'\f FROM 7",
-            "q:1:19: wanted a table name, found 7",
+            "q:1:18: wanted a table name, found 7",
             "SELECT '\u2028'\f FROM 7",
-            " " * 28 + "^",
+            " " * 23 + "^",
         ),
         (
             "SELECT '漢\t' FROM 7",
@@ -208,6 +208,25 @@ def test_a_refusal_with_a_place_gets_a_caret() -> None:
         "q:2:7: ValidationException: Unrecognized function: f",
         "WHERE f(a)\n      ^",
     )
+
+
+@pytest.mark.parametrize(
+    ("message", "hint"),
+    [
+        ("Unexpected keyword at 1:8:5", 'quote it where it is a name: "order"; it is a word of PartiQL'),
+        ("Unexpected keyword at 1:14:4", ""),
+        ("Unrecognized function: order at 1:8:5", ""),
+    ],
+)
+def test_a_word_of_the_language_is_to_be_quoted(message: str, hint: str) -> None:
+    class Refusing:
+        def execute_statement(self, **query: Any) -> Any:
+            raise AwsError("dynamodb ExecuteStatement", "ValidationException", message)
+
+    refusing: Any = Refusing()
+    with pytest.raises(LocalEnvError) as caught:
+        list(partiql.run(refusing, read_statement("SELECT order FROM t", "q"), [], Consumed()))
+    assert caught.value.hint == hint
 
 
 def test_a_read_of_everything_is_said_of_table_and_index(items: Settings) -> None:

@@ -205,7 +205,7 @@ WRONG = [
         "t.yaml:7:38: StreamEnabled is not a CloudFormation property",
     ),
     (YAML + "TimeToLiveSpecification: {Enabled: true}\n", "t.yaml:7:26: no AttributeName"),
-    (YAML + "Tags: [{Key: aws:x, Value: y}]\n", "t.yaml:7:14: tag 'aws:x' is not 1 to 128 characters"),
+    (YAML + "Tags: [{Key: aws:x, Value: y}]\n", "t.yaml:7:14: tag 'aws:x' has the prefix aws:"),
     (YAML + "TableClass: CHEAP\n", "t.yaml:7:13: TableClass is 'CHEAP', not one of STANDARD,"),
     (YAML + "OnDemandThroughput: {MaxReadRequestUnits: 0}\n", "t.yaml:7:43: MaxReadRequestUnits must be 1 or more"),
     (YAML + "SSESpecification: {SSEEnabled: no, SSEType: KMS}\n", "t.yaml:7:19: SSEType and KMSMasterKeyId require"),

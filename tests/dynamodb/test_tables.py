@@ -165,7 +165,7 @@ WRONG: list[tuple[Callable[[dict[str, Any]], None], str]] = [
     (with_(DeletionProtectionEnabled="yes"), "t.json:19:32: DeletionProtectionEnabled must be true or false"),
     (
         with_(StreamSpecification={"StreamViewType": "new_image"}),
-        "t.json:20:23: StreamViewType is 'new_image', not one of KEYS_ONLY, NEW_IMAGE, OLD_IMAGE, NEW_AND_OLD_IMAGES",
+        "t.json:20:23: StreamViewType is 'new_image', not one of NEW_IMAGE, OLD_IMAGE, NEW_AND_OLD_IMAGES, KEYS_ONLY",
     ),
     (
         with_(ProvisionedThroughput={"ReadCapacityUnits": 0, "WriteCapacityUnits": 1}),
@@ -237,6 +237,8 @@ def test_a_global_index_may_have_four_attributes_in_each_part_of_its_key(
     ]
     table["AttributeDefinitions"] += [{"AttributeName": name, "AttributeType": "S"} for name in names]
     table[kind] = [index(KeySchema=key)]
+    if kind == "LocalSecondaryIndexes":
+        del table[kind][0]["ProvisionedThroughput"]
     path = tmp_path / "t.json"
     if message:
         assert error_of(path, json.dumps(table)).message.partition(": ")[2] == message
@@ -244,6 +246,138 @@ def test_a_global_index_may_have_four_attributes_in_each_part_of_its_key(
     path.write_text(json.dumps(table))
     (found,) = read_table(path, path.name, {}).shape.indexes
     assert (found.key, found.partition_size) == (tuple((name, "S") for name in names), kinds.count("H"))
+
+
+ON_DEMAND: dict[str, Any] = {"BillingMode": "PAY_PER_REQUEST"}
+INCLUDE = {"ProjectionType": "INCLUDE"}
+
+
+def on_demand_index(**changes: Any) -> dict[str, Any]:
+    return {name: value for name, value in index(**changes).items() if name != "ProvisionedThroughput"}
+
+
+def local(number: int, *names: str) -> dict[str, Any]:
+    kinds = ("HASH", "RANGE")
+    key = [{"AttributeName": name, "KeyType": kind} for name, kind in zip(names, kinds, strict=False)]
+    return on_demand_index(IndexName=f"by-{number}", KeySchema=key)
+
+
+def test_six_local_indexes_are_too_many(tmp_path: Path) -> None:
+    table = {**properties(), "LocalSecondaryIndexes": [local(number, "id", "id") for number in range(6)]}
+    error = error_of(tmp_path / "t.json", json.dumps(table))
+    assert error.message.partition(": ")[2] == "LocalSecondaryIndexes must have 1 to 5 entries, not 6"
+
+
+@pytest.mark.parametrize(
+    ("own", "names", "message"),
+    [
+        ("id at", "id", "a local index needs a sort key"),
+        ("id", "id at", "a table with local indexes needs a sort key"),
+        ("id at", "at id", "a local index has the table's partition key, 'id'"),
+        ("id at", "id at", ""),
+    ],
+)
+def test_a_local_index_has_the_partition_key_of_its_table_and_a_sort_key(
+    tmp_path: Path, own: str, names: str, message: str
+) -> None:
+    table = {**properties(), "LocalSecondaryIndexes": [local(1, *names.split())]}
+    table["AttributeDefinitions"] = [{"AttributeName": name, "AttributeType": "S"} for name in ("id", "at")]
+    table["KeySchema"] = local(1, *own.split())["KeySchema"]
+    path = tmp_path / "t.json"
+    if message:
+        assert error_of(path, json.dumps(table)).message.partition(": ")[2] == message
+    else:
+        path.write_text(json.dumps(table))
+        assert read_table(path, path.name, {}).shape.indexes[0].is_local
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"TimeToLiveSpecification": {"Enabled": True, "AttributeName": ""}},
+         "AttributeName must have 1 to 255 characters, not 0"),
+        ({"TimeToLiveSpecification": {"Enabled": False, "AttributeName": ""}},
+         "AttributeName must have 1 to 255 characters, not 0"),
+        ({"SSESpecification": {"SSEEnabled": True, "KMSMasterKeyId": "alias/x"}},
+         "KMSMasterKeyId requires SSEType KMS"),
+        ({"SSESpecification": {"SSEEnabled": True, "SSEType": "AES256"}}, "SSEType is 'AES256', not one of KMS"),
+        ({"Tags": [{"Key": "a", "Value": "x" * 257}]}, "Value must have 0 to 256 characters, not 257"),
+        ({"Tags": [{"Key": f"k{number}", "Value": ""} for number in range(51)]},
+         "Tags must have 0 to 50 entries, not 51"),
+        ({"PointInTimeRecoverySpecification": {"PointInTimeRecoveryEnabled": True, "RecoveryPeriodInDays": 36}},
+         "RecoveryPeriodInDays must be 1 to 35"),
+        ({"GlobalSecondaryIndexes": [index(Projection={**INCLUDE, "NonKeyAttributes": "abc"})]},
+         "NonKeyAttributes must be a list"),
+        ({"GlobalSecondaryIndexes": [index(Projection={**INCLUDE, "NonKeyAttributes": ["a", 1]})]},
+         "each of NonKeyAttributes must be a string"),
+        ({"GlobalSecondaryIndexes": [index(Projection={**INCLUDE, "NonKeyAttributes": ["a"] * 21})]},
+         "NonKeyAttributes must have 1 to 20 entries, not 21"),
+        ({"GlobalSecondaryIndexes": [
+            index(IndexName=f"i-{number}", Projection={**INCLUDE, "NonKeyAttributes": list("abcdefghijklmnopqrst")})
+            for number in range(6)]},
+         "the indexes have more than 100 NonKeyAttributes together"),
+        ({"GlobalSecondaryIndexes": [index(OnDemandThroughput={"MaxReadRequestUnits": 5})]},
+         "OnDemandThroughput does not go with provisioned capacity"),
+        ({"GlobalSecondaryIndexes": [index(WarmThroughput={"ReadUnitsPerSecond": "many"})]},
+         "ReadUnitsPerSecond must be a whole number"),
+        ({"GlobalSecondaryIndexes": [index(WarmThroughput={"ReadUnitsPerSecond": 5})]},
+         "WarmThroughput is not supported"),
+        ({"GlobalSecondaryIndexes": [index(ContributorInsightsSpecification={"Enabled": True, "Mode": "ALL"})]},
+         "Mode is 'ALL', not one of ACCESSED_AND_THROTTLED_KEYS, THROTTLED_KEYS"),
+        ({"ContributorInsightsSpecification": {"Enabled": True}}, "ContributorInsightsSpecification is not supported"),
+        ({"KinesisStreamSpecification": {"StreamArn": "short"}}, "StreamArn must have 37 to 1024 characters, not 5"),
+        ({"ResourcePolicy": {}}, "no PolicyDocument"),
+        ({"StreamSpecification": {"StreamViewType": "KEYS_ONLY", "ResourcePolicy": {"PolicyDocument": {}}}},
+         "ResourcePolicy is not supported"),
+        ({"Fn::ForEach::Index": ["I", ["a"], {}]}, "Fn::ForEach::Index cannot be resolved here"),
+    ],
+)  # fmt: skip
+def test_what_aws_refuses_is_refused(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
+    error = error_of(tmp_path / "t.json", json.dumps({**properties(), **changes}))
+    assert error.message.partition(": ")[2] == message
+    assert error.hint
+
+
+def test_the_limits_of_an_index_are_refused_as_such(tmp_path: Path) -> None:
+    indexes = [on_demand_index(OnDemandThroughput={"MaxReadRequestUnits": 5})]
+    table = {**properties(), **ON_DEMAND, "GlobalSecondaryIndexes": indexes}
+    del table["ProvisionedThroughput"]
+    error = error_of(tmp_path / "t.json", json.dumps(table))
+    assert error.message.partition(": ")[2] == "OnDemandThroughput is not supported for an index"
+
+
+def test_a_name_that_aws_has_elsewhere_is_no_misspelt_other_one(tmp_path: Path) -> None:
+    table = {**properties(), "LocalSecondaryIndexes": [index()]}
+    error = error_of(tmp_path / "t.json", json.dumps(table))
+    assert error.message.partition(": ")[2] == "unknown property 'ProvisionedThroughput'"
+    assert error.hint == "known here: IndexName, KeySchema, Projection"
+
+
+@pytest.mark.parametrize("wrapped", ["Table", "TableDescription", ""])
+def test_what_describes_a_table_is_named_with_the_command_for_its_definition(tmp_path: Path, wrapped: str) -> None:
+    answer = {**properties(), "TableStatus": "ACTIVE", "TableArn": "arn:x", "ItemCount": 0}
+    error = error_of(tmp_path / "t.json", json.dumps({wrapped: answer} if wrapped else answer))
+    assert "describes an existing table" in error.message
+    assert error.hint == "run `inv ddb.describe things --as-file` for its definition"
+
+
+def test_resources_without_a_template_around_them_are_named(tmp_path: Path) -> None:
+    for name, entry in (("Things", {"Type": "AWS::DynamoDB::Table"}), ("Fn::ForEach::T", ["N", ["a"], {"${N}": {}}])):
+        if isinstance(entry, list):
+            entry[2]["${N}"] = {"Type": "AWS::DynamoDB::Table"}  # type: ignore[index]
+        error = error_of(tmp_path / "t.json", json.dumps({name: entry}))
+        assert (error.message, error.hint[:18]) == (
+            f"t.json:1:{len(name) + 6}: {name} is in no template",
+            "write `Resources:`",
+        )
+
+
+def test_a_program_is_told_what_prints_its_template(tmp_path: Path) -> None:
+    error = error_of(tmp_path / "serverless.ts", "export default {}")
+    assert (error.message, "npx serverless print" in error.hint) == (
+        "serverless.ts: a program that makes a template, and not one",
+        True,
+    )
 
 
 def test_a_stray_attribute_is_an_error(tmp_path: Path) -> None:

@@ -22,6 +22,8 @@ PLACE = re.compile(r" at (\d+):(\d+)(?::\d+)?$")
 STATEMENT_BYTES = 64 << 10
 """DynamoDB takes 8,192 characters (API Reference, ExecuteStatement); this leaves room for comments."""
 SMALLEST_PAGE = 100
+GRAMMAR = {"SELECT", "FROM", "WHERE", "UPDATE", "SET", "REMOVE", "INSERT", "INTO", "VALUE", "DELETE", "RETURNING"}
+"""Words that are where they belong more often than a name of an attribute."""
 
 
 @dataclass
@@ -131,8 +133,12 @@ def _execute(client: DynamoDBClient, statement: Statement, query: dict[str, Any]
         lines = statement.text.split("\n")
         if place and int(place[1]) <= len(lines):
             at = sum(len(line) + 1 for line in lines[: int(place[1]) - 1]) + int(place[2]) - 1
-            word = statement.word_at(at)
-            hint = f'quote it where it is a name: "{word}"; it is a word of PartiQL' if word else ""
+            word = statement.word_at(at) if re.search("keyword|reserved", message, re.IGNORECASE) else ""
+            hint = (
+                f'quote it where it is a name: "{word}"; it is a word of PartiQL'
+                if word and word.upper() not in GRAMMAR
+                else ""
+            )
             raise error_at(statement.text, statement.shown, at, message[: place.start()], hint=hint) from error
         # DynamoDB Local repeats the whole statement in its message.
         message = message.removesuffix(statement.text.replace("\n", " ")).rstrip(": ")

@@ -26,6 +26,9 @@ FOLDER = "ddb/tables"
 MESSAGE_TABLE = next(variable.default for variable in VARIABLES if variable.name == "DDB_MESSAGE_TABLE")
 """The message table's name in the files, whatever DDB_MESSAGE_TABLE is now."""
 SUFFIXES = (".json", ".yaml", ".yml")
+_NODE = "`npx serverless print > serverless.yml`, or `npx cdk synth > template.yaml`"
+PRINTED_BY = {**dict.fromkeys((".ts", ".js", ".mjs", ".cjs"), _NODE), ".py": "`cdk synth > template.yaml`"}
+"""The commands that print the template of a program, by its suffix."""
 
 
 @dataclass(frozen=True)
@@ -167,6 +170,10 @@ def read_table(path: Path, shown_as: str, names: Mapping[str, str]) -> TableFile
 
 
 def _contents(path: Path, shown_as: str, known: Mapping[str, str]) -> Contents:
+    """Read a file. Raises UsageError for a program, such as serverless.ts: it is not run."""
+    if path.suffix in PRINTED_BY:
+        message = f"{shown_as}: a program that makes a template, and not one"
+        raise UsageError(message, hint=f"print it, and name that file: {PRINTED_BY[path.suffix]}")
     read = read_json if path.suffix == ".json" else read_yaml
     return tables_in(read(path, shown_as), known)
 

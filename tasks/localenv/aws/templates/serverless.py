@@ -15,8 +15,11 @@ SECTIONS = ("Resources", "Parameters", "Mappings", "Conditions")
 
 
 def is_serverless(data: dict[str, Any]) -> bool:
-    """Return whether this is the configuration of a Serverless Framework service."""
-    return "service" in data and any(name in data for name in OTHER_SECTIONS)
+    """Return whether this is the configuration of a Serverless Framework service, or the resources of one."""
+    resources = data.get("resources")
+    return ("service" in data and any(name in data for name in OTHER_SECTIONS)) or (
+        isinstance(resources, dict) and "Resources" in resources
+    )
 
 
 def template_in(document: Document, variables: Variables) -> Document:

@@ -15,6 +15,8 @@ from ...aws.templates.document import Document, Steps
 from ...aws.templates.functions import STAND_INS, Resolver
 from ...aws.templates.interpolation import Variables
 from ...aws.templates.serverless import is_serverless, template_in
+from ...errors import UsageError
+from ...hints import Command
 from .simpletable import SIMPLE_TABLE, table_of
 from .workbench import tables_of_model
 
@@ -33,6 +35,10 @@ RESOURCE_ATTRIBUTES = (
 SAM_ATTRIBUTES = (*RESOURCE_ATTRIBUTES, "Connectors", "IgnoreGlobals")
 TEMPLATE_SECTIONS = ("AWSTemplateFormatVersion", "Transform", "Resources")
 TABLE_PROPERTIES = ("TableName", "KeySchema", "AttributeDefinitions", "BillingMode", "ProvisionedThroughput")
+ANSWERS = ("Table", "TableDescription")
+"""What DescribeTable, and CreateTable and UpdateTable, call the table in their answers."""
+ANSWERED = ("TableStatus", "TableArn", "TableId", "CreationDateTime", "TableSizeBytes", "BillingModeSummary")
+"""What a table has in such an answer and in no definition."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +76,7 @@ def tables_in(document: Document, stand_ins: Mapping[str, str] = STAND_INS) -> C
         return Contents([Found(document)])
     if "DataModel" in data:
         return Contents([Found(table) for table in tables_of_model(document)])
+    _refuse_answer(document)
     if is_serverless(data):
         template = template_in(document, variables)
         return _Template(template, stand_ins, variables.within(template)).contents()
@@ -78,10 +85,41 @@ def tables_in(document: Document, stand_ins: Mapping[str, str] = STAND_INS) -> C
     if "Type" in data and "Properties" in data:
         return Contents([_Template(document, stand_ins, variables).table(data, (), "")])
     if not any(name in data for name in TABLE_PROPERTIES):
-        hint = f"write a template with an {TABLE}, or the table's properties; keep other files elsewhere"
-        raise document.error((), "neither a table nor a template", hint=hint)
+        raise _nothing_known(document)
     properties = _from_create_table(document)
     return Contents([Found(Resolver(properties, stand_ins, variables).properties(properties.data, ()))])
+
+
+def _refuse_answer(document: Document) -> None:
+    """Raise UsageError for the answer of an API call: it is no definition, though it has most of one."""
+    steps: Steps = next(((name,) for name in ANSWERS if isinstance(document.data.get(name), dict)), ())
+    table = document.data[steps[0]] if steps else document.data
+    if not any(name in table for name in ANSWERED):
+        return
+    name = table.get("TableName")
+    command = Command(
+        "ddb.describe", name if isinstance(name, str) else "TABLE", "--as-file", when="for its definition"
+    )
+    message = "this describes an existing table (as `aws dynamodb describe-table` prints it), and defines none"
+    raise document.error(steps, message, hint=command)
+
+
+def _nothing_known(document: Document) -> UsageError:
+    """Return the error for a file that is neither a table nor a template, by what it may be."""
+    loose = next((name for name, entry in document.data.items() if _is_resource(entry) or _is_loop(name, entry)), None)
+    if loose is not None:
+        message = f"{loose} is in no template"
+        return document.error((loose,), message, hint="write `Resources:` above it, and indent what is below")
+    hint = f"write a template with an {TABLE}, or the table's properties; keep other files elsewhere"
+    return document.error((), "neither a table nor a template", hint=hint)
+
+
+def _is_resource(entry: Any) -> bool:
+    return isinstance(entry, dict) and entry.get("Type") in (TABLE, GLOBAL_TABLE, SIMPLE_TABLE)
+
+
+def _is_loop(name: str, entry: Any) -> bool:
+    return name.startswith("Fn::") and _has_table(entry)
 
 
 class _Template:

@@ -1,6 +1,7 @@
 """Reads CSV as AWS's import from S3 does: names in the first line, strings in all columns but those of keys.
 
-Connects to nothing. Source: Amazon DynamoDB Developer Guide, "Amazon S3 import formats for DynamoDB".
+Cells are separated as the names are: by commas, semicolons or tabs. Connects to nothing. Source: Amazon DynamoDB
+Developer Guide, "Amazon S3 import formats for DynamoDB".
 """
 
 from __future__ import annotations
@@ -9,22 +10,27 @@ import csv
 import io
 from collections.abc import Generator, Iterator
 from contextlib import closing
-from typing import IO
+from typing import IO, cast
 
 from ...errors import UsageError
 from ...machine.reading import lines, require_utf8
 from ...machine.words import counted
 from .itemline import Keys, Line, checked_item, require_keys
-from .typed import Misfit, check_size
+from .typed import NUMBER, Misfit, check_size, shorten
 
+DELIMITERS = (",", ";", "\t")
+EXCELS = ["sep=", ""]
+"""The row that Excel writes before the names, `sep=;`."""
 ROW_BYTES = 2 << 20
 """An item has at most 400 kB, and each byte may be a doubled quote."""
 
 
 def read_csv(file: IO[bytes], shown: str, keys: Keys) -> Iterator[Line]:
     """Read the items of a CSV file, a row in memory. Raises UsageError if the file cannot be read on."""
-    with closing(_rows(file, shown)) as rows:
+    with closing(_rows(file, shown, keys)) as rows:
         place, names = next(rows, ("", []))
+        if names == EXCELS:
+            place, names = next(rows, ("", []))
         _check_columns(place, names)
         for place, row in rows:
             if len(row) == len(names):
@@ -35,11 +41,12 @@ def read_csv(file: IO[bytes], shown: str, keys: Keys) -> Iterator[Line]:
                 )
 
 
-def _rows(file: IO[bytes], shown: str) -> Generator[tuple[str, list[str]], None, None]:
+def _rows(file: IO[bytes], shown: str, keys: Keys) -> Generator[tuple[str, list[str]], None, None]:
     """Yield the rows that are not blank, each with the place of its first line."""
     csv.field_size_limit(ROW_BYTES)
+    start = cast("io.BufferedReader", file).peek(1).decode("utf-8-sig", errors="ignore")
     pieces = _Pieces(file, shown)
-    reader = csv.reader(pieces, strict=True)
+    reader = csv.reader(pieces, strict=True, delimiter=_delimiter(start, keys))
     last_line = 0
     try:
         for row in reader:
@@ -49,6 +56,19 @@ def _rows(file: IO[bytes], shown: str) -> Generator[tuple[str, list[str]], None,
             pieces.row_bytes = 0
     except csv.Error as error:
         raise UsageError(f"{shown}:{reader.line_num}: {error}") from error
+
+
+def _delimiter(start: str, keys: Keys) -> str:
+    """Return what separates the names in the first line: the comma, unless only another one shows the table's key."""
+    head = start.lstrip("\r\n").partition("\n")[0].rstrip("\r")
+    if head[:4] == "sep=" and head[4:] in DELIMITERS:
+        return head[4:]
+    wanted = {name for name, _ in keys.key}
+    for delimiter in DELIMITERS:
+        names = next(csv.reader([head], delimiter=delimiter), [])
+        if wanted.issubset(names) if wanted else len(names) > 1:
+            return delimiter
+    return next((each for each in DELIMITERS if each in head), ",")
 
 
 class _Pieces:
@@ -86,6 +106,11 @@ def _check_columns(place: str, names: list[str]) -> None:
             raise UsageError(f"{place}: {name!r} is the name of two columns", hint="rename or remove one of the two")
 
 
+def _number_hint(cell: str) -> str:
+    """Return how to write a number: no spaces, and a point before its decimals, not a comma."""
+    return "write digits, and a point before the decimals" + (", no comma" if "," in cell else "")
+
+
 def _line_of(place: str, row: dict[str, str], keys: Keys) -> Line:
     """Return the item of a row. An empty cell is an empty string; in a key of only an index, it is left out."""
     in_key = {name for name, _ in keys.key}
@@ -96,5 +121,10 @@ def _line_of(place: str, row: dict[str, str], keys: Keys) -> Line:
         item = checked_item(data, keys)
         check_size(item, sum(len(name) + len(value) for name, value in row.items()))
     except Misfit as error:
-        return Line(place, {}, UsageError(f"{place}: {error.message}", hint=error.hint))
+        name = error.steps[0] if error.steps else ""
+        is_number = error.steps[1:] == ("N",) and not NUMBER.fullmatch(row[str(name)])
+        problem = f"{name!r} is a number such as 1.5, found {shorten(row[str(name)])!r}" if is_number else error.message
+        return Line(
+            place, {}, UsageError(f"{place}: {problem}", hint=_number_hint(row[str(name)]) if is_number else error.hint)
+        )
     return Line(place, item)

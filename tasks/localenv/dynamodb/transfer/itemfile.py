@@ -1,4 +1,4 @@
-"""Reads and writes files of items, one a line: writes atomically, reads with the place of every error.
+"""Reads and writes files of items: writes atomically, reads with the place of every error.
 
 Connects to nothing. Written lines are {"Item":{"pk":{"S":"a"}}} with names and sets sorted, so equal items give equal
 bytes. AWS's export to S3 writes such lines, and its import from S3 takes them.
@@ -8,19 +8,24 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import io
 import json
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, cast
 
 from ...errors import UsageError
 from ...machine.reading import lines, opened, plain, require_utf8
 from ...machine.wholefile import written_whole
 from .csvfile import read_csv
+from .itemdocument import Form, form_of, read_values
 from .itemline import ONE_A_LINE, Fill, Keys, Line, cut_off, end_of_stream, read_line
 from .typed import Item, as_written
+
+CSV = re.compile(r"\.[ct]sv(\.gz)?$")
 
 
 def as_line(item: Item) -> str:
@@ -80,16 +85,21 @@ class _Hashing:
 
 
 def read_lines(path: Path, shown: str, keys: Keys, fill: Fill | None = None) -> Iterator[Line]:
-    """Read the items of a file, a line in memory; detects compression by the first bytes, CSV by the suffix.
+    """Read the items of a file, one in memory; detects compression by the first bytes, CSV by the suffix.
 
-    A line is an item in DynamoDB JSON, bare or within {"Item": …}, or plain JSON, bare or within {"item": …}: the value
-    of its key tells which. The envelope that ends the stream of a command is passed over, if it ended well. A line that
-    does not fit the table has an error at path:line:column. `fill` is that of `read_line`. Raises UsageError
-    if the file cannot be read on.
+    An item is DynamoDB JSON, bare or within {"Item": …}, or plain JSON, bare or within {"item": …}: the value of its
+    key tells which. They are one a line, or in JSON as `itemdocument` reads it. The envelope that ends the stream of a
+    command is passed over, if it ended well. An item that does not fit the table has an error at path:line:column.
+    `fill` is that of `read_line`. Raises UsageError if the file cannot be read on.
     """
     with open_plain(path, shown) as file:
-        if path.suffixes[-1:] == [".csv"] or path.suffixes[-2:] == [".csv", ".gz"]:
+        if CSV.search(path.name):
             yield from read_csv(file, shown, keys)
+            return
+        start = cast("io.BufferedReader", file).peek(1)
+        require_utf8(start, shown)
+        if (form := form_of(start, keys)) is not Form.LINES:
+            yield from read_values(file, shown, keys, fill, answer=form is Form.ANSWER)
             return
         for number, text in _texts(file, shown):
             place = f"{shown}:{number}"
@@ -123,8 +133,6 @@ def raw_lines(path: Path, shown: str) -> Iterator[bytes]:
 def _texts(file: IO[bytes], shown: str) -> Iterator[tuple[int, str]]:
     """Yield the lines that are not blank, with their numbers."""
     for number, line in lines(file, shown, hint=ONE_A_LINE):
-        if number == 1:
-            require_utf8(line, shown)
         try:
             text = line.decode("utf-8-sig" if number == 1 else "utf-8")
         except UnicodeDecodeError as error:

@@ -34,8 +34,12 @@ from .typed import (
     value_bytes,
 )
 
+REQUESTS = ("PutRequest", "DeleteRequest")
 ENVELOPE = '{"schemaVersion": '
 ONE_A_LINE = "write one item a line: `jq -c '.[]'` splits an array, `jq -c .` joins the lines of an item"
+
+
+OTHER_FORMS = "items are JSON: use --output json of the AWS CLI; CSV is read where the file is called *.csv"
 
 
 @dataclass(frozen=True)
@@ -65,8 +69,11 @@ Fill = Callable[[Any, Steps, bool], Any]
 """Replaces placeholders in a line. Takes the data, the steps to it, and whether it is plain JSON."""
 
 
-def read_line(place: str, text: str, keys: Keys, fill: Fill | None = None) -> Line:
-    """Read a line of JSON; an error in it names the column. `fill` replaces placeholders in its data."""
+def read_line(place: str, text: str, keys: Keys, fill: Fill | None = None, *, column: int = 1) -> Line:
+    """Read an item in JSON, from path:line `place` and `column` on; an error in it names its line and column.
+
+    `fill` replaces placeholders in its data.
+    """
     try:
         if excess := json_excess(text):
             raise Misfit((), TOO_DEEP if "deeper" in excess else f"{excess}, more than any item")
@@ -74,14 +81,19 @@ def read_line(place: str, text: str, keys: Keys, fill: Fill | None = None) -> Li
         check_size(item, len(text))
         return Line(place, item)
     except json.JSONDecodeError as error:
-        column = len(text) - len(text.lstrip()) + error.colno
+        line, at = error.lineno, error.colno + (len(text) - len(text.lstrip()) if error.lineno == 1 else 0)
         problem, hint = f"not JSON: {error.msg[0].lower()}{error.msg[1:]}", ONE_A_LINE if text.strip() in "[{" else ""
+        if text.strip()[0] not in "[{":
+            hint = OTHER_FORMS
         if fill and error.doc[max(error.pos - 1, 0) : error.pos + 1] == "{{":
             hint = "write {{…}} in quotes"
     except Misfit as error:
-        place_in_line = document_of("", text, None).place(error.steps) if error.steps else "1"
-        column, problem, hint = int(place_in_line.rpartition(":")[2]), error.message, error.hint
-    return Line(place, {}, UsageError(f"{place}:{column}: {problem}", hint=hint))
+        place_in_text = document_of("", text, None).place(error.steps) if error.steps else ":1:1"
+        line, at = map(int, place_in_text.split(":")[-2:])
+        problem, hint = error.message, error.hint
+    path, _, first = place.rpartition(":")
+    at += column - 1 if line == 1 else 0
+    return Line(place, {}, UsageError(f"{path}:{int(first) + line - 1}:{at}: {problem}", hint=hint))
 
 
 def _item_of(data: Any, keys: Keys, fill: Fill | None) -> Item:
@@ -89,7 +101,9 @@ def _item_of(data: Any, keys: Keys, fill: Fill | None) -> Item:
     steps: Steps = ()
     is_streamed = False
     hash_key = keys.key[0][0] if keys.key else ""  # a precheck has no table
-    if isinstance(data, dict) and set(data) == {"Item"} and not (hash_key == "Item" and _is_key_value(data["Item"])):
+    if isinstance(data, dict) and hash_key not in data and len(data) == 1 and not data.keys().isdisjoint(REQUESTS):
+        data, steps = _put_in(data)
+    elif isinstance(data, dict) and set(data) == {"Item"} and not (hash_key == "Item" and _is_key_value(data["Item"])):
         data, steps = data["Item"], ("Item",)
     elif is_streamed := _is_streamed(data, keys):
         data, steps = data["item"], ("item",)
@@ -98,7 +112,11 @@ def _item_of(data: Any, keys: Keys, fill: Fill | None) -> Item:
     for image in ("NewImage", "OldImage"):
         if image in data and keys.key and hash_key not in data:
             raise Misfit(steps, "a change of an incremental export, not an item", hint="use a full export")
-    require_keys(data, keys, steps)
+    try:
+        require_keys(data, keys, steps)
+    except Misfit as error:
+        error.hint = _list_hint(data, hash_key)
+        raise
     is_typed_item = isinstance(data.get(hash_key), dict) if keys.key else all(map(is_typed, data.values()))
     is_plain = is_streamed or (not steps and not is_typed_item)
     if fill:
@@ -106,6 +124,24 @@ def _item_of(data: Any, keys: Keys, fill: Fill | None) -> Item:
     if is_plain:
         data = {name: from_plain(value) for name, value in data.items()}
     return checked_item(data, keys, steps)
+
+
+def _list_hint(data: dict[str, Any], hash_key: str) -> str:
+    """Return how to get at the items in an object that has a list of them: {"users": [{…}, …]}."""
+    for name, value in data.items():
+        if isinstance(value, list) and value and isinstance(value[0], dict) and hash_key in value[0]:
+            return f"`jq -c '.[{json.dumps(name)}][]'` prints the items in it, one a line"
+    return ""
+
+
+def _put_in(data: dict[str, Any]) -> tuple[Any, Steps]:
+    """Return the item of a request of BatchWriteItem, and the steps to it."""
+    if "PutRequest" not in data:
+        raise Misfit(("DeleteRequest",), "a deletion, not an item", hint="keep the PutRequests only")
+    request = data["PutRequest"]
+    if not isinstance(request, dict) or "Item" not in request:
+        raise Misfit(("PutRequest",), "no 'Item' in this request")
+    return request["Item"], ("PutRequest", "Item")
 
 
 def checked_item(data: Any, keys: Keys, steps: Steps = ()) -> Item:
