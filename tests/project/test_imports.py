@@ -39,10 +39,10 @@ LIST = "from invoke.main import program; program.run('inv --list', exit=False)"
 COMMANDS: dict[str, tuple[int, set[str]]] = {
     "--list": (56, set()),
     "--help status": (56, set()),
-    "initial-setup": (183, {"psycopg"}),
-    "status": (155, {"psycopg"}),
-    "check": (154, {"psycopg"}),
-    "ddb.list-tables": (125, set()),
+    "initial-setup": (184, {"psycopg"}),
+    "status": (156, {"psycopg"}),
+    "check": (155, {"psycopg"}),
+    "ddb.list-tables": (126, set()),
     "db.query --sql 'select 1'": (115, {"psycopg"}),
 }
 """How many of our own modules each loads where everything runs and nothing is to do, and which heavy libraries."""

@@ -133,17 +133,18 @@ def _execute(client: DynamoDBClient, statement: Statement, query: dict[str, Any]
         lines = statement.text.split("\n")
         if place and int(place[1]) <= len(lines):
             at = sum(len(line) + 1 for line in lines[: int(place[1]) - 1]) + int(place[2]) - 1
-            word = statement.word_at(at) if re.search("keyword|reserved", message, re.IGNORECASE) else ""
-            hint = (
-                f'quote it where it is a name: "{word}"; it is a word of PartiQL'
-                if word and word.upper() not in GRAMMAR
-                else ""
-            )
+            hint = _quoting(message, statement.word_at(at))
             raise error_at(statement.text, statement.shown, at, message[: place.start()], hint=hint) from error
         # DynamoDB Local repeats the whole statement in its message.
         message = message.removesuffix(statement.text.replace("\n", " ")).rstrip(": ")
         raise LocalEnvError(f"{statement.shown}: {message}", evidence=statement.text, hint=_hint(error)) from error
     return dict(answer)
+
+
+def _quoting(message: str, word: str) -> str:
+    """Return the hint where a word of the language stands for a name."""
+    is_taken = re.search("keyword|reserved", message, re.IGNORECASE) and word and word.upper() not in GRAMMAR
+    return f'quote it where it is a name: "{word}"; it is a word of PartiQL' if is_taken else ""
 
 
 def _hint(error: AwsError) -> str:
