@@ -45,6 +45,7 @@ DATA: dict[str, Any] = {
 NOTES: dict[str, dict[str, Any]] = {
     "cognito.sync-ids": {"users": int, "matched": int, "changed": int, "added": int},
     "db.dump": {"file": str, "bytes": int},
+    "db.load": {"file": str, "table": str, "rows": int},
     "ddb.export": {"file": str, "items": int, "bytes": int},
     "ddb.import": {"table": str, "items": int, "new": int, "replaced": int, "unchanged": int, "kept": int},
     "ddb.stream": {"changes": int, "repaired": int, "failed": int},

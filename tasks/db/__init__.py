@@ -10,6 +10,7 @@ from .building import setup as setup
 from .changing import diff as diff
 from .changing import new_migration as new_migration
 from .changing import rollback as rollback
+from .loading import load as load
 from .looking import connect as connect
 from .looking import dump as dump
 from .looking import query as query

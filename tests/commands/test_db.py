@@ -347,6 +347,36 @@ def test_a_dump_is_sql_that_makes_the_same_database(db: Db, built: Settings, tmp
     assert count(built, "users") == users
 
 
+def test_rows_of_a_file_are_loaded_as_typed(db: Db, built: Settings, tmp_path: Path) -> None:
+    users = count(built, "users")
+    path = tmp_path / "people.csv"
+    path.write_text("handle,display_name,email,cognito_user_id\nzed,Zed,z@example.com,MOCK\n")
+    planned = db("db.load", "people.csv", "--table", "users", "--plan")
+    assert (planned.code, "into users: handle, display_name, email, cognito_user_id" in planned.stdout) == (0, True)
+    assert count(built, "users") == users
+    done = db("db.load", "people.csv", "--table", "users", "--format", "json")
+    assert answer(done.stdout)["data"] == {
+        "sentence": f"1 row of {path} (CSV, ',', with a header) into users",
+        "file": str(path),
+        "table": "users",
+        "rows": 1,
+    }
+    assert count(built, "users") == users + 1
+    path.write_text("handle,display_name,email,cognito_user_id\nzoe,Zoe,z@example.com,MOCK\nabe,,,\n")
+    failed = db("db.load", "people.csv", "--table", "users")
+    assert (failed.code, f"{path}:3: column display_name: null value" in failed.stderr) == (1, True)
+    assert count(built, "users") == users + 1
+
+
+def test_a_load_without_its_words_says_which(db: Db) -> None:
+    for words, missing in (((), "a file"), (("people.csv",), "--table")):
+        refused = db("db.load", *words)
+        assert (refused.code, f"db.load wants {missing}" in refused.stderr) == (2, True)
+        assert "inv db.load people.csv --table users" in refused.stderr
+    both = db("db.load", "people.csv", "--table", "users", "--header", "--no-header")
+    assert (both.code, "exclude each other" in both.stderr) == (2, True)
+
+
 def test_a_dump_that_cannot_be_written_leaves_what_was_there(db: Db, built: Settings, tmp_path: Path) -> None:
     refused = db("db.dump")
     assert (refused.code, "db.dump wants a file" in refused.stderr) == (2, True)

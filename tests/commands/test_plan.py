@@ -55,6 +55,8 @@ FILES = {
     "two.sql": "SELECT 1; SELECT 2",
     "items.jsonl": '{"Item": {"pk": {"S": "GRP#1"}, "sk": {"S": "2026"}}}\n',
     "bad.jsonl": '{"Item": {"pk": {"S": ',
+    "users.csv": "handle,display_name,email,cognito_user_id\nzed,Zed,zed@example.com,MOCK\n",
+    "bad.csv": "handle,nonsense\nzed,Zed\n",
     "bad.txt": "group: nonsense\n",
 }
 AWS = "at AWS, which moto plays: tests/production/test_rds.py and tests/production/test_audit.py"
@@ -166,6 +168,14 @@ ROWS: dict[str, list[Row] | str] = {
         row(worlds.set_up, file="no such folder/dump.sql"),
         row(worlds.set_up, file="dump.sql", schema_only=True, data_only=True),
         row(worlds.set_up),
+    ],
+    "db.load": [
+        row(worlds.set_up, worlds.down, worlds.nothing, worlds.foreign_database, file="users.csv", table="users"),
+        row(worlds.set_up, worlds.down, file="missing.csv", table="users"),
+        row(worlds.set_up, file="users.csv", table="nobody"),
+        row(worlds.set_up, file="bad.csv", table="users"),
+        row(worlds.set_up, worlds.down, file="users.csv", table="users", delimiter=";;"),
+        row(worlds.set_up, worlds.down, file="users.csv"),
     ],
     "db.sessions": [row(worlds.set_up), row(worlds.set_up, kill=True)],
     "db.query": [
@@ -329,6 +339,7 @@ ANNOUNCED: dict[str, Announced] = {
     r"create \S+__new: .*": _said,
     r"create \S+__diff from the files, compare, and drop it": lambda m, before, after: before == after,
     r"record \S+ as applied": lambda m, before, after: before.databases != after.databases,
+    r"load .*": lambda m, before, after: before.databases != after.databases,
     r"apply .*": lambda m, before, after: before.databases != after.databases,
     r"rename it to (\S+);.*": _built,
     r"database (\S+): put back the one before .*": _came_back,

@@ -37,13 +37,13 @@ Not yaml: Invoke's own copy of it loads the C part of an installed one."""
 
 LIST = "from invoke.main import program; program.run('inv --list', exit=False)"
 COMMANDS: dict[str, tuple[int, set[str]]] = {
-    "--list": (56, set()),
-    "--help status": (56, set()),
-    "initial-setup": (184, {"psycopg"}),
-    "status": (156, {"psycopg"}),
-    "check": (155, {"psycopg"}),
-    "ddb.list-tables": (126, set()),
-    "db.query --sql 'select 1'": (115, {"psycopg"}),
+    "--list": (57, set()),
+    "--help status": (57, set()),
+    "initial-setup": (188, {"psycopg"}),
+    "status": (160, {"psycopg"}),
+    "check": (157, {"psycopg"}),
+    "ddb.list-tables": (128, set()),
+    "db.query --sql 'select 1'": (119, {"psycopg"}),
 }
 """How many of our own modules each loads where everything runs and nothing is to do, and which heavy libraries."""
 

@@ -75,11 +75,13 @@ def test_no_step_that_reads_asks_the_guard() -> None:
     assert {name for name, step in STEPS.items() if name not in WRITING and asks(step)} == set()
 
 
+ROWS = Path(__file__).parents[2] / "seeds" / "people.csv"
 IN_DATABASE: dict[str, tuple[str, ...]] = {
     "cognito.sync-ids": (),
     "db.create": (),
     "db.diff": (),
     "db.drop": ("--yes",),
+    "db.load": ("--file", str(ROWS), "--table", "theirs"),
     "db.migrate": (),
     "db.query": ("--write", "--sql", "delete from theirs"),
     "db.reset": (),

@@ -160,6 +160,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "db.diff": (),
     "db.drop": ("--yes",),
     "db.dump": ("--file", "-"),
+    "db.load": (str(Path(__file__).parents[2] / "seeds" / "people.csv"), "--table", "users"),
     "db.migrate": (),
     "db.query": ("select 1",),
     "db.reset": (),
@@ -187,7 +188,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "why": ("andrewbrown",),
 }
 """Every command that connects to Postgres, and how it is called here."""
-CODES = {"db.rollback": 1, "snapshot.switch": 2}
+CODES = {"db.load": 2, "db.rollback": 1, "snapshot.switch": 2}
 """Exit codes of those that find nothing to do here."""
 
 ELSEWHERE = {

@@ -46,6 +46,7 @@ WORDS = {
     "cognito.set-password": ["bayko"],
     "cognito.token": ["bayko"],
     "db.dump": ["--file", "/dev/null"],
+    "db.load": ["/dev/null", "--table", "users"],
     "db.new-migration": ["a/b"],
     "db.rollback": ["--confirm", "cruddur"],
     "exec": ["--", "true"],

@@ -188,7 +188,7 @@ def json_of(text: str | bytes, shown: str, *, values: int = VALUES) -> Any:
     if excess:
         raise UsageError(f"{shown}: {excess}")
     try:
-        found = _STRICT.decode(text)
+        found = STRICT.decode(text)
         if "\\u" in text:
             json.dumps(found, ensure_ascii=False).encode()
     except json.JSONDecodeError as error:
@@ -334,4 +334,4 @@ def _refuse(word: str) -> NoReturn:
     raise UsageError(f"{word} is not JSON")
 
 
-_STRICT = json.JSONDecoder(object_pairs_hook=_distinct, parse_int=_whole, parse_float=_fraction, parse_constant=_refuse)
+STRICT = json.JSONDecoder(object_pairs_hook=_distinct, parse_int=_whole, parse_float=_fraction, parse_constant=_refuse)

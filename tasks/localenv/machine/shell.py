@@ -97,6 +97,21 @@ def run(
     return Completed(done.returncode, done.stdout or "", done.stderr)
 
 
+@contextlib.contextmanager
+def piped(command: Sequence[str | Path], errors: IO[bytes]) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a program whose stdout is read while it runs, and its stderr written to a file; end it with the block."""
+    words = [str(part) for part in command]
+    with (
+        starting(command),
+        subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors) as process,
+    ):
+        try:
+            yield process
+        finally:
+            if process.poll() is None:
+                process.kill()
+
+
 def spawn(
     command: Sequence[str | Path],
     *,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 from ..machine.reading import is_there, path_of
 from ..settings.people import Person, read_people
 from . import migrations
+from .archives import read_source
 from .includes import with_included
 from .lexer import refused_in_transactions, statements
 from .sqlfile import SqlFile, read_sql
@@ -111,7 +112,7 @@ def read_seeds(settings: Settings, path: str = "") -> list[Script]:
 
 
 def _read(settings: Settings, step: Step, path: Path, people: tuple[Person, ...] = ()) -> Script:
-    file = with_included(read_sql(path, settings.root), settings.root)
+    file = with_included(read_source(path, settings.root), settings.root)
     return Script(file, Entry(step, file.name, file.sha256, _inputs(settings, people)), people, _alone(file))
 
 

