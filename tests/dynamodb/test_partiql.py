@@ -92,6 +92,11 @@ def test_a_condition_without_the_partition_key_reads_everything(where: str, keye
     assert read_statement(f"SELECT * FROM t {where}", "q").is_keyed("pk") is keyed
 
 
+@pytest.mark.parametrize("where", ['pk = "b"', "pk = b", '"b" = pk', 'pk IN ["b"]', "NOT 'b' = pk"])
+def test_two_attributes_compared_read_everything(where: str) -> None:
+    assert not read_statement(f"SELECT * FROM t WHERE {where}", "q").is_keyed("pk")
+
+
 @pytest.mark.parametrize(
     ("text", "warned"),
     [
@@ -99,6 +104,9 @@ def test_a_condition_without_the_partition_key_reads_everything(where: str, keye
         ('SELECT * FROM t WHERE "pk" = \'b\' AND n >= "two words"', ["two words"]),
         ('SELECT "a" FROM "t" WHERE "pk" = ? AND contains("m", \'x\')', []),
         ('UPDATE t SET a = "b" WHERE pk = ?', ["b"]),
+        ('UPDATE t SET "n" = "n" + 1 WHERE pk = ?', []),
+        ("UPDATE t SET n = n WHERE pk = b", ["b"]),
+        ("SELECT * FROM t WHERE pk = ? AND a = true", []),
     ],
 )
 def test_a_text_in_double_quotes_is_said_to_be_a_name(text: str, warned: list[str]) -> None:

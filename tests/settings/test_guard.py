@@ -26,6 +26,7 @@ KEYS = {
     "AWS_SECRET_ACCESS_KEY": "hush-hush",
     "AWS_SESSION_TOKEN": "token-hush",
 }
+SIGN_IN = "run `aws sso login --profile default`, and then the same command again"
 SHOWN = [
     "target prod: account 123456789012 (arn:aws:sts::123456789012:user/moto), region us-east-1",
     "hosts: dynamodb.us-east-1.amazonaws.com, postgres db.abc.us-east-1.rds.amazonaws.com:5432/cruddur",
@@ -238,9 +239,9 @@ def test_an_aws_error_keeps_its_code(prod: Settings) -> None:
 @pytest.mark.parametrize(
     ("error", "hint"),
     [
-        (exceptions.UnauthorizedSSOTokenError(), aws.EXPIRED_HINT),
-        (exceptions.TokenRetrievalError(provider="sso", error_msg="Token has expired"), aws.EXPIRED_HINT),
-        (exceptions.LoginRefreshRequired(), aws.EXPIRED_HINT),
+        (exceptions.UnauthorizedSSOTokenError(), SIGN_IN),
+        (exceptions.TokenRetrievalError(provider="sso", error_msg="Token has expired"), SIGN_IN),
+        (exceptions.LoginRefreshRequired(), SIGN_IN.replace("sso login", "login")),
         (exceptions.EndpointConnectionError(endpoint_url="https://sts.amazonaws.com"), aws.NETWORK_HINT),
         (exceptions.ReadTimeoutError(endpoint_url="https://sts.amazonaws.com"), aws.NETWORK_HINT),
     ],

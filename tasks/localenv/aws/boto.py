@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
+import shlex
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime, timezone
+from traceback import walk_tb
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 from ..errors import LocalEnvError, ServiceFailed, UsageError
@@ -29,13 +33,24 @@ CREDENTIAL_CODES = (
     "ExpiredToken",
     "ExpiredTokenException",
     "RequestExpired",
+    "RequestTimeTooSkewed",
+    "MissingAuthenticationToken",
+    "MissingAuthenticationTokenException",
+    "IncompleteSignature",
 )
+SKEWED = re.compile(r"Signature (expired|not yet current)|too skewed", re.IGNORECASE)
+"""What AWS says of a request whose time is not AWS's own, which the signature covers."""
 CREDENTIAL_HINT = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (and AWS_SESSION_TOKEN, where they are temporary)"
 EXPIRED_HINT = (
     "run `aws sso login` or `aws login`, or set new keys (with AWS_SESSION_TOKEN), and then the same command again"
 )
 DENIED_CODES = ("AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "AuthorizationError")
 THROTTLED_CODES = ("Throttling", "ThrottlingException", "RequestLimitExceeded", "TooManyRequestsException")
+
+REFUSAL = re.compile(r"not authorized to perform: ([\w-]+:\w+)(?: on resource: (\S+))?")
+"""IAM User Guide, "Troubleshoot access denied error messages": action and resource in AWS's text."""
+CREDENTIAL_MODULES = ("botocore.credentials", "botocore.tokens")
+CREDENTIAL_SOURCES = ("credential_process", "sso_session", "sso_start_url", "login_session", "role_arn")
 
 NETWORK_HINT = "check the network and AWS_DEFAULT_REGION, and run the same command again"
 
@@ -115,14 +130,74 @@ def error_text(error: Exception) -> str:
     return text.partition(" Encoded authorization failure message:")[0]
 
 
-def hint_for(code: str, permission: str = "") -> str:
+def hint_for(code: str, permission: str = "", text: str = "") -> str:
     """Return a hint for an AWS error code, where that does not depend on the call; else an empty string.
 
-    `permission` is what the call needs, such as ec2:DescribeSecurityGroupRules.
+    `permission` is what the call needs, such as ec2:DescribeSecurityGroupRules, unless AWS's `text` names it.
     """
     if code in DENIED_CODES:
-        return f"have {permission or 'the permission'} added to this user's policy, or use another AWS_PROFILE"
+        found = REFUSAL.search(text)
+        wanted = " on ".join(part.rstrip(".,") for part in found.groups() if part) if found else permission
+        if "explicit deny" in text:
+            return f"ask for the deny of {wanted or 'this call'} to be lifted, or use another AWS_PROFILE"
+        return f"have {wanted or 'the permission'} added to this user's policy, or use another AWS_PROFILE"
     return "wait a minute and run the same command again" if code in THROTTLED_CODES else ""
+
+
+def _credential_hint(code: str, text: str) -> str:
+    """Return the hint for one of CREDENTIAL_CODES."""
+    if code == "RequestTimeTooSkewed" or SKEWED.search(text):
+        now = datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M:%S")
+        return f"set this machine's clock, which says {now} UTC, and run the same command again"
+    return EXPIRED_HINT if "Expired" in code else CREDENTIAL_HINT
+
+
+def profile() -> tuple[str, dict[str, Any]]:
+    """Return the name and the settings of the AWS profile in use; no settings where they cannot be read."""
+    import botocore.session
+    from botocore.exceptions import BotoCoreError
+
+    session: Any = botocore.session.Session()
+    name = str(session.get_config_variable("profile") or "default")
+    try:
+        return name, session.get_scoped_config()
+    except BotoCoreError:
+        return name, {}
+
+
+def _profile_hint() -> str:
+    """Return the hint to mend what the profile in use takes its credentials from."""
+    name, known = profile()
+    source = next((key for key in CREDENTIAL_SOURCES if key in known), "settings")
+    return f"correct the {source} of AWS profile {name}, or set AWS_PROFILE to another"
+
+
+def _at_profile(command: str, end: str = "") -> str:
+    return f"run `{command} --profile {shlex.quote(profile()[0])}{end}`, and then the same command again"
+
+
+def is_of_credentials(error: Exception) -> bool:
+    """Return whether botocore failed while it looked for credentials: some of that is not in its own exceptions."""
+    return any(frame.f_globals.get("__name__") in CREDENTIAL_MODULES for frame, _ in walk_tb(error.__traceback__))
+
+
+def _refused(subject: str, error: Exception) -> LocalEnvError:
+    """Return our error for a ClientError."""
+    code, text = error_code(error), error_text(error)
+    message = f"{subject}: {code or 'error'}: {text}"
+    if code in CREDENTIAL_CODES:
+        return UsageError(message, hint=_credential_hint(code, text))
+    if is_of_credentials(error):
+        return UsageError(message, hint=_profile_hint())
+    return LocalEnvError(message, hint=hint_for(code, text=text))
+
+
+def _unreachable(subject: str, error: Any) -> ServiceFailed:
+    """Return our error for an address that has no host, or whose host does not answer."""
+    where = error.kwargs["endpoint_url"]
+    if type(error.kwargs.get("error")).__name__ == "NameResolutionError":
+        return ServiceFailed(f"{subject}: the name in {where} does not resolve", hint=NETWORK_HINT)
+    return ServiceFailed(f"{subject}: nothing answers at {where}", hint=NETWORK_HINT)
 
 
 @contextmanager
@@ -133,25 +208,37 @@ def aws_errors(subject: str) -> Iterator[None]:
     try:
         yield
     except aws.ClientError as error:
-        code, detail = error_code(error), error_text(error)
-        if code in CREDENTIAL_CODES:
-            hint = EXPIRED_HINT if "Expired" in code else CREDENTIAL_HINT
-            raise UsageError(f"{subject}: {code}: {detail}", hint=hint) from error
-        raise LocalEnvError(f"{subject}: {code or 'error'}: {detail}", hint=hint_for(code)) from error
+        raise _refused(subject, error) from error
     except (aws.EndpointConnectionError, aws.ConnectTimeoutError) as error:
-        where = error.kwargs["endpoint_url"]
-        raise ServiceFailed(f"{subject}: nothing answers at {where}", hint=NETWORK_HINT) from error
+        raise _unreachable(subject, error) from error
     except (aws.NoCredentialsError, aws.PartialCredentialsError) as error:
         raise UsageError(f"{subject}: no complete AWS credentials found", hint=CREDENTIAL_HINT) from error
-    except (aws.SSOError, aws.TokenRetrievalError, aws.LoginError, aws.RefreshWithMFAUnsupportedError) as error:
+    except (aws.SSOError, aws.TokenRetrievalError) as error:
+        raise UsageError(f"{subject}: {error}", hint=_at_profile("aws sso login")) from error
+    except aws.LoginInsufficientPermissions as error:
+        raise UsageError(f"{subject}: {error}", hint=hint_for("AccessDenied", "signin:CreateOAuth2Token")) from error
+    except aws.LoginError as error:
+        raise UsageError(f"{subject}: {error}", hint=_at_profile("aws login")) from error
+    except aws.RefreshWithMFAUnsupportedError as error:
         raise UsageError(f"{subject}: {error}", hint=EXPIRED_HINT) from error
     except aws.CredentialRetrievalError as error:
-        raise UsageError(f"{subject}: {error}", hint=f"{CREDENTIAL_HINT}, or mend the profile in use") from error
+        raise UsageError(f"{subject}: {' '.join(str(error).split())}", hint=_profile_hint()) from error
     except aws.ProfileNotFound as error:
         raise UsageError(f"{subject}: {error}", hint="correct or unset AWS_PROFILE") from error
+    except (aws.InvalidRegionError, aws.NoRegionError) as error:
+        raise UsageError(f"{subject}: {error}", hint="correct AWS_DEFAULT_REGION, such as us-east-1") from error
+    except aws.MissingDependencyException as error:  # of `aws login`, whose keys the CLI can hand on
+        hint = _at_profile('eval "$(aws configure export-credentials', ' --format env)"')
+        raise UsageError(f"{subject}: {error}", hint=hint) from error
+    except aws.InvalidConfigError as error:
+        raise UsageError(f"{subject}: {error}", hint=_profile_hint()) from error
     except (aws.ConnectionClosedError, aws.HTTPClientError) as error:
         raise ServiceFailed(f"{subject}: {error}", hint=NETWORK_HINT) from error
     except aws.BotoCoreError as error:
         raise UsageError(
             f"{subject}: {error}", hint="correct the AWS settings, profile or parameter named here"
         ) from error
+    except Exception as error:
+        if not is_of_credentials(error):
+            raise
+        raise UsageError(f"{subject}: no AWS credentials can be read: {error}", hint=_profile_hint()) from error

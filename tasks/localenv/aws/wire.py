@@ -272,16 +272,17 @@ class AwsApi:
         from botocore import xform_name
         from botocore.exceptions import ClientError
 
-        from .boto import CREDENTIAL_CODES, aws_errors, error_code, error_text, hint_for
+        from .boto import CREDENTIAL_CODES, aws_errors, error_code, error_text, hint_for, is_of_credentials
 
         with aws_errors(subject):
             try:
                 answer = getattr(self._client, xform_name(operation))(**parameters)
             except ClientError as error:
                 code = error_code(error) or "error"
-                if code in CREDENTIAL_CODES:
+                if code in CREDENTIAL_CODES or is_of_credentials(error):
                     raise
-                hint = hint_for(code, subject.replace(" ", ":"))
-                raise AwsError(subject, code, error_text(error), hint=hint, details=error.response) from error
+                text = error_text(error)
+                hint = hint_for(code, subject.replace(" ", ":"), text)
+                raise AwsError(subject, code, text, hint=hint, details=error.response) from error
         found: dict[str, Any] = require(answer, OPERATIONS.get(operation, {}), subject, hint="run the command again")
         return found

@@ -30,6 +30,7 @@ OPENING, CLOSING = ("(", "[", "{"), (")", "]", "}")
 BEFORE_TABLE = {"SELECT": "FROM", "DELETE": "FROM", "INSERT": "INTO", "UPDATE": "UPDATE"}
 EXAMPLE = f"for example {inv('ddb.query', EXAMPLE_STATEMENT, '--param', 'a')}"
 COMPARISONS = ("=", "<>", "!=", "<", ">", "<=", ">=")
+CONSTANTS = ("TRUE", "FALSE", "NULL", "MISSING")
 AFTER_WHERE = ("ORDER", "RETURNING")
 FUNCTIONS = ("COUNT", "SUM", "AVG", "MIN", "MAX")
 """Aggregate functions of SQL, which DynamoDB does not have: not every engine refuses them."""
@@ -47,6 +48,11 @@ class Token:
     def upper(self) -> str:
         """The word in upper case; empty for other kinds."""
         return self.text.upper() if self.kind == "word" else ""
+
+    @property
+    def is_attribute(self) -> bool:
+        """Whether it stands for an attribute where a value is wanted."""
+        return self.kind == "name" or (self.kind == "word" and self.upper not in CONSTANTS)
 
     @property
     def value(self) -> str:
@@ -80,10 +86,16 @@ class Statement:
 
     @property
     def compared_names(self) -> list[str]:
-        """The names in double quotes, which are attributes to DynamoDB, that something is compared with."""
-        return [
-            token.text for before, token in pairwise(self.tokens) if token.kind == "name" and before.text in COMPARISONS
-        ]
+        """The attributes that something is compared with, in double quotes; not those that are counted up."""
+        names, is_condition = [], False
+        for before, token, after in zip(
+            self.tokens, self.tokens[1:], (*self.tokens[2:], Token("", "", 0)), strict=False
+        ):
+            is_condition = is_condition or before.upper == "WHERE"
+            is_name = token.kind == "name" or (is_condition and token.is_attribute and after.text != "(")
+            if is_name and before.text in COMPARISONS and after.text not in ("+", "-"):
+                names.append(token.text if token.kind == "name" else f'"{token.text}"')
+        return names
 
     def is_keyed(self, attribute: str) -> bool:
         """Return whether its WHERE sets this attribute to a value, or values: else every item is read."""
@@ -183,10 +195,13 @@ def _is_keyed(tokens: Sequence[Token], attribute: str) -> bool:
     if len(tokens) < 3:
         return False
     first, second, last, last_but_one = tokens[0], tokens[1], tokens[-1], tokens[-2]
-    is_first = (
-        first.kind in ("name", "word") and first.value == attribute and (second.text == "=" or second.upper == "IN")
-    )
-    return is_first or (last.kind in ("name", "word") and last.value == attribute and last_but_one.text == "=")
+    if first.value == attribute and first.is_attribute and (second.text == "=" or second.upper == "IN"):
+        other = tokens[2:]
+    elif last.value == attribute and last.is_attribute and last_but_one.text == "=":
+        other = tokens[:-2]
+    else:
+        return False
+    return not any(token.is_attribute for token in other)
 
 
 def _split(tokens: Sequence[Token], word: str) -> list[Sequence[Token]]:

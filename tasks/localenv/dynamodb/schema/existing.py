@@ -52,9 +52,14 @@ class Table:
 def fetch_table(client: DynamoDBClient, name: str) -> Table | None:
     """Return a table, or None if there is none."""
     try:
-        found: Any = client.describe_table(TableName=name)["Table"]
+        return require_table(client, name)
     except TableMissing:
         return None
+
+
+def require_table(client: DynamoDBClient, name: str) -> Table:
+    """Return a table. Raises TableMissing."""
+    found: Any = client.describe_table(TableName=name)["Table"]
     indexes = [*(found.get("GlobalSecondaryIndexes") or ()), *(found.get("LocalSecondaryIndexes") or ())]
     return Table(
         shape=shape_of(properties_of(found)),
@@ -64,14 +69,6 @@ def fetch_table(client: DynamoDBClient, name: str) -> Table | None:
         size_bytes=found.get("TableSizeBytes", 0),
         description=found,
     )
-
-
-def require_table(client: DynamoDBClient, name: str) -> Table:
-    """Return a table. Raises TableMissing."""
-    found = fetch_table(client, name)
-    if found is None:
-        raise TableMissing(name)
-    return found
 
 
 def fetch_names(client: DynamoDBClient) -> list[str]:
