@@ -164,7 +164,7 @@ def test_what_postgresql_18_alone_has_is_in_the_other_engine(
 @pytest.mark.parametrize(
     ("text", "message", "hint"),
     [
-        ("select 1;\n  \\c other\n", "a.sql:2:3: \\c is a psql command, not SQL", "remove the line, or run"),
+        ("select 1;\n  \\c other\n", "a.sql:2:3: \\c is a psql command, not SQL", "remove the line, or dump"),
         ("select :name;", 'a.sql:1:8: syntax error at or near ":"', "write the value itself"),
         ("select 1;\ncd /tmp\n", 'a.sql:2:1: syntax error at or near "cd"', "remove the line: it looks like"),
         ("select 1;\nrollback;", "a.sql:2:1: ROLLBACK in a file that runs as one transaction", "remove it"),

@@ -11,7 +11,10 @@ from ..hints import Command
 from ..machine.columns import caret_line
 from . import connection
 from .elsewhere import find_engine
+from .foreign import find_foreign
 from .lexer import HEAD_BYTES, Statement, refused_in_transactions
+from .mistakes import TOO_FEW, find_continued, find_mistake
+from .nulls import find_null
 from .sqlfile import SqlError, SqlFile
 
 if TYPE_CHECKING:
@@ -20,7 +23,6 @@ if TYPE_CHECKING:
 SYNTAX = "42601"
 UNKNOWN_PERSON = "LE001"
 """Our own SQLSTATE: pg_temp.person() was called with a name that is not in seeds/people.csv."""
-SHELL = re.compile(rb"#!|\$ |\./|(?:cd|psql|createdb|dropdb|export|sudo|chmod|source|docker|bash|sh|python3?|inv)\s")
 HINTS = {
     **connection.HINTS,
     "25001": Command("db.connect", when="to run this statement by itself: each file runs as one transaction"),
@@ -29,6 +31,7 @@ _INNER = re.compile(r"^PL/pgSQL function (?P<name>\S+?)(?:\(.*\))? line (?P<line
 _COPY = re.compile(r"^COPY .+?, line (?P<line>\d+)", re.MULTILINE)
 _BODY_OF_DO = re.compile(rb"\$\w*\$|\bdo\s+E?'", re.IGNORECASE)
 _BODY_OF_ROUTINE = re.compile(rb"\bas\s+(?:\$\w*\$|E?')", re.IGNORECASE)
+_CONNECT = re.compile(rb"^\\c", re.MULTILINE)
 _INDENT = re.compile(rb"[ \t]*")
 _ROUTINE = re.compile(rb"(?:function|procedure)\s+(?:\"?\w+\"?\.)?\"?(?P<name>\w+)\"?", re.IGNORECASE)
 
@@ -169,11 +172,25 @@ def _engine(batch: Batch, statement: Statement, diagnosis: Diagnosis) -> str:
 def _hint(batch: Batch, statement: Statement, where: int, diagnosis: Diagnosis) -> str:
     if diagnosis.sqlstate == "25001" and refused_in_transactions(batch.file.text, statement):
         return "move it into a file of its own: one that holds nothing else runs outside of the transaction"
-    known = HINTS.get(diagnosis.sqlstate or "", "")
-    if known or diagnosis.sqlstate != SYNTAX:
+    sqlstate, message = diagnosis.sqlstate or "", diagnosis.message_primary or ""
+    if (
+        statement.words[:2] in (("create", "database"), ("drop", "database"))
+        and sqlstate == "25001"
+        and _CONNECT.search(batch.file.text, statement.end)
+    ):
+        return "remove it and the \\connect below, or dump without --create: db.setup creates the database"
+    if sqlstate == "23502":
+        return find_null(batch.file, statement, message, diagnosis.message_detail or "")
+    if not diagnosis.internal_query:
+        span = (statement.start, statement.end)
+        if foreign := find_foreign(batch.file, statement.words, span, where, sqlstate, message):
+            return foreign
+    if known := HINTS.get(sqlstate, ""):
         return known
+    if sqlstate == SYNTAX and message in TOO_FEW:
+        return find_continued(batch.file, statement)
+    if sqlstate != SYNTAX or not message.startswith("syntax error") or not diagnosis.statement_position:
+        return ""
     if batch.file.text[where : where + 1] == b":":
         return "write the value itself: psql variables (:name) are not supported here"
-    if SHELL.match(batch.file.text, batch.file.offset_of_line(0, where)):
-        return "remove the line: it looks like a shell command"
-    return ""
+    return find_mistake(batch.file, statement, where)

@@ -33,6 +33,8 @@ HINT = (
     "passed over, and \\i, \\ir and \\copy … from 'FILE' are known"
 )
 
+CONNECT_HINT = "remove the line, or dump without --create: the connection URL names the database"
+
 
 def check_meta(file: SqlFile, statement: Statement, locked_with: str | None, warnings: list[str] | None) -> str | None:
     r"""Accept what pg_dump writes, `\restrict KEY` and `\unrestrict KEY` around a dump, and what only shows something.
@@ -52,7 +54,8 @@ def check_meta(file: SqlFile, statement: Statement, locked_with: str | None, war
         warnings.append(f"{file.place(statement.start)}: {command} is passed over")
         return None
     shown = text.decode(errors="replace").split()[0]
-    raise file.error(statement.start, f"{shown} is a psql command, not SQL", hint=HINT)
+    hint = CONNECT_HINT if shown in ("\\c", "\\connect") else HINT
+    raise file.error(statement.start, f"{shown} is a psql command, not SQL", hint=hint)
 
 
 def _changes_nothing(command: str, argument: str) -> bool:
