@@ -396,6 +396,7 @@ SHOWN: dict[str, Callable[[], str] | str] = {
     "tasks/localenv/environment/status:_postgres: db.migrate": "tests/commands/test_db_migrations.py",
     "tasks/localenv/postgres/decision:MIGRATE: db.migrate": "tests/commands/test_db_migrations.py",
     "tasks/localenv/postgres/decision:WRITE: db.new-migration NAME": "tests/commands/test_db_migrations.py",
+    "tasks/localenv/dynamodb/files/template:_refuse_answer: ddb.describe … --as-file": "tests/dynamodb/test_tables.py",
     "tasks/db/loading:_asked: db.load people.csv --table users": "tests/commands/test_db.py",
     "tasks/localenv/postgres/load:_hint_for_seed: db.reset": "tests/postgres/test_migrations.py",
     "tasks/localenv/postgres/load:_hint_for_seed: db.setup --force": "tests/postgres/test_migrations.py",

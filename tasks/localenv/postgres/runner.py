@@ -161,7 +161,9 @@ class _Sender:
         self._pgconn.nonblocking = 1
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind and not issubclass(kind, Exception):
+            return  # Ctrl-C: the connection is given up, not waited for
         with contextlib.suppress(Exception):  # of a connection that is closed, or has failed
             self.drain()
             self._pgconn.nonblocking = 0
