@@ -73,6 +73,40 @@ def test_a_file_that_is_broken_in_another_way_gets_no_wrong_line(conn: Connectio
     assert failures > 100 and wrong == []
 
 
+def test_what_a_hint_says_about_lines_out_of_place_helps(conn: Connection) -> None:
+    advised, wrong = 0, []
+    for broken in brokensql.lines():
+        error = failure(conn, broken.text)
+        if error and (followed := follow(broken.text, error)):
+            advised += 1
+            again = failure(conn, followed)
+            if again and "syntax error" in again.message and line_of(again) <= line_of(error):
+                wrong.append((broken.how, error.message, error.hint, again.message))
+    assert advised > 20 and wrong == []
+
+
+def line_of(error: SqlError) -> int:
+    return int(error.message.split(":")[1])
+
+
+SIGNS = {"add a comma": "\\1,", "add a semicolon": "\\1;", "remove the": "\\1"}
+SWAPPED = {"comma": ",", "semicolon": ";"}
+
+
+def follow(text: str, error: SqlError) -> str:
+    """Do what a hint says about the sign at the end of a line; "" for another hint."""
+    swap = re.match(r"end line (\d+) with a (\w+), not a (\w+)", error.hint)
+    said = swap or re.match(r"(?:add a|remove the) (?:comma|semicolon) .*?line (\d+)", error.hint)
+    if not said:
+        return ""
+    by = f"\\1{SWAPPED[swap[2]]}" if swap else next(SIGNS[word] for word in SIGNS if error.hint.startswith(word))
+    removed = "[,;]" if swap or by == "\\1" else ""
+    lines = text.split("\n")
+    index = int(said[1]) - 1
+    lines[index] = re.sub(rf"^((?:[^-]|-(?!-))*?){removed}(?=\s*(?:--.*)?$)", by, lines[index])
+    return "\n".join(lines)
+
+
 LOOKED_UP = """create table u (id int not null, handle text);
 create table a (id int not null, u int not null, m text);
 insert into u values (1, 'anna');

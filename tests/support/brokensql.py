@@ -159,3 +159,24 @@ def otherwise(seed: int = 5, times: int = 400) -> Iterator[Broken]:
         )
         broken = text[: part.start()] + changed + text[part.end() :]
         yield Broken(f"{part.group()!r} {how} in {name}", broken, 1 + text.count("\n", 0, part.start()))
+
+
+def lines(seed: int = 7, times: int = 400) -> Iterator[Broken]:
+    """Yield files with a line lost, doubled, moved, joined with the next one, or of another place."""
+    chance = random.Random(seed)
+    for _ in range(times):
+        name, text = chance.choice(list(valid().items()))
+        all_ = text.split("\n")
+        at = chance.randrange(len(all_) - 1)
+        before, line, following, after = all_[:at], all_[at], all_[at + 1], all_[at + 2 :]
+        how, changed = chance.choice(
+            [
+                ("lost", [*before, following, *after]),
+                ("both lost", [*before, *after]),
+                ("doubled", [*before, line, line, following, *after]),
+                ("moved", [*before, following, line, *after]),
+                ("joined", [*before, f"{line} {following}", *after]),
+                ("foreign", [*before, chance.choice(all_), line, following, *after]),
+            ]
+        )
+        yield Broken(f"line {at + 1} {how} in {name}", "\n".join(changed), at + 1)

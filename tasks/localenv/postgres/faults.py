@@ -92,6 +92,9 @@ def sql_error(batch: Batch, diagnosis: Diagnosis, completed: int) -> SqlError:
     error.hint = (
         _engine(batch, statement, diagnosis) or diagnosis.message_hint or _hint(batch, statement, where, diagnosis)
     )
+    if not error.hint and _is_unexpected(diagnosis):
+        advice = find_mistake(batch.file, statement, where)
+        error.hint, error.mended = advice.hint, (advice.mended, advice.line)
     more = [
         f"detail: {diagnosis.message_detail}" if diagnosis.message_detail else "",
         _inner_query(diagnosis),
@@ -189,8 +192,12 @@ def _hint(batch: Batch, statement: Statement, where: int, diagnosis: Diagnosis) 
         return known
     if sqlstate == SYNTAX and message in TOO_FEW:
         return find_continued(batch.file, statement)
-    if sqlstate != SYNTAX or not message.startswith("syntax error") or not diagnosis.statement_position:
-        return ""
-    if batch.file.text[where : where + 1] == b":":
+    if batch.file.text[where : where + 1] == b":" and _is_unexpected(diagnosis):
         return "write the value itself: psql variables (:name) are not supported here"
-    return find_mistake(batch.file, statement, where)
+    return ""
+
+
+def _is_unexpected(diagnosis: Diagnosis) -> bool:
+    """Return whether the place of the error is a word or sign that the server did not expect there."""
+    message = diagnosis.message_primary or ""
+    return bool(diagnosis.sqlstate == SYNTAX and message.startswith("syntax error") and diagnosis.statement_position)

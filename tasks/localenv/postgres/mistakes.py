@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+from typing import NamedTuple
 
 from .lexemes import Token, read_tokens
 from .lexer import HEAD_BYTES, Statement, statements
@@ -48,32 +49,63 @@ END = Token("sign", "", 0, 0, 0)
 """The end of the statement."""
 
 
-def find_mistake(file: SqlFile, statement: Statement, where: int) -> str:
-    """Return as a hint which earlier line has the mistake of a syntax error at byte offset `where`; "" if unsure."""
+class Advice(NamedTuple):
+    """A hint, and the text that it would make of the rejected statement; b"" where it leaves that to the user.
+
+    `line` is that of the error in this text, from 1: a syntax error in a later line is another one.
+    """
+
+    hint: str = ""
+    mended: bytes = b""
+    line: int = 0
+
+
+NONE = Advice()
+
+
+def find_mistake(file: SqlFile, statement: Statement, where: int) -> Advice:
+    """Return which earlier line has the mistake of a syntax error at byte offset `where`; NONE if unsure."""
     end = min(statement.end, max(where + 4096, statement.start + HEAD_BYTES))
     tokens = read_tokens(file.text, statement.start, end)
     index = next((i for i, token in enumerate(tokens) if token.start <= where < token.end), len(tokens))
     if index < len(tokens) and tokens[index].start < where:
-        return ""  # inside of a body
-    if hint := _ended_early(file, statement, tokens, index):
-        return hint
+        return NONE  # inside of a body
+    if (ended := _ended_early(file, statement, tokens, index, where)) != NONE:
+        return ended
     if not index or (index == len(tokens) and tokens[-1].text != ","):
-        return ""
+        return NONE
     before, at = tokens[index - 1], tokens[index] if index < len(tokens) else END
     line = file.line_at(before.end - 1)
+
+    def advise(hint: str, token: Token, by: bytes) -> Advice:
+        from_, to = (token.start, token.end) if token.text == "," else (token.end, token.end)
+        return _advice(file, hint, (statement.start, from_, to, statement.end), by, where)
+
     if hint := _unclosed_quote(file, before, at):
-        return hint
+        return Advice(hint)
     if before.text == ",":
         if at.word in AFTER_LIST or at == END:
             here = line == file.line_at(at.start)
             which = "before it" if here else f"that ends line {line}"
-            return f"remove the comma {which}, or add what is missing behind it"
-        return f"end line {line} with a semicolon, not a comma" if _begins_statement(file, tokens, index) else ""
+            return advise(f"remove the comma {which}, or add what is missing behind it", before, b"")
+        if _begins_statement(file, tokens, index):
+            return advise(f"end line {line} with a semicolon, not a comma", before, b";")
+        return NONE
     if first := _lacks_semicolon(file, tokens, index):
-        return f"add a semicolon at the end of line {file.line_at(tokens[first - 1].end - 1)}"
-    if last := _lacks_comma(file, tokens, index):
-        return f"add a comma at the end of line {file.line_at(last.end - 1)}"
-    return ""
+        last = tokens[first - 1]
+        return advise(f"add a semicolon at the end of line {file.line_at(last.end - 1)}", last, b";")
+    if lacking := _lacks_comma(file, tokens, index):
+        return advise(f"add a comma at the end of line {file.line_at(lacking.end - 1)}", lacking, b",")
+    return NONE
+
+
+def _advice(file: SqlFile, hint: str, cuts: tuple[int, int, int, int], by: bytes, where: int) -> Advice:
+    """Return the advice to replace by `by` what lies between the two inner cuts of a text."""
+    start, from_, to, end = cuts
+    if end - start > SEARCHED_BYTES:
+        return Advice(hint)
+    line = 1 + file.text[start:where].count(b"\n")
+    return Advice(hint, b"".join((file.text[start:from_], by, file.text[to:end])), line)
 
 
 def find_continued(file: SqlFile, statement: Statement) -> str:
@@ -85,33 +117,37 @@ def find_continued(file: SqlFile, statement: Statement) -> str:
     return ""
 
 
-def _ended_early(file: SqlFile, statement: Statement, tokens: list[Token], index: int) -> str:
-    """Return a hint for a statement that is the rest of the one before it, which a semicolon has ended."""
+def _ended_early(file: SqlFile, statement: Statement, tokens: list[Token], index: int, where: int) -> Advice:
+    """Return the advice for a statement that is the rest of the one before it, which a semicolon has ended."""
     if not tokens or index > 200 or statement.start > SEARCHED_BYTES:
-        return ""
+        return NONE
     is_row = tokens[0].text == "(" and tokens[1:2] and tokens[1].word not in ("select", "with", "values", "table")
     if not (is_row or (index == 0 and tokens[0].word in CONTINUES)):
-        return ""
+        return NONE
     last: Statement | None = None
     for other in statements(file.text):
         if other.start >= statement.start:
             break
         last = other
     if last is None or last.kind != "sql" or file.text[last.end - 1 : last.end] != b";":
-        return ""
+        return NONE
     earlier = read_tokens(file.text, max(last.start, last.end - HEAD_BYTES), last.end)
     line = file.line_at(last.end - 1)
+    cuts = (last.start, last.end - 1, last.end, statement.end)
     if not is_row:
         word = tokens[0].word
         is_open = last.words[:1] == ("insert",) if word == "on" else last.words[:1] and last.words[0] in OPEN
         if not is_open or any(token.word == word and not token.depth for token in earlier):
-            return ""
-        return f"remove the semicolon that ends line {line}, or add what is missing before {tokens[0].text}"
+            return NONE
+        hint = f"remove the semicolon that ends line {line}, or add what is missing before {tokens[0].text}"
+        return _advice(file, hint, cuts, b"", where)
     is_values = any(token.word == "values" and token.depth == 0 for token in earlier) or (
         last.end - last.start > HEAD_BYTES or (last.start and earlier[0].text == "(")
     )
     ends_row = len(earlier) > 1 and earlier[-2].text == ")"
-    return f"end line {line} with a comma, not a semicolon: more rows follow" if is_values and ends_row else ""
+    if not (is_values and ends_row):
+        return NONE
+    return _advice(file, f"end line {line} with a comma, not a semicolon: more rows follow", cuts, b",", where)
 
 
 def _unclosed_quote(file: SqlFile, before: Token, at: Token) -> str:

@@ -19,6 +19,7 @@ from .connection import port_here, server_errors
 from .faults import Batch, Diagnosis, sql_error
 from .lexer import Statement, Text, statements
 from .metacommands import check_meta
+from .proof import require_proof
 from .sqlfile import SqlError, SqlFile
 
 if TYPE_CHECKING:
@@ -210,6 +211,7 @@ class _Sender:
         self._ahead_bytes = 0
         self._pgconn.exit_pipeline_mode()
         if failure:
+            require_proof(self._pgconn, failure)
             raise failure
 
     def _finish(self, batch: Batch, *, has_failed: bool) -> SqlError | None:
@@ -244,6 +246,7 @@ class _Sender:
                 elif result.status != pq.ExecStatus.SINGLE_TUPLE:
                     self._count(batch, result)
         if failure:
+            require_proof(self._pgconn, failure)
             raise failure
 
     def _count(self, batch: Batch, result: pq.abc.PGresult) -> None:

@@ -33,13 +33,15 @@ class SqlError(LocalEnvError):
     """An SQL file that cannot be run as it is. The message starts with path:line:column.
 
     `sqlstate` is Postgres's own code, if Postgres rejected it; `unknown_person` the name that pg_temp.person() did not
-    find, if that was the cause; `kept` says what holds now, where that is not what held before.
+    find, if that was the cause; `kept` says what holds now, where that is not what held before. `mended` is the text
+    of the statement as the hint would have it, with the number of the line in it where the error was (proof.py).
     """
 
     name = "sql"
     sqlstate = ""
     unknown_person = ""
     kept = ""
+    mended: tuple[bytes, int] = (b"", 0)
 
 
 @dataclass(frozen=True)
