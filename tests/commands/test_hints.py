@@ -12,8 +12,6 @@ import os
 import re
 import shlex
 import signal
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
@@ -43,12 +41,12 @@ from tasks.localenv.errors import LocalEnvError, ServiceFailed, UsageError
 from tasks.localenv.hints import RESTART, START, Command, commands_of, either
 from tasks.localenv.machine import uncaught
 from tasks.localenv.machine.folders import TOOL
-from tasks.localenv.postgres import connection, databases, faults
+from tasks.localenv.postgres import connection, databases, sqlhints
 from tasks.localenv.postgres.connection import connect
 from tasks.localenv.production.rds import instances
 from tasks.localenv.settings import Settings, read_settings
 from tests.support import worlds
-from tests.support.environments import KEPT, Finished, environment, permitted, reachable
+from tests.support.environments import Finished, environment, inv, permitted, reachable
 from tests.support.seeded import PEOPLE, quiet
 from tests.support.worlds import State
 
@@ -377,7 +375,7 @@ SHOWN: dict[str, Callable[[], str] | str] = {
     "tasks/_advice:_fitting: env.restart": lambda: fitting(START, Situation((("check", ()),), all_run=lambda: True)),
     "tasks/localenv/postgres/connection:HINTS: db.sessions": lambda: connection.HINTS["55P03"],
     "tasks/localenv/postgres/connection:HINTS: db.sessions --kill": lambda: connection.HINTS["55P03"],
-    "tasks/localenv/postgres/faults:HINTS: db.connect": lambda: faults.HINTS["25001"],
+    "tasks/localenv/postgres/sqlhints:HINTS: db.connect": lambda: sqlhints.HINTS["25001"],
     "tasks/localenv/engines/embedded/postgres:HINT: env.destroy": lambda: embedded_postgres.HINT,
     "tasks/localenv/engines/emulator:HINT: env.destroy": lambda: emulator.HINT,
     "tasks/localenv/engines/__init__:LOST: initial-setup": lambda: engines.LOST,
@@ -441,25 +439,19 @@ class Place:
         return permitted(read_settings(environ=self.environ))
 
     def run(self, line: str) -> Finished:
-        """Run a line as a shell does."""
-        kept = {name: os.environ[name] for name in KEPT if name in os.environ}
-        environ = {**kept, "NO_COLOR": "1", "LOCALENV_INV": TYPED, **self.environ}
-        done = subprocess.run(
-            ["sh", "-c", line], env=environ, cwd=self.folder, stdin=subprocess.DEVNULL, capture_output=True, text=True,
-            timeout=120, check=False,
-        )  # fmt: skip
-        return Finished(done.returncode, done.stdout, done.stderr)
+        """Run a line as a shell does, which splits it into words; no hint needs more of a shell than that."""
+        assert not set(line) & set("$`;&|<>*?~#"), line
+        words = shlex.split(line)
+        typed = words.index(TYPED)
+        assigned = dict(word.split("=", 1) for word in words[:typed])
+        environ = {"LOCALENV_INV": TYPED, **self.environ, **assigned}
+        return inv(*words[typed + 1 :], environ=environ, cwd=self.folder)
 
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     environ = environment(reachable(tmp_path_factory.mktemp("hints")) / "state")
-    folder = tmp_path_factory.mktemp("typed")
-    script = folder / TYPED
-    script.parent.mkdir(parents=True)
-    script.write_text(f'#!/bin/sh\nexec {sys.executable} -m invoke --search-root "{TOOL}" "$@"\n')
-    script.chmod(0o755)
-    yield Place(environ, folder)
+    yield Place(environ, tmp_path_factory.mktemp("typed"))
     engines.destroy(read_settings(environ=environ), quiet)
 
 

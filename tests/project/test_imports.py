@@ -39,11 +39,11 @@ LIST = "from invoke.main import program; program.run('inv --list', exit=False)"
 COMMANDS: dict[str, tuple[int, set[str]]] = {
     "--list": (57, set()),
     "--help status": (57, set()),
-    "initial-setup": (192, {"psycopg"}),
+    "initial-setup": (187, {"psycopg"}),
     "status": (160, {"psycopg"}),
     "check": (157, {"psycopg"}),
     "ddb.list-tables": (128, set()),
-    "db.query --sql 'select 1'": (123, {"psycopg"}),
+    "db.query --sql 'select 1'": (118, {"psycopg"}),
 }
 """How many of our own modules each loads where everything runs and nothing is to do, and which heavy libraries."""
 

@@ -1,7 +1,7 @@
-"""A process that has Python and Invoke loaded, and forks for each command: half of what a command costs is their start.
+"""A process that has all modules loaded, and forks for each command: most of what a command costs is their loading.
 
-What is of this project is loaded by the child, as it would be by `python -m invoke`. Variables that Python reads at its
-start come too late here: `needs_own_python` names them.
+The child runs tasks.py as `python -m invoke` does. Variables that are read at the start of Python, or while a module is
+loaded, come too late here: `needs_own_python` names them. What a command loads, tests/project/test_imports.py holds.
 
     command = warm.start(words, environ, cwd, stdin, stdout, stderr); code = command.wait(seconds)
 """
@@ -11,8 +11,10 @@ from __future__ import annotations
 import atexit
 import contextlib
 import gc
+import importlib
 import json
 import os
+import pkgutil
 import runpy
 import selectors
 import signal
@@ -22,15 +24,18 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import IO
 
-OF_PYTHON = ("PYTHON", "LC_", "LANG", "LD_", "MALLOC")
+TOO_LATE = ("PYTHON", "LC_", "LANG", "LD_", "MALLOC", "LOCALENV_APP")
+LIBRARIES = ("botocore.session", "dotenv", "psycopg", "yaml")
 LENGTH = 8
+TOOL = Path(__file__).parents[2]
 
 
 def needs_own_python(environ: Mapping[str, str]) -> bool:
-    """Return whether a variable acts on the start of Python itself, whose time is over here."""
-    return any(name.startswith(OF_PYTHON) for name in environ)
+    """Return whether a variable acts on the start of Python or of a module, whose time is over here."""
+    return any(name.startswith(TOO_LATE) for name in environ)
 
 
 @dataclass
@@ -164,9 +169,21 @@ class Request:
         runpy.run_module("invoke", run_name="__main__", alter_sys=True)
 
 
-def main() -> None:
-    import invoke.main  # noqa: F401 - what a command would load
+def load() -> None:
+    """Load what commands load."""
+    import invoke.main  # noqa: F401
 
+    sys.path[0] = str(TOOL)
+    package = importlib.import_module("tasks")
+    for found in pkgutil.walk_packages(package.__path__, "tasks."):
+        if not found.name.endswith("__main__"):
+            importlib.import_module(found.name)
+    for name in LIBRARIES:
+        importlib.import_module(name)
+
+
+def main() -> None:
+    load()
     descriptor, parent = map(int, sys.argv[1:])
     gc.freeze()
     request = Server(socket.socket(fileno=descriptor)).serve(parent)

@@ -7,31 +7,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
-from ..hints import Command
 from ..machine.columns import caret_line
-from . import connection
-from .elsewhere import find_engine
-from .foreign import find_foreign
-from .lexer import HEAD_BYTES, Statement, refused_in_transactions
-from .mistakes import TOO_FEW, find_continued, find_mistake
-from .nulls import find_null
+from .lexer import Statement
 from .sqlfile import SqlError, SqlFile
 
 if TYPE_CHECKING:
     import psycopg
 
-SYNTAX = "42601"
 UNKNOWN_PERSON = "LE001"
 """Our own SQLSTATE: pg_temp.person() was called with a name that is not in seeds/people.csv."""
-HINTS = {
-    **connection.HINTS,
-    "25001": Command("db.connect", when="to run this statement by itself: each file runs as one transaction"),
-}
 _INNER = re.compile(r"^PL/pgSQL function (?P<name>\S+?)(?:\(.*\))? line (?P<line>\d+)\b", re.MULTILINE)
 _COPY = re.compile(r"^COPY .+?, line (?P<line>\d+)", re.MULTILINE)
 _BODY_OF_DO = re.compile(rb"\$\w*\$|\bdo\s+E?'", re.IGNORECASE)
 _BODY_OF_ROUTINE = re.compile(rb"\bas\s+(?:\$\w*\$|E?')", re.IGNORECASE)
-_CONNECT = re.compile(rb"^\\c", re.MULTILINE)
 _INDENT = re.compile(rb"[ \t]*")
 _ROUTINE = re.compile(rb"(?:function|procedure)\s+(?:\"?\w+\"?\.)?\"?(?P<name>\w+)\"?", re.IGNORECASE)
 
@@ -82,6 +70,8 @@ class Batch:
 
 def sql_error(batch: Batch, diagnosis: Diagnosis, completed: int) -> SqlError:
     """Return where and why a batch failed; `completed` counts its statements that had succeeded."""
+    from .sqlhints import find_advice  # no error, no hint
+
     statement = batch.at(completed)
     where = find_offset(batch, statement, diagnosis)
     error = batch.file.error(where, diagnosis.message_primary or "failed")
@@ -89,12 +79,8 @@ def sql_error(batch: Batch, diagnosis: Diagnosis, completed: int) -> SqlError:
     if error.sqlstate == UNKNOWN_PERSON:
         error.unknown_person = diagnosis.message_detail or ""
         return error
-    error.hint = (
-        _engine(batch, statement, diagnosis) or diagnosis.message_hint or _hint(batch, statement, where, diagnosis)
-    )
-    if not error.hint and _is_unexpected(diagnosis):
-        advice = find_mistake(batch.file, statement, where)
-        error.hint, error.mended = advice.hint, (advice.mended, advice.line)
+    advice = find_advice(batch, statement, where, diagnosis)
+    error.hint, error.mended = advice.hint, (advice.mended, advice.line)
     more = [
         f"detail: {diagnosis.message_detail}" if diagnosis.message_detail else "",
         _inner_query(diagnosis),
@@ -164,40 +150,3 @@ def _inner_query(diagnosis: Diagnosis) -> str:
     before = diagnosis.internal_query[: int(diagnosis.internal_position) - 1]
     line = diagnosis.internal_query.splitlines()[before.count("\n")]
     return caret_line(line, len(before) - before.rfind("\n") - 1)
-
-
-def _engine(batch: Batch, statement: Statement, diagnosis: Diagnosis) -> str:
-    text = batch.file.text[statement.start : min(statement.end, statement.start + HEAD_BYTES)]
-    message = diagnosis.message_primary or ""
-    return find_engine(diagnosis.sqlstate or "", message, text, diagnosis.server_version)
-
-
-def _hint(batch: Batch, statement: Statement, where: int, diagnosis: Diagnosis) -> str:
-    if diagnosis.sqlstate == "25001" and refused_in_transactions(batch.file.text, statement):
-        return "move it into a file of its own: one that holds nothing else runs outside of the transaction"
-    sqlstate, message = diagnosis.sqlstate or "", diagnosis.message_primary or ""
-    if (
-        statement.words[:2] in (("create", "database"), ("drop", "database"))
-        and sqlstate == "25001"
-        and _CONNECT.search(batch.file.text, statement.end)
-    ):
-        return "remove it and the \\connect below, or dump without --create: db.setup creates the database"
-    if sqlstate == "23502":
-        return find_null(batch.file, statement, message, diagnosis.message_detail or "")
-    if not diagnosis.internal_query:
-        span = (statement.start, statement.end)
-        if foreign := find_foreign(batch.file, statement.words, span, where, sqlstate, message):
-            return foreign
-    if known := HINTS.get(sqlstate, ""):
-        return known
-    if sqlstate == SYNTAX and message in TOO_FEW:
-        return find_continued(batch.file, statement)
-    if batch.file.text[where : where + 1] == b":" and _is_unexpected(diagnosis):
-        return "write the value itself: psql variables (:name) are not supported here"
-    return ""
-
-
-def _is_unexpected(diagnosis: Diagnosis) -> bool:
-    """Return whether the place of the error is a word or sign that the server did not expect there."""
-    message = diagnosis.message_primary or ""
-    return bool(diagnosis.sqlstate == SYNTAX and message.startswith("syntax error") and diagnosis.statement_position)

@@ -16,7 +16,6 @@ from ..machine.reading import path_of
 from .connection import connect, server_error
 from .faults import Batch, Diagnosis, sql_error
 from .lexer import Statement, called_names, first_words, statements
-from .proof import require_proof
 from .sqlfile import SqlFile, read_sql
 
 if TYPE_CHECKING:
@@ -185,6 +184,8 @@ def _errors_located(
         if position <= 0 or parameters:  # with parameters, the server saw $1 and counts in another text
             raise server_error(error, file.name) from error
         diagnosis = replace(Diagnosis.of(error.diag, conn.info.server_version), statement_position=str(position))
+        from .proof import require_proof
+
         located = sql_error(Batch(file, [Statement(0, len(file.text), "sql")]), diagnosis, 0)
         require_proof(conn.pgconn, located)
         raise located from error

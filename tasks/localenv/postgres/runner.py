@@ -19,7 +19,6 @@ from .connection import port_here, server_errors
 from .faults import Batch, Diagnosis, sql_error
 from .lexer import Statement, Text, statements
 from .metacommands import check_meta
-from .proof import require_proof
 from .sqlfile import SqlError, SqlFile
 
 if TYPE_CHECKING:
@@ -211,8 +210,7 @@ class _Sender:
         self._ahead_bytes = 0
         self._pgconn.exit_pipeline_mode()
         if failure:
-            require_proof(self._pgconn, failure)
-            raise failure
+            raise self._proven(failure)
 
     def _finish(self, batch: Batch, *, has_failed: bool) -> SqlError | None:
         """Take the results of a statement; those that the server skips after a failure have none."""
@@ -246,8 +244,7 @@ class _Sender:
                 elif result.status != pq.ExecStatus.SINGLE_TUPLE:
                     self._count(batch, result)
         if failure:
-            require_proof(self._pgconn, failure)
-            raise failure
+            raise self._proven(failure)
 
     def _count(self, batch: Batch, result: pq.abc.PGresult) -> None:
         self._outcome.statements += 1
@@ -262,6 +259,12 @@ class _Sender:
         if batch.file.copy:
             diagnosis = replace(diagnosis, statement_position=None)  # one in the command, not in the rows
         return sql_error(batch, diagnosis, 0)
+
+    def _proven(self, error: SqlError) -> SqlError:
+        from .proof import require_proof
+
+        require_proof(self._pgconn, error)
+        return error
 
     def _check_encoding(self, file: SqlFile, statement: Statement) -> None:
         """Refuse an encoding in which the rest of the file could not be told apart by its bytes."""
