@@ -49,7 +49,7 @@ def restored(live_environment: Town) -> Callable[[Path], Measured]:
 
 
 def gz(content: bytes) -> bytes:
-    return gzip.compress(content, 1)
+    return gzip.compress(content, 1, mtime=0)
 
 
 def text(content: str) -> Make:
