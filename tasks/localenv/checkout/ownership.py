@@ -73,7 +73,7 @@ POSTGRES = Made(
         **_files("hba.conf", "reserve", "new-????????", "new-????????.password"),
     }
 )
-TABLE_FILES = ("table-*.json*", "*items-*.jsonl.gz*", "items-*.state*")
+TABLE_FILES = ("table-*.json*", "*items-*.jsonl.gz*", "items-*.state*", "items-*.rows*")
 SNAPSHOT_FILES = _files("manifest.json*", "postgres.sql", "pool.json*", *TABLE_FILES)
 SNAPSHOT = Made(SNAPSHOT_FILES)
 UNDO = Made({**SNAPSHOT_FILES, **_files("entry.json*")})

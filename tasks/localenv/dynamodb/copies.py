@@ -1,7 +1,7 @@
 """Saves a table to two files, its definition and its contents, and restores it.
 
-The contents are the emulator's own state where it is ours, at the speed of the file, else items, whose hash does not
-depend on their order.
+The contents are the emulator's own state where it is ours, and DynamoDB Local's own rows of a large table, at the speed
+of the file, else items, whose hash does not depend on their order.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import hashlib
 import json
 import tempfile
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -21,13 +22,13 @@ from ..machine import private
 from ..machine.disk import disk_errors
 from ..machine.parallel import side_by_side
 from ..machine.words import counted
-from . import schema
+from . import rows, schema
 from .itemwriter import Request, deletes, is_dynamodb_local, puts, write
 from .scan import scan
 from .schema.definition import fetch_definition
 from .tablefiles import TableFile, read_table
 from .transfer import export_items, import_items
-from .transfer.itemfile import as_line, raw_lines, read_items
+from .transfer.itemfile import as_line, raw_lines, read_items, write_lines
 from .transfer.itemline import Keys
 
 if TYPE_CHECKING:
@@ -36,8 +37,7 @@ if TYPE_CHECKING:
     from ..aws.emulatordoor import TableDoor
 
 
-STATE = ".state"
-"""Called now and then with the number of items so far."""
+STATE, ROWS = ".state", ".rows"
 SEGMENTS = 4
 REBUILD_FROM = 2_000_000
 """From this many items a table is rebuilt: finding the differences takes a number in memory for each item."""
@@ -55,7 +55,8 @@ class Items:
 class Files:
     """The files of a table: its definition as CloudFormation properties, and its contents.
 
-    These are items as compressed JSON lines, or in a file that ends in .state the emulator's own state.
+    These are items as compressed JSON lines, in a file that ends in .state the emulator's own state, in one that ends
+    in .rows the rows of DynamoDB Local.
     """
 
     definition: Path
@@ -65,6 +66,10 @@ class Files:
     def are_state(self) -> bool:
         return self.content.suffix == STATE
 
+    @property
+    def are_rows(self) -> bool:
+        return self.content.suffix == ROWS
+
 
 def save_table(
     client: DynamoDBClient,
@@ -72,14 +77,18 @@ def save_table(
     files: Files,
     *,
     door: TableDoor | None = None,
+    store: Path | None = None,
 ) -> Items:
-    """Write a table to its files and return what they hold; `door` is for the emulator's own state.
+    """Write a table to its files and return what they hold; `door` is for the emulator's own state, `store` for rows.
 
     Raises TableMissing, and LocalEnvError if `replace_table` could not restore it from them.
     """
     _save_definition(client, name, files.definition)
     if files.are_state and door:
         count = door.save(name, files.content)
+        return Items(count, file_sha256(files.content))
+    if files.are_rows and store:
+        count = rows.save(store, name, files.content)
         return Items(count, file_sha256(files.content))
     export_items(client, name, files.content)
     return digest(_read_lines(files))
@@ -150,13 +159,16 @@ def replace_table(
     if files.are_state:
         _replace_state(name, files, wanted, door)
         return
+    if files.are_rows:
+        with _as_items(files) as (unpacked, held):
+            replace_table(client, name, unpacked, held)
+        return
     file = _definition(name, files.definition)
     if present and wanted.count < REBUILD_FROM:
         write(client, name, _differences(present, files, [key for key, _ in file.shape.key]))
         if measure_items(client, name) == wanted:
             return
-    drop_table(client, name)
-    schema.apply_tables(client, [_without_stream(file)])
+    make_empty(client, name, files)
     import_items(client, name, files.content, shown=f"items of table {name}", total=wanted.count)
     schema.apply_tables(client, [file])
     found = measure_items(client, name)
@@ -164,6 +176,37 @@ def replace_table(
         raise LocalEnvError(
             f"table {name}: wanted {counted(wanted.count, 'item')}, found {found.count:,}, or they differ"
         )
+
+
+def make_empty(client: DynamoDBClient, name: str, files: Files) -> None:
+    """Make a table of its definition anew, whatever it is now; its stream comes with `complete`."""
+    file = _definition(name, files.definition)
+    drop_table(client, name)
+    schema.apply_tables(client, [_without_stream(file)])
+
+
+def fill(store: Path, name: str, files: Files, wanted: Items) -> bool:
+    """Write rows into the empty table, in DynamoDB Local's file; False where they are of another form of it."""
+    if file_sha256(files.content) != wanted.sha256:
+        raise UsageError(f"table {name}: its rows are not those that were saved")
+    return rows.fill(store, name, files.content)
+
+
+def complete(client: DynamoDBClient, name: str, files: Files, wanted: Items) -> None:
+    """Give a table whose rows are there its stream. Raises LocalEnvError where there are more or less of them."""
+    schema.apply_tables(client, [_definition(name, files.definition)])
+    found = schema.require_table(client, name).items
+    if found != wanted.count:
+        raise LocalEnvError(f"table {name}: wanted {counted(wanted.count, 'item')}, found {found:,}")
+
+
+@contextmanager
+def _as_items(files: Files) -> Iterator[tuple[Files, Items]]:
+    """Give the files of a table with its rows as items, for another server or another form of the rows."""
+    with disk_errors(Path(tempfile.gettempdir())), tempfile.TemporaryDirectory(prefix="localenv-") as folder:
+        unpacked = Files(files.definition, Path(folder) / "items.jsonl.gz")
+        write_lines(unpacked.content, rows.read(files.content))
+        yield unpacked, digest(_read_lines(unpacked))
 
 
 def _without_stream(file: TableFile) -> TableFile:

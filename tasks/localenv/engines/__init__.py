@@ -20,7 +20,7 @@ from . import emulator, following, portclaims
 from .embedded.home import find_home
 from .embedded.programs import stop_outdated
 from .portclaims import Move
-from .service import Component, Deadline, LogLine, Say, ServiceState
+from .service import Component, Deadline, ItemStore, LogLine, Say, ServiceState
 from .state import Choice, EngineName, forget_choice, keep_choice, read_choice
 
 if TYPE_CHECKING:
@@ -241,6 +241,21 @@ def follow(settings: Settings, services: Sequence[str], lines: int = 20) -> Iter
     return following.follow([source for part in parts for source in part.sources(services, lines)])
 
 
+def find_item_store(settings: Settings) -> ItemStore | None:
+    """Find the file in which our DynamoDB Local has its items; None where DynamoDB is another server."""
+    if "dynamodb" not in settings.services:
+        return None
+    if choose(settings).engine == "docker":
+        from .docker import dynamodbfile
+
+        return dynamodbfile.find(settings)
+    if not settings.dynamodb_local_jar:
+        return None
+    from .embedded import dynamodb_jar
+
+    return dynamodb_jar.item_store(settings)
+
+
 def _stop(settings: Settings, say: Say, *, lose: bool) -> None:
     for engine in _engines_in_question(settings):
         side_by_side([partial(part.stop, say) for part in _components(engine, settings)])
@@ -317,6 +332,7 @@ __all__ = [
     "claim_standard_ports",
     "destroy",
     "down",
+    "find_item_store",
     "follow",
     "is_down",
     "left_out",

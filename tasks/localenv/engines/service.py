@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from ..errors import TimedOut
@@ -84,6 +86,18 @@ class Source(Protocol):
 
     def read(self) -> list[LogLine]:
         """Return the lines written since the last call, without waiting."""
+        ...
+
+
+class ItemStore(Protocol):
+    """The file that DynamoDB Local keeps all items in (dynamodb/rows.py), wherever it is."""
+
+    def copied(self) -> AbstractContextManager[Path]:
+        """Give the file, or a copy, to read as it is at one instant."""
+        ...
+
+    def changed(self) -> AbstractContextManager[Path]:
+        """Give the file, or a copy, to write to. The server has what is written afterwards, all of it or nothing."""
         ...
 
 

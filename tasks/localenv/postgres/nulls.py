@@ -24,16 +24,19 @@ def find_null(file: SqlFile, statement: Statement, message: str, detail: str) ->
     opening = next((i for i, token in enumerate(tokens[:7]) if token.text == "("), 0)
     columns = split_list(inside(tokens, opening)) if opening else []
     names = [item[0].text.strip('"') if item[0].text[:1] == '"' else item[0].word for item in columns if len(item) == 1]
-    if not names or len(names) != len(columns):
-        return ""
     column = found["column"]
-    if column not in names:
-        line = file.line_at(tokens[opening].start)
-        return f"add {column} to the columns in line {line}: {found['table']} requires it and has no default for it"
-    row = _failing_row(_rows(tokens, opening), names.index(column), detail)
-    if not row:
+    if columns and not {"values", "select"} & {token.word for token in tokens[:opening]}:
+        if not names or len(names) != len(columns):
+            return ""
+        if column not in names:
+            line = file.line_at(tokens[opening].start)
+            return f"add {column} to the columns in line {line}: {found['table']} requires it and has no default for it"
+        row = _failing_row(_rows(tokens, opening), names.index(column), detail)
+        value = row[names.index(column)] if row else None
+    else:
+        value = _only_null(_rows(tokens, 0), detail)
+    if not value:
         return ""
-    value = row[names.index(column)]
     line = file.line_at(value[0].start)
     if _is_null(value):
         return f"give {column} a value in line {line}: it is NULL there"
@@ -71,6 +74,16 @@ def _failing_row(rows: list[list[list[Token]]], index: int, detail: str) -> list
     shown = [row for row in may_be if all(_is_shown(value, detail) for value in row)] or may_be
     same = {tuple(token.text for value in row for token in value) for row in shown}
     return shown[0] if len(same) == 1 else None
+
+
+def _only_null(rows: list[list[list[Token]]], detail: str) -> list[Token] | None:
+    """Return the value that may be NULL of the failing row, where no column is named; None if unsure."""
+    found = []
+    for row in rows:
+        nulls = [value for value in row if value and _may_be_null(value)]
+        if nulls and all(_is_shown(value, detail) for value in row if value):
+            found.append(nulls)
+    return found[0][0] if len(found) == 1 and len(found[0]) == 1 else None
 
 
 def _may_be_null(value: list[Token]) -> bool:

@@ -58,7 +58,7 @@ def export(settings: Settings, name: str, path: Path, say: Say) -> str:
 
 def _table(source: Source, number: int, table: Table, folder: Path) -> Table:
     """Write a table to its two files, the emulator's own state as items."""
-    files = Files(*(folder / file for file in table_files(number, as_state=False)))
+    files = Files(*(folder / file for file in table_files(number)))
     content = source.folder / table.content.name
     shutil.copyfile(source.folder / table.definition.name, files.definition)
     if not Files(files.definition, content).are_state:

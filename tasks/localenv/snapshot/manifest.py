@@ -10,9 +10,10 @@ import re
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import datetime, timezone
+from pathlib import Path
 from typing import Any
 
-from ..dynamodb.copies import STATE
+from ..dynamodb.copies import ROWS, STATE
 from ..errors import UsageError
 from ..hints import inv
 from ..machine.reading import json_of
@@ -24,6 +25,7 @@ FORMER_HASH = 1
 """The version whose `sha256` of a database is another one: its rows are counted instead."""
 POSTGRES_FILE = "postgres.sql"
 POOL_FILE = "pool.json"
+ITEMS = ".jsonl.gz"
 NAME = r"[A-Za-z0-9][A-Za-z0-9_-]{0,39}"
 CENTURY_S = 3_155_760_000
 LARGEST = 1 << 50
@@ -58,7 +60,7 @@ class Database:
 
 @dataclass(frozen=True)
 class Table:
-    """A table of DynamoDB. `sha256` is that of its items, whatever their order, or of the emulator's own state."""
+    """A table of DynamoDB. `sha256` is that of its items, whatever their order, else that of the content."""
 
     name: str
     items: int
@@ -179,9 +181,12 @@ def checked_name(name: str) -> str:
     return name
 
 
-def table_files(number: int, *, as_state: bool = False) -> tuple[str, str]:
-    """Return the file names of the n-th table's definition and contents. A table's own name may not suit a file."""
-    return f"table-{number}.json", f"items-{number}.state" if as_state else f"items-{number}.jsonl.gz"
+def table_files(number: int, form: str = ITEMS) -> tuple[str, str]:
+    """Return the file names of the n-th table's definition and contents, of the form ITEMS, STATE or ROWS.
+
+    A table's own name may not suit a file.
+    """
+    return f"table-{number}.json", f"items-{number}{form}"
 
 
 def _manifest(data: dict[str, Any]) -> Manifest:
@@ -224,8 +229,8 @@ def _check(found: Manifest) -> None:
         raise ValueError(f"created {found.created!r}")
     wanted = [POSTGRES_FILE] if found.is_portable else []
     for number, table in enumerate(found.tables):
-        as_state = table.content.name.endswith(STATE) and not found.is_portable
-        wanted += table_files(number, as_state=as_state)
+        form = Path(table.content.name).suffix
+        wanted += table_files(number, form if form in (STATE, ROWS) and not found.is_portable else ITEMS)
     wanted += [POOL_FILE] if found.cognito else []
     if [file.name for file in found.files()] != wanted:
         raise ValueError("it names other files than a snapshot has")

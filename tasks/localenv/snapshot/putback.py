@@ -21,6 +21,8 @@ from . import portable
 from .manifest import POOL_FILE, File, Table, Users
 
 if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
     from ..settings import Settings
     from .entry import Entry
     from .manifest import Manifest
@@ -100,15 +102,34 @@ def _replace_tables(settings: Settings, stores: Stores, present: Stores | None) 
     client, door = connect_dynamodb(settings), door_to_tables(settings)
     there = present.files_of() if present else {}
     jobs: list[Callable[[], None]] = [partial(copies.drop_table, client, name) for name in stores.absent]
+    by_rows: dict[str, tuple[Files, Items]] = {}
     for name, (table, files) in wanted.items():
         held, now = Items(table.items, table.sha256), there.get(name)
         alike = now is not None and now[0].definition.sha256 == table.definition.sha256
         if alike and now and Items(now[0].items, now[0].sha256) == held:
             continue
-        known = now[1] if alike and now and not now[1].are_state else None
+        if files.are_rows:
+            by_rows[name] = (files, held)
+            jobs.append(partial(copies.make_empty, client, name, files))
+            continue
+        known = now[1] if alike and now and not (now[1].are_state or now[1].are_rows) else None
         jobs.append(partial(copies.replace_table, client, name, files, held, door=door, present=known))
     if jobs:
         side_by_side(jobs, at_once=4)
+    _fill_tables(settings, client, by_rows)
+
+
+def _fill_tables(settings: Settings, client: DynamoDBClient, by_rows: dict[str, tuple[Files, Items]]) -> None:
+    """Write rows into the empty tables of DynamoDB Local; as items where it is another server now, or another form."""
+    from .. import engines
+
+    filled: set[str] = set()
+    if by_rows and (found := engines.find_item_store(settings)):
+        with found.changed() as store:
+            filled = {name for name, (files, held) in by_rows.items() if copies.fill(store, name, files, held)}
+    for name, (files, held) in by_rows.items():
+        put = copies.complete if name in filled else copies.replace_table
+        put(client, name, files, held)
 
 
 def _replace_users(settings: Settings, stores: Stores) -> None:

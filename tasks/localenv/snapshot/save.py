@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import asdict
 from datetime import datetime, timezone
 from functools import partial
@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 from .. import VERSION
 from ..aws.emulatordoor import door_to, door_to_tables
 from ..cognito.users import look_for_pool
-from ..dynamodb import copies, schema
+from ..dynamodb import copies, rows, schema
 from ..dynamodb.client import connect as connect_dynamodb
-from ..dynamodb.copies import Files
+from ..dynamodb.copies import ROWS, STATE, Files
 from ..engines.emulator_server.poolstate import users_of
 from ..errors import LocalEnvError, UsageError
 from ..hints import Command
@@ -26,6 +26,7 @@ from ..postgres import checksum, databases, dump, properties
 from ..postgres.connection import connect
 from . import portable
 from .manifest import (
+    ITEMS,
     POOL_FILE,
     POSTGRES_FILE,
     Database,
@@ -179,20 +180,29 @@ def save_tables(
 ) -> list[Table]:
     """Write tables to a folder, all or those named, with numbers for their files from `first` on.
 
-    As the emulator's own state where it is ours, for this server alone; with `portable` as items.
+    As the emulator's own state where it is ours, and a large one of DynamoDB Local as its rows, for this server alone;
+    with `portable` as items.
     """
+    from .. import engines
+
     if "dynamodb" not in settings.services:
         return []
     client, door = connect_dynamodb(settings), None if portable else door_to_tables(settings)
+    wanted = list(schema.fetch_names(client) if names is None else names)
+    large = (
+        [] if portable or door else [name for name in wanted if schema.require_table(client, name).items >= rows.FROM]
+    )
+    found = engines.find_item_store(settings) if large else None
 
-    def table(number: int, name: str) -> Table:
-        files = Files(*(folder / file for file in table_files(number, as_state=door is not None)))
-        items = copies.save_table(client, name, files, door=door)
+    def table(number: int, name: str, store: Path | None) -> Table:
+        form = STATE if door else ROWS if store and name in large else ITEMS
+        files = Files(*(folder / file for file in table_files(number, form)))
+        items = copies.save_table(client, name, files, door=door, store=store)
         return Table(name, items.count, items.sha256, describe(files.definition), describe(files.content))
 
-    wanted = enumerate(schema.fetch_names(client) if names is None else names, first)
-    jobs = [partial(table, number, name) for number, name in wanted]
-    return side_by_side(jobs, at_once=4) if jobs else []
+    with found.copied() if found else nullcontext() as store:
+        jobs = [partial(table, number, name, store) for number, name in enumerate(wanted, first)]
+        return side_by_side(jobs, at_once=4) if jobs else []
 
 
 def save_users(settings: Settings, folder: Path) -> Users | None:

@@ -11,6 +11,8 @@ import shutil
 import signal
 import subprocess
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -127,6 +129,27 @@ def origins(settings: Settings) -> str:
 
 def data_folder(settings: Settings) -> Path:
     return settings.state_dir / "dynamodb"
+
+
+@dataclass(frozen=True)
+class LocalStore:
+    """The file, which other programs may use beside the server: SQLite's locks keep them apart."""
+
+    path: Path
+
+    @contextmanager
+    def copied(self) -> Iterator[Path]:
+        """Give the file itself."""
+        yield self.path
+
+    @contextmanager
+    def changed(self) -> Iterator[Path]:
+        """Give the file itself."""
+        yield self.path
+
+
+def item_store(settings: Settings) -> LocalStore:
+    return LocalStore(data_folder(settings) / "shared-local-instance.db")
 
 
 def make_daemon(settings: Settings) -> Daemon:
