@@ -14,6 +14,8 @@ from tasks import dev
 from tasks.localenv.machine.folders import TOOL
 from tests.support.environments import inv
 
+SIDE_BY_SIDE = ["-n", str((os.cpu_count() or 1) + 1), "--dist", "worksteal"]
+
 
 def test_test_runs_pytest_at_the_root_and_hands_its_options_on(tmp_path: Path) -> None:
     done = inv("test", "--", "-n0", "tests/project/test_locks.py", environ={}, cwd=tmp_path)
@@ -35,7 +37,7 @@ def test_a_failing_test_ends_with_pytests_own_code(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("words", "workers"),
-    [([], ["-n", "auto"]), (["-x"], ["-n", "auto"]), (["-n4"], []), (["--pdb"], []), (["-s"], [])],
+    [([], SIDE_BY_SIDE), (["-x"], SIDE_BY_SIDE), (["-n4"], []), (["--pdb"], []), (["-s"], [])],
 )
 def test_tests_run_side_by_side_unless_told_otherwise(words: list[str], workers: list[str]) -> None:
     assert dev._workers(words) == workers
