@@ -139,6 +139,12 @@ TYPED = f"{{{KEY}}}"
 PLAIN = '{"pk": "a", "n": 1}'
 
 
+@pytest.mark.parametrize("more", ['"LastEvaluatedKey": {"pk": {"S": "a"}}', '"NextToken": "abc"'])
+def test_an_answer_that_is_cut_off_is_refused(tmp_path: Path, more: str) -> None:
+    with pytest.raises(UsageError, match=r"f:2:1: not all items: (LastEvaluatedKey|NextToken) says that more follow"):
+        read(tmp_path, f'{{"Items": [{TYPED}],\n{more}}}')
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -149,6 +155,7 @@ PLAIN = '{"pk": "a", "n": 1}'
         f'{{"Count": 2, "$metadata": {{"a": [1]}}, "Items": [{PLAIN}, {TYPED}]}}',
         json.dumps({"Items": [ITEM, ITEM], "Count": 2}, indent=4),
         f'{{"Items": [{TYPED}], "Count": 1}}\n{{"Items": [{TYPED}], "Count": 1}}',
+        f'{{"Items": [{TYPED}], "LastEvaluatedKey": {TYPED}}}\n{{"Items": [{TYPED}], "LastEvaluatedKey": null}}',
         json.dumps({"things": [{"PutRequest": {"Item": ITEM}}] * 2}),
         json.dumps({"RequestItems": {"things": [{"PutRequest": {"Item": ITEM}}] * 2}}, indent=2),
         json.dumps({"Responses": {"things": [ITEM, ITEM]}, "UnprocessedKeys": {}}),

@@ -224,6 +224,12 @@ def test_a_real_pool_on_the_local_target_is_said(tmp_path: Path) -> None:
     )
 
 
+def test_another_region_for_other_sdks_is_said(tmp_path: Path) -> None:
+    told = "AWS_REGION is eu-west-1, and AWS_DEFAULT_REGION ca-central-1: this tool and boto3 read the latter alone"
+    assert read(tmp_path, "AWS_REGION=eu-west-1\nAWS_DEFAULT_REGION=ca-central-1").warnings == (told,)
+    assert read(tmp_path, "AWS_REGION=eu-west-1\nAWS_DEFAULT_REGION=eu-west-1").warnings == ()
+
+
 def test_variables_of_libpq_are_said_to_be_ignored() -> None:
     settings = read_settings(environ={"PGHOST": "db.example", "PGSERVICE": "prod", "PGSSLMODE": "require"})
     assert settings.warnings == ("PGHOST, PGSERVICE: ignored, the connection URL alone says where and as whom",)

@@ -176,7 +176,12 @@ def read_settings(
         **{field: values[name] for field, name in _AS_GIVEN.items()},
         left_out=left_out(root, values["LOCALENV_SERVICES"]),
         movable=tuple(s for s, name in PORT_VARIABLES.items() if not _given(_BY_NAME[name], environ, in_file)[1]),
-        warnings=(*_near_misses(in_file, dotenv), *_ignored(environ), *_unfinished(state_dir)),
+        warnings=(
+            *_near_misses(in_file, dotenv),
+            *_ignored(environ),
+            *_regions(environ.get("AWS_REGION") or in_file.get("AWS_REGION"), values["AWS_DEFAULT_REGION"]),
+            *_unfinished(state_dir),
+        ),
     )
     if choice_of_target == "prod":
         return _for_prod(settings, values["PROD_CONNECTION_URL"], environ, in_file)
@@ -310,6 +315,13 @@ def _ignored(environ: Mapping[str, str]) -> list[str]:
     """Return a warning that names the libpq variables in the environment, which are ignored; nothing if none is set."""
     found = [name for name in LIBPQ_VARIABLES if environ.get(name)]
     return [f"{', '.join(found)}: ignored, the connection URL alone says where and as whom"] if found else []
+
+
+def _regions(other: str | None, region: str) -> list[str]:
+    """Return a warning where SDKs of other languages, which read AWS_REGION, would look elsewhere than boto3."""
+    if not other or other == region:
+        return []
+    return [f"AWS_REGION is {other}, and AWS_DEFAULT_REGION {region}: this tool and boto3 read the latter alone"]
 
 
 def _near_misses(in_file: Mapping[str, str], dotenv: Path) -> list[str]:

@@ -23,6 +23,8 @@ PIECE_BYTES = 1 << 16
 LISTS = ("Items", "Responses")
 GROUPS = ("RequestItems", "Responses")
 """Members with a list of items for each table."""
+MORE = ("LastEvaluatedKey", "NextToken")
+"""What an answer has beside its items where it is a part of them; null where it is not."""
 BESIDE = ("Count", "ScannedCount", "ConsumedCapacity", "LastEvaluatedKey", "NextToken", "$metadata", "ResponseMetadata")
 """What answers have beside their items."""
 
@@ -105,15 +107,19 @@ class _Stream:
         self._text, self._at, self._ended = "", 0, False
         self._line = self._column = 1
         self._table = ""
+        self._cut_off: UsageError | None = None
 
     def items(self) -> Iterator[tuple[int, int, str]]:
         while char := self._char():
             if char == "[":
                 yield from self._elements()
             elif char == "{" and self._answer:
+                self._cut_off = None
                 yield from self._members()
             else:
                 yield self._value()
+        if self._cut_off:
+            raise self._cut_off
 
     def _elements(self) -> Iterator[tuple[int, int, str]]:
         self._take("[")
@@ -137,6 +143,13 @@ class _Stream:
             elif char == "[" and (group or name not in BESIDE):
                 self._only(name, f"{self._shown}:{line}:{column}", group)
                 yield from self._elements()
+            elif not group and name in MORE and char != "n":
+                self._cut_off = UsageError(
+                    f"{self._shown}:{line}:{column}: not all items: {name} says that more follow",
+                    hint="fetch them without --no-paginate, --max-items and --limit, or import this part alone: "
+                    "`jq -c '.Items[]'` prints its items, one a line",
+                )
+                self._value()
             else:
                 self._value()
             if self._char() != "}":
