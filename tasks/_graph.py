@@ -76,12 +76,12 @@ class Step(Task[Any]):
     raises where the body would refuse. `inputs(c)` raises what is wrong with the arguments and with the files that they
     name; it asks no service, so that nothing is started for what cannot be. A task that reads takes no lock. Nor does
     one with `lock` False: it writes, but is safe beside any other run. `aggregate` marks a task that stands for its
-    `pre`: --force means them too. `alone` names a flag with which the body needs none of its `pre`. `local_only`
-    refuses --target prod, and is skipped there as the `pre` of others. `after` names steps that it waits for where they
-    are part of the run, without needing them. `formats` are the
-    values of --format where they are others than text and json, the default first, and `format_help` explains them.
-    `example` is a command line; `values` names where those of arguments come from that are not called as in VALUES;
-    `codes` are exit codes that mean something of their own.
+    `pre`: --force means them too. `alone` names a flag with which the body needs none of its `pre`; an
+    aggregate, which then has them run by another command, plans them all the same. `local_only` refuses --target prod,
+    and is skipped there as the `pre` of others. `after` names steps that it waits for where they are part of the run,
+    without needing them. `formats` are the values of --format where they are others than text and json, the default
+    first, and `format_help` explains them. `example` is a command line; `values` names where those of arguments come
+    from that are not called as in VALUES; `codes` are exit codes that mean something of their own.
     """
 
     def __init__(
@@ -243,11 +243,12 @@ def collect(collection: Collection, calls: list[Call], *, dry: bool = False) -> 
         key = (name, repr(sorted(arguments.items())))
         if key not in nodes:
             node = Node(call.task, name, arguments, requested, called_as=call.called_as or name)
-            through = requested and getattr(call.task, "aggregate", False)
+            is_aggregate = getattr(call.task, "aggregate", False)
+            through = requested and is_aggregate
             node.before = [
                 add(pre if isinstance(pre, Call) else Call(pre), requested=through)
                 for pre in cast("list[Any]", call.task.pre)
-                if node.needs_pre or options[0].plan
+                if node.needs_pre or (options[0].plan and is_aggregate)
             ]
             nodes[key] = node
         nodes[key].format = nodes[key].format or given.format

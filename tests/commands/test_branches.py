@@ -235,10 +235,23 @@ def test_data_of_a_deleted_branch_are_listed_and_removed(project: Project) -> No
     assert listed(project) == []
 
 
+def test_data_of_a_branch_under_another_engine_are_removed_there(project: Project) -> None:
+    project.git("checkout", "-b", "feat")
+    project.git("checkout", "main")
+    (note,) = project.settings.state_dir.glob("undo/*/entry.json")
+    written = note.read_text()
+    note.write_text(written.replace('"embedded"', '"docker"'))
+    refused = project.inv("snapshot.delete", "feat", "--confirm", "feat", code=2).stderr
+    assert "the data of branch feat are those of the engine docker, and embedded runs now" in refused
+    assert "inv snapshot.delete feat --confirm feat --engine docker" in refused
+    assert note.exists()
+    note.write_text(written)
+
+
 def test_a_branch_names_a_snapshot(project: Project) -> None:
     project.git("checkout", "-b", "feat/login")
     project.inv("snapshot.save", "--branch")
-    assert [each["name"] for each in listed(project) if each["kind"] == "snapshot"] == ["feat-login"]
+    assert [each["name"] for each in listed(project) if each["kind"] == "snapshot"] == ["feat-login-d668f0"]
     saved = look(project.settings)
     rename(project, "changed")
     project.inv("snapshot.restore", "--branch", "--yes")

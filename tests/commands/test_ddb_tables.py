@@ -48,11 +48,9 @@ def test_seed_alone_brings_all_that_it_needs(ddb: Ddb, fresh: Settings) -> None:
         "ok ddb.seed 0s 120 messages written, the last one now, 4 group rows written",
     )
     again = ddb("seed")
-    assert (again.code, lines(again.stderr)[0], lines(again.stderr)[-1].rpartition(",")[0]) == (
-        0,
-        "skip ddb.schema-load 1 table ACTIVE and as ddb/tables says",
-        "skip ddb.seed 120 messages and 4 group rows unchanged",
-    )
+    *needed, last = lines(again.stderr)
+    assert "skip ddb.schema-load 1 table ACTIVE and as ddb/tables says" in needed
+    assert (again.code, last.rpartition(",")[0]) == (0, "skip ddb.seed 120 messages and 4 group rows unchanged")
     assert len(dump(fresh)) == 124
 
 

@@ -424,17 +424,18 @@ def test_a_step_that_reads_or_needs_no_lock_waits_for_nobody(
     assert stage.ran == ["scan"]
 
 
-def test_a_flag_may_stand_in_for_what_a_step_needs_and_a_plan_shows_it_nonetheless(
-    stage: Stage, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(("aggregate", "planned"), [(False, "run   all\n"), (True, "run   up\nrun   all  after up\n")])
+def test_a_flag_may_stand_in_for_what_a_step_needs_and_the_plan_of_an_aggregate_shows_it_nonetheless(
+    stage: Stage, capsys: pytest.CaptureFixture[str], aggregate: bool, planned: str
 ) -> None:
     stage.add("up")
 
     def everything(c: StepContext, hook: bool = False) -> None:
         stage.ran.append("all")
 
-    stage.tasks["all"] = step(pre=[stage.tasks["up"]], alone="hook", effect=READS)(everything)
+    stage.tasks["all"] = step(pre=[stage.tasks["up"]], alone="hook", aggregate=aggregate, effect=READS)(everything)
     stage.run(("all", {"hook": True}), dry=True)
-    assert (stage.ran, capsys.readouterr().out) == ([], "run   up\nrun   all  after up\n")
+    assert (stage.ran, capsys.readouterr().out) == ([], planned)
     stage.run(("all", {"hook": True}))
     assert stage.ran == ["all"]
     stage.run("all")

@@ -398,6 +398,9 @@ SHOWN: dict[str, Callable[[], str] | str] = {
     "tasks/db/loading:_asked: db.load people.csv --table users": "tests/commands/test_db.py",
     "tasks/localenv/postgres/load:_hint_for_seed: db.reset": "tests/postgres/test_migrations.py",
     "tasks/localenv/postgres/load:_hint_for_seed: db.setup --force": "tests/postgres/test_migrations.py",
+    "tasks/localenv/snapshot/listing:_parked_here: snapshot.delete … --confirm … --engine …": (
+        "tests/commands/test_branches.py"
+    ),
     "tasks/localenv/snapshot/undoing:_require: undo … --engine …": "tests/engines/docker/test_snapshot_travels.py",
     "tasks/localenv/snapshot/restore:_read: snapshot.restore … --file …": "tests/commands/test_snapshot.py",
     "tasks/localenv/checkout/saved:require_saved: check": "tests/engines/test_emulator_saving.py",

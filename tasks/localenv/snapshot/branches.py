@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import hashlib
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -14,6 +15,7 @@ from ..hints import inv
 from ..postgres import databases
 from . import foresight, loaded, switching, undoing
 from .entries import Entries, Found, connected
+from .manifest import NAME
 from .save import Say, tidy
 from .shelf import Shelf
 
@@ -91,11 +93,17 @@ def switch(settings: Settings, given: str, say: Say) -> str:
 
 
 def snapshot_name(settings: Settings) -> str:
-    """Return the branch that is checked out as the name of a snapshot. Raises UsageError where none is."""
+    """Return the branch that is checked out as the name of a snapshot. Raises UsageError where none is.
+
+    One that is no such name gets a few digits of its hash, so that feature/a and feature-a are two.
+    """
     branch = git.branch(settings.root)
     if not branch:
         raise UsageError(_no_branch(settings), hint="give a name instead of --branch")
-    return re.sub(r"[^A-Za-z0-9_-]+", "-", branch).strip("-")[:40] or "branch"
+    if re.fullmatch(NAME, branch):
+        return branch
+    legible = re.sub(r"[^A-Za-z0-9_-]+", "-", branch).strip("-_")[:33] or "branch"
+    return f"{legible}-{hashlib.sha256(branch.encode()).hexdigest()[:6]}"
 
 
 def why_not(settings: Settings) -> str:

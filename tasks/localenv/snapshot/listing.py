@@ -8,12 +8,14 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .. import engines
 from ..checkout import git
 from ..errors import ServiceFailed, UsageError
+from ..hints import Command
 from ..machine.ages import ago
 from ..postgres import databases
 from . import loaded, worktrees
-from .entries import Entries, connected
+from .entries import Entries, Found, connected
 from .entry import Entry
 from .manifest import Manifest
 from .save import Say, tidy
@@ -118,24 +120,21 @@ def is_branch(settings: Settings, name: str) -> bool:
 def require_deletable(settings: Settings, name: str) -> list[str]:
     """Return what `delete` would remove, one thing per line. Raises UsageError if there is nothing of that name."""
     found = [each for each in _own(settings) if each.name == name]
-    parked = [each for each in _branches(settings) if each.name == name]
+    parked = [each.entry for each in _parked_here(settings, name)]
     if not found and not parked:
         Shelf(settings).read(name)
     lines = [f"remove snapshot {name}, {_described(each)}" for each in found]
     return lines + [
-        f"remove the data of branch {name}, kept {each.age}: {', '.join(each.entry.contents)}"
-        for each in parked
-        if each.entry
+        f"remove the data of branch {name}, kept {entry.age}: {', '.join(entry.contents)}" for entry in parked
     ]
 
 
 def delete(settings: Settings, name: str, say: Say) -> str:
     """Remove a snapshot: its files, its clone, and orphaned clones of that name. And the data of that branch."""
-    shelf = Shelf(settings)
+    shelf, parked = Shelf(settings), _parked_here(settings, name)
     tidy(settings, shelf, say)
     if name in shelf.names():
         shelf.remove(shelf.folder / name)
-    parked = [each for each in loaded.parked(settings) if each.entry.branch == name]
     with connected(settings) as conn:
         if conn is not None:
             for clone in [each for each in shelf.orphans(conn) if each.name == name]:
@@ -143,6 +142,24 @@ def delete(settings: Settings, name: str, say: Say) -> str:
         for each in parked:
             Entries(settings).remove(each, conn)
     return f"removed the data of branch {name}" if parked else f"removed snapshot {name}"
+
+
+def _parked_here(settings: Settings, name: str) -> list[Found]:
+    """Return the data of a branch under the engine in use. Raises UsageError where there are such of another alone."""
+    found, engine = (
+        [each for each in loaded.parked(settings) if each.entry.branch == name],
+        engines.choose(settings).engine,
+    )
+    here = [each for each in found if each.entry.engine == engine]
+    if found and not here:
+        other = found[0].entry.engine
+        raise UsageError(
+            f"the data of branch {name} are those of the engine {other}, and {engine} runs now",
+            hint=Command(
+                "snapshot.delete", name, "--confirm", name, "--engine", other, first="stop the services that run"
+            ),
+        )
+    return here
 
 
 def _listed(shelf: Shelf, name: str, ids: set[str] | None) -> Listed:
