@@ -10,6 +10,8 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -120,12 +122,21 @@ def peak(settings: Settings, path: Path) -> int:
     """Return the most anonymous memory, in bytes, that a process of its own had while it ran a file."""
     reader, writer = os.pipe()
     if (pid := os.fork()) == 0:
+        seen = [0]
+        threading.Thread(target=watch, args=(seen,), daemon=True).start()
         on_empty(settings, lambda address: by_us(address, path))
-        status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
-        os.write(writer, status["RssAnon"].split()[0].encode())
+        os.write(writer, str(max(seen)).encode())
         os._exit(0)
     os.waitpid(pid, 0)
     return int(os.read(reader, 32)) << 10
+
+
+def watch(seen: list[int]) -> None:
+    """Note the anonymous memory of this process, in KB, a hundred times a second."""
+    while True:
+        status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+        seen.append(int(status["RssAnon"].split()[0]))
+        time.sleep(0.01)
 
 
 @contextmanager

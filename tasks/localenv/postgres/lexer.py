@@ -32,6 +32,7 @@ _LINE = re.compile(rb"[^\n]*")
 _IN_ESCAPED = re.compile(rb"(?:[^'\\]+|\\.|''){1,1000}", re.DOTALL)
 _COMMENT_EDGE = re.compile(rb"/\*|\*/")
 _QUOTED = re.compile(rb"'[^']*'|\"[^\"]*\"|--[^\r\n]*|/\*.*?\*/", re.DOTALL)
+_LAST_ROW = re.compile(rb"\n\\\.\r?\n")
 _FROM_STDIN = re.compile(rb"\bfrom\s+stdin\b", re.IGNORECASE)
 _TRANSACTION = re.compile(
     rb"""(?:
@@ -281,13 +282,5 @@ def _find_data(text: Text, end: int) -> tuple[int, int]:
     newline = text.find(b"\n", end)
     if newline < 0:
         return len(text), len(text)
-    start = position = newline + 1
-    while True:
-        found = text.find(b"\\.", position)
-        if found < 0:
-            return start, len(text)
-        if found in (start, 0) or text[found - 1 : found] == b"\n":
-            line_end = found + 2 + (text[found + 2 : found + 3] == b"\r")
-            if text[line_end : line_end + 1] == b"\n":
-                return start, found
-        position = found + 2
+    last = _LAST_ROW.search(text, newline)  # several times as fast as `find` of a mapped file
+    return newline + 1, last.start() + 1 if last else len(text)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 AHEAD = 1000
 AHEAD_BYTES = 1 << 20
 """So many statements, or bytes of them, are sent before the results are waited for."""
-STATEMENT_BYTES = 128 << 20
+STATEMENT_BYTES = 64 << 20
 """The longest statement. The server takes 1 GB, with many times that memory; an error costs libpq 14 times as much."""
 COPY_BYTES = 1 << 18
 MAX_WARNINGS = 1000
@@ -236,7 +236,7 @@ class _Sender:
         with waiting(f"the statements of {batch.file.name}", port=port_here(self._conn)):
             while result := self._next_result():
                 if result.status == pq.ExecStatus.COPY_IN:
-                    _send_rows(self._pgconn, batch.file.text, batch.statements[0].data, self._sent)
+                    self._send_rows(batch.file.text, batch.statements[0].data)
                 elif result.status == pq.ExecStatus.COPY_OUT:
                     _drain_rows(self._pgconn)
                 elif result.status == pq.ExecStatus.FATAL_ERROR:
@@ -279,17 +279,33 @@ class _Sender:
                 )
 
     def _next_result(self) -> pq.abc.PGresult | None:
-        """Wait for the next result in Python rather than in libpq, so that Ctrl-C gets through; send what waits."""
+        """Wait for the next result; send what waits."""
+        if self._pgconn.is_busy():
+            self._wait(self._pgconn.is_busy)
+        return self._pgconn.get_result()
+
+    def _send_rows(self, text: Text, data: tuple[int, int] | None) -> None:
+        """Send the rows of a COPY, each chunk when the one before is sent: libpq would hold them all."""
         pgconn = self._pgconn
-        if pgconn.is_busy():
-            with selectors.DefaultSelector() as selector:
-                selector.register(pgconn.socket, selectors.EVENT_READ)
-                while pgconn.is_busy():
-                    unsent = pgconn.flush()
-                    selector.modify(pgconn.socket, selectors.EVENT_READ | (selectors.EVENT_WRITE if unsent else 0))
-                    if any(ready & selectors.EVENT_READ for _, ready in selector.select()):
-                        pgconn.consume_input()
-        return pgconn.get_result()
+        if data is None:
+            pgconn.put_copy_end(b"COPY FROM stdin was not expected here")
+            return
+        for chunk in _chunks(text, *data):
+            pgconn.put_copy_data(chunk)
+            self._sent.add(len(chunk))
+            if pgconn.flush():
+                self._wait(lambda: False)
+        pgconn.put_copy_end()
+
+    def _wait(self, is_busy: Callable[[], bool]) -> None:
+        """Wait in Python rather than in libpq, so that Ctrl-C gets through, until all is sent and nothing is busy."""
+        pgconn = self._pgconn
+        with selectors.DefaultSelector() as selector:
+            selector.register(pgconn.socket, selectors.EVENT_READ)
+            while (unsent := pgconn.flush()) or is_busy():
+                selector.modify(pgconn.socket, selectors.EVENT_READ | (selectors.EVENT_WRITE if unsent else 0))
+                if any(ready & selectors.EVENT_READ for _, ready in selector.select()):
+                    pgconn.consume_input()
 
 
 def _rows_written(status: bytes | None) -> int:
@@ -297,16 +313,6 @@ def _rows_written(status: bytes | None) -> int:
     words = (status or b"").split()
     counted = words[:1] and words[0] in (b"INSERT", b"UPDATE", b"DELETE", b"MERGE", b"COPY")
     return int(words[-1]) if counted and words[-1].isdigit() else 0
-
-
-def _send_rows(pgconn: pq.abc.PGconn, text: Text, data: tuple[int, int] | None, sent: Progress) -> None:
-    if data is None:
-        pgconn.put_copy_end(b"COPY FROM stdin was not expected here")
-        return
-    for chunk in _chunks(text, *data):
-        pgconn.put_copy_data(chunk)
-        sent.add(len(chunk))
-    pgconn.put_copy_end()
 
 
 def _drain_rows(pgconn: pq.abc.PGconn) -> None:

@@ -21,7 +21,7 @@ from ..machine.reading import STREAM_BYTES, is_stream, is_there, opened
 from .dumpforms import HEAD_BYTES, require_text
 from .lexer import BOM, Text
 
-IN_MEMORY_BYTES = 64 << 20
+IN_MEMORY_BYTES = 16 << 20
 """Larger files are mapped; smaller ones are read, so that an editor may truncate them meanwhile."""
 CONTEXT_BYTES = 4096
 """Bytes read on either side of a place to show its line, which may be as long as the file."""
@@ -128,11 +128,11 @@ def read_sql(path: Path, root: Path, copy: bytes = b"") -> SqlFile:
 
 def text_of(given: IO[bytes], name: str, *, is_file: bool) -> Text:
     """Read a small file, map a large one; large input from a pipe is saved to disk first."""
+    if is_file and os.fstat(given.fileno()).st_size > IN_MEMORY_BYTES:
+        return mmap.mmap(given.fileno(), 0, access=mmap.ACCESS_READ)
     start = given.read(IN_MEMORY_BYTES + 1)
     if len(start) <= IN_MEMORY_BYTES:
         return start
-    if is_file:
-        return mmap.mmap(given.fileno(), 0, access=mmap.ACCESS_READ)
     rest = itertools.chain([start], iter(lambda: given.read(1 << 20), b""))
     with disk_errors(Path(tempfile.gettempdir())), tempfile.TemporaryFile(prefix="localenv-") as saved:
         for chunk in rest:
@@ -156,21 +156,23 @@ def checked(file: SqlFile) -> SqlFile:
     """Return the file. Raises UsageError for another kind of file, SqlError at the first byte that is not text."""
     require_text(file.text[:HEAD_BYTES], file.name)
     decoder = codecs.getincrementaldecoder("utf-8")()
-    offset = 0
+    offset, nul = 0, -1
     for chunk in itertools.chain(_chunks(file.text, 0, len(file.text)), [b""]):
         pending = len(decoder.getstate()[0])
+        if nul < 0 <= (found := chunk.find(b"\0")):
+            nul = offset + found
         try:
             decoder.decode(chunk, final=not chunk)
         except UnicodeDecodeError as error:
             bad = offset - pending + error.start
             if _SETS_ENCODING.search(file.text, 0, bad):
+                nul = file.text.find(b"\0") if nul < 0 else nul
                 break  # the server reads it as the file says, and refuses what is not
             raise SqlError(
                 f"{file.place(bad)}: byte 0x{file.text[bad : bad + 1].hex()} is not UTF-8",
                 hint="save the file as UTF-8; for a dump, `pg_dump --encoding=UTF8`",
             ) from error
         offset += len(chunk)
-    nul = file.text.find(b"\0")
     if nul >= 0:
         raise SqlError(f"{file.place(nul)}: a NUL byte", hint="remove it: text in PostgreSQL cannot contain one")
     return file
