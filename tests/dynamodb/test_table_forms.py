@@ -199,7 +199,7 @@ WRONG = [
     ("name: app\nversion: 1\n", "t.yaml:1:1: neither a table nor a template"),
     ("Type: AWS::SQS::Queue\nProperties: {}\n", "t.yaml:1:7: Type is 'AWS::SQS::Queue', not AWS::DynamoDB::Table"),
     (TEMPLATE.replace("KeyType: HASH", "KeyType: RANGE", 1), "t.yaml:16:48: KeyType is 'RANGE', not one of HASH"),
-    (YAML + "WarmThroughput: {}\n", "t.yaml:7:17: WarmThroughput is not supported"),
+    (YAML + "WarmThroughput: 5\n", "t.yaml:7:17: WarmThroughput must be an object"),
     (
         YAML + "StreamSpecification: {StreamEnabled: maybe}\n",
         "t.yaml:7:38: StreamEnabled is not a CloudFormation property",

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tasks.localenv.aws.templates.jsonfile import read_json
+from tasks.localenv.dynamodb import schema
+from tasks.localenv.dynamodb.client import connect
 from tasks.localenv.dynamodb.tablefiles import read_table, read_tables
 from tasks.localenv.dynamodb.tableshape import Index, TableShape, Throughput
 from tasks.localenv.errors import UsageError
 from tasks.localenv.machine.folders import TOOL
-from tasks.localenv.settings import read_settings
+from tasks.localenv.settings import Settings, read_settings
 
 MESSAGES = TableShape(
     name="cruddur-messages",
@@ -156,7 +159,6 @@ WRONG: list[tuple[Callable[[dict[str, Any]], None], str]] = [
     (with_(KeySchema=[]), "t.json:9:16: KeySchema must have 1 to 2 entries, not 0"),
     (with_(KeySchema={}), "t.json:9:16: KeySchema must be a list"),
     (with_(Colour="red"), "t.json:19:13: unknown property 'Colour'"),
-    (with_(WarmThroughput={}), "t.json:19:21: WarmThroughput is not supported"),
     (
         with_(BillingMode="PROVISONED"),
         "t.json:19:18: BillingMode is 'PROVISONED', not one of PROVISIONED, PAY_PER_REQUEST",
@@ -320,15 +322,10 @@ def test_a_local_index_has_the_partition_key_of_its_table_and_a_sort_key(
          "OnDemandThroughput does not go with provisioned capacity"),
         ({"GlobalSecondaryIndexes": [index(WarmThroughput={"ReadUnitsPerSecond": "many"})]},
          "ReadUnitsPerSecond must be a whole number"),
-        ({"GlobalSecondaryIndexes": [index(WarmThroughput={"ReadUnitsPerSecond": 5})]},
-         "WarmThroughput is not supported"),
         ({"GlobalSecondaryIndexes": [index(ContributorInsightsSpecification={"Enabled": True, "Mode": "ALL"})]},
          "Mode is 'ALL', not one of ACCESSED_AND_THROTTLED_KEYS, THROTTLED_KEYS"),
-        ({"ContributorInsightsSpecification": {"Enabled": True}}, "ContributorInsightsSpecification is not supported"),
         ({"KinesisStreamSpecification": {"StreamArn": "short"}}, "StreamArn must have 37 to 1024 characters, not 5"),
         ({"ResourcePolicy": {}}, "no PolicyDocument"),
-        ({"StreamSpecification": {"StreamViewType": "KEYS_ONLY", "ResourcePolicy": {"PolicyDocument": {}}}},
-         "ResourcePolicy is not supported"),
         ({"Fn::ForEach::Index": ["I", ["a"], {}]}, "Fn::ForEach::Index cannot be resolved here"),
     ],
 )  # fmt: skip
@@ -338,12 +335,52 @@ def test_what_aws_refuses_is_refused(tmp_path: Path, changes: dict[str, Any], me
     assert error.hint
 
 
-def test_the_limits_of_an_index_are_refused_as_such(tmp_path: Path) -> None:
-    indexes = [on_demand_index(OnDemandThroughput={"MaxReadRequestUnits": 5})]
-    table = {**properties(), **ON_DEMAND, "GlobalSecondaryIndexes": indexes}
-    del table["ProvisionedThroughput"]
-    error = error_of(tmp_path / "t.json", json.dumps(table))
-    assert error.message.partition(": ")[2] == "OnDemandThroughput is not supported for an index"
+KINESIS = "arn:aws:kinesis:us-east-1:123456789012:stream/changes"
+AT_AWS: list[tuple[dict[str, Any], str, str]] = [
+    ({"WarmThroughput": {"ReadUnitsPerSecond": 5}}, "WarmThroughput", "update-table"),
+    ({"ContributorInsightsSpecification": {"Enabled": True}}, "ContributorInsightsSpecification", "update-contributor"),
+    ({"KinesisStreamSpecification": {"StreamArn": KINESIS}}, "KinesisStreamSpecification", "enable-kinesis"),
+    ({"ResourcePolicy": {"PolicyDocument": {"Version": "2012-10-17"}}}, "ResourcePolicy", "put-resource-policy"),
+    (
+        {"StreamSpecification": {"StreamViewType": "KEYS_ONLY", "ResourcePolicy": {"PolicyDocument": {}}}},
+        "ResourcePolicy",
+        "put-resource-policy",
+    ),
+    (
+        {"GlobalSecondaryIndexes": [on_demand_index(OnDemandThroughput={"MaxReadRequestUnits": 5})], **ON_DEMAND},
+        "OnDemandThroughput for an index",
+        "update-table",
+    ),
+    (
+        {"GlobalSecondaryIndexes": [index(WarmThroughput={"ReadUnitsPerSecond": 5})]},
+        "WarmThroughput for an index",
+        "update-table",
+    ),
+]
+"""Properties that AWS alone has, what they are called, and the command that sets them there."""
+
+
+@pytest.mark.parametrize(("changes", "name", "command"), AT_AWS)
+def test_what_aws_alone_has_is_left_out_here_and_said_and_refused_for_production(
+    fresh: Settings, tmp_path: Path, changes: dict[str, Any], name: str, command: str
+) -> None:
+    path = tmp_path / "t.json"
+    table = {**properties(), **changes, "TableName": fresh.message_table}
+    if "BillingMode" in changes:
+        del table["ProvisionedThroughput"]
+    path.write_text(json.dumps(table))
+    (file,) = read_tables(fresh, str(path))
+    client = connect(fresh)
+    assert f"table {file.name}: {name}: not on this engine" in schema.plan_tables(client, [file])
+    done = schema.apply_tables(client, [file])
+    assert done.startswith("1 table created") and done.endswith(f"not on this engine: {name}")
+    assert schema.check_tables(client, [file]) is not None
+    with pytest.raises(UsageError) as caught:
+        read_tables(replace(fresh, target="prod"), str(path))
+    assert caught.value.message.endswith(
+        f"{name.partition(' ')[0]} is not supported{name.partition(' ')[2] and ' for an index'}"
+    )
+    assert f"`aws dynamodb {command}" in caught.value.hint
 
 
 def test_a_name_that_aws_has_elsewhere_is_no_misspelt_other_one(tmp_path: Path) -> None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import difflib
 import re
 from collections import Counter
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
 
 from ..aws.templates.document import Document, Steps
 from ..aws.templates.functions import text_of
+from ..errors import UsageError
 from .tablemodel import (
     ALL_NON_KEY_ATTRIBUTES,
     KEY_ATTRIBUTES,
@@ -32,10 +33,20 @@ NEAR = 0.75
 INDEXES = ("GlobalSecondaryIndexes", "LocalSecondaryIndexes")
 
 
-def check_properties(file: Document) -> None:
-    """Check a table's properties. Raises UsageError for the first error."""
+class AtAws(NamedTuple):
+    """A property that AWS alone has: where it stands, its name, and the error where it would have to be set."""
+
+    steps: Steps
+    name: str
+    error: UsageError
+
+
+def check_properties(file: Document) -> list[AtAws]:
+    """Check a table's properties, and return those that AWS alone has. Raises UsageError for the first error."""
     _Shapes(file).check((), TABLE)
-    _Rules(file).check()
+    rules = _Rules(file)
+    rules.check()
+    return list(rules.at_aws())
 
 
 class _Shapes:
@@ -175,7 +186,6 @@ class _Rules:
         self.recovery()
         self.encryption()
         self.tags()
-        self.unsupported()
 
     def definitions(self) -> None:
         """Note the defined attributes, each with the index of its entry."""
@@ -314,15 +324,15 @@ class _Rules:
                 raise self.file.error(steps, f"tag {key!r} is defined twice", hint=REMOVE_ONE)
             seen.add(key)
 
-    def unsupported(self) -> None:
-        """Refuse what is not set here, in the table, its stream and its indexes: ignoring it would be a lie."""
+    def at_aws(self) -> Iterator[AtAws]:
+        """Yield what AWS alone has, of the table, its stream and its indexes."""
         parts: list[tuple[Steps, Any, dict[str, str]]] = [((), self.table, SET_BY)]
         parts.append((("StreamSpecification",), self.table.get("StreamSpecification", {}), SET_BY))
         indexes = enumerate(self.table.get(INDEXES[0], ()))
         parts += [((INDEXES[0], number), index, SET_BY_FOR_INDEX) for number, index in indexes]
         for steps, value, set_by in parts:
-            for name in value:
-                if name in set_by:
-                    where = " for an index" if value is not self.table and name == "OnDemandThroughput" else ""
-                    hint = f"remove it, and set it in AWS: `{set_by[name]}`"
-                    raise self.file.error((*steps, name), f"{name} is not supported{where}", hint=hint)
+            for name in set(value) & set_by.keys():
+                where = " for an index" if steps[:1] == (INDEXES[0],) else ""
+                hint = f"remove it, and set it in AWS: `{set_by[name]}`"
+                error = self.file.error((*steps, name), f"{name} is not supported{where}", hint=hint)
+                yield AtAws((*steps, name), f"{name}{where}", error)

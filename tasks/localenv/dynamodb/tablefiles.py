@@ -5,6 +5,9 @@ Source of the shape: AWS CloudFormation Template Reference, AWS::DynamoDB::Table
 
 from __future__ import annotations
 
+import copy
+import functools
+import operator
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,7 +22,7 @@ from ..machine.reading import is_folder, path_of, unreadable
 from ..settings import Settings
 from ..settings.variables import VARIABLES
 from .files.template import Contents, Found, tables_in
-from .tablecheck import check_properties
+from .tablecheck import AtAws, check_properties
 from .tableshape import Extras, TableShape, encryption_parameters, extras_of, shape_of
 
 FOLDER = "ddb/tables"
@@ -33,12 +36,16 @@ PRINTED_BY = {**dict.fromkeys((".ts", ".js", ".mjs", ".cjs"), _NODE), ".py": "`c
 
 @dataclass(frozen=True)
 class TableFile:
-    """A table as a file defines it: its CloudFormation properties, and what they mean."""
+    """A table as a file defines it: its CloudFormation properties, and what they mean.
+
+    `at_aws` are properties that AWS alone has, which no local engine is told of.
+    """
 
     shown: str
     properties: dict[str, Any]
     shape: TableShape
     extras: Extras
+    at_aws: tuple[AtAws, ...] = ()
 
     @property
     def name(self) -> str:
@@ -93,7 +100,10 @@ def read_all(settings: Settings, given: str = "") -> Reading:
         name = _name_for(each, settings, alone=len(nameless) == 1 and settings.message_table not in names)
         each.properties.data["TableName"] = name
         notes.append(f"no TableName in {each.properties.place()}: using {name}")
-    return Reading(_distinct([_checked(each.properties) for each in named], named), notes)
+    files = _distinct([_checked(each.properties) for each in named], named)
+    for unset in (each for file in files for each in file.at_aws if not settings.is_local):
+        raise unset.error  # ignored there, it would be a lie
+    return Reading(files, notes)
 
 
 def stand_ins(settings: Settings) -> dict[str, str]:
@@ -192,6 +202,8 @@ def _renamed(found: Found, names: Mapping[str, str]) -> Found:
 
 
 def _checked(document: Document) -> TableFile:
-    check_properties(document)
-    properties = dict(document.data)
-    return TableFile(document.shown, properties, shape_of(properties), extras_of(properties))
+    at_aws = check_properties(document)
+    properties = copy.deepcopy(document.data)
+    for steps in (each.steps for each in at_aws):
+        functools.reduce(operator.getitem, steps[:-1], properties).pop(steps[-1])
+    return TableFile(document.shown, properties, shape_of(properties), extras_of(properties), tuple(at_aws))

@@ -294,10 +294,10 @@ class _Sender:
             pgconn.put_copy_data(chunk)
             self._sent.add(len(chunk))
             if pgconn.flush():
-                self._wait(lambda: False)
+                self._wait(lambda: 0)
         pgconn.put_copy_end()
 
-    def _wait(self, is_busy: Callable[[], bool]) -> None:
+    def _wait(self, is_busy: Callable[[], int]) -> None:
         """Wait in Python rather than in libpq, so that Ctrl-C gets through, until all is sent and nothing is busy."""
         pgconn = self._pgconn
         with selectors.DefaultSelector() as selector:

@@ -58,21 +58,23 @@ class Work:
 
     @property
     def unsupported(self) -> tuple[str, ...]:
-        return self.seen.plan.unsupported if self.seen else ()
+        at_aws = dict.fromkeys(each.name for each in self.file.at_aws)
+        return (*(self.seen.plan.unsupported if self.seen else ()), *at_aws)
 
     def lines(self) -> list[str]:
         """Return what would be done: + created, ~ changed, - removed, ± recreated."""
         if self.half:
             return [f"± {self.half}; only --replace finishes that"]
+        missing = [f"table {self.file.name}: {what}: not on this engine" for what in self.unsupported]
         if self.seen is None:
-            return _creation(self.file)
+            return _creation(self.file) + missing
         lines = [str(change) for change in self.seen.plan.changes]
         if self.needs_replacement:
             through = (
                 f"its {counted(self.seen.table.items, 'item')} copied through {replacement.copy_name(self.file.name)}"
             )
             lines = [f"{line}: only with --replace, {through}" for line in lines]
-        return lines + [f"table {self.file.name}: {what}: not on this engine" for what in self.unsupported]
+        return lines + missing
 
 
 def find_work(client: DynamoDBClient, file: TableFile) -> Work:
