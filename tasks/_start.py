@@ -4,10 +4,17 @@
 It is short and imports little, since it is compiled at each start and what is imported before them is not guarded.
 """
 
+from __future__ import annotations
+
 import _signal  # type: ignore[import-not-found]  # signal takes 3 ms to load
 import posix
 import sys
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # typing itself is not needed for it
+    from invoke.program import Program
+
+YAML = "invoke.vendor.yaml"
 INTERRUPTED = 130
 LEAST_BYTES = 256_000_000
 """Of address space: the largest run takes 170 MB. With less, libraries write tracebacks of their own, and Python's
@@ -57,8 +64,7 @@ def main() -> None:
             import site
 
             site.main()  # what -S has left for here
-        from invoke.main import program
-
+        program = load_invoke()
         flush_at_exit()
         program.config_class = _config_class()
         program._name, program.version = "localenv", f"{release()} (Invoke {program.version})"
@@ -69,6 +75,44 @@ def main() -> None:
         program.run()
     except Exception as error:  # noqa: BLE001 - the last place where it can be told
         end_with(error)
+
+
+def load_invoke() -> Program:
+    """Load Invoke's program without what takes half of its start.
+
+    That is unittest.mock (with asyncio), which is for tests of tasks, importlib.metadata (with email), which it asks
+    for its own version, and its YAML, which reads an invoke.yaml where there is one.
+    """
+    spared = [name for name in ("unittest", "unittest.mock", "importlib.metadata") if name not in sys.modules]
+    for name in spared:
+        sys.modules[name] = type(sys)(name)
+        vars(sys.modules[name]).update(Mock=object, version=installed)
+    sys.modules.setdefault(YAML, Late(YAML))
+    from invoke.main import program
+
+    for name in spared:
+        del sys.modules[name]
+    return program
+
+
+class Late(type(sys)):  # type: ignore[misc]
+    """Invoke's YAML, which is loaded when something of it is used."""
+
+    def __getattr__(self, name: str) -> object:
+        if sys.modules.get(YAML) is self:
+            del sys.modules[YAML]
+        module = __import__(YAML, fromlist=[name])
+        return getattr(module, name)
+
+
+def installed(package: str) -> str:
+    """Return the version of an installed package, by the name of its folder of metadata; empty for none."""
+    found = (name for place in sys.path if os.path.isdir(place) for name in os.listdir(place))  # noqa: PTH112, PTH208
+    return next((name[len(package) + 1 : -10] for name in found if is_metadata(name, package)), "")
+
+
+def is_metadata(name: str, package: str) -> bool:
+    return name.startswith(f"{package}-") and name.endswith(".dist-info")
 
 
 def print_help() -> None:

@@ -187,5 +187,17 @@ def test_a_near_handle_is_suggested() -> None:
 def test_pool_users_and_rows_without_anything_are_named_too() -> None:
     found = matched([row("", email="")], [pool_user(None, "s1")])
     assert pairs(found) == []
-    assert found.users == (Unmatched("", " (id in the database: MOCK)", "no pool user has this preferred_username"),)
+    assert [each.who for each in found.users] == ["user 1 (id in the database: MOCK)"]
     assert found.pool_users == (Unmatched("", "u-s1", "no preferred_username"),)
+
+
+def test_a_row_without_a_handle_is_named_and_matched_with_nobody() -> None:
+    nameless = [row("", "", email="ann@example.com"), row("", uuid="2")]
+    found = matched(
+        [*nameless, row("bob", "s2")], [pool_user(None, "s1", email="ann@example.com"), pool_user("bob", "s2")]
+    )
+    assert pairs(found) == [("bob", "s2", True)]
+    assert [str(each) for each in (*found.users, *found.pool_users)] == [
+        "user 1 (id in the database: none): its row has no handle, nor has 1 more; give it one in the database",
+        "u-s1 (ann@example.com): no preferred_username",
+    ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib.metadata
 import os
 import subprocess
 import sys
@@ -83,6 +84,20 @@ def test_listing_the_commands_loads_nothing_heavy() -> None:
 @pytest.mark.parametrize("code", ["import tasks", LIST])
 def test_nothing_is_loaded_early_that_is_to_be_loaded_late(code: str) -> None:
     assert modules_after(code) & LATE == set()
+
+
+def test_invoke_is_loaded_without_what_only_tests_of_tasks_need() -> None:
+    version = importlib.metadata.version("invoke")
+    load = "import sys; sys.path.insert(0, 'tasks'); from _start import load_invoke; program = load_invoke()"
+    loaded = modules_after(f"{load}; assert program.version == {version!r}")
+    assert (
+        loaded & {"asyncio", "unittest", "unittest.mock", "importlib.metadata", "email", "invoke.vendor.yaml.nodes"}
+        == set()
+    )
+    assert "yaml.nodes" in modules_after(
+        f"{load}; from invoke import util; assert util.yaml.safe_load('a: 1') == dict(a=1)"
+    )
+    assert modules_after(f"{load}; from unittest.mock import Mock; assert Mock().x.y") >= {"unittest.mock", "asyncio"}
 
 
 @pytest.mark.parametrize("package", ["localenv.tasks", "localenv"])

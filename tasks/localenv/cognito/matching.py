@@ -152,7 +152,10 @@ class _Hints:
     def about_row(self, handle: str, rows: list[DatabaseUser]) -> Unmatched:
         """Return why the rows of a handle have no pool user."""
         row = rows[0]
-        who = f"{handle} (id in the database: {row.sub})"
+        who = f"{handle or f'user {row.uuid}'} (id in the database: {row.sub or 'none'})"
+        if not handle:
+            others = f", nor {'has' if len(rows) == 2 else 'have'} {len(rows) - 1} more" if len(rows) > 1 else ""
+            return Unmatched(handle, who, f"its row has no handle{others}", "give it one in the database")
         same = _candidates(self._pool.get(handle, []))
         if len(rows) > 1:
             return Unmatched(
@@ -184,6 +187,7 @@ class _Hints:
         who = f"{user}{'' if user.enabled else ', disabled'}"
         if user.handle is None:
             row = self._rows_by_email.get(user.email.lower()) if user.email else None
+            row = row if row and row.handle else None
             also = f", but the e-mail address of {row.handle}" if row else ""
             return Unmatched(
                 "",
