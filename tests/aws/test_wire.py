@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import threading
 from collections.abc import Callable, Iterator
@@ -74,6 +75,17 @@ def test_a_connection_is_kept_for_the_next_call() -> None:
         call("GetA")
         call("GetB")
     assert len({port for _, port in seen}) == 1
+
+
+def test_connections_are_closed_with_what_made_them_also_as_a_part_of_a_cycle() -> None:
+    with engine(echo) as (call, _):
+        call("GetA")
+        (kept,) = call._idle
+        cycle: list[Any] = [call]
+        cycle.append(cycle)
+        del call, cycle
+        gc.collect()
+        assert kept.sock is None
 
 
 def test_a_connection_that_the_engine_closed_meanwhile_is_opened_again() -> None:

@@ -11,6 +11,7 @@ import base64
 import json
 import re
 import select
+import weakref
 from collections.abc import Iterator, Mapping
 from functools import partial
 from http.client import HTTPConnection, HTTPException, HTTPResponse
@@ -136,10 +137,8 @@ class LocalApi:
             "Authorization": f"AWS4-HMAC-SHA256 Credential={scope}, SignedHeaders=host;x-amz-date, Signature=0",
         }
         self._idle: list[HTTPConnection] = []
-
-    def __del__(self) -> None:
-        while self._idle:
-            self._idle.pop().close()
+        # Not by __del__: as parts of a cycle the sockets would be thrown away first, and complain.
+        weakref.finalize(self, _close_all, self._idle).atexit = False
 
     def __call__(self, operation: str, /, **parameters: Any) -> dict[str, Any]:
         require_permit(self._permit, "local", operation, parameters)
@@ -219,6 +218,11 @@ class LocalApi:
                 return kept
             kept.close()
         return HTTPConnection(self._endpoint.host, self._endpoint.port, timeout=at_most(CALL_S))
+
+
+def _close_all(connections: list[HTTPConnection]) -> None:
+    while connections:
+        connections.pop().close()
 
 
 def _whole(answer: HTTPResponse) -> bytes:
