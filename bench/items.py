@@ -19,15 +19,14 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from bench.run import Row, seconds  # noqa: E402
-from tasks.localenv import engines  # noqa: E402
 from tasks.localenv.dynamodb import schema  # noqa: E402
 from tasks.localenv.dynamodb.client import connect  # noqa: E402
 from tasks.localenv.dynamodb.itemwriter import puts, write  # noqa: E402
 from tasks.localenv.dynamodb.tablefiles import read_tables  # noqa: E402
-from tasks.localenv.settings import Settings, read_settings  # noqa: E402
+from tasks.localenv.settings import Settings  # noqa: E402
 from tasks.localenv.snapshot import save, undoing  # noqa: E402
 from tests.support.boto import local_client  # noqa: E402
-from tests.support.environments import environment, permitted  # noqa: E402
+from tests.support.environments import environment, running  # noqa: E402
 from tests.support.keeping import restored  # noqa: E402
 from tests.support.projects import silent  # noqa: E402
 
@@ -87,12 +86,8 @@ def started(place: Path, engine: str) -> Iterator[Settings]:
     """Yield the settings of a running environment that has DynamoDB alone."""
     place.chmod(0o755)
     environ = {**environment(place / "state"), "LOCALENV_SERVICES": "dynamodb", "LOCALENV_ENGINE": engine}
-    settings = permitted(read_settings(environ=environ))
-    try:
-        engines.up(settings, silent)
+    with running(environ) as settings:
         yield settings
-    finally:
-        engines.destroy(settings, silent)
 
 
 if __name__ == "__main__":

@@ -22,15 +22,13 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from bench.run import Row, seconds  # noqa: E402
-from tasks.localenv import engines  # noqa: E402
 from tasks.localenv.engines.embedded.home import installed_programs  # noqa: E402
 from tasks.localenv.postgres import databases  # noqa: E402
 from tasks.localenv.postgres.connection import connect  # noqa: E402
 from tasks.localenv.postgres.runner import run_file  # noqa: E402
 from tasks.localenv.postgres.sqlfile import read_sql  # noqa: E402
-from tasks.localenv.settings import Settings, read_settings  # noqa: E402
-from tests.support.environments import environment, permitted  # noqa: E402
-from tests.support.projects import silent  # noqa: E402
+from tasks.localenv.settings import Settings  # noqa: E402
+from tests.support.environments import environment, running  # noqa: E402
 
 INSERTS, ROWS = 600_000, 3_000_000
 BIG_BYTES = 1 << 30
@@ -143,12 +141,8 @@ def watch(seen: list[int]) -> None:
 def started(place: Path) -> Iterator[Settings]:
     """Yield the settings of a running environment that has Postgres alone."""
     place.chmod(0o755)
-    settings = permitted(read_settings(environ={**environment(place / "state"), "LOCALENV_SERVICES": "postgres"}))
-    try:
-        engines.up(settings, silent)
+    with running({**environment(place / "state"), "LOCALENV_SERVICES": "postgres"}) as settings:
         yield settings
-    finally:
-        engines.destroy(settings, silent)
 
 
 if __name__ == "__main__":

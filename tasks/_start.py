@@ -107,12 +107,10 @@ class Late(type(sys)):  # type: ignore[misc]
 
 def installed(package: str) -> str:
     """Return the version of an installed package, by the name of its folder of metadata; empty for none."""
+    start, end = f"{package}-", ".dist-info"
     found = (name for place in sys.path if os.path.isdir(place) for name in os.listdir(place))  # noqa: PTH112, PTH208
-    return next((name[len(package) + 1 : -10] for name in found if is_metadata(name, package)), "")
-
-
-def is_metadata(name: str, package: str) -> bool:
-    return name.startswith(f"{package}-") and name.endswith(".dist-info")
+    named = (name for name in found if name.startswith(start) and name.endswith(end))
+    return next((name[len(start) : -len(end)] for name in named), "")
 
 
 def print_help() -> None:

@@ -18,13 +18,12 @@ from typing import Any
 
 import pytest
 
-from tasks.localenv import engines
 from tasks.localenv.engines.docker.preflight import find_docker
 from tasks.localenv.errors import LocalEnvError
 from tasks.localenv.settings import Settings, read_settings
 from tests.support import durations, environments, reliability
 from tests.support.browser import find_browser
-from tests.support.environments import Finished, environment, inv, permitted, reachable
+from tests.support.environments import Finished, environment, inv, permitted, reachable, running
 from tests.support.reflink import why_not_mounted
 
 JAR = os.environ.get("DYNAMODB_LOCAL_JAR", "")
@@ -127,10 +126,8 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 def live_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """The variables of a running embedded environment; it ends with the test process."""
     environ = environment(reachable(tmp_path_factory.mktemp("live")) / "state")
-    settings = read_settings(environ=environ)
-    engines.up(settings, print)
-    yield environ
-    engines.destroy(settings, print)
+    with running(environ):
+        yield environ
 
 
 @pytest.fixture(scope="session")

@@ -27,7 +27,7 @@ LONG_MODULES: dict[str, int] = {
     "tasks.localenv.engines.daemon": 354,
 }
 
-LINES = 41243
+LINES = 41241
 """Of tasks/, all files together: what does the same in fewer is better. Only down, and 24,000 would do."""
 
 PACKAGES = 47

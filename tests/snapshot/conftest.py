@@ -6,18 +6,15 @@ from collections.abc import Iterator
 
 import pytest
 
-from tasks.localenv import engines
 from tasks.localenv.settings import Settings, read_settings
-from tests.support.environments import environment, permitted, reachable
+from tests.support.environments import environment, permitted, reachable, running
 
 
 @pytest.fixture(scope="session")
 def live_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     environ = environment(reachable(tmp_path_factory.mktemp("snapshots")) / "state")
-    settings = read_settings(environ=environ)
-    engines.up(settings, print)
-    yield environ
-    engines.destroy(settings, print)
+    with running(environ):
+        yield environ
 
 
 @pytest.fixture(scope="session")

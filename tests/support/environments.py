@@ -12,8 +12,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from tasks.localenv import engines
 from tasks.localenv.machine.folders import TOOL
-from tasks.localenv.settings import Settings, guard
+from tasks.localenv.settings import Settings, guard, read_settings
 from tests.support import warm
 from tests.support.ports import find_free
 
@@ -51,6 +52,17 @@ def environment(state_dir: Path) -> dict[str, str]:
         "AWS_ENDPOINT_URL_DYNAMODB": f"http://localhost:{find_free()}",
         "AWS_ENDPOINT_URL_COGNITO_IDENTITY_PROVIDER": f"http://localhost:{find_free()}",
     }
+
+
+@contextmanager
+def running(environ: Mapping[str, str]) -> Iterator[Settings]:
+    """Have the environment of these variables up for a while; gives its settings with the guard's permit."""
+    settings = permitted(read_settings(environ=environ))
+    try:
+        engines.up(settings, lambda line: None)
+        yield settings
+    finally:
+        engines.destroy(settings, lambda line: None)
 
 
 def permitted(settings: Settings) -> Settings:

@@ -82,7 +82,7 @@ SET_BY = {
     "ResourcePolicy": "aws dynamodb put-resource-policy",
     "WarmThroughput": "aws dynamodb update-table",
 }
-"""Properties of a table, its stream and its indexes that are refused, never ignored, and what sets them."""
+"""Properties of a table, its stream and its indexes that AWS alone has, and what sets them there."""
 SET_BY_FOR_INDEX = {**SET_BY, "OnDemandThroughput": SET_BY["WarmThroughput"]}
 
 

@@ -238,6 +238,12 @@ class DockerApi:
         return answer.status, text
 
 
+def helper_labels(project: str, service: str) -> dict[str, str]:
+    """Return what Compose needs to see that a container is of the project: env.destroy removes one that is left."""
+    labels = {"project": project, "service": service, "oneoff": "False", "config-hash": service}
+    return {f"{LABEL}{label}": value for label, value in labels.items()}
+
+
 def _refusal(text: bytes) -> str:
     """Return the engine's reason for a refusal; empty if it gives none."""
     try:

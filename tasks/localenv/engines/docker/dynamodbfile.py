@@ -17,14 +17,15 @@ from ...hints import START
 from ...machine.disk import disk_errors
 from ...machine.waiting import waiting
 from .. import probes
-from .api import LABEL
+from .api import DockerApi, helper_labels
+from .endpoint import DockerEndpoint, find_endpoint
+from .ours import current
 from .sdk import open_sdk, run_once
 
 if TYPE_CHECKING:
     from docker.models.containers import Container as SdkContainer
 
     from ...settings import Settings
-    from .endpoint import DockerEndpoint
 
 NAME = "shared-local-instance.db"
 """The file of -sharedDb; without that option there is one for each key and region."""
@@ -100,8 +101,7 @@ class ContainerStore:
         with packed.open("rb") as file:
             container.put_archive(self.folder, file)
         project = self.settings.project_id
-        labels = {"project": project, "service": "items", "oneoff": "False", "config-hash": "items"}
-        labels = {f"{LABEL}{label}": value for label, value in labels.items()}
+        labels = helper_labels(project, "items")
         code, output = run_once(self.endpoint, self.image, TAKE_OVER, {"/to": self.mount}, f"{project}-items", labels)
         if code:
             raise LocalEnvError(
@@ -121,10 +121,6 @@ class ContainerStore:
 
 def find(settings: Settings) -> ContainerStore | None:
     """Find the file of the container that is our DynamoDB; None where it has none that we know how to read."""
-    from .api import DockerApi
-    from .endpoint import find_endpoint
-    from .ours import current
-
     endpoint = find_endpoint()
     ours = current(DockerApi(endpoint).containers(settings.project_id), settings.root).get("dynamodb")
     if ours is None:

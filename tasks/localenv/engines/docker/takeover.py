@@ -18,7 +18,7 @@ from ...machine.waiting import waiting
 from ...settings import Settings
 from ..service import Say
 from . import sdk
-from .api import LABEL, WORK_S, DockerApi
+from .api import LABEL, WORK_S, DockerApi, helper_labels
 from .compose import Compose
 from .composefile import paths, read_names
 from .composemessages import MissingImage
@@ -189,9 +189,7 @@ class Adopter:
 
     def _run(self, script: str, volumes: Mapping[str, str], image: str) -> str:
         project = self.settings.project_id
-        # What Compose needs to see that it is of the project, so that env.destroy removes one that a kill has left.
-        labels = {"project": project, "service": "takeover", "oneoff": "False", "config-hash": "takeover"}
-        labels = {f"{LABEL}{label}": value for label, value in labels.items()}
+        labels = helper_labels(project, "takeover")
         name = f"{project}-takeover"
         code, output = sdk.run_once(self.tools.endpoint, image, script, volumes, name, labels)
         if code:
